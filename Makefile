@@ -1,0 +1,64 @@
+# inkdigits: `make run` serves, `make test` tests. Everything lands in .venv; `make clean` removes what was made.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 9696
+export HOST PORT
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Each stamp says: this set of packages is installed as pyproject.toml now asks for it.
+CORE := $(VENV)/.core
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format train evaluate bench screenshots clean
+
+help: ## list the targets
+	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+run: $(CORE) ## serve on http://$(HOST):$(PORT)
+	@exec $(BIN)/inkdigits serve
+
+test: $(DEV) ## install what the tests need and run them all
+	@scripts/get-browser.sh $(BIN)/python
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: $(DEV) ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV) ## bring the style in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(DEV) ## train the default network on MNIST into models/
+	$(BIN)/inkdigits train --data mnist --network cnn --out models/cnn.onnx
+
+evaluate: $(DEV) ## measure the shipped model on MNIST's test set
+	$(BIN)/inkdigits evaluate cnn --data mnist
+
+bench: $(DEV) ## run every benchmark; results go to benchmarks/results
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+screenshots: $(DEV) ## photograph the page's states into docs/images
+	@scripts/get-browser.sh $(BIN)/python
+	$(BIN)/python scripts/screenshots.py
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist models runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "inkdigits needs Python 3.11 or later, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(DEV): $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(CORE)

@@ -1,0 +1,33 @@
+"""Each shipped model, through Recognizer on its exported file: MNIST's test set, and digits that it never saw."""
+
+from __future__ import annotations
+
+from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.settings import Settings
+from inkdigits.training.data import load
+from inkdigits.training.evaluate import evaluate
+
+from _common import percent, record
+
+
+def main() -> None:
+    settings = Settings.from_env()
+    for name in shipped_models():
+        recognizer = Recognizer(name)
+        for data, part in (("mnist", "test"), ("digits", "all")):
+            result = evaluate(recognizer, load(data, settings, part=part))
+            low, high = result.interval
+            record(
+                model=name,
+                sha256=result.sha256[:12],
+                data=f"{data} {part}",
+                n=result.n,
+                accuracy=percent(result.accuracy),
+                interval95=f"{percent(low)}-{percent(high)}",
+                confidence=percent(result.confidence),
+                calibration_error=percent(result.calibration_error),
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""inkdigits reads handwritten digits, wherever they come from, and says how sure it is."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from inkdigits.errors import (
+    DataError,
+    ImageError,
+    ImageTooLarge,
+    ImageTooSmall,
+    InkdigitsError,
+    InvalidPixels,
+    ModelError,
+    NotAnImage,
+    SettingError,
+    TrainingError,
+    UnreadableImage,
+)
+
+if TYPE_CHECKING:
+    from inkdigits.image import Box, Limits
+    from inkdigits.recognizer import ModelInfo, Prediction, Recognizer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Box",
+    "DataError",
+    "ImageError",
+    "ImageTooLarge",
+    "ImageTooSmall",
+    "InkdigitsError",
+    "InvalidPixels",
+    "Limits",
+    "ModelError",
+    "ModelInfo",
+    "NotAnImage",
+    "Prediction",
+    "Recognizer",
+    "SettingError",
+    "TrainingError",
+    "UnreadableImage",
+    "__version__",
+]
+
+# Imported when first asked for: they bring NumPy and ONNX Runtime, which `inkdigits --help` has no use for.
+_LATE = {
+    "Box": "inkdigits.image",
+    "Limits": "inkdigits.image",
+    "ModelInfo": "inkdigits.recognizer",
+    "Prediction": "inkdigits.recognizer",
+    "Recognizer": "inkdigits.recognizer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_LATE[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

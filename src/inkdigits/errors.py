@@ -1,0 +1,76 @@
+"""Every error that inkdigits raises for something its caller can mend.
+
+The tree::
+
+    InkdigitsError
+    ├── SettingError          a setting or option has a value that cannot be used
+    ├── ImageError            this input cannot be read as an image of a digit
+    │   ├── NotAnImage        not an image at all, or a format that is not supported
+    │   ├── UnreadableImage   a supported format, but truncated or damaged
+    │   ├── ImageTooSmall
+    │   ├── ImageTooLarge     too many pixels or too many bytes
+    │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
+    ├── ModelError            a model is unknown, damaged, or not a digit recogniser
+    ├── DataError             a data set is missing, incomplete, damaged or of another format
+    └── TrainingError         a training run cannot start, go on or be exported
+
+A message says what happened, the value that was seen, and what to do about it.
+"""
+
+__all__ = [
+    "DataError",
+    "ImageError",
+    "ImageTooLarge",
+    "ImageTooSmall",
+    "InkdigitsError",
+    "InvalidPixels",
+    "ModelError",
+    "NotAnImage",
+    "SettingError",
+    "TrainingError",
+    "UnreadableImage",
+]
+
+
+class InkdigitsError(Exception):
+    """Base of all errors that inkdigits raises on purpose; its text is fit to be shown to a user as it is."""
+
+
+class SettingError(InkdigitsError):
+    """A setting or option has a value that cannot be used."""
+
+
+class ImageError(InkdigitsError):
+    """This input cannot be read as an image of a digit."""
+
+
+class NotAnImage(ImageError):
+    """Not an image, or an image format that is not supported."""
+
+
+class UnreadableImage(ImageError):
+    """A supported format, but truncated or damaged."""
+
+
+class ImageTooSmall(ImageError):
+    """Fewer pixels than a digit can be read from."""
+
+
+class ImageTooLarge(ImageError):
+    """More pixels or bytes than the limits allow."""
+
+
+class InvalidPixels(ImageError):
+    """Numbers that are not pixels: wrong count, shape, range or type, or NaN."""
+
+
+class ModelError(InkdigitsError):
+    """A model is unknown, damaged, or not a digit recogniser."""
+
+
+class DataError(InkdigitsError):
+    """A data set is missing, incomplete, damaged or of another format."""
+
+
+class TrainingError(InkdigitsError):
+    """A training run cannot start, go on or be exported."""

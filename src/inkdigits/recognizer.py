@@ -1,0 +1,300 @@
+"""Recognizer: images in, calibrated predictions out, by ONNX Runtime. The one way a digit is read.
+
+Server, CLI, notebooks and evaluation all enter here. A model is one ONNX file with input ``image`` float32
+(N, 1, 28, 28), as :func:`inkdigits.image.normalise` gives it, and output ``logits`` float32 (N, 10).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal, overload
+
+import numpy as np
+import onnxruntime
+
+from inkdigits.errors import ImageError, ModelError
+from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limits, Normalised, normalise
+
+__all__ = ["ModelInfo", "Prediction", "Recognizer", "find_model", "read_registry", "shipped_models"]
+
+BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
+REGISTRY_NAME = "registry.json"
+METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
+SHIPPED = Path(__file__).with_name("models")
+_UNIFORM = (0.1,) * 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was read in one image.
+
+    Attributes:
+        digit: 0 to 9, or None when the image is blank.
+        confidence: probability of ``digit``, 0 to 1; 0.0 when the image is blank.
+        probabilities: ten floats that sum to 1, one a digit; all 0.1 when the image is blank.
+        image: what the network saw, (28, 28) float32 in [0, 1], ink 1 on paper 0.
+        box: where the ink was found, in pixels of the image as displayed (after its EXIF turn); None when blank.
+        polarity: "dark-on-light" or "light-on-dark"; None when blank.
+    """
+
+    digit: int | None
+    confidence: float
+    probabilities: tuple[float, ...]
+    image: np.ndarray = field(repr=False, compare=False)
+    box: Box | None
+    polarity: Literal["dark-on-light", "light-on-dark"] | None
+
+    @property
+    def is_blank(self) -> bool:
+        """No ink was found."""
+        return self.digit is None
+
+    def to_dict(self, *, image: bool = False) -> dict[str, Any]:
+        """The prediction as plain values for JSON; ``image=True`` adds what the network saw, 28 rows of 0–255."""
+        answer: dict[str, Any] = {
+            "digit": self.digit,
+            "confidence": self.confidence,
+            "probabilities": list(self.probabilities),
+            "blank": self.is_blank,
+            "box": self.box._asdict() if self.box else None,
+            "polarity": self.polarity,
+        }
+        if image:
+            answer["image"] = np.rint(self.image * 255).astype(int).tolist()
+        return answer
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model answers: its name, file, SHA-256, and what the registry and the file itself say of it."""
+
+    name: str
+    path: Path
+    sha256: str
+    temperature: float
+    entry: Mapping[str, Any]  # the registry's entry; empty for a file that no registry lists
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Measured figures, such as ``{"mnist": {"accuracy": …}}``; empty when nothing is known."""
+        return self.entry.get("metrics", {})
+
+
+class Recognizer:
+    """Reads digits with one model.
+
+    Args:
+        model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
+        threads: threads of one network run. One is fastest for single images and leaves cores to other processes.
+        limits: largest and smallest image that is read.
+
+    Raises:
+        ModelError: no such model, its hash differs from the registry's, or it is not a digit recogniser.
+
+    Example:
+        >>> import numpy as np
+        >>> from inkdigits import Recognizer
+        >>> one = np.full((100, 100), 255, np.uint8)
+        >>> one[20:80, 48:52] = 0
+        >>> Recognizer().predict(one).digit
+        1
+    """
+
+    def __init__(self, model: str | Path | None = None, *, threads: int = 1, limits: Limits | None = None) -> None:
+        self._limits = limits or Limits()
+        name, path, entry = find_model(model)
+        data, sha256 = _read_verified(path, entry.get("sha256"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # A thread that spins for work would take the core from the server's event loop.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own unexported kinds
+            raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
+        metadata = self._session.get_modelmeta().custom_metadata_map
+        self._input, temperature = _check(self._session, metadata, path)
+        self._scale = np.float32(1 / temperature)
+        self.model = ModelInfo(name, path, sha256, temperature, MappingProxyType(entry))
+
+    def __repr__(self) -> str:
+        return f"Recognizer({self.model.name!r}, sha256={self.model.sha256[:12]!r})"
+
+    def predict(self, image: ImageSource) -> Prediction:
+        """Read the digit in one image.
+
+        Args:
+            image: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
+                (H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or float in [0, 1].
+
+        Raises:
+            ImageError: it cannot be read as an image; the class says which way.
+        """
+        seen = normalise(image, self._limits)
+        return self._answer([seen])[0]
+
+    @overload
+    def predict_batch(self, images: Iterable[ImageSource], *, errors: Literal["raise"] = ...) -> list[Prediction]: ...
+
+    @overload
+    def predict_batch(
+        self, images: Iterable[ImageSource], *, errors: Literal["return"]
+    ) -> list[Prediction | ImageError]: ...
+
+    def predict_batch(
+        self, images: Iterable[ImageSource], *, errors: Literal["raise", "return"] = "raise"
+    ) -> list[Any]:
+        """Read the digit in each image; the network runs on batches.
+
+        Args:
+            images: any iterable of what :meth:`predict` takes; a generator is consumed a batch at a time.
+            errors: "raise" stops at the first image that cannot be read; "return" puts its ImageError in its place.
+
+        Returns:
+            One Prediction (or, with ``errors="return"``, ImageError) for each image, in order.
+        """
+        if errors not in ("raise", "return"):
+            raise ValueError(f'errors must be "raise" or "return", not {errors!r}')
+        if isinstance(images, (str, bytes, Path)):
+            raise TypeError(f"predict_batch takes an iterable of images, not one {type(images).__name__}; use predict")
+        results: list[Any] = []
+        iterator = iter(images)
+        while batch := list(islice(iterator, BATCH_SIZE)):
+            seen: list[Normalised | ImageError] = []
+            for image in batch:
+                try:
+                    seen.append(normalise(image, self._limits))
+                except ImageError as error:
+                    if errors == "raise":
+                        error.add_note(f"at index {len(results) + len(seen)} of the batch")
+                        raise
+                    seen.append(error)
+            answers = iter(self._answer([s for s in seen if isinstance(s, Normalised)]))
+            results.extend(s if isinstance(s, ImageError) else next(answers) for s in seen)
+        return results
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10) float32 logits."""
+        return self._session.run(None, {self._input: batch})[0]
+
+    def _answer(self, seen: list[Normalised]) -> list[Prediction]:
+        inked = [s for s in seen if s.box is not None]
+        rows: Iterable[np.ndarray] = ()
+        if inked:
+            batch = np.stack([s.image for s in inked])[:, None] if len(inked) > 1 else inked[0].image[None, None]
+            rows = _softmax(self.logits(batch) * self._scale)
+        row = iter(rows)
+        return [_prediction(s, next(row)) if s.box is not None else _blank(s) for s in seen]
+
+
+def _prediction(seen: Normalised, row: np.ndarray) -> Prediction:
+    probabilities = tuple(row.tolist())
+    digit = int(row.argmax())
+    return Prediction(digit, probabilities[digit], probabilities, seen.image, seen.box, seen.polarity)
+
+
+def _blank(seen: Normalised) -> Prediction:
+    return Prediction(None, 0.0, _UNIFORM, seen.image, None, None)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    # In float64, so that the ten add up to 1 to the last digit shown.
+    exponent = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return exponent / exponent.sum(axis=1, keepdims=True)
+
+
+def read_registry(folder: Path) -> dict[str, Any]:
+    """The registry of a folder of models: ``{"default": name, "models": {name: entry}}``; empty where there is none.
+
+    Raises:
+        ModelError: the registry is not valid JSON of that form.
+    """
+    path = folder / REGISTRY_NAME
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {"models": {}}
+    try:
+        registry = json.loads(text)
+        if not isinstance(registry["models"], dict):
+            raise TypeError
+    except (ValueError, KeyError, TypeError):
+        raise ModelError(f'{path} is not a registry: expected JSON {{"models": {{name: entry}}}}') from None
+    return registry
+
+
+def shipped_models() -> dict[str, Any]:
+    """The shipped registry's entries by name."""
+    return read_registry(SHIPPED)["models"]
+
+
+def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
+    """Name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    shipped = read_registry(SHIPPED)
+    if not model:
+        model = shipped.get("default", "")
+    if isinstance(model, str) and model in shipped["models"]:
+        entry = shipped["models"][model]
+        return model, SHIPPED / entry["file"], entry
+    path = Path(model)
+    if not path.is_file():
+        names = ", ".join(shipped["models"]) or "none"
+        raise ModelError(f"no model {str(model)!r}: it is neither a file nor a shipped model (shipped: {names})")
+    for name, entry in read_registry(path.parent)["models"].items():
+        if entry.get("file") == path.name:
+            return name, path, entry
+    return path.stem, path, {}
+
+
+def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from None
+    found = hashlib.sha256(data).hexdigest()
+    if sha256 and found != sha256:
+        raise ModelError(
+            f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
+            "install inkdigits again, or train and register the model anew"
+        )
+    return data, found
+
+
+def _check(session: Any, metadata: Mapping[str, str], path: Path) -> tuple[str, float]:
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or list(inputs[0].shape[1:]) != [1, SIDE, SIDE]:
+        seen = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise ModelError(f"{path} does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}")
+    if not outputs or list(outputs[0].shape[1:]) != [10]:
+        seen = ", ".join(f"{o.name} {o.type} {o.shape}" for o in outputs)
+        raise ModelError(f"{path} does not give (N, 10) logits but {seen}")
+    version = metadata.get(METADATA_PREFIX + "normalisation", NORMALISATION_VERSION)
+    if version != NORMALISATION_VERSION:
+        raise ModelError(
+            f"{path} was trained for normalisation {version}, this inkdigits has {NORMALISATION_VERSION}; "
+            "train it again"
+        )
+    text = metadata.get(METADATA_PREFIX + "temperature", "1")
+    try:
+        temperature = float(text)
+    except ValueError:
+        temperature = 0.0
+    if not 0 < temperature < float("inf"):
+        raise ModelError(f"{path} has temperature {text!r} in its metadata; expected a positive number")
+    return inputs[0].name, temperature
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,115 @@
+"""Every setting of inkdigits: name, default, unit and help, read from the environment.
+
+The fields of :class:`Settings` are the one table. The CLI's options, ``docs/settings.md`` and the checks of a value all
+come from it, so a setting is added in one place.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from inkdigits.errors import SettingError
+
+__all__ = ["Settings"]
+
+MEBIBYTE = 1 << 20
+
+
+def _setting(
+    default: Any, env: str, help: str, *, unit: str = "", low: int | None = None, high: int | None = None
+) -> Any:
+    return field(default=default, metadata={"env": env, "help": help, "unit": unit, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings with their defaults; :meth:`from_env` reads them.
+
+    Raises:
+        SettingError: a value is of the wrong type or out of its range; the message names the setting.
+    """
+
+    host: str = _setting("127.0.0.1", "HOST", "address the server listens on; 0.0.0.0 is every interface")
+    port: int = _setting(9696, "PORT", "port the server listens on; 0 takes a free one", low=0, high=65535)
+    workers: int = _setting(1, "INKDIGITS_WORKERS", "server processes; one a core is best under load", low=1, high=256)
+    model: str = _setting("", "INKDIGITS_MODEL", "name of a shipped model or path of an .onnx file; empty: the default")
+    threads: int = _setting(1, "INKDIGITS_THREADS", "threads of one network run", low=1, high=256)
+    data: str = _setting("", "INKDIGITS_DATA", "folder that holds data sets (mnist/…); empty: download to the cache")
+    cache: str = _setting(
+        platformdirs.user_cache_dir("inkdigits"), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in"
+    )
+    max_bytes: int = _setting(
+        20 * MEBIBYTE, "INKDIGITS_MAX_BYTES", "largest request body, and largest image file", unit="bytes", low=1024
+    )
+    max_pixels: int = _setting(
+        4096 * 4096, "INKDIGITS_MAX_PIXELS", "largest image, width × height", unit="pixels", low=784
+    )
+    max_files: int = _setting(100, "INKDIGITS_MAX_FILES", "most images in one request", low=1)
+    cors_origins: str = _setting(
+        "", "INKDIGITS_CORS_ORIGINS", "origins, separated by commas, whose pages may call the server; * is any"
+    )
+    log_level: str = _setting("info", "INKDIGITS_LOG_LEVEL", "critical, error, warning, info or debug")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            kind = type(f.default)
+            if type(value) is not kind:
+                raise SettingError(f"{_label(f)} must be {_noun(kind)}, not {value!r}")
+            low, high = f.metadata["low"], f.metadata["high"]
+            if (low is not None and value < low) or (high is not None and value > high):
+                bounds = f"from {low} to {high}" if high is not None else f"{low} or more"
+                raise SettingError(f"{_label(f)} must be {bounds}, not {value}")
+        levels = ("critical", "error", "warning", "info", "debug")
+        if self.log_level not in levels:
+            raise SettingError(
+                f"log_level (INKDIGITS_LOG_LEVEL) must be one of {', '.join(levels)}, not {self.log_level!r}"
+            )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Settings from the environment, then from ``overrides`` (those that are not None), such as CLI options.
+
+        An environment variable that is empty counts as not set.
+
+        Raises:
+            SettingError: a value cannot be used, or an override names no setting.
+        """
+        environ = os.environ if environ is None else environ
+        known = {f.name: f for f in fields(cls)}
+        if unknown := sorted(set(overrides) - set(known)):
+            raise SettingError(f"unknown setting {unknown[0]!r}; the settings are: {', '.join(known)}")
+        values: dict[str, Any] = {}
+        for name, f in known.items():
+            if overrides.get(name) is not None:
+                values[name] = overrides[name]
+            elif text := environ.get(f.metadata["env"]):
+                values[name] = _parse(f, text)
+        return cls(**values)
+
+    @property
+    def data_folder(self) -> Path | None:
+        """The folder named by ``data``, or None where data sets are to be downloaded."""
+        return Path(self.data).expanduser() if self.data else None
+
+
+def _parse(f: Any, text: str) -> Any:
+    kind = type(f.default)
+    try:
+        return kind(text)
+    except ValueError:
+        raise SettingError(f"{_label(f)} must be {_noun(kind)}, not {text!r}") from None
+
+
+def _label(f: Any) -> str:
+    return f"{f.name} ({f.metadata['env']})"
+
+
+def _noun(kind: type) -> str:
+    return {int: "a whole number", str: "text"}[kind]

@@ -1,0 +1,57 @@
+"""Checkpoints: everything that a training run needs to go on as if it had never stopped. Tensors, no pickled code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inkdigits.errors import TrainingError
+from inkdigits.image import NORMALISATION_VERSION
+from inkdigits.training.config import TrainConfig
+from inkdigits.training.export import write_atomically
+
+__all__ = ["read_checkpoint", "write_checkpoint"]
+
+_ANEW = "leave out --resume to start anew"
+
+
+def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
+    """Write the state of a run, of tensors and plain values, together with its config, in one step.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    torch.save({"config": config.to_dict(), "normalisation": NORMALISATION_VERSION, **state}, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
+    """The state that :func:`write_checkpoint` wrote.
+
+    Raises:
+        TrainingError: there is none, it is damaged, or it is of a run with another config or normalisation.
+    """
+    try:
+        state = torch.load(path, weights_only=True)
+        stored, normalisation = state["config"], state["normalisation"]
+    except FileNotFoundError:
+        raise TrainingError(f"there is no checkpoint {path} to go on from; {_ANEW}") from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); {_ANEW}") from None
+    for name, value in config.to_dict().items():
+        if stored.get(name) != value:
+            raise TrainingError(
+                f"checkpoint {path} is of another run: {name} is {stored.get(name)!r} there and {value!r} here; "
+                f"give the same options, or {_ANEW}"
+            )
+    if normalisation != NORMALISATION_VERSION:
+        raise TrainingError(
+            f"checkpoint {path} is of normalisation {normalisation}, "
+            f"this inkdigits has {NORMALISATION_VERSION}; {_ANEW}"
+        )
+    return state

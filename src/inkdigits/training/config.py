@@ -1,0 +1,96 @@
+"""Every option of a training run: name, default, bounds and help. ``inkdigits train`` makes its options of them.
+
+Apart from the loop, so that reading the options needs no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from inkdigits.errors import SettingError
+
+__all__ = ["TrainConfig"]
+
+
+def _option(
+    default: Any, help: str, *, low: float = -math.inf, high: float = math.inf, choices: tuple[str, ...] = ()
+) -> Any:
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of one training run; with the data and the same kind of machine they determine the model to the bit.
+
+    Raises:
+        SettingError: a value is of the wrong type or out of its range; the message names the option.
+    """
+
+    network: str = _option("cnn", "network to train: cnn or lenet")
+    data: str = _option("mnist", "data set to train on: mnist or digits")
+    epochs: int = _option(30, "passes over the training images", low=1)
+    batch_size: int = _option(128, "images a step", low=1)
+    learning_rate: float = _option(3e-3, "peak of the schedule, AdamW", low=0)
+    warmup: float = _option(0.15, "share of the steps in which the learning rate rises to its peak", low=0, high=1)
+    weight_decay: float = _option(0.02, "of the weight matrices, AdamW", low=0)
+    label_smoothing: float = _option(0.05, "share of the target spread over all ten digits", low=0, high=0.9)
+    augment: float = _option(1.0, "share of the training images that are disturbed, anew each epoch", low=0, high=1)
+    ema_decay: float = _option(
+        0.998, "a step's weight in the averaged weights is 1 minus this; 0 averages nothing", low=0, high=0.99999
+    )
+    validation: int = _option(
+        5000, "training images held back to choose the epoch by, the same for every seed; at most a fifth", low=10
+    )
+    patience: int = _option(0, "epochs without a better one after which the run stops; 0: never", low=0)
+    seed: int = _option(0, "of the weights, the order of the images and their disturbances", low=0, high=2**32 - 1)
+    precision: str = _option(
+        "auto",
+        "arithmetic of the training steps: float32, bfloat16, or auto: bfloat16 where the processor has it",
+        choices=("auto", "float32", "bfloat16"),
+    )
+    threads: int = _option(0, "threads; 0: PyTorch's choice, one a core", low=0, high=1024)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, kind = getattr(self, f.name), type(f.default)
+            if kind is float and type(value) is int:
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            if type(value) is not kind:
+                noun = {int: "a whole number", float: "a number", str: "text"}[kind]
+                raise SettingError(f"training option {f.name} must be {noun}, not {value!r}")
+            low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
+            if choices and value not in choices:
+                raise SettingError(f"training option {f.name} must be one of {', '.join(choices)}, not {value!r}")
+            if kind is not str and not (low <= value <= high and math.isfinite(value)):
+                bounds = f"from {low} to {high}" if high < math.inf else f"{low} or more"
+                raise SettingError(f"training option {f.name} must be {bounds}, not {value}")
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
+        """The config with these options, the others at their defaults.
+
+        Raises:
+            SettingError: an option does not exist, or its value cannot be used.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(known)}"
+                raise SettingError(f"unknown training option {name!r}; {hint}")
+        return cls(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain values, for JSON."""
+        return asdict(self)
+
+    def command(self, out_name: str) -> str:
+        """The command line that trains with these options; defaults are left out, but for the first two."""
+        shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
+        options = [f"--{f.name.replace('_', '-')} {getattr(self, f.name)}" for f in shown]
+        return " ".join(["inkdigits train", *options, f"--out {out_name}"])

@@ -1,0 +1,160 @@
+"""From a trained network to one ONNX file that is known to answer as the network does, and its entry in the registry.
+
+The file holds its weights, takes any batch size, and carries in its metadata what belongs to the weights: the version
+of the normalisation they were trained for, and the temperature of their logits.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from inkdigits.errors import ModelError, TrainingError
+from inkdigits.image import NORMALISATION_VERSION, SIDE
+from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
+
+__all__ = ["check_parity", "export", "register", "write_atomically"]
+
+OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
+MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
+SINGLES = 32  # samples that the parity check also runs one by one
+
+
+def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32.
+
+    It is exported in evaluation mode, which folds batch normalisation into the convolutions. The network itself is
+    left as it is. The same weights give the same bytes.
+
+    Args:
+        network: on the CPU.
+        out: replaced in one step where it exists.
+        temperature: what logits are divided by before the softmax.
+        metadata: more for the file, such as {"network": "lenet"}; stored as ``inkdigits.network``.
+
+    Raises:
+        TrainingError: the network cannot be exported, or the file cannot be written.
+    """
+    still = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
+    sample = torch.zeros(2, 1, SIDE, SIDE)
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                still,
+                (sample,),
+                input_names=["image"],
+                output_names=["logits"],
+                dynamic_shapes=({0: torch.export.Dim("N")},),
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
+    model = program.model_proto
+    _forget_origin(model)
+    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), **(metadata or {})}
+    onnx.helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
+    onnx.checker.check_model(model, full_check=True)
+    write_atomically(out, model.SerializeToString(deterministic=True))
+
+
+def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
+    """Compare an exported file with its network, on samples one by one and all at once.
+
+    Args:
+        network: what was exported.
+        path: the exported file.
+        samples: (N, 1, 28, 28) float32, real images.
+
+    Returns:
+        The largest absolute difference of a logit.
+
+    Raises:
+        TrainingError: it is larger than 1e-4, or not a number.
+    """
+    try:
+        recognizer = Recognizer(path)
+    except ModelError as error:
+        raise TrainingError(f"the exported file cannot be used: {error}") from error
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        expected = network(samples).numpy()
+    network.train(was_training)
+    images = samples.contiguous().numpy()
+    one_by_one = np.concatenate([recognizer.logits(images[i : i + 1]) for i in range(min(SINGLES, len(images)))])
+    together = recognizer.logits(images)
+    difference = max(np.abs(together - expected).max(), np.abs(one_by_one - expected[: len(one_by_one)]).max())
+    if not difference <= MAX_DIFFERENCE:  # also true for NaN
+        raise TrainingError(
+            f"the exported file answers otherwise than the trained network: its logits differ by {difference:.2g}, "
+            f"more than {MAX_DIFFERENCE}; the network has an operation that ONNX Runtime computes differently"
+        )
+    return float(difference)
+
+
+def register(out: Path, entry: Mapping[str, Any]) -> None:
+    """Write the entry of model ``out`` into the registry beside it, under the file's name without suffix.
+
+    Other entries, and which model is the default, are kept. The registry is replaced in one step.
+
+    Raises:
+        ModelError: the registry that is there is damaged.
+        TrainingError: it cannot be written.
+    """
+    registry = read_registry(out.parent)
+    registry["models"][out.stem] = dict(entry)
+    text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(out.parent / REGISTRY_NAME, text.encode())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a whole file in one step: whoever reads ``path`` sees the old content or the new, never a part.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise TrainingError(f"cannot write {path}: {error.strerror}; name another --out, or make room there") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's own chatter: that torchvision is not installed, and what it deprecates in itself."""
+    registration = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = registration.level
+    registration.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|copyreg)\b")
+            yield
+    finally:
+        registration.setLevel(level)
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Remove the stack traces, with paths of this machine, that the exporter leaves at every node."""
+    for message in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
+        message.ClearField("metadata_props")
+        message.ClearField("doc_string")

@@ -1,0 +1,83 @@
+"""The networks that can be trained, by name. Each takes (N, 1, 28, 28) float32, ink 1 on paper 0, and gives logits."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkdigits.errors import SettingError
+
+__all__ = ["NETWORKS", "Cnn", "LeNet", "build"]
+
+
+class LeNet(nn.Module):
+    """LeNet-5 with max-pooling before ReLU: 6 and 16 convolutions of 5×5, then 120-84-10.
+
+    Padded by 2, the 28×28 image has the 32×32 field of the paper. 61,706 parameters.
+    Y. LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998,
+    http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
+        self.conv2 = nn.Conv2d(6, 16, 5)
+        self.full1 = nn.Linear(16 * 5 * 5, 120)
+        self.full2 = nn.Linear(120, 84)
+        self.full3 = nn.Linear(84, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        # ReLU keeps the order of values, so pooling first gives the same for a quarter of the ReLUs.
+        x = F.relu(F.max_pool2d(self.conv1(image), 2))
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))
+        x = F.relu(self.full1(torch.flatten(x, 1)))
+        x = F.relu(self.full2(x))
+        return self.full3(x)
+
+
+def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
+    """3×3 convolution, batch normalisation, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
+    )
+
+
+class Cnn(nn.Module):
+    """Seven 3×3 convolutions with batch normalisation, 16, 32 and 64 channels, then a global average.
+
+    28×28, 14×14 and 7×7 pixels. Strided convolutions do the pooling, so that no time is spent on what is thrown away:
+    116,602 parameters and 9 million multiplications an image.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _block(1, 16),
+            _block(16, 32, stride=2),
+            _block(32, 32),
+            _block(32, 32),
+            _block(32, 64, stride=2),
+            _block(64, 64),
+            _block(64, 64),
+        )
+        self.full = nn.Linear(64, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        return self.full(self.features(image).mean(dim=(2, 3)))
+
+
+NETWORKS: dict[str, type[nn.Module]] = {"lenet": LeNet, "cnn": Cnn}
+
+
+def build(name: str) -> nn.Module:
+    """A network with fresh weights, drawn from torch's global generator.
+
+    Raises:
+        SettingError: there is no network of that name.
+    """
+    if name not in NETWORKS:
+        raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}")
+    return NETWORKS[name]()

@@ -1,0 +1,55 @@
+"""Progress bars: live on a terminal, silent anywhere else.
+
+Long work takes a ``progress`` of type :data:`Progress` and opens it for each stage; whoever calls may pass another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["Progress", "bars", "silent"]
+
+#: ``progress(label, total, unit)`` opens a stage and gives ``advance(n)``; ``total`` is None where it is not known.
+Progress = Callable[[str, "int | None", Literal["", "bytes"]], AbstractContextManager[Callable[[int], None]]]
+
+
+@contextmanager
+def silent(label: str, total: int | None, unit: Literal["", "bytes"] = "") -> Iterator[Callable[[int], None]]:
+    """The :data:`Progress` that shows nothing."""
+    yield lambda n: None
+
+
+def bars(console: Console | None = None) -> Progress:
+    """A :data:`Progress` of bars that vanish when their stage is done; silent where ``console`` is not a terminal.
+
+    Args:
+        console: where the bars are drawn; default standard error. Silent, too, where rich is not installed.
+    """
+    try:
+        from rich import progress as rich_progress
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return silent
+    screen = console or Console(stderr=True)
+    if not screen.is_terminal:
+        return silent
+
+    @contextmanager
+    def show(label: str, total: int | None, unit: Literal["", "bytes"] = "") -> Iterator[Callable[[int], None]]:
+        amount = rich_progress.DownloadColumn() if unit == "bytes" else rich_progress.MofNCompleteColumn()
+        columns = (
+            rich_progress.TextColumn("{task.description}"),
+            rich_progress.BarColumn(),
+            amount,
+            rich_progress.TimeRemainingColumn(),
+        )
+        with rich_progress.Progress(*columns, console=screen, transient=True) as bar:
+            task = bar.add_task(label, total=total)
+            yield lambda n: bar.advance(task, n)
+
+    return show

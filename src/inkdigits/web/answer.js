@@ -1,0 +1,144 @@
+/** The answer as it is shown: the digit, how sure, the ten bars, and what the network saw. */
+
+import { text } from './text.js';
+
+/** @typedef {import('./reader.js').Answer} Answer */
+
+const NO_DIGIT = '–';
+const WORTH_NAMING = 0.001; // probability from which a runner-up is named
+const SPEECH_DELAY = 700; // milliseconds; a screen reader hears the answer once the pen rests
+const STALE_AFTER = 150; // milliseconds without a newer answer, after which the old one is greyed
+const FULL_SCALE = 255; // of the image's pixels
+
+/** A view of one answer. */
+export class AnswerView {
+  #speech = 0;
+  #greying = 0;
+
+  /**
+   * @param {object} elements
+   * @param {HTMLElement} elements.panel
+   * @param {HTMLElement} elements.digit
+   * @param {HTMLElement} elements.confidence
+   * @param {HTMLElement} elements.runnerUp
+   * @param {HTMLElement} elements.bars an empty list
+   * @param {HTMLCanvasElement} elements.seen 28 × 28
+   * @param {HTMLElement} elements.seenText
+   * @param {HTMLElement} elements.speech a live region
+   */
+  constructor(elements) {
+    this.elements = elements;
+    elements.bars.replaceChildren(...Array.from({ length: 10 }, (_, digit) => bar(digit)));
+    this.#show(null);
+  }
+
+  /** @param {Answer} answer */
+  show(answer) {
+    const { digit, confidence } = answer;
+    this.#show(answer);
+    if (digit === null) return this.say(text.blank);
+    const spoken = text.spoken(digit, confidence);
+    clearTimeout(this.#speech);
+    this.#speech = setTimeout(() => {
+      this.elements.speech.textContent = spoken;
+    }, SPEECH_DELAY);
+  }
+
+  /**
+   * No answer: say why instead.
+   * @param {string} words
+   */
+  say(words) {
+    this.#show(null);
+    this.elements.runnerUp.textContent = words;
+  }
+
+  /** The drawing has changed: grey what is shown when its answer takes long. */
+  expect() {
+    this.#greying ||= setTimeout(() => this.elements.panel.classList.add('stale'), STALE_AFTER);
+  }
+
+  /** @param {Answer | null} answer */
+  #show(answer) {
+    const { panel, digit, confidence, runnerUp, bars } = this.elements;
+    clearTimeout(this.#greying);
+    clearTimeout(this.#speech);
+    this.#greying = 0;
+    panel.classList.remove('stale');
+    const known = answer && answer.digit !== null ? answer : null;
+    panel.classList.toggle('empty', !known);
+    const numeral = known ? String(known.digit) : NO_DIGIT;
+    if (digit.textContent !== numeral) {
+      digit.textContent = numeral;
+      digit.getAnimations().forEach((animation) => animation.cancel());
+      if (known && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
+        digit.animate({ transform: ['scale(1.06)', 'none'], opacity: [0.55, 1] }, { duration: 160, easing: 'ease-out' });
+      }
+    }
+    confidence.replaceChildren(
+      ...(known ? [span('words', text.certainty(known.confidence)), ' ', span('percent', text.percent(known.confidence))] : []),
+    );
+    runnerUp.textContent = known ? runnerUpOf(known) : '';
+    [...bars.children].forEach((item, each) => setBar(item, known?.probabilities[each] ?? 0, known?.digit === each));
+    this.#showSeen(known?.image);
+  }
+
+  /** @param {number[][] | undefined} rows 0–255 */
+  #showSeen(rows) {
+    const { seen, seenText } = this.elements;
+    const context = seen.getContext('2d');
+    seen.classList.toggle('empty', !rows);
+    seenText.textContent = rows ? text.seenMore : text.seenEmpty;
+    if (!context) return;
+    context.clearRect(0, 0, seen.width, seen.height);
+    if (!rows) return;
+    context.fillStyle = getComputedStyle(seen).color;
+    rows.forEach((row, y) =>
+      row.forEach((value, x) => {
+        context.globalAlpha = value / FULL_SCALE;
+        context.fillRect(x, y, 1, 1);
+      }),
+    );
+    context.globalAlpha = 1;
+  }
+}
+
+/** @param {Answer} answer */
+function runnerUpOf({ digit, probabilities }) {
+  const others = probabilities.map((probability, each) => ({ probability, each })).filter(({ each }) => each !== digit);
+  const next = others.reduce((best, other) => (other.probability > best.probability ? other : best));
+  return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
+}
+
+/** @param {number} digit */
+function bar(digit) {
+  const item = document.createElement('li');
+  const track = span('track', '');
+  track.append(span('fill', ''));
+  item.append(span('name', String(digit)), track, span('value', ''));
+  return item;
+}
+
+/**
+ * @param {Element} item
+ * @param {number} probability
+ * @param {boolean} wins
+ */
+function setBar(item, probability, wins) {
+  const [, track, value] = /** @type {HTMLElement[]} */ ([...item.children]);
+  /** @type {HTMLElement} */ (track.firstElementChild).style.transform = `scaleY(${probability})`;
+  value.textContent = text.percent(probability);
+  item.classList.toggle('wins', wins);
+  item.classList.toggle('slight', probability < 0.005);
+}
+
+/**
+ * @param {string} name of its class
+ * @param {string} content
+ */
+function span(name, content) {
+  const element = document.createElement('span');
+  element.className = name;
+  element.textContent = content;
+  return element;
+}

@@ -1,0 +1,170 @@
+/**
+ * A batch: image files to be read, each with its own request, a few at a time. No DOM; the table is a view of it.
+ */
+
+import { Refused } from './reader.js';
+
+const PARALLEL = 3; // requests under way at once
+const LONGEST_SIDE = 2048; // pixels; larger pictures are scaled down before they are sent
+const QUALITY = 0.92; // of JPEG and WebP, 0 to 1
+const THUMBNAIL_SIDE = 128; // pixels, the longer side
+const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be retried by hand
+
+/** @typedef {import('./reader.js').Answer} Answer */
+
+/**
+ * @typedef {object} Item one file
+ * @property {File} file
+ * @property {'waiting' | 'reading' | 'read' | 'failed'} state
+ * @property {number} tries that got no answer
+ * @property {Answer | null} answer when read
+ * @property {string} reason when failed
+ * @property {ImageBitmap | null} thumbnail null until it was looked at, and for what this browser cannot show
+ */
+
+/**
+ * Event `item` (its `detail` is the Item) when one changed; `settled` when none waits or is being read; `unanswered` when a
+ * request got no answer (`resume` goes on); `answered` when one did.
+ */
+export class Batch extends EventTarget {
+  /** @type {Item[]} */
+  items = [];
+  #underway = 0;
+  #paused = false;
+
+  /** @param {(picture: Blob) => Promise<Answer>} read */
+  constructor(read) {
+    super();
+    this.read = read;
+  }
+
+  get done() {
+    return this.items.filter(({ state }) => state === 'read' || state === 'failed').length;
+  }
+
+  get failed() {
+    return this.items.filter(({ state }) => state === 'failed').length;
+  }
+
+  get isSettled() {
+    return this.done === this.items.length;
+  }
+
+  /** @param {Iterable<File>} files */
+  add(files) {
+    for (const file of files) {
+      const item = { file, state: /** @type {const} */ ('waiting'), tries: 0, answer: null, reason: '', thumbnail: null };
+      this.items.push(item);
+      this.#tell(item);
+    }
+    this.#fill();
+  }
+
+  /** @param {Item} item a failed one */
+  retry(item) {
+    item.tries = 0;
+    this.#become(item, 'waiting');
+    this.resume();
+  }
+
+  /** Go on after requests got no answer. */
+  resume() {
+    this.#paused = false;
+    this.#fill();
+  }
+
+  /** Forget all files; answers under way are dropped. */
+  clear() {
+    this.items = [];
+  }
+
+  #fill() {
+    while (!this.#paused && this.#underway < PARALLEL) {
+      const next = this.items.find(({ state }) => state === 'waiting');
+      if (!next) break;
+      this.#work(next);
+    }
+    if (this.isSettled) this.dispatchEvent(new Event('settled'));
+  }
+
+  /** @param {Item} item */
+  async #work(item) {
+    this.#underway += 1;
+    this.#become(item, 'reading');
+    try {
+      item.answer = await this.read(await this.#prepare(item));
+      this.#become(item, 'read');
+      this.dispatchEvent(new Event('answered'));
+    } catch (error) {
+      item.reason = error instanceof Error ? error.message : String(error);
+      item.tries += 1;
+      const final = error instanceof Refused || item.tries >= MAX_TRIES;
+      this.#become(item, final ? 'failed' : 'waiting');
+      this.#paused ||= !(error instanceof Refused);
+      this.dispatchEvent(new Event(error instanceof Refused ? 'answered' : 'unanswered'));
+    }
+    this.#underway -= 1;
+    this.#fill();
+  }
+
+  /**
+   * The file as it is sent: itself, or scaled down where it is large.
+   * @param {Item} item
+   * @returns {Promise<Blob>}
+   */
+  async #prepare(item) {
+    let bitmap;
+    try {
+      bitmap = await createImageBitmap(item.file);
+    } catch {
+      return item.file; // the server may know the format, and if not, says why
+    }
+    const { width, height } = bitmap;
+    if (!item.thumbnail) {
+      item.thumbnail = await scaled(bitmap, Math.min(1, THUMBNAIL_SIDE / Math.max(width, height)));
+      this.#tell(item);
+    }
+    const scale = LONGEST_SIDE / Math.max(width, height);
+    const picture = scale < 1 ? await encoded(await scaled(bitmap, scale), item.file.type) : item.file;
+    bitmap.close();
+    return picture;
+  }
+
+  /**
+   * @param {Item} item
+   * @param {Item['state']} state
+   */
+  #become(item, state) {
+    item.state = state;
+    this.#tell(item);
+  }
+
+  /** @param {Item} item */
+  #tell(item) {
+    if (this.items.includes(item)) this.dispatchEvent(new CustomEvent('item', { detail: item }));
+  }
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {number} scale
+ */
+function scaled(bitmap, scale) {
+  const side = (/** @type {number} */ length) => Math.max(1, Math.round(length * scale));
+  return createImageBitmap(bitmap, {
+    resizeWidth: side(bitmap.width),
+    resizeHeight: side(bitmap.height),
+    resizeQuality: 'high',
+  });
+}
+
+/**
+ * @param {ImageBitmap} bitmap
+ * @param {string} type of the original file
+ */
+async function encoded(bitmap, type) {
+  const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
+  canvas.getContext('bitmaprenderer')?.transferFromImageBitmap(bitmap);
+  // A type that this browser cannot write comes out as PNG, as the standard has it.
+  return canvas.convertToBlob({ type, quality: QUALITY });
+}

@@ -1,0 +1,115 @@
+/**
+ * Following: keep the answer after a drawing that goes on changing, and the page after a server that comes and goes.
+ */
+
+const FRESH = 150; // milliseconds; an answer older than this to a drawing that has since grown is not shown
+const FIRST_DELAY = 500; // milliseconds until the server is tried again; doubled with each failure
+const LONGEST_DELAY = 5_000; // milliseconds
+const JITTER = 0.25; // of the delay, at random, so that many pages do not return in step
+
+/**
+ * Asks for the newest drawing, with at most one question under way. What came in between is skipped, and an answer to a
+ * drawing that is no longer there is dropped.
+ * @template T
+ */
+export class Follower {
+  /** @type {{started: number, grown: boolean, stale: boolean, again: boolean} | null} */
+  #turn = null;
+
+  /**
+   * @param {object} calls
+   * @param {() => Promise<T>} calls.ask about the drawing as it is now
+   * @param {(answer: T) => void} calls.answered
+   * @param {(error: unknown) => void} calls.failed
+   */
+  constructor({ ask, answered, failed }) {
+    this.ask = ask;
+    this.answered = answered;
+    this.failed = failed;
+  }
+
+  /** The drawing grew: an answer under way is of its beginning, which is worth showing while it is fresh. */
+  grown() {
+    if (this.#turn) this.#turn.grown = this.#turn.again = true;
+    else this.#run();
+  }
+
+  /** The drawing is another one: an answer under way is of one that is gone. */
+  changed() {
+    if (this.#turn) this.#turn.stale = this.#turn.again = true;
+    else this.#run();
+  }
+
+  /** There is nothing to ask about any more. */
+  stop() {
+    if (this.#turn) Object.assign(this.#turn, { stale: true, again: false });
+  }
+
+  async #run() {
+    const turn = { started: performance.now(), grown: false, stale: false, again: false };
+    this.#turn = turn;
+    try {
+      const answer = await this.ask();
+      const late = turn.grown && performance.now() - turn.started > FRESH;
+      if (!turn.stale && !late) this.answered(answer);
+    } catch (error) {
+      this.failed(error);
+    }
+    this.#turn = null;
+    if (turn.again) this.#run();
+  }
+}
+
+/**
+ * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state, and `back`
+ * that the server is ready again after it was down: what failed can be asked anew.
+ */
+export class Link extends EventTarget {
+  /** @type {'connecting' | 'up' | 'down'} */
+  state = 'connecting';
+  #failures = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+
+  /** @param {() => Promise<boolean>} ready asks the server for a sign of life */
+  constructor(ready) {
+    super();
+    this.ready = ready;
+  }
+
+  /** Try the server now, unless a trial is under way. */
+  hurry() {
+    if (this.#timer === undefined) return;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.probe();
+  }
+
+  /** Ask for a sign of life. */
+  async probe() {
+    if (await this.ready()) this.dispatchEvent(new Event('back'));
+    else this.failed();
+  }
+
+  /** A question was answered. One that failed meanwhile still waits for `back`, so the timer goes on. */
+  worked() {
+    this.#failures = 0;
+    this.#become('up');
+  }
+
+  /** A question was not answered. */
+  failed() {
+    if (this.#timer !== undefined) return;
+    const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures);
+    this.#failures += 1;
+    this.#timer = setTimeout(() => this.hurry(), delay * (1 + JITTER * (2 * Math.random() - 1)));
+    this.#become('down');
+  }
+
+  /** @param {'up' | 'down'} state */
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.dispatchEvent(new Event('change'));
+  }
+}

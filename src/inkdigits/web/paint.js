@@ -1,0 +1,122 @@
+/**
+ * Paint: strokes onto a canvas. What is shown on the pad and what is sent to be read come from the same paths.
+ */
+
+import { SIDE, bounds, ribbon } from './strokes.js';
+
+/** @typedef {import('./strokes.js').Stroke} Stroke */
+/** @typedef {import('./strokes.js').Disc} Disc */
+
+const PICTURE_SIDE = 140; // pixels, the longer side of the picture that is sent: five times what the network sees
+const MARGIN = 0.14; // of the ink's longer side, the paper left around it
+const SHARP = 0.6; // radians between neighbours, from which a corner is a corner and no curve
+const TIGHT = 0.8; // of the way between neighbours, that the inner side may lose before a curve is cut
+const PAPER = '#fff';
+const INK = '#000';
+
+/** @typedef {{points: number, discs: Disc[], pieces: Path2D[]}} Ink */
+
+/** @type {WeakMap<Stroke, Ink>} */
+const inks = new WeakMap();
+
+/**
+ * Draw strokes in the context's pad units.
+ * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
+ * @param {readonly Stroke[]} strokes
+ * @param {string} colour
+ */
+export function paint(context, strokes, colour) {
+  context.fillStyle = colour;
+  for (const stroke of strokes) {
+    for (const piece of ink(stroke).pieces) context.fill(piece);
+  }
+}
+
+/**
+ * The strokes as a small PNG, cropped to the ink with a margin, black on white whatever the paper on the screen; null when
+ * no ink lies on the pad.
+ * @param {readonly Stroke[]} strokes
+ * @returns {Promise<Blob | null>}
+ */
+export async function picture(strokes) {
+  const box = bounds(strokes.map((stroke) => ink(stroke).discs));
+  if (!box) return null;
+  const [width, height] = [box.right - box.left, box.bottom - box.top];
+  const margin = MARGIN * Math.max(width, height);
+  const scale = PICTURE_SIDE / (Math.max(width, height) + 2 * margin);
+  const canvas = new OffscreenCanvas(Math.ceil((width + 2 * margin) * scale), Math.ceil((height + 2 * margin) * scale));
+  const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true });
+  if (!context) throw new Error('this browser has no canvas to draw on');
+  context.fillStyle = PAPER;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.setTransform(scale, 0, 0, scale, (margin - box.left) * scale, (margin - box.top) * scale);
+  // Ink that ran over the pad's edge cannot be seen, so it is not read either.
+  context.beginPath();
+  context.rect(0, 0, SIDE, SIDE);
+  context.clip();
+  paint(context, strokes, INK);
+  return canvas.convertToBlob({ type: 'image/png' });
+}
+
+/**
+ * @param {Stroke} stroke
+ * @returns {Ink}
+ */
+function ink(stroke) {
+  const known = inks.get(stroke);
+  if (known && known.points === stroke.points.length) return known;
+  const discs = ribbon(stroke);
+  const made = { points: stroke.points.length, discs, pieces: pieces(discs) };
+  inks.set(stroke, made);
+  return made;
+}
+
+/**
+ * The outline of a ribbon, cut where it turns more sharply than its own width: there the inner side would fold over and
+ * leave holes. Each piece has round ends and is filled by itself, for edges that cross within one path show as hairlines.
+ * @param {readonly Disc[]} discs
+ */
+function pieces(discs) {
+  const paths = [];
+  let start = 0;
+  for (let i = 1; i < discs.length; i += 1) {
+    if (i < discs.length - 1 && !turnsSharply(discs[i - 1], discs[i], discs[i + 1])) continue;
+    paths.push(outline(discs.slice(start, i + 1)));
+    start = i;
+  }
+  return paths.length ? paths : [outline(discs)];
+}
+
+/**
+ * @param {Disc} before
+ * @param {Disc} disc
+ * @param {Disc} after
+ */
+function turnsSharply(before, disc, after) {
+  const [ax, ay] = [disc.x - before.x, disc.y - before.y];
+  const [bx, by] = [after.x - disc.x, after.y - disc.y];
+  const angle = Math.abs(Math.atan2(ax * by - ay * bx, ax * bx + ay * by));
+  return angle > SHARP || angle * disc.r > Math.min(Math.hypot(ax, ay), Math.hypot(bx, by)) * TIGHT;
+}
+
+/**
+ * Along the left side, round the end, back along the right side and round the start.
+ * @param {readonly Disc[]} discs
+ */
+function outline(discs) {
+  const path = new Path2D();
+  const last = discs.length - 1;
+  const angles = discs.map((_, i) => {
+    const [from, to] = [discs[Math.max(0, i - 1)], discs[Math.min(last, i + 1)]];
+    return Math.atan2(to.y - from.y, to.x - from.x) - Math.PI / 2;
+  });
+  const side = (/** @type {number} */ i, /** @type {number} */ turn) => {
+    path.lineTo(discs[i].x + discs[i].r * Math.cos(angles[i] + turn), discs[i].y + discs[i].r * Math.sin(angles[i] + turn));
+  };
+  for (let i = 0; i <= last; i += 1) side(i, 0);
+  path.arc(discs[last].x, discs[last].y, discs[last].r, angles[last], angles[last] + Math.PI);
+  for (let i = last; i >= 0; i -= 1) side(i, Math.PI);
+  path.arc(discs[0].x, discs[0].y, discs[0].r, angles[0] + Math.PI, angles[0] + 2 * Math.PI);
+  path.closePath();
+  return path;
+}

@@ -1,0 +1,232 @@
+/**
+ * Strokes: what a pen did, as data. Points, undo and the shape of the ink; no DOM, so that any view can draw them.
+ *
+ * Lengths are pad units: the pad is SIDE × SIDE of them at any size on the screen, x to the right and y downwards.
+ */
+
+export const SIDE = 1000; // pad units
+
+const MIN_STEP = 1.5; // pad units; nearer points are jitter of the hand or the sensor
+const FLATNESS = 7; // pad units between the discs that stand for a curve
+const SPEED_RANGE = 6; // pad units a millisecond, from which a stroke is as thin as it gets
+const SLOW_FACTOR = 1.08; // of the pen's width, standing still
+const FAST_FACTOR = 0.76; // of the pen's width, at SPEED_RANGE or faster
+const LIGHT_FACTOR = 0.45; // of the pen's width, at no pressure
+const FIRM_FACTOR = 1.35; // of the pen's width, at full pressure
+const INERTIA = 0.75; // how much of its width a stroke keeps from one point to the next
+
+/**
+ * @typedef {object} Point
+ * @property {number} x pad units
+ * @property {number} y pad units
+ * @property {number} time milliseconds, from any start
+ * @property {number | null} pressure 0 to 1; null where the device does not measure it
+ *
+ * @typedef {object} Stroke
+ * @property {number} width of the pen, pad units
+ * @property {readonly Point[]} points one or more
+ *
+ * @typedef {object} Disc one of the round dabs of ink whose hull is the stroke
+ * @property {number} x pad units
+ * @property {number} y pad units
+ * @property {number} r radius, pad units
+ *
+ * @typedef {object} Box pad units
+ * @property {number} left
+ * @property {number} top
+ * @property {number} right
+ * @property {number} bottom
+ */
+
+/** What is on the pad, and how it came there: every stroke and every clearing can be undone and redone. */
+export class Drawing {
+  /** @type {(readonly Stroke[])[]} */
+  #states = [[]];
+  #at = 0;
+  /** @type {Point[] | null} points of the stroke under way */
+  #open = null;
+
+  /** The strokes in the order they were drawn, the one under way last. */
+  get strokes() {
+    return this.#states[this.#at];
+  }
+
+  get isEmpty() {
+    return this.strokes.length === 0;
+  }
+
+  get isOpen() {
+    return this.#open !== null;
+  }
+
+  get canUndo() {
+    return this.#at > 0;
+  }
+
+  get canRedo() {
+    return this.#at < this.#states.length - 1;
+  }
+
+  /**
+   * Put the pen down.
+   * @param {number} width of the pen, pad units
+   * @param {Point} point
+   */
+  begin(width, point) {
+    this.#open = [point];
+    this.#push([...this.strokes, { width, points: this.#open }]);
+  }
+
+  /**
+   * Move the pen that is down.
+   * @param {Iterable<Point>} points
+   */
+  extend(points) {
+    if (!this.#open) throw new Error('extend needs a stroke under way: call begin first');
+    this.#open.push(...points);
+  }
+
+  /** Lift the pen. */
+  end() {
+    this.#open = null;
+  }
+
+  /** Take the last step back; false when there is none. */
+  undo() {
+    this.end();
+    if (!this.canUndo) return false;
+    this.#at -= 1;
+    return true;
+  }
+
+  /** Take the step again that was undone last; false when there is none. */
+  redo() {
+    this.end();
+    if (!this.canRedo) return false;
+    this.#at += 1;
+    return true;
+  }
+
+  /** Take all strokes away, which can be undone; false when there are none. */
+  clear() {
+    this.end();
+    if (this.isEmpty) return false;
+    this.#push([]);
+    return true;
+  }
+
+  /** @param {readonly Stroke[]} state */
+  #push(state) {
+    this.#states.length = this.#at + 1;
+    this.#states.push(state);
+    this.#at += 1;
+  }
+}
+
+/**
+ * The ink of a stroke: discs along a smooth line, so close that the hull of each two neighbours has no visible corner.
+ *
+ * The line runs through the middles between the points, bent by quadratic Bézier curves towards the points themselves. Its
+ * width follows the pressure; without a sensor for it, the speed, as a pen's ink does.
+ * @param {Stroke} stroke
+ * @returns {Disc[]}
+ */
+export function ribbon({ points, width }) {
+  const knots = withRadius(withoutJitter(points), width / 2);
+  const first = knots[0];
+  const last = knots[knots.length - 1];
+  const discs = [first];
+  let from = first;
+  for (let i = 1; i < knots.length; i += 1) {
+    const control = knots[i - 1];
+    const to = i === knots.length - 1 ? last : middle(control, knots[i]);
+    const steps = Math.max(1, Math.ceil((distance(from, control) + distance(control, to)) / FLATNESS));
+    for (let step = 1; step <= steps; step += 1) discs.push(bend(from, control, to, step / steps));
+    from = to;
+  }
+  return discs;
+}
+
+/**
+ * The smallest box around the ink of the strokes that lies on the pad; null when there is none on it.
+ * @param {Iterable<readonly Disc[]>} ribbons
+ * @returns {Box | null}
+ */
+export function bounds(ribbons) {
+  const box = { left: SIDE, top: SIDE, right: 0, bottom: 0 };
+  for (const discs of ribbons) {
+    for (const { x, y, r } of discs) {
+      box.left = Math.min(box.left, Math.max(0, x - r));
+      box.top = Math.min(box.top, Math.max(0, y - r));
+      box.right = Math.max(box.right, Math.min(SIDE, x + r));
+      box.bottom = Math.max(box.bottom, Math.min(SIDE, y + r));
+    }
+  }
+  return box.left < box.right && box.top < box.bottom ? box : null;
+}
+
+/** @param {readonly Point[]} points */
+function withoutJitter(points) {
+  const kept = [points[0]];
+  for (const point of points) {
+    if (distance(kept[kept.length - 1], point) >= MIN_STEP) kept.push(point);
+  }
+  return kept;
+}
+
+/**
+ * @param {readonly Point[]} points
+ * @param {number} radius of the pen, pad units
+ * @returns {Disc[]}
+ */
+function withRadius(points, radius) {
+  /** @type {number | null} */
+  let factor = null;
+  return points.map((point, i) => {
+    const wanted = widthFactor(point, points[Math.max(0, i - 1)], points[1]);
+    factor = factor === null ? wanted : factor * INERTIA + wanted * (1 - INERTIA);
+    return { x: point.x, y: point.y, r: radius * factor };
+  });
+}
+
+/**
+ * @param {Point} point
+ * @param {Point} before itself where it is the first
+ * @param {Point | undefined} second the stroke's second point, whose speed the first one takes
+ */
+function widthFactor(point, before, second) {
+  if (point.pressure !== null) return LIGHT_FACTOR + (FIRM_FACTOR - LIGHT_FACTOR) * point.pressure;
+  const [from, to] = point === before && second ? [point, second] : [before, point];
+  const speed = distance(from, to) / Math.max(1, to.time - from.time);
+  return SLOW_FACTOR - (SLOW_FACTOR - FAST_FACTOR) * Math.min(1, speed / SPEED_RANGE);
+}
+
+/**
+ * The point at t of the quadratic Bézier curve from a to c that b bends.
+ * @param {Disc} a
+ * @param {Disc} b
+ * @param {Disc} c
+ * @param {number} t 0 to 1
+ * @returns {Disc}
+ */
+function bend(a, b, c, t) {
+  const [u, v, w] = [(1 - t) * (1 - t), 2 * t * (1 - t), t * t];
+  return { x: u * a.x + v * b.x + w * c.x, y: u * a.y + v * b.y + w * c.y, r: u * a.r + v * b.r + w * c.r };
+}
+
+/**
+ * @param {Disc} a
+ * @param {Disc} b
+ * @returns {Disc}
+ */
+function middle(a, b) {
+  return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, r: (a.r + b.r) / 2 };
+}
+
+/**
+ * @param {{x: number, y: number}} a
+ * @param {{x: number, y: number}} b
+ */
+function distance(a, b) {
+  return Math.hypot(b.x - a.x, b.y - a.y);
+}

@@ -1,0 +1,152 @@
+"""The design note's promises: which way imports run, who knows what, what is public; and that docs are up to date."""
+
+import ast
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import inkdigits
+from inkdigits import errors
+
+PACKAGE = Path(inkdigits.__file__).parent
+ROOT = PACKAGE.parents[1]
+
+# Each room, and the rooms that it may import from.
+BASE = {"errors", "settings"}
+CORE = BASE | {"decode", "image", "recognizer"}
+ROOMS = {
+    "errors": set(),
+    "settings": {"errors"},
+    "decode": {"errors"},
+    "image": {"errors", "decode"},
+    "recognizer": {"errors", "image"},
+    "bulk": {"errors", "image", "recognizer"},
+    "server": CORE | {"bulk"},
+    "training": CORE,
+    "cli": CORE | {"bulk", "server", "training"},
+    "__main__": {"cli"},
+    "__init__": {"errors", "image", "recognizer"},
+}
+KNOWN_ONLY_TO = {
+    "onnxruntime": {"recognizer"},
+    "torch": {"training"},
+    "onnx": {"training"},
+    "sklearn": {"training"},
+    "rich": {"training"},
+    "starlette": {"server"},
+    "uvicorn": {"server"},
+    "python_multipart": {"server"},
+    "orjson": {"server"},
+    "argparse": {"cli"},
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path):
+    """(module, whether it is imported inside a function) of every import."""
+    tree = ast.parse(path.read_text())
+    inside = {
+        id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) for n in ast.walk(f)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in inside
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+            if node.module == "inkdigits":
+                yield from ((f"inkdigits.{alias.name}", id(node) in inside) for alias in node.names)
+            else:
+                yield node.module, id(node) in inside
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    room = room_of(path)
+    for module, inside in imports(path):
+        top, _, rest = module.partition(".")
+        if top == "inkdigits":
+            target = rest.partition(".")[0]
+            if target in ("", room, "__version__"):
+                continue
+            assert target in ROOMS[room], f"{room} imports {module}"
+            if room == "cli":
+                assert inside or target in BASE or is_for_types_only(path, module), (
+                    f"the CLI imports {module} at its top"
+                )
+        else:
+            assert room in KNOWN_ONLY_TO.get(top, {room}), f"{room} imports {top}"
+
+
+def is_for_types_only(path: Path, module: str) -> bool:
+    guarded = [
+        n
+        for n in ast.walk(ast.parse(path.read_text()))
+        if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.dump(n.test)
+    ]
+    return any(isinstance(n, ast.ImportFrom) and n.module == module for guard in guarded for n in ast.walk(guard))
+
+
+def test_every_module_stands_in_a_room_of_the_design_note():
+    assert {room_of(path) for path in MODULES} == set(ROOMS)
+    note = (ROOT / "docs" / "design.md").read_text()
+    for room in set(ROOMS) - {"__init__", "__main__"}:
+        assert f"`{room}.py`" in note or f"`{room}/`" in note, room
+
+
+def test_the_public_api_is_one_complete_list():
+    public = {name for name in dir(inkdigits) if not name.startswith("_")}
+    modules = {path.stem for path in PACKAGE.iterdir()} | {"import_module", "TYPE_CHECKING", "Any"}
+    assert public - modules == set(inkdigits.__all__) - {"__version__"}
+    assert set(errors.__all__) <= set(inkdigits.__all__)
+    for name in inkdigits.__all__:
+        assert getattr(inkdigits, name)
+    assert inkdigits.__all__ == sorted(inkdigits.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Recogniser'"):
+        _ = inkdigits.Recogniser
+
+
+def test_every_error_is_under_one_base_and_in_the_tree_that_its_module_draws():
+    for name in errors.__all__:
+        assert issubclass(getattr(errors, name), inkdigits.InkdigitsError)
+        assert name in errors.__doc__
+
+
+def loaded_by(code: str) -> set[str]:
+    """The top-level modules that are loaded once the code has run in a fresh Python."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*{{m.partition('.')[0] for m in sys.modules}})"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\n")[-2].split())
+
+
+def test_predicting_and_serving_never_load_torch():
+    code = "import inkdigits.bulk, inkdigits.cli, inkdigits.server; inkdigits.Recognizer"
+    assert not loaded_by(code) & {"torch", "onnx", "sklearn", "rich"}
+
+
+def test_measuring_needs_no_torch_to_be_loaded():
+    assert "torch" not in loaded_by(
+        "import inkdigits.training.data, inkdigits.training.evaluate, inkdigits.training.config"
+    )
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_load_nothing_heavy(option):
+    code = f"from inkdigits.cli import main\ntry: main(['{option}'])\nexcept SystemExit: pass"
+    assert not loaded_by(code) & {"onnxruntime", "numpy", "PIL", "torch", "starlette", "uvicorn"}
+
+
+@pytest.mark.parametrize("page", ["cli.md", "settings.md"])
+def test_the_generated_parts_of_the_docs_are_up_to_date(page):
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert docs.renewed(text) == text, "run: python scripts/docs.py"
+    assert docs.names(text), "no generated part was found"

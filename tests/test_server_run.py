@@ -1,0 +1,143 @@
+"""Starting, stopping and surviving: what ``inkdigits serve`` does around the requests."""
+
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+import inkdigits
+from inkdigits.server.known import DIGIT
+from test_server_predict import THREE
+
+processes = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="it looks at processes in Linux's /proc")
+
+DEADLINE = 20  # seconds, for what must happen at all
+
+
+def until(condition):
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def alive(pid):
+    """Whether a process runs; one that has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def workers(server):
+    """The worker processes of a server, without multiprocessing's resource tracker."""
+    pid = server.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def ask(server):
+    return httpx.post(f"{server.url}/predict", content=THREE).json()["digit"]
+
+
+def test_one_line_when_it_is_ready(start_server):
+    server = start_server()
+    assert server.line.startswith(f"inkdigits {inkdigits.__version__} serves on {server.url} ")
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+    assert server.stop() == ""
+    assert server.process.returncode == 0
+
+
+@processes
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_it_stops_cleanly(start_server, by, number):
+    server = start_server("--workers", number)
+    assert ask(server) == DIGIT
+    pids = workers(server)
+    assert len(pids) == (2 if number == "2" else 0)
+    assert server.stop(by) == ""
+    assert server.process.returncode == 0
+    assert not any(map(alive, pids))
+
+
+def test_a_request_under_way_is_answered_before_it_stops(start_server):
+    server = start_server()
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(THREE))
+        connection.sendall(THREE[:100])
+        until(lambda: httpx.get(f"{server.url}/health").status_code == 200)
+        server.process.send_signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError:
+                return True
+            return False
+
+        until(refused)
+        connection.sendall(THREE[100:])
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b'"digit":%d' % DIGIT in answer
+    assert server.process.wait(DEADLINE) == 0
+
+
+@processes
+def test_a_killed_worker_is_replaced(start_server):
+    server = start_server("--workers", "2")
+    [victim, survivor] = workers(server)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(set(workers(server)) - {victim}) == 2)
+    assert survivor in workers(server)
+    assert ask(server) == DIGIT
+
+
+@processes
+def test_workers_do_not_outlive_a_killed_supervisor(start_server):
+    server = start_server("--workers", "2")
+    pids = workers(server)
+    server.process.kill()
+    until(lambda: not any(map(alive, pids)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--port", "70000"], "port (PORT) must be from 0 to 65535, not 70000"),
+        (["--port", "http"], "invalid int value: 'http'"),
+        (["--workers", "0"], "workers (INKDIGITS_WORKERS) must be from 1 to 256, not 0"),
+        (["--model", "nothing.onnx"], "no model 'nothing.onnx'"),
+        (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1 port 0"),
+        (["--cors-origins", "example.com"], "'example.com'"),
+        (["--log-level", "loud"], "log_level (INKDIGITS_LOG_LEVEL)"),
+        (["--workers", "2", "--model", __file__], "is not a model that ONNX Runtime can load"),
+    ],
+)
+def test_what_cannot_start_says_so_in_one_line(start_server, options, words):
+    with pytest.raises(RuntimeError) as caught:
+        start_server(*options)
+    assert words in str(caught.value).replace('\\"', '"').replace("\\'", "'")
+    assert str(caught.value).count("\\n") == 1
+    assert "inkdigits: error: " in str(caught.value)
+
+
+def test_a_port_that_is_taken(start_server):
+    server = start_server()
+    with pytest.raises(
+        RuntimeError, match=r"cannot listen on 127.0.0.1 port \d+: Address already in use; choose another"
+    ):
+        start_server("--port", server.url.rpartition(":")[2])
+
+
+def test_requests_are_logged_only_at_debug(start_server):
+    quiet, loud = start_server(), start_server("--log-level", "debug")
+    assert ask(quiet) == ask(loud) == DIGIT
+    assert quiet.stop() == ""
+    assert '"POST /predict HTTP/1.1" 200' in loud.stop()

@@ -1,0 +1,68 @@
+"""The options of a training run: bounds, unknown names, and the command line that repeats it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+
+import pytest
+
+from inkdigits import SettingError
+from inkdigits.training.config import TrainConfig
+
+
+def test_every_option_has_help_and_a_default_within_its_bounds():
+    config = TrainConfig()
+    for f in fields(config):
+        assert f.metadata["help"]
+        if not isinstance(f.default, str):
+            assert f.metadata["low"] <= f.default <= f.metadata["high"]
+    assert TrainConfig.from_dict(config.to_dict()) == config
+
+
+def test_the_documentation_has_every_option_as_it_is():
+    text = Path(__file__).parents[1].joinpath("docs", "training.md").read_text(encoding="utf-8")
+    rows = [f"| `--{f.name.replace('_', '-')}` | {f.default} | {f.metadata['help']} |" for f in fields(TrainConfig)]
+    assert re.findall(r"^\| `--.*$", text, re.MULTILINE) == rows
+
+
+def test_options_cannot_be_changed_afterwards():
+    with pytest.raises(FrozenInstanceError):
+        TrainConfig().epochs = 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epoch": 3}, "unknown training option 'epoch'; did you mean epochs"),
+        ({"zzz": 3}, "unknown training option 'zzz'; the options are: network, data"),
+        ({"epochs": 0}, "epochs must be 1 or more, not 0"),
+        ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
+        ({"epochs": True}, "epochs must be a whole number, not True"),
+        ({"learning_rate": "fast"}, "learning_rate must be a number, not 'fast'"),
+        ({"learning_rate": float("nan")}, "learning_rate must be 0 or more, not nan"),
+        ({"learning_rate": float("inf")}, "learning_rate must be 0 or more, not inf"),
+        ({"label_smoothing": 1}, "label_smoothing must be from 0 to 0.9, not 1"),
+        ({"precision": "float64"}, "precision must be one of auto, float32, bfloat16, not 'float64'"),
+        ({"network": 5}, "network must be text, not 5"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(options, message):
+    with pytest.raises(SettingError, match=message):
+        TrainConfig.from_dict(options)
+
+
+def test_a_whole_number_serves_for_a_fraction():
+    assert type(TrainConfig(augment=1).augment) is float
+
+
+def test_the_command_line_repeats_the_run():
+    config = TrainConfig(network="lenet", batch_size=64, learning_rate=1e-3, seed=4)
+    words = shlex.split(config.command("my.onnx"))
+    assert words[:2] == ["inkdigits", "train"]
+    given = {name[2:].replace("-", "_"): value for name, value in zip(words[2::2], words[3::2], strict=True)}
+    assert given.pop("out") == "my.onnx"
+    kinds = {f.name: type(f.default) for f in fields(config)}
+    assert TrainConfig(**{name: kinds[name](value) for name, value in given.items()}) == config

@@ -1,0 +1,136 @@
+"""Evaluation against scikit-learn, scipy and sums written out."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from inkdigits.settings import Settings
+from inkdigits.training.data import Dataset
+from inkdigits.training.evaluate import calibration_error, evaluate, unseen, wilson
+
+N = 1000
+
+
+class Reader:
+    """Stands for a Recognizer: knows the answer by the image's number, which its first pixels hold."""
+
+    def __init__(self, digits, confidence, entry=None):
+        self.answers = [
+            SimpleNamespace(digit=d, confidence=c) for d, c in zip(digits, confidence.tolist(), strict=True)
+        ]
+        self.model = SimpleNamespace(name="reader", sha256="ab" * 32, entry=entry or {})
+
+    def predict_batch(self, images):
+        return [self.answers[image.ravel()[:2].view(np.uint16)[0]] for image in images]
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Labels, digits read (3 is never read, 17 images are blank), confidence, and what evaluate makes of them."""
+    random = np.random.default_rng(11)
+    labels = random.integers(0, 10, N)
+    read = np.where(random.random(N) < 0.8, labels, random.integers(0, 10, N))
+    read[read == 3] = 8
+    blank = random.choice(N, 17, replace=False)
+    read[blank] = 10
+    confidence = random.uniform(0.1, 1, N)
+    confidence[blank] = 0
+    images = np.zeros((N, 28, 28), np.uint8)
+    images.reshape(N, -1)[:, :2] = np.arange(N, dtype=np.uint16)[:, None].view(np.uint8)
+    dataset = Dataset("made up", "test", images, labels, {})
+    reader = Reader([None if d == 10 else d for d in read.tolist()], confidence)
+    return SimpleNamespace(labels=labels, read=read, confidence=confidence, found=evaluate(reader, dataset))
+
+
+def test_counts_agree_with_scikit_learn(case):
+    found = case.found
+    assert found.n == N
+    assert found.accuracy == pytest.approx(np.mean(case.read == case.labels))
+    assert np.array_equal(found.confusion, confusion_matrix(case.labels, case.read, labels=range(11))[:10])
+    expected = precision_recall_fscore_support(case.labels, case.read, labels=range(10), zero_division=0)
+    scores = [(s.precision, s.recall, s.f1, s.n) for s in found.per_class]
+    assert np.allclose(np.array(scores).T, expected)
+    assert found.per_class[3].precision == 0
+
+
+def test_errors_come_with_the_most_confident_first(case):
+    errors = case.found.errors
+    assert sorted(errors.tolist()) == np.flatnonzero(case.read != case.labels).tolist()
+    assert np.all(np.diff(case.confidence[errors]) <= 0)
+    assert case.found.confidence == pytest.approx(case.confidence.mean())
+
+
+def test_calibration_error_is_the_sum_of_its_bins(case):
+    right = case.read == case.labels
+    expected = 0.0
+    for i in range(15):
+        inside = [j for j in range(N) if i / 15 < case.confidence[j] <= (i + 1) / 15 or (i == 0 == case.confidence[j])]
+        if inside:
+            expected += len(inside) / N * abs(right[inside].mean() - case.confidence[inside].mean())
+    assert case.found.calibration_error == pytest.approx(expected)
+
+
+def test_honest_confidence_has_no_calibration_error():
+    random = np.random.default_rng(0)
+    confidence = random.uniform(0.1, 1, 200_000)
+    assert calibration_error(confidence, random.random(200_000) < confidence) < 0.01
+    assert calibration_error(np.ones(100), np.arange(100) < 70) == pytest.approx(0.3)
+    assert calibration_error(np.zeros(4), np.zeros(4, bool)) == 0
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (1, 3), (9920, 10_000), (9999, 10_000)])
+def test_wilson_agrees_with_scipy(right, n):
+    expected = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+def test_the_table_shows_every_figure(case):
+    text = case.found.table()
+    lines = text.splitlines()
+    assert "1,000 images" in lines[0]
+    assert f"{case.found.accuracy:.2%}" in lines[1]
+    assert all(len(line) <= 80 for line in lines)
+    numbers = [line.replace("·", "0").replace(",", "").split() for line in lines[-10:]]
+    assert [[int(n) for n in row[1:]] for row in numbers] == case.found.confusion.tolist()
+    assert "blank" in text
+
+
+def test_the_dict_survives_json(case):
+    whole = case.found.to_dict()
+    assert json.loads(json.dumps(whole)) == whole
+    assert whole["confusion"] == case.found.confusion.tolist()
+    assert whole["per_class"][7]["n"] == int((case.labels == 7).sum())
+    assert case.found.figures().items() <= whole.items()
+
+
+def test_progress_counts_every_image(case):
+    seen = []
+
+    class Stage:
+        def __call__(self, label, total, unit):
+            seen.append(total)
+            return self
+
+        def __enter__(self):
+            return seen.append
+
+        def __exit__(self, *args):
+            pass
+
+    images = np.zeros((1100, 2, 2), np.uint8)
+    dataset = Dataset("made up", "test", images, np.zeros(1100, np.int64), {})
+    evaluate(Reader([0], np.ones(1)), dataset, Stage())
+    assert seen[0] == sum(seen[1:]) == 1100
+
+
+@pytest.mark.parametrize(
+    ("entry", "n"), [({}, 1797), ({"config": {"data": "mnist"}}, 1797), ({"config": {"data": "digits"}}, 359)]
+)
+def test_a_model_is_measured_on_digits_that_it_has_not_seen(entry, n):
+    assert len(unseen("digits", Settings(), Reader([], np.ones(0), entry))) == n

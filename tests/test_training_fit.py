@@ -1,0 +1,238 @@
+"""Whole training runs on real digits, small enough for a test: what they give, how they stop, and how they go on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from scipy.optimize import minimize_scalar
+
+from inkdigits import ModelError, Recognizer, SettingError, TrainingError
+from inkdigits.settings import Settings
+from inkdigits.training import fit
+from inkdigits.training.data import load
+from inkdigits.training.evaluate import evaluate, unseen
+from inkdigits.training.fit import TrainConfig, fit_temperature, train
+
+CONFIG = TrainConfig(network="lenet", data="digits", epochs=6, batch_size=32, augment=0.5, threads=1, seed=3)
+
+
+class Log(Console):
+    """Keeps what it is told as text; at the line that begins with ``stop_at`` it raises ``error`` instead."""
+
+    def __init__(self, stop_at: str = "", error: BaseException | None = None, **options) -> None:
+        super().__init__(file=io.StringIO(), width=200, **options)
+        self.stop_at, self.error = stop_at, error
+
+    def print(self, text, **options):
+        if self.error and str(text).startswith(self.stop_at):
+            raise self.error
+        super().print(text, **options)
+
+    @property
+    def text(self) -> str:
+        return self.file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """One undisturbed run."""
+    out = tmp_path_factory.mktemp("run") / "new" / "reader.onnx"
+    log = Log()
+    entry = train(CONFIG, out, Settings(), console=log)
+    return SimpleNamespace(out=out, entry=entry, text=log.text)
+
+
+def test_it_learns_to_read(run):
+    recognizer = Recognizer(run.out)
+    found = evaluate(recognizer, unseen("digits", Settings(), recognizer))
+    assert found.n == 359
+    assert found.accuracy > 0.93
+    assert found.figures() == run.entry["metrics"]["digits"]
+
+
+def test_it_tells_one_line_an_epoch(run):
+    lines = [line for line in run.text.splitlines() if line.startswith("epoch")]
+    assert len(lines) == CONFIG.epochs
+    assert all(word in line for line in lines for word in ("train loss", "acc", "val loss", "rate", " s"))
+    assert "\x1b" not in run.text
+
+
+def test_the_registry_has_the_whole_story(run):
+    assert [p.name for p in sorted(run.out.parent.iterdir())] == ["reader.onnx", "registry.json"]
+    registry = json.loads((run.out.parent / "registry.json").read_text())
+    assert registry == {"models": {"reader": run.entry}}
+    entry = run.entry
+    assert entry["file"] == "reader.onnx"
+    assert entry["sha256"] == hashlib.sha256(run.out.read_bytes()).hexdigest()
+    assert entry["bytes"] == run.out.stat().st_size
+    assert entry["parameters"] == 61_706
+    assert TrainConfig.from_dict(entry["config"]) == CONFIG
+    assert entry["command"] == CONFIG.command("reader.onnx")
+    assert entry["data"] == load("digits", Settings(), part="train").sha256
+    assert entry["versions"]["torch"] == torch.__version__
+    assert Recognizer(run.out).model.temperature == entry["temperature"] != 1
+    assert 1 <= entry["training"]["best_epoch"] <= entry["training"]["epochs"] == CONFIG.epochs
+    assert str(run.out.parent) not in json.dumps(registry)
+
+
+def test_the_same_seed_gives_the_same_file(run, tmp_path):
+    train(CONFIG, tmp_path / "same.onnx", Settings(), console=Log())
+    assert (tmp_path / "same.onnx").read_bytes() == run.out.read_bytes()
+
+
+def test_another_seed_gives_another_run(run, tmp_path):
+    log = Log("epoch   2", SystemExit())
+    with pytest.raises(SystemExit):
+        train(TrainConfig.from_dict({**CONFIG.to_dict(), "seed": 4}), tmp_path / "other.onnx", Settings(), console=log)
+    first, other = (re.search("epoch   1/6 +(.*)  rate", text)[1] for text in (run.text, log.text))
+    assert first != other
+
+
+def test_a_killed_run_goes_on_to_the_very_same_file(run, tmp_path):
+    out = tmp_path / "reader.onnx"
+    with pytest.raises(SystemExit):
+        train(CONFIG, out, Settings(), console=Log("epoch   4", SystemExit()))
+    assert [p.name for p in tmp_path.iterdir()] == ["reader.ckpt"]
+    log = Log()
+    entry = train(CONFIG, out, Settings(), resume=True, console=log)
+    assert "going on after epoch 3" in log.text
+    assert out.read_bytes() == run.out.read_bytes()
+    assert entry["training"]["best_epoch"] == run.entry["training"]["best_epoch"]
+    assert not out.with_suffix(".ckpt").exists()
+
+
+def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
+    out = tmp_path / "reader.onnx"
+    log = Log("epoch   3", KeyboardInterrupt())
+    entry = train(CONFIG, out, Settings(), console=log)
+    assert entry["training"]["best_epoch"] <= 3
+    assert Recognizer(out).model.sha256 == entry["sha256"]
+    assert f"stopped early; {out.with_suffix('.ckpt')} stays" in log.text
+    with pytest.raises(SystemExit):
+        train(CONFIG, out, Settings(), resume=True, console=(again := Log("epoch   3", SystemExit())))
+    assert "going on after epoch 2" in again.text
+
+
+def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
+    def interrupted(images, generator):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "augment", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, tmp_path / "reader.onnx", Settings(), console=Log())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_test_part_is_read_once_and_last(tmp_path, monkeypatch):
+    events = []
+
+    def recorded(name, settings, *, part, progress=None):
+        events.append(part)
+        return load(name, settings, part=part, progress=progress)
+
+    monkeypatch.setattr(fit, "load", recorded)
+    monkeypatch.setattr(fit, "check_parity", lambda *args: events.append("parity") or 0.0)
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
+    train(config, tmp_path / "reader.onnx", Settings(), console=Log())
+    assert events == ["train", "parity", "test"]
+
+
+def test_patience_ends_a_run_that_gets_no_better(tmp_path):
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 50, "learning_rate": 0, "patience": 2})
+    log = Log("best epoch 1:", SystemExit())
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "reader.onnx", Settings(), console=log)
+    assert len(re.findall("^epoch", log.text, re.MULTILINE)) == 3
+
+
+def test_bars_are_drawn_on_a_terminal_and_the_lines_stay(tmp_path):
+    log = Log("best epoch", SystemExit(), force_terminal=True, force_interactive=True)
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
+    with pytest.raises(SystemExit):
+        train(config, tmp_path / "reader.onnx", Settings(), console=log)
+    assert "normalising" in log.text
+    assert "epoch   1/1  train loss" in log.text
+
+
+def test_a_loss_that_is_no_number_is_an_error(tmp_path):
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "learning_rate": 1e30})
+    with pytest.raises(TrainingError, match=r"the loss became nan in epoch \d; lower the learning rate, now 1e\+30"):
+        train(config, tmp_path / "reader.onnx", Settings(), console=Log())
+
+
+def test_a_model_that_fails_its_check_does_not_replace_the_old_one(tmp_path, monkeypatch):
+    def differs(*args):
+        raise TrainingError("differs")
+
+    out = tmp_path / "reader.onnx"
+    out.write_bytes(b"old")
+    monkeypatch.setattr(fit, "check_parity", differs)
+    config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
+    with pytest.raises(TrainingError, match="differs"):
+        train(config, out, Settings(), console=Log())
+    assert out.read_bytes() == b"old"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["reader.ckpt", "reader.onnx"]
+    monkeypatch.undo()
+    train(config, out, Settings(), resume=True, console=Log())  # only the export is left to do
+    assert Recognizer(out).model.name == "reader"
+
+
+def test_resume_refuses_what_is_not_its_run(tmp_path):
+    out = tmp_path / "reader.onnx"
+    with pytest.raises(TrainingError, match="there is no checkpoint"):
+        train(CONFIG, out, Settings(), resume=True, console=Log())
+    with pytest.raises(SystemExit):
+        train(CONFIG, out, Settings(), console=Log("epoch   2", SystemExit()))
+    other = TrainConfig.from_dict({**CONFIG.to_dict(), "batch_size": 64})
+    with pytest.raises(TrainingError, match="of another run: batch_size is 32 there and 64 here"):
+        train(other, out, Settings(), resume=True, console=Log())
+    checkpoint = out.with_suffix(".ckpt")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
+    with pytest.raises(TrainingError, match=r"is damaged .* leave out --resume"):
+        train(CONFIG, out, Settings(), resume=True, console=Log())
+
+
+def test_mistakes_are_found_before_the_work(tmp_path):
+    with pytest.raises(SettingError, match=r"suffix \.onnx, not .*model\.pt"):
+        train(CONFIG, tmp_path / "model.pt", Settings())
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainingError, match=r"cannot make folder .*file"):
+        train(CONFIG, tmp_path / "file" / "model.onnx", Settings())
+    with pytest.raises(SettingError, match="unknown network"):
+        train(TrainConfig(network="nn", data="digits"), tmp_path / "model.onnx", Settings())
+    (tmp_path / "registry.json").write_text("{}")
+    with pytest.raises(ModelError, match="not a registry"):
+        train(CONFIG, tmp_path / "model.onnx", Settings())
+
+
+def test_the_temperature_is_the_likeliest():
+    random = np.random.default_rng(2)
+    z = random.normal(0, 2, (4000, 10))
+    truth = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    labels = np.array([random.choice(10, p=p) for p in truth])
+    logits = 2.5 * z  # too sure of itself by this factor
+
+    def loss(temperature):
+        scaled = logits / temperature
+        return (np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(labels)), labels]).mean()
+
+    found = fit_temperature(torch.from_numpy(logits), torch.from_numpy(labels))
+    assert found == pytest.approx(
+        minimize_scalar(loss, bounds=(0.2, 5), method="bounded", options={"xatol": 1e-9}).x, rel=1e-5
+    )
+    assert found == pytest.approx(2.5, rel=0.05)
+
+
+def test_the_temperature_stays_within_bounds_when_nothing_is_wrong():
+    logits = torch.eye(10).repeat(3, 1)
+    labels = torch.arange(10).repeat(3)
+    assert fit_temperature(logits, labels) == pytest.approx(0.2)
+    assert fit_temperature(-logits, labels) == pytest.approx(5)

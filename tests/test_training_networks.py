@@ -1,0 +1,74 @@
+"""The networks: shapes, the LeNet against a forward pass written out with scipy, and the table of names."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import correlate2d
+
+from inkdigits import SettingError
+from inkdigits.training.config import TrainConfig
+from inkdigits.training.networks import NETWORKS, LeNet, build
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_gives_ten_logits_for_any_batch(name):
+    network = build(name).eval()
+    assert type(network) is NETWORKS[name]
+    images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        logits = network(images)
+        assert logits.shape == (3, 10)
+        assert logits.dtype == torch.float32
+        assert torch.allclose(network(images[1:2]), logits[1:2], atol=1e-5)  # an image's answer is its own
+
+
+def test_lenet_is_the_network_of_its_description():
+    """Convolutions 6 and 16 of 5×5, max-pooling by 2 before ReLU, linear 120-84-10: computed without torch."""
+    torch.manual_seed(0)
+    network = LeNet()
+    conv1, bias1, conv2, bias2, *full = (p.detach().double().numpy() for p in network.parameters())
+    assert (conv1.shape, conv2.shape) == ((6, 1, 5, 5), (16, 6, 5, 5))
+    assert [w.shape for w in full[::2]] == [(120, 400), (84, 120), (10, 84)]
+    image = np.random.default_rng(0).random((28, 28))
+
+    def relu_of_pooled(maps):
+        side = len(maps[0]) // 2
+        return np.maximum(np.reshape(maps, (len(maps), side, 2, side, 2)).max(axis=(2, 4)), 0)
+
+    x = relu_of_pooled([correlate2d(np.pad(image, 2), w[0], "valid") + b for w, b in zip(conv1, bias1, strict=True)])
+    x = relu_of_pooled(
+        [
+            sum(correlate2d(m, k, "valid") for m, k in zip(x, w, strict=True)) + b
+            for w, b in zip(conv2, bias2, strict=True)
+        ]
+    )
+    x = np.maximum(full[0] @ x.ravel() + full[1], 0)
+    x = np.maximum(full[2] @ x + full[3], 0)
+    expected = full[4] @ x + full[5]
+    with torch.inference_mode():
+        found = network(torch.tensor(image, dtype=torch.float32)[None, None])[0].numpy()
+    assert np.abs(found - expected).max() < 1e-5
+    assert sum(p.numel() for p in network.parameters()) == 61_706
+
+
+def test_the_option_names_every_network():
+    assert all(
+        name in re.findall(r"\w+", TrainConfig.__dataclass_fields__["network"].metadata["help"]) for name in NETWORKS
+    )
+
+
+def test_the_seed_decides_the_weights():
+    torch.manual_seed(5)
+    first = build("lenet").state_dict()
+    torch.manual_seed(5)
+    second = build("lenet").state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_an_unknown_network_lists_the_known():
+    with pytest.raises(SettingError, match=r"unknown network 'resnet'; known are: .*lenet"):
+        build("resnet")
