@@ -34,7 +34,7 @@ try_playwright() {
     "$python" -m playwright install chromium >&2
 }
 
-"$python" -c 'import playwright' || {
+"$python" -c "import playwright" 2>/dev/null || {
     echo "get-browser: $python has no playwright; make test installs it, or: pip install -e '.[dev]'" >&2
     exit 1
 }

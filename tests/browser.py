@@ -82,11 +82,12 @@ def visit(chromium, live_server):
 
     When the test ends, whatever a page complained of fails it: errors and warnings on the console, which is where a
     breach of the Content-Security-Policy shows too, uncaught errors, and requests to another origin. ``allow`` is a
-    pattern of complaints that the test provokes; ``before`` is called with the page before it is opened.
+    pattern of complaints that the test provokes; ``before`` is called with the page before it is opened; ``server`` is
+    the address of another server than the shared one.
     """
     contexts, complaints = [], []
 
-    def open_page(path="/", *, width=1280, height=800, allow=None, before=None, **options):
+    def open_page(path="/", *, server=live_server, width=1280, height=800, allow=None, before=None, **options):
         def complain(text):
             if not (allow and re.search(allow, text)):
                 complaints.append(text)
@@ -96,7 +97,7 @@ def visit(chromium, live_server):
                 complain(f"console {message.type}: {message.text}")
 
         def on_request(request):
-            if not request.url.startswith((live_server, "blob:", "data:")):
+            if not request.url.startswith((server, "blob:", "data:")):
                 complain(f"request to another origin: {request.url}")
 
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
@@ -108,7 +109,7 @@ def visit(chromium, live_server):
         page.on("request", on_request)
         if before:
             before(page)
-        page.goto(live_server.rstrip("/") + path)
+        page.goto(server.rstrip("/") + path)
         return page
 
     open_page.complaints = complaints

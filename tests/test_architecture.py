@@ -16,12 +16,13 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"errors", "settings"}
-CORE = BASE | {"decode", "image", "recognizer"}
+CORE = BASE | {"decode", "image", "ink", "recognizer"}
 ROOMS = {
     "errors": set(),
     "settings": {"errors"},
     "decode": {"errors"},
-    "image": {"errors", "decode"},
+    "ink": set(),
+    "image": {"errors", "decode", "ink"},
     "recognizer": {"errors", "image"},
     "bulk": {"errors", "image", "recognizer"},
     "server": CORE | {"bulk"},

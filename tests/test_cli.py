@@ -274,3 +274,20 @@ def test_data_lists_each_set_and_where_it_is(run, folder, monkeypatch):
     assert str(folder) in lines[1]
     assert lines[2].split()[:2] == ["digits", "ready"]
     assert run("data", "--download", "digits")[:2] == (0, "digits is here and whole: inside scikit-learn\n")
+
+
+def test_an_explanation_is_drawn_or_given_as_numbers(run, folder, recognizer):
+    expected = recognizer.predict(folder / "in" / "four.png", explain=True).explanation
+    code, out, _ = run("predict", "in/four.png", "in/blank.bmp", "--explain")
+    first, *drawn, last = out.splitlines()
+    assert code == 0
+    assert first.startswith("in/four.png")
+    assert last == "in/blank.bmp  blank"
+    rows = [row for row in expected if row.any()]
+    assert [[c != " " for c in line[4:]] for line in drawn] == [[v != 0 for v in row] for row in rows]
+    assert "#" in out
+    _, out, _ = run("predict", "in/four.png", "--explain", "--json")
+    assert json.loads(out)["explanation"] == [[round(float(v), 3) for v in row] for row in expected]
+    code, _, err = run("predict", "in/four.png", "--explain", "--csv")
+    assert code == 2
+    assert "use --json" in err

@@ -19,7 +19,7 @@ PREDICT = re.compile(r"/predict(\?|$)")
 READY = re.compile("^Ready")
 NO_DIGIT = "–"
 SLOW_MS = 300  # milliseconds, longer than the page shows an answer to a drawing that has since grown
-UP_AND_DOWN = "Failed to load resource"  # what the browser itself says of a request that fails
+UNANSWERED = "Failed to load resource"  # what the browser itself says of a request that fails
 
 
 def digit(page):
@@ -315,7 +315,7 @@ def test_an_answer_to_what_is_gone_is_not_shown(visit, take_back):
 
 @pytest.mark.parametrize("failure", ["error", "away"])
 def test_a_server_that_fails_in_mid_drawing_is_waited_for(visit, failure):
-    page = visit(allow=UP_AND_DOWN)
+    page = visit(allow=UNANSWERED)
     draw(page, [DIGITS[4][0]])
     expect(digit(page)).not_to_have_text(NO_DIGIT)
     everything = re.compile("/(predict|ready)")
@@ -332,8 +332,22 @@ def test_a_server_that_fails_in_mid_drawing_is_waited_for(visit, failure):
     expect(status(page)).to_have_text(READY)
 
 
+def test_a_server_that_dies_in_mid_drawing_and_comes_back(visit, start_server):
+    server = start_server()
+    page = visit(server=server.url, allow=UNANSWERED)
+    draw(page, [DIGITS[4][0]])
+    expect(digit(page)).not_to_have_text(NO_DIGIT)
+    server.process.kill()
+    server.process.wait()
+    draw(page, DIGITS[4][1:])
+    expect(status(page)).to_have_text(re.compile("does not answer. Trying again"))
+    start_server("--port", server.url.rpartition(":")[2])
+    expect(digit(page)).to_have_text("4")
+    expect(status(page)).to_have_text(READY)
+
+
 def test_a_refused_drawing_says_why(visit):
-    page = visit(allow=UP_AND_DOWN)
+    page = visit(allow=UNANSWERED)
     problem = json.dumps({"title": "Bad Request", "status": 400, "detail": "too many frogs"})
     page.route(PREDICT, lambda r: r.fulfill(status=400, body=problem, content_type="application/problem+json"))
     draw(page, DIGITS[2])
@@ -346,7 +360,7 @@ def test_a_refused_drawing_says_why(visit):
 
 def test_a_server_that_is_away_at_the_start_is_waited_for(visit):
     everything = re.compile("/(predict|ready|model)")
-    page = visit(allow=UP_AND_DOWN, before=lambda page: page.route(everything, lambda route: route.abort()))
+    page = visit(allow=UNANSWERED, before=lambda page: page.route(everything, lambda route: route.abort()))
     expect(status(page)).to_have_text(re.compile("does not answer"))
     draw(page, DIGITS[9])
     page.unroute_all()

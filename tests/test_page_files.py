@@ -50,7 +50,8 @@ def watch_requests(page):
           window.fetch = async (url, init) => {
             if (init?.body) {
               const bytes = new Uint8Array(await init.body.arrayBuffer());
-              window.sent.push([init.headers['Content-Type'], Array.from(bytes, (b) => String.fromCharCode(b)).join('')]);
+              const letters = Array.from(bytes, (byte) => String.fromCharCode(byte));
+              window.sent.push([init.headers['Content-Type'], letters.join('')]);
             }
             return fetch(url, init);
           };

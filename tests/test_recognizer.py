@@ -104,6 +104,28 @@ def test_a_blank_image_is_an_answer(recognizer):
     assert seen.to_dict()["blank"] is True
 
 
+def test_an_explanation_points_at_the_ink_that_decides(recognizer):
+    plain = recognizer.predict(picture(7, 100), explain=True)
+    assert plain.explanation.shape == (28, 28)
+    assert np.abs(plain.explanation).max() == pytest.approx(1)
+    assert not plain.explanation[plain.image == 0].any()
+    # Wiping out what it points at hurts more than wiping out as much ink elsewhere.
+    order = np.argsort(plain.explanation[plain.image > 0])
+    inked = np.argwhere(plain.image > 0)
+
+    def without(chosen):
+        image = plain.image.copy()
+        image[tuple(inked[chosen].T)] = 0
+        logits = recognizer.logits(image[None, None].astype(np.float32))[0].astype(float)
+        return logits[7] - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
+
+    quarter = len(order) // 4
+    assert without(order[-quarter:]) < without(order[:quarter])
+    assert recognizer.predict(picture(7, 100)).explanation is None
+    assert recognizer.predict(np.zeros((28, 28)), explain=True).explanation is None
+    assert len(json.loads(json.dumps(plain.to_dict()))["explanation"]) == 28
+
+
 def test_batches_are_in_order_and_equal_single_predictions(recognizer):
     blank = np.zeros((28, 28), np.uint8)
     images = [blank if i % 7 == 3 else picture(i % 10, 40 + i % 13) for i in range(150)]
@@ -194,7 +216,7 @@ def test_models_that_cannot_be_used(tmp_path):
     ("shape", "out", "props", "says"),
     [
         (["N", 3, 32, 32], ["N", 10], {}, r"does not take \(N, 1, 28, 28\)"),
-        (["N", 1, 28, 28], ["N", 7], {}, r"does not give \(N, 10\) logits"),
+        (["N", 1, 28, 28], ["N", 7], {}, r"does not give \(N, 10 or 11\) logits"),
         (["N", 1, 28, 28], ["N", 10], {"inkdigits.normalisation": "0"}, "normalisation 0"),
         (["N", 1, 28, 28], ["N", 10], {"inkdigits.temperature": "-1"}, "temperature '-1'"),
         (["N", 1, 28, 28], ["N", 10], {"inkdigits.temperature": "warm"}, "temperature 'warm'"),

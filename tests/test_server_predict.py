@@ -144,6 +144,22 @@ def test_the_image_that_the_network_saw_on_request(client, recognizer, query):
     assert np.shape(answer["image"]) == (28, 28)
 
 
+def test_an_explanation_on_request(client, recognizer):
+    several = [
+        ("f", ("a.png", THREE)),
+        ("f", ("b.txt", b"no image")),
+        ("f", ("c.png", encode(np.zeros((40, 40), np.uint8)))),
+    ]
+    answer = client.post("/predict?explain=true", content=THREE).json()
+    expected = recognizer.predict(THREE, explain=True).to_dict()
+    assert answer == {**expected, "model": recognizer.model.name}
+    assert np.abs(answer["explanation"]).max() == 1
+    first, broken, blank = client.post("/predict?explain=true", files=several).json()["predictions"]
+    assert first["explanation"] == answer["explanation"]
+    assert "error" in broken
+    assert "explanation" not in blank
+
+
 def test_no_image_without_that_request(client):
     for query in ("", "?image=false", "?image=0", "?other=1"):
         assert "image" not in client.post(f"/predict{query}", content=THREE).json()

@@ -1,4 +1,4 @@
-"""Data sets: IDX files, downloads that break, what is found where, and the splits."""
+"""Data sets: downloads that break, what is found where, and the splits."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from sklearn.datasets import load_digits
 
 from inkdigits import DataError
 from inkdigits.settings import Settings
-from inkdigits.training import data
-from inkdigits.training.data import describe, fetch, load, read_idx, stratified
+from inkdigits.training import data, pen
+from inkdigits.training.data import PEN_WRITERS, describe, fetch, load
+from inkdigits.training.dataset import stratified
+
+from drawings import DIGITS
 
 FILES = tuple(data.MNIST_SHA256)
 
@@ -42,6 +45,9 @@ def small_mnist(monkeypatch):
         data, "MNIST_SHA256", {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     )
     return files
+
+
+GOOD = idx(np.arange(12, dtype=np.uint8).reshape(3, 4))
 
 
 class Mirror:
@@ -104,55 +110,6 @@ def mirror(small_mnist):
 def settings(tmp_path):
     """Nothing on this machine: an empty cache and no data folder."""
     return Settings(cache=str(tmp_path / "cache"))
-
-
-# --- IDX
-
-
-@pytest.mark.parametrize("shape", [(5,), (3, 4, 5), (0, 28, 28), (2, 1)])
-@pytest.mark.parametrize("compress", [bytes, gzip.compress], ids=["plain", "gzip"])
-def test_idx_gives_back_what_was_written(tmp_path, shape, compress):
-    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    content = idx(array)
-    (tmp_path / "file").write_bytes(compress(content))
-    found = read_idx(tmp_path / "file", hashlib.sha256(content).hexdigest())
-    assert found.dtype == np.uint8
-    assert np.array_equal(found, array)
-    found += 1  # writable
-
-
-GOOD = idx(np.arange(12, dtype=np.uint8).reshape(3, 4))
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "not an IDX file: it begins with nothing"),
-        (b"\x89PNG" + bytes(30), "not an IDX file: it begins with 89 50 4e 47"),
-        (b"\0\0\x0d\x01" + bytes(8), "type 0x0d"),
-        (GOOD[:-1], r"has 23 bytes; its header, 3×4, promises 24"),
-        (GOOD + b"\0", r"has 25 bytes; its header, 3×4, promises 24"),
-        (GOOD[:7], "has 7 bytes"),
-        (gzip.compress(GOOD)[:-9], "cut short or damaged"),
-        (gzip.compress(GOOD)[:12] + b"????" + gzip.compress(GOOD)[16:], "cut short or damaged"),
-    ],
-)
-def test_a_damaged_idx_file_says_what_is_wrong(tmp_path, content, message):
-    (tmp_path / "file").write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        read_idx(tmp_path / "file")
-    assert str(tmp_path / "file") in str(caught.value)
-
-
-def test_a_wrong_hash_names_both(tmp_path):
-    (tmp_path / "file").write_bytes(GOOD)
-    with pytest.raises(DataError, match=f"{hashlib.sha256(GOOD).hexdigest()}, expected {'0' * 64}; delete it"):
-        read_idx(tmp_path / "file", "0" * 64)
-
-
-def test_a_missing_file_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="No such file"):
-        read_idx(tmp_path / "file")
 
 
 # --- downloads
@@ -303,9 +260,10 @@ def test_a_damaged_file_of_the_user_is_left_alone(small_mnist, tmp_path):
 
 
 def test_describe_downloads_nothing(settings):
-    mnist, digits = describe(settings)
-    assert (mnist.state, digits.state) == ("missing", "ready")
+    mnist, digits, pen = describe(settings)
+    assert (mnist.state, digits.state, pen.state) == ("missing", "ready", "missing")
     assert "inkdigits data --download mnist" in mnist.hint
+    assert "set INKDIGITS_DATA" in pen.hint
     assert not Path(settings.cache).exists()
 
 
@@ -361,9 +319,77 @@ def test_a_split_is_the_same_for_ever():
     assert stratified(labels, 8, seed=1)[1].tolist() != [27, 55, 298, 306, 310, 672, 784, 859]
 
 
+# --- pen strokes
+
+
+@pytest.fixture
+def pen_folder(tmp_path, monkeypatch):
+    """A folder with pen strokes of 30 writers, two digits each, in the place of the real ones."""
+    lines = []
+    for number in range(60):
+        label = number % 10
+        lines += [f'.SEGMENT DIGIT {number} ? "{label}"', f".COMMENT {label} {number // 2 + 1} {number}"]
+        lines += [".PEN_DOWN", *(f"{x:.0f} {-y:.0f}" for x, y in 300 * DIGITS[label][0]), ".PEN_UP"]
+    content = "\n".join(lines).encode()
+    (tmp_path / "pendigits").mkdir()
+    (tmp_path / "pendigits" / "pendigits-orig.tra").write_bytes(content)
+    monkeypatch.setattr(pen, "PENDIGITS_SHA256", hashlib.sha256(content).hexdigest())
+    return tmp_path
+
+
+def test_writers_are_held_back_whole(pen_folder):
+    settings = Settings(data=str(pen_folder))
+    parts = {part: load("pen", settings, part=part) for part in PEN_WRITERS}
+    writers = {part: {number // 2 + 1 for number in found.numbers.tolist()} for part, found in parts.items()}
+    assert writers == {part: set(of_part) for part, of_part in PEN_WRITERS.items()}
+    assert sorted(sum(PEN_WRITERS.values(), ())) == list(range(1, 31))
+    assert [len(of_part) for of_part in PEN_WRITERS.values()] == [18, 6, 6]
+    assert describe(settings)[2].state == "ready"
+    assert fetch("pen", settings) == str(pen_folder / "pendigits")
+
+
+def test_the_writers_are_drawn_by_the_seed_that_is_told():
+    order = (np.random.RandomState(0).permutation(30) + 1).tolist()
+    assert set(order[:6]) == set(PEN_WRITERS["test"])
+    assert set(order[6:12]) == set(PEN_WRITERS["validation"])
+
+
+def test_pen_strokes_are_drawn_when_asked_for_and_always_the_same(pen_folder):
+    found = load("pen", Settings(data=str(pen_folder)), part="test")
+    again = load("pen", Settings(data=str(pen_folder)), part="test")
+    assert found.images[3].shape == (280, 280)
+    assert all(np.array_equal(a, b) for a, b in zip(found.images, again.images[:], strict=True))
+    # A picture hangs on its digit alone, not on which others are read.
+    assert np.array_equal(found.take(np.array([5, 3])).images[1], found.images[3])
+    assert found.take(np.array([5])).number(0) == found.numbers[5]
+    assert not np.array_equal(found.images[2], found.images[3])
+    assert found.labels.tolist() == [number % 10 for number in found.numbers.tolist()]
+
+
+def test_damaged_pen_strokes_are_told(pen_folder):
+    (pen_folder / "pendigits" / "pendigits-orig.tra").write_bytes(b"nonsense")
+    source = describe(Settings(data=str(pen_folder)))[2]
+    assert source.state == "damaged"
+    assert "not the file it should be" in source.hint
+
+
+@pytest.mark.skipif(not os.environ.get("INKDIGITS_DATA"), reason="INKDIGITS_DATA names no folder with pen strokes")
+def test_the_real_pen_strokes_have_every_digit_of_every_writer():
+    sizes = {part: len(load("pen", Settings.from_env(), part=part)) for part in PEN_WRITERS}
+    assert sizes == {"train": 4499, "validation": 1496, "test": 1499}
+    assert set(load("pen", Settings.from_env(), part="test").labels.tolist()) == set(range(10))
+
+
+# --- names
+
+
 @pytest.mark.parametrize(
     ("name", "part", "message"),
-    [("mnits", "train", "unknown data set 'mnits'; known are: mnist, digits"), ("mnist", "all", "train, test")],
+    [
+        ("mnits", "train", "unknown data set 'mnits'; known are: mnist, digits, pen; or give the path"),
+        ("mnist", "all", "train, test"),
+        ("pen", "all", "train, validation, test"),
+    ],
 )
 def test_unknown_names_list_the_known(settings, name, part, message):
     with pytest.raises(DataError, match=message):

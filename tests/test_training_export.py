@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from inkdigits import ModelError, Recognizer, TrainingError
-from inkdigits.image import NORMALISATION_VERSION
+from inkdigits.image import NORMALISATION_VERSION, normalise
 from inkdigits.settings import Settings
 from inkdigits.training.data import load
-from inkdigits.training.export import check_parity, export, register, write_atomically
-from inkdigits.training.fit import normalised
+from inkdigits.training.export import check_parity, export, register
+from inkdigits.training.files import write_atomically
 from inkdigits.training.networks import NETWORKS, build
-from inkdigits.training.progress import silent
 
 
 @pytest.fixture(scope="module")
 def samples():
-    return normalised(load("digits", Settings(), part="test").images[:100], silent)
+    images = load("digits", Settings(), part="test").images[:100]
+    return torch.from_numpy(np.stack([normalise(image).image for image in images]))[:, None]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 
 from inkdigits import ModelError, Recognizer, SettingError, TrainingError
 from inkdigits.settings import Settings
-from inkdigits.training import fit
+from inkdigits.training import fit, pools
 from inkdigits.training.data import load
 from inkdigits.training.evaluate import evaluate, unseen
 from inkdigits.training.fit import TrainConfig, fit_temperature, train
@@ -139,6 +139,7 @@ def test_the_test_part_is_read_once_and_last(tmp_path, monkeypatch):
         return load(name, settings, part=part, progress=progress)
 
     monkeypatch.setattr(fit, "load", recorded)
+    monkeypatch.setattr(pools, "load", recorded)
     monkeypatch.setattr(fit, "check_parity", lambda *args: events.append("parity") or 0.0)
     config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
     train(config, tmp_path / "reader.onnx", Settings(), console=Log())

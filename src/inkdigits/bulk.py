@@ -39,20 +39,21 @@ class Row:
         return {"name": self.name, **self.prediction.to_dict()}
 
 
-def read(recognizer: Recognizer, images: Iterable[tuple[str, ImageSource]]) -> Iterator[Row]:
+def read(recognizer: Recognizer, images: Iterable[tuple[str, ImageSource]], *, explain: bool = False) -> Iterator[Row]:
     """Read the digit in each image.
 
     Args:
         recognizer: the model to read with.
         images: pairs of a name and what :meth:`Recognizer.predict` takes; a generator is consumed a batch at a time, so
             that any number of images fits in memory.
+        explain: also say how much each part of the ink mattered.
 
     Yields:
         One row for each image, in order.
     """
     iterator = iter(images)
     while batch := list(islice(iterator, BATCH_SIZE)):
-        results = recognizer.predict_batch((source for _, source in batch), errors="return")
+        results = recognizer.predict_batch((source for _, source in batch), errors="return", explain=explain)
         for (name, _), result in zip(batch, results, strict=True):
             if isinstance(result, ImageError):
                 yield Row(name, None, result)

@@ -72,7 +72,10 @@ entry.
 _EVALUATE_EXAMPLES = """\
 examples:
   inkdigits evaluate cnn
-  inkdigits evaluate models/lenet.onnx --data digits --json
+  inkdigits evaluate cnn --data pen --robustness --report report.html
+  inkdigits evaluate models/lenet.onnx --data scans/ --json   folders 0 to 9 with pictures
+
+exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was measured
 """
 _DATA_EXAMPLES = """\
 examples:
@@ -164,6 +167,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="OUT",
         help="write to this file, in one piece when all is done; .csv and .json name the form too",
     )
+    predict.add_argument(
+        "--explain", action="store_true", help="also show how much each part of the ink mattered; not with --csv"
+    )
     _add_settings(predict, ("model",))
 
     serve = command(
@@ -194,12 +200,29 @@ def build_parser() -> argparse.ArgumentParser:
         "[options] MODEL",
         _evaluate,
         "measure a model on labelled images",
-        "Measure a model on images it was not trained on: accuracy, a table by digit, the confusion matrix.",
+        "Measure a model on labelled images that it was not trained on.",
         _EVALUATE_EXAMPLES,
     )
     evaluate.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
-    evaluate.add_argument("--data", default="mnist", metavar="TEXT", help="mnist or digits (default: mnist)")
-    evaluate.add_argument("--json", action="store_true", help="print everything measured as one JSON object")
+    evaluate.add_argument(
+        "--data",
+        default="mnist",
+        metavar="DATA",
+        help="mnist, digits or pen; or the path of a table (label, pixel0, …), of IDX files, or of a folder with "
+        "folders 0 to 9 (default: mnist)",
+    )
+    evaluate.add_argument(
+        "--report", metavar="FILE.html", help="write a page with everything measured, and FILE.json beside it"
+    )
+    evaluate.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="print everything measured as JSON, or write it to FILE"
+    )
+    evaluate.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also read disturbed pictures, and pictures of no digit; takes minutes",
+    )
+    evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
 
     data = command(
         "data",
@@ -280,11 +303,13 @@ def _predict(args: argparse.Namespace) -> int:
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
     recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=limits)
     form = args.form or (_FORMATS.get(Path(args.output).suffix.lower()) if args.output else None)
+    if args.explain and form == "csv":
+        raise SettingError("--explain gives a 28×28 map for each image, which CSV has no place for; use --json")
     width = max((len(name) for name, _ in images if len(name) <= NAME_WIDTH), default=0)
     failed = False
     with _output(args.output) as out:
         write = _writer(form, out, width)
-        for row in read(recognizer, images):
+        for row in read(recognizer, images, explain=args.explain):
             write(row)
             if row.error:
                 failed = True
@@ -321,7 +346,17 @@ def _writer(form: str | None, out: TextIO, width: int) -> Callable[[Row], None]:
         table = csv.writer(out, lineterminator="\n")
         table.writerow(["name", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "error"])
         return lambda row: table.writerow(_cells(row))
-    return lambda row: print(_line(row, width), file=out)
+    return lambda row: print(_line(row, width), *_map(row), sep="\n", file=out)
+
+
+def _map(row: Row) -> list[str]:
+    """The explanation as lines of characters: # + . for ink that mattered much, some, little, - for ink against it."""
+    if row.prediction is None or row.prediction.explanation is None:
+        return []
+    marks = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
+    rows = row.prediction.explanation
+    lines = ["".join(" " if v == 0 else next(m for top, m in marks if v < top) for v in line) for line in rows.tolist()]
+    return ["    " + line for line in lines if line.strip()]
 
 
 def _cells(row: Row) -> list[Any]:
@@ -363,13 +398,36 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings.from_env()
+    if args.limit is not None and args.limit < 1:
+        raise SettingError(f"--limit must be 1 or more, not {args.limit}")
+    from inkdigits.image import Limits
     from inkdigits.recognizer import Recognizer
-    from inkdigits.training.evaluate import evaluate, unseen
+    from inkdigits.training.evaluate import unseen
+    from inkdigits.training.report import check_path, measure
 
-    recognizer = Recognizer(args.model, threads=settings.threads)
-    evaluation = evaluate(recognizer, unseen(args.data, settings, recognizer))
-    print(json.dumps(evaluation.to_dict(), indent=2) if args.json else evaluation.table())
-    return FINE
+    if args.report:
+        check_path(Path(args.report))
+    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+    recognizer = Recognizer(args.model, threads=settings.threads, limits=limits)
+    command = f"inkdigits evaluate {args.model} --data {args.data}" + " --robustness" * args.robustness
+    command += f" --limit {args.limit}" * bool(args.limit)
+    found = measure(
+        recognizer,
+        unseen(args.data, settings, recognizer),
+        disturb=args.robustness,
+        limit=args.limit,
+        command=f"{command} --report {Path(args.report).name}" if args.report else command,
+    )
+    print(found.json() if args.json == "-" else found.table() + "\n", end="")
+    if args.json not in (None, "-"):
+        with _output(args.json) as out:
+            out.write(found.json())
+    if args.report:
+        numbers = found.write(Path(args.report))
+        print(f"wrote {args.report} and {numbers}", file=sys.stderr if args.json == "-" else sys.stdout)
+    for at, error in found.evaluation.unreadable:
+        print(f"inkdigits: {found.dataset.title(at)}: {error}", file=sys.stderr)
+    return BAD_IMAGE if found.evaluation.unreadable else FINE
 
 
 def _data(args: argparse.Namespace) -> int:

@@ -41,6 +41,7 @@ _FOREIGN = (
 # Rec. 601 luma, as in Pillow's own conversion to "L".
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _OPAQUE = 128  # alpha from which a pixel's own colour is looked at
+_TONE_SIDE = 512  # pixels of the longer side that the tones are judged by, so that a huge picture costs no more
 _TONE_SPREAD = 64  # grey levels: opaque pixels that differ by more hold both ink and paper
 
 
@@ -217,11 +218,13 @@ def _composite(image: Image.Image) -> Image.Image:
     alpha = image.getchannel("A")
     if alpha.getextrema()[0] == 255:
         return image.convert("RGB")
-    pixels = np.asarray(image)
+    stride = max(1, max(image.size) // _TONE_SIDE)
+    pixels = np.asarray(image.resize((image.width // stride, image.height // stride), Image.Resampling.NEAREST))
     opaque = pixels[pixels[..., 3] >= _OPAQUE][:, :3] @ _LUMA
     paper = 255
     if opaque.size:
         low, tone, high = np.quantile(opaque, (0.05, 0.5, 0.95))
         paper = round(float(tone)) if high - low > _TONE_SPREAD else (255 if tone < 128 else 0)
-    sheet = Image.new("RGBA", image.size, (paper, paper, paper, 255))
-    return Image.alpha_composite(sheet, image).convert("RGB")
+    sheet = Image.new("RGB", image.size, (paper, paper, paper))
+    sheet.paste(image, mask=alpha)
+    return sheet

@@ -1,7 +1,8 @@
 """Recognizer: images in, calibrated predictions out, by ONNX Runtime. The one way a digit is read.
 
 Server, CLI, notebooks and evaluation all enter here. A model is one ONNX file with input ``image`` float32
-(N, 1, 28, 28), as :func:`inkdigits.image.normalise` gives it, and output ``logits`` float32 (N, 10).
+(N, 1, 28, 28), as :func:`inkdigits.image.normalise` gives it, and output ``logits`` float32 (N, 10). A model that tells
+digits from what is none has an eleventh: the logit of "this is a digit".
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass, field, replace
+from itertools import islice, repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, overload
@@ -24,6 +25,8 @@ from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limit
 __all__ = ["ModelInfo", "Prediction", "Recognizer", "find_model", "read_registry", "shipped_models"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
+OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
+CLASSES = 10
 REGISTRY_NAME = "registry.json"
 METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
 SHIPPED = Path(__file__).with_name("models")
@@ -41,6 +44,11 @@ class Prediction:
         image: what the network saw, (28, 28) float32 in [0, 1], ink 1 on paper 0.
         box: where the ink was found, in pixels of the image as displayed (after its EXIF turn); None when blank.
         polarity: "dark-on-light" or "light-on-dark"; None when blank.
+        is_digit: whether the ink looks like a digit at all. False when blank; True from a model that cannot tell.
+        digit_score: 0 to 1, how much it does; ``is_digit`` where it reaches the model's threshold. None from a model that
+            cannot tell, and when blank.
+        explanation: where asked for, how much each part of the ink mattered for ``digit``, (28, 28) float32 in [-1, 1]:
+            the strongest part has size 1, negative spoke against it, paper is 0.
     """
 
     digit: int | None
@@ -49,6 +57,9 @@ class Prediction:
     image: np.ndarray = field(repr=False, compare=False)
     box: Box | None
     polarity: Literal["dark-on-light", "light-on-dark"] | None
+    is_digit: bool
+    digit_score: float | None
+    explanation: np.ndarray | None = field(default=None, repr=False, compare=False)
 
     @property
     def is_blank(self) -> bool:
@@ -56,17 +67,24 @@ class Prediction:
         return self.digit is None
 
     def to_dict(self, *, image: bool = False) -> dict[str, Any]:
-        """The prediction as plain values for JSON; ``image=True`` adds what the network saw, 28 rows of 0–255."""
+        """The prediction as plain values for JSON; ``image=True`` adds what the network saw, 28 rows of 0–255.
+
+        An explanation, where there is one, is 28 rows of -1 to 1.
+        """
         answer: dict[str, Any] = {
             "digit": self.digit,
             "confidence": self.confidence,
             "probabilities": list(self.probabilities),
+            "is_digit": self.is_digit,
+            "digit_score": self.digit_score,
             "blank": self.is_blank,
             "box": self.box._asdict() if self.box else None,
             "polarity": self.polarity,
         }
         if image:
             answer["image"] = np.rint(self.image * 255).astype(int).tolist()
+        if self.explanation is not None:
+            answer["explanation"] = np.round(self.explanation.astype(float), 3).tolist()
         return answer
 
 
@@ -78,6 +96,7 @@ class ModelInfo:
     path: Path
     sha256: str
     temperature: float
+    threshold: float | None  # digit score under which the ink is no digit; None: the model cannot tell
     entry: Mapping[str, Any]  # the registry's entry; empty for a file that no registry lists
 
     @property
@@ -121,42 +140,46 @@ class Recognizer:
         except Exception as error:  # onnxruntime raises its own unexported kinds
             raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self._input, temperature = _check(self._session, metadata, path)
+        self._input, temperature, threshold = _check(self._session, metadata, path)
         self._scale = np.float32(1 / temperature)
-        self.model = ModelInfo(name, path, sha256, temperature, MappingProxyType(entry))
+        self.model = ModelInfo(name, path, sha256, temperature, threshold, MappingProxyType(entry))
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model.name!r}, sha256={self.model.sha256[:12]!r})"
 
-    def predict(self, image: ImageSource) -> Prediction:
+    def predict(self, image: ImageSource, *, explain: bool = False) -> Prediction:
         """Read the digit in one image.
 
         Args:
             image: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
                 (H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or float in [0, 1].
+            explain: also say how much each part of the ink mattered; costs one batch of about a hundred images.
 
         Raises:
             ImageError: it cannot be read as an image; the class says which way.
         """
         seen = normalise(image, self._limits)
-        return self._answer([seen])[0]
-
-    @overload
-    def predict_batch(self, images: Iterable[ImageSource], *, errors: Literal["raise"] = ...) -> list[Prediction]: ...
+        return self._answer([seen], explain)[0]
 
     @overload
     def predict_batch(
-        self, images: Iterable[ImageSource], *, errors: Literal["return"]
+        self, images: Iterable[ImageSource], *, errors: Literal["raise"] = ..., explain: bool = ...
+    ) -> list[Prediction]: ...
+
+    @overload
+    def predict_batch(
+        self, images: Iterable[ImageSource], *, errors: Literal["return"], explain: bool = ...
     ) -> list[Prediction | ImageError]: ...
 
     def predict_batch(
-        self, images: Iterable[ImageSource], *, errors: Literal["raise", "return"] = "raise"
+        self, images: Iterable[ImageSource], *, errors: Literal["raise", "return"] = "raise", explain: bool = False
     ) -> list[Any]:
         """Read the digit in each image; the network runs on batches.
 
         Args:
             images: any iterable of what :meth:`predict` takes; a generator is consumed a batch at a time.
             errors: "raise" stops at the first image that cannot be read; "return" puts its ImageError in its place.
+            explain: as for :meth:`predict`, a batch for each image.
 
         Returns:
             One Prediction (or, with ``errors="return"``, ImageError) for each image, in order.
@@ -177,32 +200,68 @@ class Recognizer:
                         error.add_note(f"at index {len(results) + len(seen)} of the batch")
                         raise
                     seen.append(error)
-            answers = iter(self._answer([s for s in seen if isinstance(s, Normalised)]))
+            answers = iter(self._answer([s for s in seen if isinstance(s, Normalised)], explain))
             results.extend(s if isinstance(s, ImageError) else next(answers) for s in seen)
         return results
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10) float32 logits."""
+        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10 or 11) float32 logits."""
         return self._session.run(None, {self._input: batch})[0]
 
-    def _answer(self, seen: list[Normalised]) -> list[Prediction]:
+    def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
+        """Occlusion: how far the digit's log-probability falls when a window of ink is wiped out, in one batch.
+
+        M. Zeiler and R. Fergus, Visualizing and Understanding Convolutional Networks, 2014, https://arxiv.org/abs/1311.2901
+        """
+        reach = OCCLUSION // 2
+        windows = []
+        for y in range(0, SIDE, OCCLUSION_STEP):
+            for x in range(0, SIDE, OCCLUSION_STEP):
+                window = slice(max(y - reach, 0), y + reach + 1), slice(max(x - reach, 0), x + reach + 1)
+                if image[window].any():  # wiping paper changes nothing
+                    windows.append(window)
+        batch = np.repeat(image[None, None], len(windows) + 1, axis=0)
+        for wiped, window in zip(batch[1:], windows, strict=True):
+            wiped[0][window] = 0
+        certainty = np.log(np.maximum(_softmax(self.logits(batch)[:, :CLASSES] * self._scale)[:, digit], 1e-9))
+        total, times = np.zeros((2, SIDE, SIDE), np.float32)
+        for window, drop in zip(windows, certainty[0] - certainty[1:], strict=True):
+            total[window] += drop
+            times[window] += 1
+        importance = total / np.maximum(times, 1) * (image > 0)
+        return importance / max(float(np.abs(importance).max()), 1e-9)
+
+    def _answer(self, seen: list[Normalised], explain: bool) -> list[Prediction]:
         inked = [s for s in seen if s.box is not None]
-        rows: Iterable[np.ndarray] = ()
+        rows: Iterable[tuple[np.ndarray, float | None]] = ()
         if inked:
             batch = np.stack([s.image for s in inked])[:, None] if len(inked) > 1 else inked[0].image[None, None]
-            rows = _softmax(self.logits(batch) * self._scale)
+            logits = self.logits(batch)
+            scores = _sigmoid(logits[:, CLASSES]) if self.model.threshold is not None else repeat(None)
+            rows = zip(_softmax(logits[:, :CLASSES] * self._scale), scores, strict=False)
         row = iter(rows)
-        return [_prediction(s, next(row)) if s.box is not None else _blank(s) for s in seen]
+        answers = [self._prediction(s, *next(row)) if s.box is not None else _blank(s) for s in seen]
+        if explain:
+            answers = [
+                replace(a, explanation=self._explain(a.image, a.digit)) if a.digit is not None else a for a in answers
+            ]
+        return answers
 
-
-def _prediction(seen: Normalised, row: np.ndarray) -> Prediction:
-    probabilities = tuple(row.tolist())
-    digit = int(row.argmax())
-    return Prediction(digit, probabilities[digit], probabilities, seen.image, seen.box, seen.polarity)
+    def _prediction(self, seen: Normalised, row: np.ndarray, score: float | None) -> Prediction:
+        probabilities = tuple(row.tolist())
+        digit = int(row.argmax())
+        is_digit = score is None or score >= self.model.threshold
+        return Prediction(
+            digit, probabilities[digit], probabilities, seen.image, seen.box, seen.polarity, is_digit, score
+        )
 
 
 def _blank(seen: Normalised) -> Prediction:
-    return Prediction(None, 0.0, _UNIFORM, seen.image, None, None)
+    return Prediction(None, 0.0, _UNIFORM, seen.image, None, None, False, None)
+
+
+def _sigmoid(logits: np.ndarray) -> list[float]:
+    return (0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))).tolist()
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -272,14 +331,14 @@ def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
     return data, found
 
 
-def _check(session: Any, metadata: Mapping[str, str], path: Path) -> tuple[str, float]:
+def _check(session: Any, metadata: Mapping[str, str], path: Path) -> tuple[str, float, float | None]:
     inputs, outputs = session.get_inputs(), session.get_outputs()
     if len(inputs) != 1 or inputs[0].type != "tensor(float)" or list(inputs[0].shape[1:]) != [1, SIDE, SIDE]:
         seen = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         raise ModelError(f"{path} does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}")
-    if not outputs or list(outputs[0].shape[1:]) != [10]:
+    if not outputs or list(outputs[0].shape[1:]) not in ([CLASSES], [CLASSES + 1]):
         seen = ", ".join(f"{o.name} {o.type} {o.shape}" for o in outputs)
-        raise ModelError(f"{path} does not give (N, 10) logits but {seen}")
+        raise ModelError(f"{path} does not give (N, 10 or 11) logits but {seen}")
     version = metadata.get(METADATA_PREFIX + "normalisation", NORMALISATION_VERSION)
     if version != NORMALISATION_VERSION:
         raise ModelError(
@@ -293,7 +352,16 @@ def _check(session: Any, metadata: Mapping[str, str], path: Path) -> tuple[str, 
         temperature = 0.0
     if not 0 < temperature < float("inf"):
         raise ModelError(f"{path} has temperature {text!r} in its metadata; expected a positive number")
-    return inputs[0].name, temperature
+    if outputs[0].shape[1] == CLASSES:
+        return inputs[0].name, temperature, None
+    text = metadata.get(METADATA_PREFIX + "threshold", "0.5")
+    try:
+        threshold = float(text)
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise ModelError(f"{path} has threshold {text!r} in its metadata; expected a number from 0 to 1")
+    return inputs[0].name, temperature, threshold
 
 
 def _first_line(error: Exception) -> str:

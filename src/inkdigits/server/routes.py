@@ -53,14 +53,16 @@ class Predict:
         if encoding.lower() != b"identity":
             detail = f"the Content-Encoding is {shown(encoding.decode('latin-1'))!r}; send the body as it is"
             raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, {"Accept-Encoding": "identity"})
-        with_image = _option(scope["query_string"], "image") if scope["query_string"] else False
+        with_image = explain = False
+        if scope["query_string"]:
+            with_image, explain = _option(scope["query_string"], "image"), _option(scope["query_string"], "explain")
         try:
             body = await read_body(receive, declared, self._max_bytes)
         except ClientDisconnect:
             return
         inputs = await self._run(len(body) > INLINE_BYTES, parse, content_type.decode("latin-1"), body, self._max_files)
-        heavy = len(body) > INLINE_BYTES or is_heavy([i.source for i in inputs])
-        answer = await self._run(heavy, self._answer, inputs, with_image)
+        heavy = explain or len(body) > INLINE_BYTES or is_heavy([i.source for i in inputs])
+        answer = await self._run(heavy, self._answer, inputs, with_image, explain)
         await send(
             {
                 "type": "http.response.start",
@@ -79,10 +81,11 @@ class Predict:
             return function(*args)
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
-    def _answer(self, inputs: list[Input], with_image: bool) -> bytes:
+    def _answer(self, inputs: list[Input], with_image: bool, explain: bool) -> bytes:
         if len(inputs) == 1:
-            return orjson.dumps(self._plain(self._recognizer.predict(inputs[0].source), with_image))
-        results = self._recognizer.predict_batch((i.source for i in inputs), errors="return")
+            result = self._recognizer.predict(inputs[0].source, explain=explain)
+            return orjson.dumps(self._plain(result, with_image))
+        results = self._recognizer.predict_batch((i.source for i in inputs), errors="return", explain=explain)
         return orjson.dumps(
             {
                 "predictions": [

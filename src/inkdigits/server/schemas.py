@@ -36,7 +36,7 @@ curl -F a=@seven.jpg -F b=@nine.webp {url}/predict
 curl --json '{{"pixels": [0, 0, …, 0]}}' {url}/predict
 
 # with what the network saw, 28 rows of 0 to 255
-curl --data-binary @digit.png '{url}/predict?image=true'
+curl --data-binary @digit.png '{url}/predict?image=true&explain=true'
 """
 _PYTHON = """\
 import json, pathlib, urllib.request
@@ -87,6 +87,7 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
         "created": model.entry.get("created"),
         "metrics": dict(model.metrics),
         "temperature": model.temperature,
+        "threshold": model.threshold,
         "normalisation": NORMALISATION_VERSION,
         "inkdigits": inkdigits.__version__,
     }
@@ -115,7 +116,16 @@ def _predict(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
                 "in": "query",
                 "description": "Also return what the network saw: 28 rows of 28 numbers, 0 for paper to 255 for ink.",
                 "schema": {"type": "boolean", "default": False},
-            }
+            },
+            {
+                "name": "explain",
+                "in": "query",
+                "description": (
+                    "Also return how much each part of the ink mattered for the digit: 28 rows of 28 numbers from -1 "
+                    "to 1, where negative spoke against it."
+                ),
+                "schema": {"type": "boolean", "default": False},
+            },
         ],
         "requestBody": {"required": True, "content": _request_content()},
         "responses": {
@@ -214,6 +224,14 @@ def _schemas() -> dict[str, Any]:
             "maxItems": 10,
             "description": "One for each digit from 0 to 9; they sum to 1.",
         },
+        "is_digit": {
+            "type": "boolean",
+            "description": "Whether the ink looks like a digit at all; always true from a model that cannot tell.",
+        },
+        "digit_score": {
+            "oneOf": [_SHARE, {"type": "null"}],
+            "description": "How much it does; null for a blank image, and from a model that cannot tell.",
+        },
         "blank": {"type": "boolean", "description": "No ink was found."},
         "box": {
             "oneOf": [_ref("Box"), {"type": "null"}],
@@ -232,9 +250,15 @@ def _schemas() -> dict[str, Any]:
         "items": {"type": "array", **side, "items": {"type": "integer", "minimum": 0, "maximum": 255}},
         "description": "What the network saw; only with `image=true`.",
     }
+    mattered = {
+        "type": "array",
+        **side,
+        "items": {"type": "array", **side, "items": {"type": "number", "minimum": -1, "maximum": 1}},
+        "description": "How much each part of the ink mattered; only with `explain=true`, and not for a blank image.",
+    }
     named = {"name": {"type": "string", "description": "File name, or field name where there is none."}}
     return {
-        "Prediction": _object(prediction, {"image": seen}),
+        "Prediction": _object(prediction, {"image": seen, "explanation": mattered}),
         "Predictions": _object(
             {
                 "predictions": {

@@ -12,7 +12,7 @@ import torch
 from inkdigits.errors import TrainingError
 from inkdigits.image import NORMALISATION_VERSION
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.export import write_atomically
+from inkdigits.training.files import write_atomically
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

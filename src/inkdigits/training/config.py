@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Self
 
 from inkdigits.errors import SettingError
 
-__all__ = ["TrainConfig"]
+__all__ = ["MlpConfig", "TrainConfig", "config_of"]
 
 
 def _option(
@@ -22,8 +24,57 @@ def _option(
     return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
+class _Options:
+    """What the frozen dataclasses below share: checked values, and ways from and to plain ones.
+
+    Raises:
+        SettingError: a value is of the wrong type or out of its range; the message names the option.
+    """
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value, kind = getattr(self, f.name), type(f.default)
+            if kind is float and type(value) is int:
+                value = float(value)
+                object.__setattr__(self, f.name, value)
+            if type(value) is not kind:
+                noun = {int: "a whole number", float: "a number", str: "text"}[kind]
+                raise SettingError(f"training option {f.name} must be {noun}, not {value!r}")
+            low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
+            if choices and value not in choices:
+                raise SettingError(f"training option {f.name} must be one of {', '.join(choices)}, not {value!r}")
+            if kind is not str and not (low <= value <= high and math.isfinite(value)):
+                bounds = f"from {low} to {high}" if high < math.inf else f"{low} or more"
+                raise SettingError(f"training option {f.name} must be {bounds}, not {value}")
+
+    @classmethod
+    def from_dict(cls, options: Mapping[str, Any]) -> Self:
+        """The config with these options, the others at their defaults.
+
+        Raises:
+            SettingError: an option does not exist, or its value cannot be used.
+        """
+        known = [f.name for f in fields(cls)]
+        for name in options:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(known)}"
+                raise SettingError(f"unknown training option {name!r}; {hint}")
+        return cls(**options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All options as plain values, for JSON."""
+        return asdict(self)
+
+    def command(self, out_name: str) -> str:
+        """The command line that trains with these options; defaults are left out, but for the first two."""
+        shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
+        options = [f"--{f.name.replace('_', '-')} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
+        return " ".join(["inkdigits train", *options, f"--out {out_name}"])
+
+
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(_Options):
     """Options of one training run; with the data and the same kind of machine they determine the model to the bit.
 
     Raises:
@@ -31,7 +82,14 @@ class TrainConfig:
     """
 
     network: str = _option("cnn", "network to train: cnn or lenet")
-    data: str = _option("mnist", "data set to train on: mnist or digits")
+    data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
+    pen_variants: int = _option(8, "pictures drawn of each pen digit, each with another pen", low=1, high=1000)
+    disturbed: float = _option(
+        0.0, "pictures disturbed as cameras, paper and scanners do, as a share of the undisturbed", low=0, high=10
+    )
+    negatives: float = _option(
+        0.0, "pictures of what is no digit, to learn to refuse, as a share of the digits", low=0, high=10
+    )
     epochs: int = _option(30, "passes over the training images", low=1)
     batch_size: int = _option(128, "images a step", low=1)
     learning_rate: float = _option(3e-3, "peak of the schedule, AdamW", low=0)
@@ -54,43 +112,47 @@ class TrainConfig:
     )
     threads: int = _option(0, "threads; 0: PyTorch's choice, one a core", low=0, high=1024)
 
+
+@dataclass(frozen=True)
+class MlpConfig(_Options):
+    """Options of one training run of the multilayer perceptron; with the data they determine the model to the bit.
+
+    Raises:
+        SettingError: as for TrainConfig; or ``hidden`` is not a list of widths.
+    """
+
+    network: str = _option("mlp", "the multilayer perceptron", choices=("mlp",))
+    data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
+    hidden: str = _option("100,40", "widths of the hidden layers, the input's first; empty: none, a linear model")
+    epochs: int = _option(40, "passes over the training images", low=1)
+    batch_size: int = _option(64, "images a step of gradient descent", low=1)
+    learning_rate: float = _option(0.3, "of gradient descent; it falls to zero in half a cosine", low=0)
+    l2: float = _option(3e-4, "strength of the penalty on the squared weights, L2", low=0)
+    swap: float = _option(
+        0.5, "share of the training images whose ink and paper are swapped, anew each epoch", low=0, high=1
+    )
+    shift: int = _option(1, "pixels that a batch is moved by at most, either way", low=0, high=4)
+    validation: int = _option(
+        5000, "training images held back to choose the epoch by, the same for every seed; at most a fifth", low=10
+    )
+    seed: int = _option(0, "of the weights, the order of the images and their changes", low=0, high=2**32 - 1)
+
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value, kind = getattr(self, f.name), type(f.default)
-            if kind is float and type(value) is int:
-                value = float(value)
-                object.__setattr__(self, f.name, value)
-            if type(value) is not kind:
-                noun = {int: "a whole number", float: "a number", str: "text"}[kind]
-                raise SettingError(f"training option {f.name} must be {noun}, not {value!r}")
-            low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
-            if choices and value not in choices:
-                raise SettingError(f"training option {f.name} must be one of {', '.join(choices)}, not {value!r}")
-            if kind is not str and not (low <= value <= high and math.isfinite(value)):
-                bounds = f"from {low} to {high}" if high < math.inf else f"{low} or more"
-                raise SettingError(f"training option {f.name} must be {bounds}, not {value}")
+        super().__post_init__()
+        if not re.fullmatch(r"([1-9]\d{0,4}(,[1-9]\d{0,4})*)?", self.hidden):
+            raise SettingError(f"training option hidden must be widths such as 100,40, not {self.hidden!r}")
 
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> TrainConfig:
-        """The config with these options, the others at their defaults.
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Of the hidden layers."""
+        return tuple(map(int, filter(None, self.hidden.split(","))))
 
-        Raises:
-            SettingError: an option does not exist, or its value cannot be used.
-        """
-        known = [f.name for f in fields(cls)]
-        for name in options:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(known)}"
-                raise SettingError(f"unknown training option {name!r}; {hint}")
-        return cls(**options)
 
-    def to_dict(self) -> dict[str, Any]:
-        """All options as plain values, for JSON."""
-        return asdict(self)
+def config_of(options: Mapping[str, Any]) -> TrainConfig | MlpConfig:
+    """The config of the network that the options name, the other options at that network's defaults.
 
-    def command(self, out_name: str) -> str:
-        """The command line that trains with these options; defaults are left out, but for the first two."""
-        shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
-        options = [f"--{f.name.replace('_', '-')} {getattr(self, f.name)}" for f in shown]
-        return " ".join(["inkdigits train", *options, f"--out {out_name}"])
+    Raises:
+        SettingError: an option does not exist for that network, or its value cannot be used.
+    """
+    kind = MlpConfig if options.get("network") == "mlp" else TrainConfig
+    return kind.from_dict(options)

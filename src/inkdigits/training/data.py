@@ -1,19 +1,20 @@
-"""Data sets in memory: found on this machine or downloaded, verified, and read whole.
+"""Data sets by name or path: found on this machine or downloaded, verified, split.
 
 ``mnist``   60,000 training and 10,000 test digits, 28×28 (Y. LeCun, C. Cortes, C. Burges; CC BY-SA 3.0). Read from the
             folder that ``INKDIGITS_DATA`` names, else downloaded once to the cache.
 ``digits``  1,797 digits that come inside scikit-learn, so that training works with no download (E. Alpaydin, C. Kaynak,
             UCI Machine Learning Repository, data set 80).
+``pen``     7,494 digits by 30 writers as pen strokes, drawn as a drawing page draws them (E. Alpaydin, F. Alimoglu,
+            data set 81, CC BY 4.0). Read from the folder that ``INKDIGITS_DATA`` names.
+
+Anything else is the path of labelled images of one's own: see :mod:`inkdigits.training.labelled`.
 
 A test part is for measuring. Nothing here or in ``fit`` trains, tunes or chooses by it.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import math
-import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,34 @@ from PIL import Image
 
 from inkdigits.errors import DataError
 from inkdigits.settings import Settings
+from inkdigits.training.dataset import Dataset, Lazy, Part, stratified
 from inkdigits.training.download import download
+from inkdigits.training.idx import read_idx
+from inkdigits.training.labelled import FORMS, looks_like_path, parts_of, read_path
+from inkdigits.training.pen import PENDIGITS_FILE, PENDIGITS_SHA256, load_pendigits, pen_picture
 from inkdigits.training.progress import Progress, bars
 
-__all__ = ["DATASETS", "MIRRORS", "Dataset", "Source", "describe", "fetch", "load", "read_idx", "stratified"]
+__all__ = [
+    "DATASETS",
+    "MIRRORS",
+    "PARTS",
+    "PEN_WRITERS",
+    "Dataset",
+    "Source",
+    "describe",
+    "fetch",
+    "load",
+    "parts",
+    "read_idx",
+    "stratified",
+]
 
-DATASETS = ("mnist", "digits")
+PARTS: dict[str, tuple[Part, ...]] = {
+    "mnist": ("train", "test"),
+    "digits": ("train", "test", "all"),
+    "pen": ("train", "validation", "test"),
+}
+DATASETS = tuple(PARTS)
 
 MIRRORS = (
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -47,39 +70,20 @@ MNIST_PARTS = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 
-IDX_UINT8 = 0x08  # the format's code for unsigned bytes
-
 DIGITS_MARGIN = 1  # pixels of paper put around the 8×8 digits, whose ink touches the edge
 DIGITS_SCALE = 4  # each of their pixels counts the ink in 4×4 of the original scan, whose size this gives back
 DIGITS_FULL = 16  # their value of full ink
 DIGITS_TEST_SHARE = 0.2  # held back for testing when a model is trained on this set
 DIGITS_SPLIT_SEED = 0
 
-Part = Literal["train", "test", "all"]
-
-_ANEW = "delete it and get it anew"
-
-
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Labelled images.
-
-    Attributes:
-        name: of the data set, such as "mnist".
-        part: "train", "test" or "all".
-        images: (N, H, W) uint8, raw as the data set has them: ink 255 on paper 0 for those known here.
-        labels: (N,) int64, 0 to 9.
-        sha256: hash by file or array that the images and labels came from.
-    """
-
-    name: str
-    part: Part
-    images: np.ndarray
-    labels: np.ndarray
-    sha256: dict[str, str]
-
-    def __len__(self) -> int:
-        return len(self.labels)
+# Writers 1 to 30 of the pen strokes, held back whole: np.random.RandomState(0).permutation(30) + 1, the first six to
+# test with, the next six to validate with. A model that meets a writer's hand in training has seen all their digits.
+PEN_WRITERS = {
+    "train": (1, 2, 4, 5, 7, 8, 9, 10, 13, 15, 16, 19, 20, 21, 22, 24, 26, 30),
+    "validation": (6, 12, 17, 18, 23, 28),
+    "test": (3, 11, 14, 25, 27, 29),
+}
+PEN_SEED = 0  # of the pens, sizes, tilts and places that the strokes are drawn with
 
 
 @dataclass(frozen=True)
@@ -104,24 +108,39 @@ def load(
     """Read a part of a data set; what is not on this machine is downloaded first.
 
     Args:
-        name: "mnist" or "digits".
+        name: "mnist", "digits", "pen", or a path that :func:`inkdigits.training.labelled.read_path` takes.
         settings: ``data`` is the folder to read from; where it is empty, ``cache`` is where downloads are kept.
-        part: "train" or "test". For "digits" also "all": its 1,797 for a model that was not trained on them.
+        part: one of :func:`parts`.
         progress: shows a download; default a bar on standard error when that is a terminal.
         mirrors: addresses to download from, in this order.
 
     Raises:
         DataError: unknown name or part; or the data is missing, incomplete, damaged or of another format.
     """
-    _check_name(name)
-    parts = ("train", "test", "all") if name == "digits" else tuple(MNIST_PARTS)
-    if part not in parts:
-        raise DataError(f"data set {name} has no part {part!r}; its parts are: {', '.join(parts)}")
+    if part not in parts(name):
+        raise DataError(f"data set {name} has no part {part!r}; its parts are: {', '.join(parts(name))}")
     if name == "digits":
         return _digits(part)
+    if name == "pen":
+        return _pen(part, settings)
+    if name not in DATASETS:
+        return read_path(name, part)
     files = {file: _mnist_file(file, settings, progress or bars(), mirrors) for file in MNIST_PARTS[part]}
     images, labels = files.values()
     return Dataset(name, part, images, labels.astype(np.int64), {file: MNIST_SHA256[file] for file in files})
+
+
+def parts(name: str) -> tuple[Part, ...]:
+    """The parts of a data set. "all" is for a model that was trained on nothing of it.
+
+    Raises:
+        DataError: it is neither a known name nor the path of data in a known form.
+    """
+    if name in PARTS:
+        return PARTS[name]
+    if not looks_like_path(name):
+        raise DataError(f"unknown data set {name!r}; known are: {', '.join(DATASETS)}; or give the path of {FORMS}")
+    return parts_of(name)
 
 
 def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mirrors: Sequence[str] = MIRRORS) -> str:
@@ -130,10 +149,15 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
     Raises:
         DataError: as in :func:`load`.
     """
-    _check_name(name)
     if name == "digits":
         _digits_arrays()
         return "inside scikit-learn"
+    if name == "pen":
+        load_pendigits(settings)
+        return str(settings.data_folder / "pendigits")
+    if name not in DATASETS:
+        load(name, settings, part=parts(name)[0])
+        return name
     for file in MNIST_SHA256:
         _mnist_file(file, settings, progress or bars(), mirrors)
     return str(_mnist_folder(settings))
@@ -141,77 +165,7 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
 
 def describe(settings: Settings) -> list[Source]:
     """Each data set and where it stands on this machine; downloads nothing. The files' hashes are verified."""
-    return [_describe_mnist(settings), _describe_digits()]
-
-
-def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, the format of MNIST's files; gzip is told by its content.
-
-    Args:
-        path: the file.
-        sha256: hash that its uncompressed content must have; None takes any.
-
-    Returns:
-        uint8 array of the shape that the file's header gives. It is writable and owns its memory.
-
-    Raises:
-        DataError: the file is missing, cut short, too long, not of this format, or its hash differs.
-
-    The format: http://yann.lecun.com/exdb/mnist/
-    """
-    content = _uncompressed(path)
-    if len(content) < 4 or content[:2] != b"\0\0":
-        raise DataError(f"{path} is not an IDX file: it begins with {content[:4].hex(' ') or 'nothing'}; {_ANEW}")
-    kind, axes = content[2], content[3]
-    if kind != IDX_UINT8:
-        raise DataError(f"{path} holds IDX values of type 0x{kind:02x}; only unsigned bytes, 0x08, are read")
-    start = 4 + 4 * axes
-    shape = tuple(int.from_bytes(content[i : i + 4], "big") for i in range(4, start, 4))
-    expected = start + math.prod(shape)
-    if len(content) < start or len(content) != expected:
-        size = "×".join(map(str, shape))
-        raise DataError(f"{path} has {len(content):,} bytes; its header, {size}, promises {expected:,}; {_ANEW}")
-    found = hashlib.sha256(content).hexdigest() if sha256 else None
-    if found != sha256:
-        raise DataError(f"{path} is not the file it should be: its SHA-256 is {found}, expected {sha256}; {_ANEW}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy()
-
-
-def stratified(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Split into the rest and ``size`` held back, every class by its share; the same for the same seed, for ever.
-
-    Args:
-        labels: (N,) int.
-        size: how many to hold back, 0 to N.
-        seed: any int from 0 to 2³² - 1.
-
-    Returns:
-        Indices of the rest and of those held back, each (·,) int64 in rising order.
-    """
-    # RandomState's stream is frozen by NumPy's own promise, default_rng's is not: a split must outlive upgrades.
-    order = np.random.RandomState(seed).permutation(len(labels))
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        of_class = order[labels[order] == label]
-        place[of_class] = (np.arange(len(of_class)) + 0.5) / len(of_class)
-    held = np.argsort(place, kind="stable")[:size]
-    rest = np.setdiff1d(np.arange(len(labels)), held)
-    return rest, np.sort(held)
-
-
-def _check_name(name: str) -> None:
-    if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r}; known are: {', '.join(DATASETS)}")
-
-
-def _uncompressed(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is cut short or damaged ({error}); {_ANEW}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    return [_describe_mnist(settings), _describe_digits(), _describe_pen(settings)]
 
 
 def _mnist_folder(settings: Settings) -> Path:
@@ -272,6 +226,17 @@ def _describe_digits() -> Source:
     return Source("digits", about, "ready", "inside scikit-learn", "")
 
 
+def _describe_pen(settings: Settings) -> Source:
+    about = "pen strokes: 7,494 digits by 30 writers"
+    folder = settings.data_folder and settings.data_folder / "pendigits"
+    there = folder is not None and any(folder.glob(f"{PENDIGITS_FILE}*"))
+    try:
+        load_pendigits(settings)
+    except DataError as error:
+        return Source("pen", about, "damaged" if there else "missing", str(folder or "no folder"), str(error))
+    return Source("pen", about, "ready", str(folder), "")
+
+
 def _digits_arrays() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
@@ -284,12 +249,23 @@ def _digits_arrays() -> tuple[np.ndarray, np.ndarray]:
 def _digits(part: Part) -> Dataset:
     small, labels = _digits_arrays()
     sha256 = {"digits": hashlib.sha256(small.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()}
-    if part != "all":
-        train, test = stratified(labels, round(DIGITS_TEST_SHARE * len(labels)), DIGITS_SPLIT_SEED)
-        chosen = train if part == "train" else test
-        small, labels = small[chosen], labels[chosen]
     padded = np.pad(small, ((0, 0), (DIGITS_MARGIN, DIGITS_MARGIN), (DIGITS_MARGIN, DIGITS_MARGIN)))
     grey = np.rint(padded * (255 / DIGITS_FULL)).astype(np.uint8)
     side = grey.shape[1] * DIGITS_SCALE
     images = [np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC)) for image in grey]
-    return Dataset("digits", part, np.stack(images), labels, sha256)
+    whole = Dataset("digits", "all", np.stack(images), labels, sha256)
+    if part == "all":
+        return whole
+    train, test = stratified(labels, round(DIGITS_TEST_SHARE * len(labels)), DIGITS_SPLIT_SEED)
+    return whole.take(train if part == "train" else test, part)
+
+
+def _pen(part: Part, settings: Settings) -> Dataset:
+    digits = load_pendigits(settings)
+
+    def picture(number: int) -> np.ndarray:
+        return pen_picture(digits[number], np.random.default_rng((PEN_SEED, number)))
+
+    numbers = np.flatnonzero([digit.writer in PEN_WRITERS[part] for digit in digits])
+    labels = np.array([digits[number].label for number in numbers], np.int64)
+    return Dataset("pen", part, Lazy(picture, numbers), labels, {PENDIGITS_FILE: PENDIGITS_SHA256}, numbers)

@@ -1,4 +1,4 @@
-"""How well a model reads labelled images: accuracy with its interval, per digit, confusion, calibration.
+"""How well a model reads labelled images: accuracy with its interval, per digit, confusion, calibration, rejection.
 
 Everything goes through :class:`inkdigits.Recognizer` on raw images, so what is measured is what users get.
 """
@@ -6,23 +6,43 @@ Everything goes through :class:`inkdigits.Recognizer` on raw images, so what is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from inkdigits.errors import DataError, ImageError
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.training.data import Dataset, load
+from inkdigits.training.data import DATASETS, load, parts
+from inkdigits.training.dataset import CLASSES, Dataset
 from inkdigits.training.progress import Progress, bars
 
-__all__ = ["DigitScore", "Evaluation", "calibration_error", "evaluate", "unseen", "wilson"]
+__all__ = [
+    "BLANK",
+    "THRESHOLDS",
+    "Bin",
+    "DigitScore",
+    "Evaluation",
+    "Rejection",
+    "Share",
+    "calibration_bins",
+    "calibration_error",
+    "evaluate",
+    "rejection",
+    "unseen",
+    "wilson",
+]
 
 CHUNK = 512  # images between two steps of the progress bar
 BINS = 15  # of confidence, for the calibration error
-CLASSES = 10
 BLANK = CLASSES  # the column of the confusion matrix for images that were taken for blank
 Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95% interval
+CURVE_POINTS = 200  # of a rejection curve, at most
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)  # of confidence, that people set
+
+Share = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -42,23 +62,61 @@ class DigitScore:
     f1: float
 
 
+@dataclass(frozen=True)
+class Bin:
+    """The answers of one range of confidence, open below and closed above.
+
+    Attributes:
+        low, high: its bounds, 0 to 1.
+        n: answers in it.
+        confidence: their mean confidence; 0 where there are none.
+        accuracy: the share of them that is right; 0 where there are none.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What is left when the answers with the least confidence are refused.
+
+    Attributes:
+        threshold: the confidence that an answer needs, 0 to 1.
+        answered: share of the images that are answered.
+        accuracy: share of these that are right; 1 where none are answered.
+        wrong: mistakes among them.
+    """
+
+    threshold: float
+    answered: float
+    accuracy: float
+    wrong: int
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` measured.
+    """What :func:`evaluate` measured. Arrays have one item for each image that could be read, in the data's order.
 
     Attributes:
         model: name of the model.
         sha256: hash of its file.
         dataset: name of the data set.
-        part: "train", "test" or "all" of it.
-        n: images.
+        part: "train", "validation", "test" or "all" of it.
+        n: images that could be read; all figures are of these.
         accuracy: share read right, 0 to 1; a blank answer is wrong.
         interval: 95% Wilson score interval of the accuracy.
         per_class: ten scores, digit 0 first.
         confusion: (10, 11) int64; row: the label, column: the digit read, the last: blank.
         confidence: mean confidence of the answers, 0 to 1.
         calibration_error: expected calibration error, 15 bins, 0 to 1.
-        errors: indices of the images that were read wrong, (E,) int64, the most confident mistake first.
+        errors: where in the data the images are that were read wrong, (E,) int64, the most confident mistake first.
+        confidences: (n,) float64 in [0, 1].
+        right: (n,) bool.
+        unreadable: where in the data the images are that could not be read, and why.
     """
 
     model: str
@@ -67,12 +125,15 @@ class Evaluation:
     part: str
     n: int
     accuracy: float
-    interval: tuple[float, float]
+    interval: Share
     per_class: tuple[DigitScore, ...]
     confusion: np.ndarray
     confidence: float
     calibration_error: float
     errors: np.ndarray
+    confidences: np.ndarray
+    right: np.ndarray
+    unreadable: tuple[tuple[int, ImageError], ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -84,7 +145,10 @@ class Evaluation:
             **self.figures(),
             "per_class": [{"digit": digit, **vars(score)} for digit, score in enumerate(self.per_class)],
             "confusion": self.confusion.tolist(),
+            "calibration": [asdict(each) for each in calibration_bins(self.confidences, self.right)],
+            "rejection": [asdict(each) for each in rejection(self.confidences, self.right, THRESHOLDS)],
             "errors": self.errors.tolist(),
+            "unreadable": [{"at": at, "error": str(error)} for at, error in self.unreadable],
         }
 
     def figures(self) -> dict[str, Any]:
@@ -98,7 +162,7 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Everything but the errors' indices as text for a terminal, lines of at most 80 characters."""
+        """The figures, the table by digit and the confusion matrix for a terminal, lines of at most 80 characters."""
         interval = "{:.2%} to {:.2%}".format(*self.interval)
         lines = [
             f"{self.model} on {self.dataset}, {self.part} part: {self.n:,} images",
@@ -125,55 +189,72 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
 
     Args:
         recognizer: the model to measure.
-        dataset: at least one image.
+        dataset: at least one image. Images that cannot be read are left out of the figures and listed.
         progress: shows the images; default a bar on standard error when that is a terminal.
 
     Raises:
-        ImageError: an image cannot be read.
+        DataError: not a single image can be read.
     """
     read = np.empty(len(dataset), np.int64)
-    confidence = np.empty(len(dataset))
+    confidence = np.zeros(len(dataset))
+    unreadable: list[tuple[int, ImageError]] = []
     with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
         for start in range(0, len(dataset), CHUNK):
-            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK])
-            stop = start + len(answers)
-            read[start:stop] = [BLANK if a.digit is None else a.digit for a in answers]
-            confidence[start:stop] = [a.confidence for a in answers]
+            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
+            for at, answer in enumerate(answers, start):
+                if isinstance(answer, ImageError):
+                    unreadable.append((at, answer))
+                    continue
+                read[at] = BLANK if answer.digit is None else answer.digit
+                confidence[at] = answer.confidence
             advance(len(answers))
-    right = read == dataset.labels
+    good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
+    if not len(good):
+        at, error = unreadable[0]
+        raise DataError(f"no image of {dataset.name} can be read; {dataset.title(at)}: {error}")
+    read, confidence, labels = read[good], confidence[good], dataset.labels[good]
+    right = read == labels
     confusion = np.zeros((CLASSES, CLASSES + 1), np.int64)
-    np.add.at(confusion, (dataset.labels, read), 1)
+    np.add.at(confusion, (labels, read), 1)
     wrong = np.flatnonzero(~right)
     return Evaluation(
         model=recognizer.model.name,
         sha256=recognizer.model.sha256,
         dataset=dataset.name,
         part=dataset.part,
-        n=len(dataset),
+        n=len(good),
         accuracy=float(right.mean()),
-        interval=wilson(int(right.sum()), len(dataset)),
+        interval=wilson(int(right.sum()), len(good)),
         per_class=_scores(confusion),
         confusion=confusion,
         confidence=float(confidence.mean()),
         calibration_error=calibration_error(confidence, right),
-        errors=wrong[np.argsort(-confidence[wrong], kind="stable")],
+        errors=good[wrong[np.argsort(-confidence[wrong], kind="stable")]],
+        confidences=confidence,
+        right=right,
+        unreadable=tuple(unreadable),
     )
 
 
 def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:
     """The images of a data set that a model has not been trained on.
 
-    That is the test part; of "digits" it is all of it, unless the registry says that the model was trained on it.
+    That is its test part; or all of it where it can be read whole, unless the registry says that the model was trained
+    on it: under that name, or, for data named by a path, on a file of that content.
 
     Raises:
         DataError: as in :func:`inkdigits.training.data.load`.
     """
-    trained_on = recognizer.model.entry.get("config", {}).get("data")
-    part = "all" if name == "digits" and trained_on != "digits" else "test"
-    return load(name, settings, part=part, progress=progress)
+    if "all" not in parts(name):
+        return load(name, settings, part="test", progress=progress)
+    entry = recognizer.model.entry
+    trained_on = entry.get("config", {}).get("data")
+    whole = load(name, settings, part="all", progress=progress)
+    own = trained_on not in DATASETS and set(whole.sha256.values()) & set(entry.get("data", {}).values())
+    return load(name, settings, part="test") if own or trained_on == name else whole
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(right: int, n: int) -> Share:
     """95% Wilson score interval of a share ``right / n``.
 
     E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
@@ -185,19 +266,49 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: mean over answers of |accuracy - mean confidence| of their bin of confidence.
+def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
+    """The answers sorted into 15 bins of equal width by their confidence.
 
     Args:
         confidence: (N,) in [0, 1].
         right: (N,) bool.
 
-    15 bins of equal width, closed above, as in C. Guo et al., On Calibration of Modern Neural Networks, 2017,
-    https://arxiv.org/abs/1706.04599
+    C. Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
     """
     bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
-    gap = np.bincount(bins, weights=right - confidence, minlength=BINS)
-    return float(np.abs(gap).sum() / len(confidence))
+    n = np.bincount(bins, minlength=BINS)
+    divisor = np.maximum(n, 1)
+    means = np.bincount(bins, weights=confidence, minlength=BINS) / divisor
+    shares = np.bincount(bins, weights=right, minlength=BINS) / divisor
+    return [Bin(i / BINS, (i + 1) / BINS, int(n[i]), float(means[i]), float(shares[i])) for i in range(BINS)]
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean over answers of |accuracy - mean confidence| of their bin; see above."""
+    bins = calibration_bins(confidence, right)
+    return sum(each.n * abs(each.accuracy - each.confidence) for each in bins) / len(confidence)
+
+
+def rejection(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[float] | None = None) -> list[Rejection]:
+    """Accuracy against the share answered, as the confidence that an answer needs rises.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        right: (N,) bool.
+        thresholds: the confidences asked for; None: at most 200 that draw the whole curve, closer together where little
+            is refused, as the mistakes are there.
+    """
+    order = np.argsort(confidence, kind="stable")
+    n, levels = len(order), confidence[order]
+    left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes from each place on
+    if thresholds is None:
+        ranks = np.unique(np.geomspace(1, n, CURVE_POINTS).astype(int) - 1)
+        thresholds = [0.0, *np.unique(levels[ranks]).tolist()]
+    first = np.searchsorted(levels, thresholds, side="left").tolist()
+    return [
+        Rejection(float(t), (n - i) / n, float(1 - left[i] / (n - i)) if i < n else 1.0, int(left[i]))
+        for t, i in zip(thresholds, first, strict=True)
+    ]
 
 
 def _scores(confusion: np.ndarray) -> tuple[DigitScore, ...]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,8 +23,9 @@ from torch import Tensor, nn
 from inkdigits.errors import ModelError, TrainingError
 from inkdigits.image import NORMALISATION_VERSION, SIDE
 from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
+from inkdigits.training.files import write_atomically
 
-__all__ = ["check_parity", "export", "register", "write_atomically"]
+__all__ = ["check_parity", "export", "register"]
 
 OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
@@ -33,7 +33,8 @@ SINGLES = 32  # samples that the parity check also runs one by one
 
 
 def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32.
+    """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32;
+    (N, 11) of a network that refuses, the last the logit of "this is a digit".
 
     It is exported in evaluation mode, which folds batch normalisation into the convolutions. The network itself is
     left as it is. The same weights give the same bytes.
@@ -42,7 +43,8 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
         network: on the CPU.
         out: replaced in one step where it exists.
         temperature: what logits are divided by before the softmax.
-        metadata: more for the file, such as {"network": "lenet"}; stored as ``inkdigits.network``.
+        metadata: more for the file, such as {"network": "lenet"}; stored as ``inkdigits.network``. "threshold" is the
+            score under which a network that refuses does.
 
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
@@ -119,24 +121,6 @@ def register(out: Path, entry: Mapping[str, Any]) -> None:
     registry["models"][out.stem] = dict(entry)
     text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
     write_atomically(out.parent / REGISTRY_NAME, text.encode())
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a whole file in one step: whoever reads ``path`` sees the old content or the new, never a part.
-
-    Raises:
-        TrainingError: the file cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise TrainingError(f"cannot write {path}: {error.strerror}; name another --out, or make room there") from None
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from rich.console import Console
@@ -25,22 +24,23 @@ from torch import Tensor, nn
 
 from inkdigits import __version__
 from inkdigits.errors import SettingError, TrainingError
-from inkdigits.image import SIDE, normalise
 from inkdigits.recognizer import Recognizer, read_registry
 from inkdigits.settings import Settings
 from inkdigits.training.augment import augment
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import fetch, load, stratified
+from inkdigits.training.data import fetch, load, parts
 from inkdigits.training.evaluate import Evaluation, evaluate
 from inkdigits.training.export import check_parity, export, register
 from inkdigits.training.networks import build
+from inkdigits.training.pools import NO_DIGIT, Pool, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
 
-__all__ = ["Fitted", "TrainConfig", "fit", "fit_temperature", "normalised", "train"]
+__all__ = ["Fitted", "TrainConfig", "fit", "fit_temperature", "fit_threshold", "train"]
 
-VALIDATION_SEED = 0  # of the images held back: the same in every run, so that runs can be compared
-VALIDATION_SHARE = 0.2  # of the training images, at most, for small data sets
+DIGIT = 10  # which output of a network that refuses is the logit of "this is a digit"
+REFUSAL_WEIGHT = 0.5  # of the loss of that output, beside the loss of the ten digits
+REFUSED_DIGITS = 0.007  # share of the validation digits under the threshold of refusal; leaves room under 1%
 VALIDATION_BATCH = 500  # images
 PARITY_SAMPLES = 512  # validation images that the exported file is compared on
 TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
@@ -53,6 +53,7 @@ class Fitted:
     network: nn.Module
     best_epoch: int
     validation_accuracy: float
+    validation: dict[str, float]  # accuracy by name of what it was chosen by; of what is no digit, the share refused
     epochs: int
     seconds: float
     interrupted: bool
@@ -94,39 +95,47 @@ def train(
     if config.threads:
         torch.set_num_threads(config.threads)
     # The test part, too: a long run must not fail at its last step for want of it.
-    fetch(config.data, settings, progress=progress)
+    names = split_names(config.data)
+    for name in names:
+        fetch(name, settings, progress=progress)
 
-    dataset = load(config.data, settings, part="train", progress=progress)
-    images = normalised(dataset.images, progress)
-    labels = torch.from_numpy(dataset.labels)
-    size = min(config.validation, int(VALIDATION_SHARE * len(dataset)))
-    fitting, held = map(torch.from_numpy, stratified(dataset.labels, size, VALIDATION_SEED))
-    validation = images[held], labels[held]
+    pools = make_pools(config, settings, progress)
+    held = sum(map(len, pools.validation.values()))
     say(
-        f"{config.network} on {dataset.name}: {len(fitting):,} images to train on, {len(held):,} to validate on; "
+        f"{config.network} on {config.data}: {len(pools.training):,} images to train on, {held:,} to validate on; "
         f"torch {torch.__version__}, {_precision(config)}, {torch.get_num_threads()} threads"
     )
-    fitted = fit(
-        config, (images[fitting], labels[fitting]), validation, checkpoint, resume=resume, say=say, progress=progress
-    )
+    fitted = fit(config, pools.training, pools.validation, checkpoint, resume=resume, say=say, progress=progress)
     say(f"best epoch {fitted.best_epoch}: validation accuracy {fitted.validation_accuracy:.2%}")
 
     network = fitted.network
-    temperature = fit_temperature(_logits(network, validation[0]), validation[1])
+    # What is drawn, written or scanned well sets temperature and threshold; disturbed pictures are for hard days.
+    calm = [_tensors(pools.validation[name]) for name in pools.validation if name in names]
+    logits, labels = torch.cat([_logits(network, images) for images, _ in calm]), torch.cat([y for _, y in calm])
+    temperature = fit_temperature(logits[:, :DIGIT], labels)
+    metadata = {"network": config.network}
+    if config.negatives:
+        metadata["threshold"] = repr(fit_threshold(logits[:, DIGIT]))
     staged = out.with_name(f".{out.stem}.new.onnx")
     try:
-        export(network, staged, temperature=temperature, metadata={"network": config.network})
-        difference = check_parity(network, staged, validation[0][:PARITY_SAMPLES])
+        export(network, staged, temperature=temperature, metadata=metadata)
+        difference = check_parity(network, staged, calm[0][0][:PARITY_SAMPLES])
         say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
         recognizer = Recognizer(staged)
-        measured = evaluate(recognizer, test := load(config.data, settings, part="test"), progress)
-        entry = _entry(config, out, fitted, recognizer, measured, {**dataset.sha256, **test.sha256})
+        measured = []
+        for name in names:
+            if "test" in parts(name):
+                test = load(name, settings, part="test")
+                measured.append(evaluate(recognizer, test, progress))
+                pools.sha256.update(test.sha256)
+        entry = _entry(config, out, fitted, recognizer, measured, pools.sha256)
         staged.replace(out)
     finally:
         staged.unlink(missing_ok=True)
     register(out, entry)
-    low, high = measured.interval
-    say(f"{measured.dataset} test: {measured.accuracy:.2%} of {measured.n:,} right (95%: {low:.2%} to {high:.2%})")
+    for result in measured:
+        low, high = result.interval
+        say(f"{result.dataset} test: {result.accuracy:.2%} of {result.n:,} right (95%: {low:.2%} to {high:.2%})")
     say(f"wrote {out} ({entry['bytes']:,} bytes), registered as {out.stem}")
     if fitted.interrupted:
         say(f"stopped early; {checkpoint} stays, --resume goes on from it")
@@ -137,8 +146,8 @@ def train(
 
 def fit(
     config: TrainConfig,
-    training: tuple[Tensor, Tensor],
-    validation: tuple[Tensor, Tensor],
+    training: Pool,
+    validation: dict[str, Pool],
     checkpoint: Path,
     *,
     resume: bool,
@@ -149,8 +158,8 @@ def fit(
 
     Args:
         config: every option.
-        training: images (N, 1, 28, 28) float32 and labels (N,) int64.
-        validation: likewise, never trained on.
+        training: what to learn from.
+        validation: what to choose the epoch by, never learnt from: the mean accuracy over those that hold digits.
         checkpoint: file that everything needed to go on is written to after each epoch.
         resume: go on from it.
         say: called with each line of text.
@@ -159,10 +168,12 @@ def fit(
     Raises:
         TrainingError: there is no checkpoint, or not of this run; or the loss is not a number.
     """
-    images, labels = training
+    images, labels = torch.from_numpy(training.images)[:, None], torch.from_numpy(training.labels)
     torch.manual_seed(config.seed)  # weights, dropout
     generator = torch.Generator().manual_seed(config.seed)  # order and disturbances of the images
-    network = build(config.network).to(memory_format=torch.channels_last)  # 1.6 times as fast for LeNet on a CPU
+    network = build(config.network, refuses=config.negatives > 0).to(
+        memory_format=torch.channels_last
+    )  # 1.6 times as fast for LeNet on a CPU
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
     optimizer = _optimizer(network, config)
@@ -191,25 +202,23 @@ def fit(
             order = torch.randperm(len(images), generator=generator)
             with progress(f"epoch {epoch + 1}/{config.epochs}", steps, "") as advance:
                 for chosen in order[: steps * batch].split(batch):
-                    x, y = _disturbed(images[chosen], config.augment, generator), labels[chosen]
+                    x, y = _disturbed(images[chosen].float() / 255, config.augment, generator), labels[chosen]
                     rate = _learning_rate(step, steps * config.epochs, config)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
 
                     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                         logits = network(x)
-                    log_p = F.log_softmax(logits.float(), dim=1)
-                    loss = F.nll_loss(log_p, y)  # what is reported, comparable with validation
-                    smoothed = (1 - config.label_smoothing) * loss - config.label_smoothing * log_p.mean()
+                    objective, loss, right = _loss(logits.float(), y, config.label_smoothing)
                     optimizer.zero_grad()
-                    smoothed.backward()
+                    objective.backward()
                     optimizer.step()
 
                     # Early weights are far off and should be forgotten soon.
                     decay = min(config.ema_decay, (step + 1) / (step + 10)) if config.ema_decay else 0.0
                     _average(pairs, decay)
                     loss_sum += loss.item()
-                    hits += (log_p.argmax(dim=1) == y).sum().item()
+                    hits += right
                     step += 1
                     advance(1)
             if not math.isfinite(loss_sum):
@@ -218,20 +227,26 @@ def fit(
                     f"lower the learning rate, now {config.learning_rate}"
                 )
 
-            logits = _logits(averaged, validation[0])
-            val_loss = F.cross_entropy(logits, validation[1]).item()
-            val_accuracy = (logits.argmax(dim=1) == validation[1]).sum().item() / len(logits)
+            val_loss, val_accuracy, figures = _validate(averaged, validation)
             epoch += 1
             seconds += (took := time.perf_counter() - started)
             better = best is None or (val_accuracy, -val_loss) > (best["accuracy"], -best["loss"])
             if better:
                 weights = {key: value.clone() for key, value in averaged.state_dict().items()}
-                best = {"epoch": epoch, "accuracy": val_accuracy, "loss": val_loss, "weights": weights}
+                best = {
+                    "epoch": epoch,
+                    "accuracy": val_accuracy,
+                    "loss": val_loss,
+                    "figures": figures,
+                    "weights": weights,
+                }
             say(
                 f"epoch {epoch:3}/{config.epochs}  "
                 f"train loss {loss_sum / steps:.4f} acc {hits / (steps * batch):7.2%}  "
                 f"val loss {val_loss:.4f} acc {val_accuracy:7.2%}  rate {rate:.2e}  {took:.1f} s{'  best' * better}"
             )
+            if len(figures) > 1:
+                say("    " + "  ".join(f"{name} {share:.2%}" for name, share in figures.items()))
             write_checkpoint(
                 checkpoint,
                 config,
@@ -251,17 +266,41 @@ def fit(
             raise
         interrupted = True
     averaged.load_state_dict(best["weights"])
-    return Fitted(averaged, best["epoch"], best["accuracy"], epoch, seconds, interrupted)
+    return Fitted(averaged, best["epoch"], best["accuracy"], best["figures"], epoch, seconds, interrupted)
 
 
-def normalised(images: np.ndarray, progress: Progress) -> Tensor:
-    """Raw images through the normalisation that they get at run time: (N, H, W) uint8 to (N, 1, 28, 28) float32."""
-    out = np.empty((len(images), 1, SIDE, SIDE), np.float32)
-    with progress("normalising", len(images), "") as advance:
-        for i, image in enumerate(images):
-            out[i, 0] = normalise(image).image
-            advance(1)
-    return torch.from_numpy(out)
+def _loss(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor, int]:
+    """What to descend on, the plain cross-entropy of the digits, and how many of them are right.
+
+    Where the network has an eleventh output, what is no digit teaches that output only.
+    """
+    is_digit = labels != NO_DIGIT
+    log_p, y = F.log_softmax(logits[is_digit, :DIGIT], dim=1), labels[is_digit]
+    loss = F.nll_loss(log_p, y)
+    objective = (1 - smoothing) * loss - smoothing * log_p.mean()
+    if logits.shape[1] > DIGIT:
+        objective = objective + REFUSAL_WEIGHT * F.binary_cross_entropy_with_logits(logits[:, DIGIT], is_digit.float())
+    return objective, loss, int((log_p.argmax(dim=1) == y).sum())
+
+
+def _validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, float, dict[str, float]]:
+    """Mean loss and mean accuracy over the pools that hold digits, and a figure by pool."""
+    losses, figures = [], {}
+    for name, pool in validation.items():
+        images, labels = _tensors(pool)
+        logits = _logits(network, images)
+        if (labels == NO_DIGIT).all():
+            figures[name] = (logits[:, DIGIT] < 0).double().mean().item()
+            continue
+        figures[name] = (logits[:, :DIGIT].argmax(dim=1) == labels).double().mean().item()
+        losses.append(F.cross_entropy(logits[:, :DIGIT], labels).item())
+    digits = [share for name, share in figures.items() if (validation[name].labels != NO_DIGIT).all()]
+    return sum(losses) / len(losses), sum(digits) / len(digits), figures
+
+
+def _tensors(pool: Pool) -> tuple[Tensor, Tensor]:
+    """(N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
+    return torch.from_numpy(pool.images)[:, None].float() / 255, torch.from_numpy(pool.labels)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
@@ -282,6 +321,15 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         slope = ((z * middle).softmax(dim=1) * z).sum(dim=1) - of_label
         low, high = (low, middle) if slope.mean() > 0 else (middle, high)
     return 2 / (low + high)
+
+
+def fit_threshold(logits: Tensor) -> float:
+    """The score, 0 to 1, under which a small share of digits lies (REFUSED_DIGITS); less is refused.
+
+    Args:
+        logits: (N,) of "this is a digit", for validation images that are.
+    """
+    return torch.quantile(logits.double(), REFUSED_DIGITS).sigmoid().item()
 
 
 def _check_out(out: Path) -> Path:
@@ -349,7 +397,7 @@ def _entry(
     out: Path,
     fitted: Fitted,
     recognizer: Recognizer,
-    measured: Evaluation,
+    measured: list[Evaluation],
     hashes: dict[str, str],
 ) -> dict[str, Any]:
     packages = ("torch", "onnx", "onnxruntime", "numpy")
@@ -360,9 +408,10 @@ def _entry(
         "parameters": sum(p.numel() for p in fitted.network.parameters()),
         "bytes": recognizer.model.path.stat().st_size,
         "temperature": recognizer.model.temperature,
+        "threshold": recognizer.model.threshold,
         "metrics": {
-            "validation": {"accuracy": fitted.validation_accuracy},
-            measured.dataset: measured.figures(),
+            "validation": {"accuracy": fitted.validation_accuracy, **fitted.validation},
+            **{result.dataset: result.figures() for result in measured},
         },
         "training": {
             "best_epoch": fitted.best_epoch,

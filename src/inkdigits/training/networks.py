@@ -72,12 +72,22 @@ class Cnn(nn.Module):
 NETWORKS: dict[str, type[nn.Module]] = {"lenet": LeNet, "cnn": Cnn}
 
 
-def build(name: str) -> nn.Module:
+def build(name: str, *, refuses: bool = False) -> nn.Module:
     """A network with fresh weights, drawn from torch's global generator.
+
+    Args:
+        name: one of :data:`NETWORKS`.
+        refuses: its last layer has an eleventh output, the logit of "this is a digit".
 
     Raises:
         SettingError: there is no network of that name.
     """
     if name not in NETWORKS:
         raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}")
-    return NETWORKS[name]()
+    network = NETWORKS[name]()
+    if refuses:
+        last = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+        owner, _, attribute = last.rpartition(".")
+        old = network.get_submodule(last)
+        setattr(network.get_submodule(owner), attribute, nn.Linear(old.in_features, old.out_features + 1))
+    return network

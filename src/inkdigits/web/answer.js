@@ -72,11 +72,16 @@ export class AnswerView {
       digit.textContent = numeral;
       digit.getAnimations().forEach((animation) => animation.cancel());
       if (known && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
-        digit.animate({ transform: ['scale(1.06)', 'none'], opacity: [0.55, 1] }, { duration: 160, easing: 'ease-out' });
+        digit.animate(
+          { transform: ['scale(1.06)', 'none'], opacity: [0.55, 1] },
+          { duration: 160, easing: 'ease-out' },
+        );
       }
     }
     confidence.replaceChildren(
-      ...(known ? [span('words', text.certainty(known.confidence)), ' ', span('percent', text.percent(known.confidence))] : []),
+      ...(known
+        ? [span('words', text.certainty(known.confidence)), ' ', span('percent', text.percent(known.confidence))]
+        : []),
     );
     runnerUp.textContent = known ? runnerUpOf(known) : '';
     [...bars.children].forEach((item, each) => setBar(item, known?.probabilities[each] ?? 0, known?.digit === each));

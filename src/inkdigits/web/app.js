@@ -48,17 +48,9 @@ function start(reader) {
   const drawing = new Drawing();
   const penWidth = find('pen-width', HTMLInputElement);
   const pad = new Pad(find('pad', HTMLCanvasElement), drawing, () => penWidth.valueAsNumber);
+  const sheet = find('sheet', HTMLElement);
   const seenPanel = find('seen-panel', HTMLDetailsElement);
-  const view = new AnswerView({
-    panel: find('answer', HTMLElement),
-    digit: find('digit', HTMLElement),
-    confidence: find('confidence', HTMLElement),
-    runnerUp: find('runner-up', HTMLElement),
-    bars: find('bars', HTMLElement),
-    seen: find('seen', HTMLCanvasElement),
-    seenText: find('seen-text', HTMLElement),
-    speech: find('speech', HTMLElement),
-  });
+  const view = answerView();
   const link = new Link(() => reader.ready());
   const follower = new Follower({ ask: readDrawing, answered, failed });
   const batch = new Batch((file) => reader.read(file));
@@ -89,11 +81,11 @@ function start(reader) {
   /** @param {boolean} grown rather than changed into another drawing */
   function follow(grown) {
     showTools();
+    if (status.dataset.state !== link.state) showLink();
     if (drawing.isEmpty) {
       follower.stop();
       return view.say(text.waiting);
     }
-    if (status.dataset.state !== link.state) showLink();
     if (link.state === 'down') return view.say(text.awayMore);
     view.expect();
     if (grown) follower.grown();
@@ -106,12 +98,13 @@ function start(reader) {
       return follow(false);
     }
     say('hint', text.drawFirst);
-    pad.canvas.parentElement?.animate?.({ transform: ['none', 'translateX(-5px)', 'translateX(5px)', 'none'] }, reducedMotion() ? 0 : 220);
+    const shake = ['none', 'translateX(-5px)', 'translateX(5px)', 'none'];
+    if (!reducedMotion()) sheet.animate({ transform: shake }, { duration: 220 });
   }
 
   function showTools() {
     const { isEmpty, canUndo, canRedo } = drawing;
-    pad.canvas.parentElement?.classList.toggle('blank', isEmpty);
+    sheet.classList.toggle('blank', isEmpty);
     button('clear').disabled = isEmpty;
     button('undo').disabled = !canUndo;
     button('redo').disabled = !canRedo;
@@ -120,12 +113,6 @@ function start(reader) {
   function showLink() {
     if (link.state === 'up') say('up', text.ready);
     if (link.state === 'down') say('down', text.away);
-  }
-
-  /** @param {Iterable<File>} files */
-  function addFiles(files) {
-    batch.add(files);
-    find('results', HTMLElement).scrollIntoView({ block: 'nearest', behavior: reducedMotion() ? 'auto' : 'smooth' });
   }
 
   pad.addEventListener('ink', () => follow(true));
@@ -139,32 +126,62 @@ function start(reader) {
   batch.addEventListener('answered', () => link.worked());
   batch.addEventListener('unanswered', () => link.failed());
 
-  new BatchTable(batch, {
-    section: find('results', HTMLElement),
-    body: find('rows', HTMLTableSectionElement),
-    progress: find('progress', HTMLElement),
-    save: button('save'),
-    clear: button('clear-files'),
-  });
-  takeFiles(addFiles);
-
   button('undo').addEventListener('click', () => pad.undo());
   button('redo').addEventListener('click', () => pad.redo());
   button('clear').addEventListener('click', () => pad.clear());
   button('predict').addEventListener('click', predict);
   seenPanel.addEventListener('toggle', () => seenPanel.open && !drawing.isEmpty && follow(false));
   takeShortcuts({ undo: () => pad.undo(), redo: () => pad.redo(), clear: () => pad.clear(), predict });
-  choosePaper(pad);
+  choosePaper(sheet, pad);
+  showFiles(batch);
+  nameModel(link, reader);
   showTools();
   view.say(text.waiting);
   say('connecting', text.connecting);
-  find('api', HTMLAnchorElement).href = new URL('docs', reader.address).href;
   window.addEventListener('online', () => link.hurry());
   document.addEventListener('visibilitychange', () => document.hidden || link.hurry());
   link.probe();
+}
+
+function answerView() {
+  return new AnswerView({
+    panel: find('answer', HTMLElement),
+    digit: find('digit', HTMLElement),
+    confidence: find('confidence', HTMLElement),
+    runnerUp: find('runner-up', HTMLElement),
+    bars: find('bars', HTMLElement),
+    seen: find('seen', HTMLCanvasElement),
+    seenText: find('seen-text', HTMLElement),
+    speech: find('speech', HTMLElement),
+  });
+}
+
+/**
+ * Say which model answers, once the server is there.
+ * @param {Link} link
+ * @param {ServerReader} reader
+ */
+function nameModel(link, reader) {
+  find('api', HTMLAnchorElement).href = new URL('docs', reader.address).href;
   link.addEventListener('change', async () => {
     const model = link.state === 'up' ? await reader.model() : null;
     if (model?.name) find('model', HTMLElement).textContent = text.readBy(model.name);
+  });
+}
+
+/** @param {Batch} batch */
+function showFiles(batch) {
+  const section = find('results', HTMLElement);
+  new BatchTable(batch, {
+    section,
+    body: find('rows', HTMLTableSectionElement),
+    progress: find('progress', HTMLElement),
+    save: button('save'),
+    clear: button('clear-files'),
+  });
+  takeFiles((files) => {
+    batch.add(files);
+    section.scrollIntoView({ block: 'nearest', behavior: reducedMotion() ? 'auto' : 'smooth' });
   });
 }
 
@@ -238,12 +255,12 @@ function actionOf(event) {
 
 /**
  * Paper as dark as the page, until one is chosen.
+ * @param {HTMLElement} sheet
  * @param {Pad} pad
  */
-function choosePaper(pad) {
+function choosePaper(sheet, pad) {
   const dark = matchMedia('(prefers-color-scheme: dark)');
   const toggle = button('paper');
-  const sheet = find('sheet', HTMLElement);
   let chosen = false;
   const use = (/** @type {boolean} */ isDark) => {
     sheet.dataset.paper = isDark ? 'dark' : 'light';

@@ -23,8 +23,8 @@ const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be ret
  */
 
 /**
- * Event `item` (its `detail` is the Item) when one changed; `settled` when none waits or is being read; `unanswered` when a
- * request got no answer (`resume` goes on); `answered` when one did.
+ * Events: `item` (its `detail` is the Item) when one changed; `answered` when a request got an answer; `unanswered`
+ * when one got none, after which the batch waits for `resume`.
  */
 export class Batch extends EventTarget {
   /** @type {Item[]} */
@@ -53,7 +53,14 @@ export class Batch extends EventTarget {
   /** @param {Iterable<File>} files */
   add(files) {
     for (const file of files) {
-      const item = { file, state: /** @type {const} */ ('waiting'), tries: 0, answer: null, reason: '', thumbnail: null };
+      const item = {
+        file,
+        state: /** @type {const} */ ('waiting'),
+        tries: 0,
+        answer: null,
+        reason: '',
+        thumbnail: null,
+      };
       this.items.push(item);
       this.#tell(item);
     }
@@ -84,7 +91,6 @@ export class Batch extends EventTarget {
       if (!next) break;
       this.#work(next);
     }
-    if (this.isSettled) this.dispatchEvent(new Event('settled'));
   }
 
   /** @param {Item} item */

@@ -61,8 +61,8 @@ export class Follower {
 }
 
 /**
- * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state, and `back`
- * that the server is ready again after it was down: what failed can be asked anew.
+ * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state, and
+ * `back` that the server is ready again: what failed can be asked anew.
  */
 export class Link extends EventTarget {
   /** @type {'connecting' | 'up' | 'down'} */

@@ -8,13 +8,13 @@ import { SIDE } from './strokes.js';
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
 
-const NO_SENSOR = 0.5; // the pressure that a pen without a sensor for it reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
+// The pressure that a pen without a sensor for it reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
+const NO_SENSOR = 0.5;
 
 /**
  * Draws on a canvas by mouse, finger or pen.
  *
- * Events of its own: `ink` when points were added to the stroke under way, `edit` when a stroke began or ended, or was
- * undone, redone or cleared.
+ * Events of its own: `ink` when there is more of it, `edit` when strokes were undone, redone or cleared.
  */
 export class Pad extends EventTarget {
   /** @type {number | null} the pointer that draws; others are ignored until it is lifted */
@@ -41,6 +41,8 @@ export class Pad extends EventTarget {
     }
     // Safari on the iPhone shows its magnifier and selects text on a long touch, whatever touch-action says.
     canvas.addEventListener('touchstart', (event) => event.preventDefault(), { passive: false });
+    // A browser may throw the canvas away while the page is in the background.
+    canvas.addEventListener('contextrestored', () => this.redraw());
     this.#watchSize();
   }
 
@@ -71,7 +73,7 @@ export class Pad extends EventTarget {
     this.#pointer = event.pointerId;
     this.canvas.setPointerCapture(event.pointerId);
     this.drawing.begin(this.penWidth(), this.#point(event));
-    this.#edited();
+    this.#inked();
   }
 
   /** @param {PointerEvent} event */
@@ -80,17 +82,19 @@ export class Pad extends EventTarget {
     // A browser reports once a frame; what the hand did in between is in the coalesced events.
     const events = event.getCoalescedEvents?.() ?? [];
     this.drawing.extend((events.length ? events : [event]).map((each) => this.#point(each)));
-    this.redraw();
-    this.dispatchEvent(new Event('ink'));
+    this.#inked();
   }
 
   /** @param {PointerEvent} event */
   #up(event) {
     if (event.pointerId !== this.#pointer) return;
     this.#pointer = null;
-    if (!this.drawing.isOpen) return;
     this.drawing.end();
-    this.#edited();
+  }
+
+  #inked() {
+    this.redraw();
+    this.dispatchEvent(new Event('ink'));
   }
 
   #edited() {

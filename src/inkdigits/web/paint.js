@@ -33,8 +33,8 @@ export function paint(context, strokes, colour) {
 }
 
 /**
- * The strokes as a small PNG, cropped to the ink with a margin, black on white whatever the paper on the screen; null when
- * no ink lies on the pad.
+ * The strokes as a small PNG, cropped to the ink with a margin, black on white whatever the paper on the screen; null
+ * when no ink lies on the pad.
  * @param {readonly Stroke[]} strokes
  * @returns {Promise<Blob | null>}
  */
@@ -73,7 +73,7 @@ function ink(stroke) {
 
 /**
  * The outline of a ribbon, cut where it turns more sharply than its own width: there the inner side would fold over and
- * leave holes. Each piece has round ends and is filled by itself, for edges that cross within one path show as hairlines.
+ * leave holes. Each piece has round ends and is filled by itself, for edges that cross within a path show as hairlines.
  * @param {readonly Disc[]} discs
  */
 function pieces(discs) {
@@ -111,7 +111,10 @@ function outline(discs) {
     return Math.atan2(to.y - from.y, to.x - from.x) - Math.PI / 2;
   });
   const side = (/** @type {number} */ i, /** @type {number} */ turn) => {
-    path.lineTo(discs[i].x + discs[i].r * Math.cos(angles[i] + turn), discs[i].y + discs[i].r * Math.sin(angles[i] + turn));
+    path.lineTo(
+      discs[i].x + discs[i].r * Math.cos(angles[i] + turn),
+      discs[i].y + discs[i].r * Math.sin(angles[i] + turn),
+    );
   };
   for (let i = 0; i <= last; i += 1) side(i, 0);
   path.arc(discs[last].x, discs[last].y, discs[last].r, angles[last], angles[last] + Math.PI);

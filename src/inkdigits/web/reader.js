@@ -32,7 +32,8 @@ export function serverAddress(page) {
   const asked = new URL(page.location.href).searchParams.get('server');
   const meta = /** @type {HTMLMetaElement | null} */ (page.querySelector('meta[name="inkdigits-server"]'));
   const url = new URL(asked || meta?.content || '.', page.baseURI);
-  if (!/^https?:$/.test(url.protocol)) throw new TypeError(`the server's address must be http or https, not ${url.href}`);
+  if (!/^https?:$/.test(url.protocol))
+    throw new TypeError(`the server's address must be http or https, not ${url.href}`);
   url.search = url.hash = '';
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
@@ -48,19 +49,18 @@ export class ServerReader {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {{seen?: boolean, signal?: AbortSignal}} [options] seen: tell what the network saw as well
+   * @param {{seen?: boolean}} [options] seen: tell what the network saw as well
    * @returns {Promise<Answer>}
-   * @throws {Refused | Unavailable} or the signal's reason
+   * @throws {Refused | Unavailable}
    */
-  async read(picture, { seen = false, signal } = {}) {
-    const response = await this.#fetch(seen ? 'predict?image=true' : 'predict', READ_TIMEOUT, signal, {
+  async read(picture, { seen = false } = {}) {
+    const response = await this.#fetch(seen ? 'predict?image=true' : 'predict', READ_TIMEOUT, {
       method: 'POST',
       body: picture,
       // Anything that does not call itself an image is sent as bytes, for the server to say what it is.
       headers: { 'Content-Type': picture.type.startsWith('image/') ? picture.type : 'application/octet-stream' },
     });
     const answer = await json(response);
-    signal?.throwIfAborted();
     if (response.ok && Array.isArray(answer?.probabilities)) return answer;
     const reason = answer?.detail ?? answer?.title ?? `${response.status} ${response.statusText}`.trim();
     const passing = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;
@@ -95,16 +95,14 @@ export class ServerReader {
   /**
    * @param {string} path
    * @param {number} timeout milliseconds
-   * @param {AbortSignal} [signal]
    * @param {RequestInit} [init]
    */
-  async #fetch(path, timeout, signal, init) {
-    const late = AbortSignal.timeout(timeout);
+  async #fetch(path, timeout, init) {
+    const signal = AbortSignal.timeout(timeout);
     try {
-      return await fetch(new URL(path, this.address), { ...init, signal: signal ? AbortSignal.any([signal, late]) : late });
+      return await fetch(new URL(path, this.address), { ...init, signal });
     } catch (error) {
-      signal?.throwIfAborted();
-      throw new Unavailable(late.aborted ? `no answer within ${timeout / 1000} s` : String(error));
+      throw new Unavailable(signal.aborted ? `no answer within ${timeout / 1000} s` : String(error));
     }
   }
 }

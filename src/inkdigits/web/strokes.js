@@ -126,8 +126,8 @@ export class Drawing {
 /**
  * The ink of a stroke: discs along a smooth line, so close that the hull of each two neighbours has no visible corner.
  *
- * The line runs through the middles between the points, bent by quadratic Bézier curves towards the points themselves. Its
- * width follows the pressure; without a sensor for it, the speed, as a pen's ink does.
+ * The line runs through the middles between the points, bent by quadratic Bézier curves towards the points themselves.
+ * Its width follows the pressure; without a sensor for it, the speed, as a pen's ink does.
  * @param {Stroke} stroke
  * @returns {Disc[]}
  */

@@ -3,7 +3,10 @@
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const SURE = 0.999; // from here on, more digits would claim more than a calibration can hold
 
-/** The texts that stand in the page; `data-text="key"` in its HTML takes the one named `key`, `data-label` an accessible name. */
+/**
+ * The texts of the page. `data-text="key"` in its HTML takes the one named `key` as content, `data-label="key"` as
+ * accessible name.
+ */
 export const text = {
   pad: 'Drawing pad',
   hint: 'Draw a digit',
@@ -18,8 +21,9 @@ export const text = {
   bars: 'How likely each digit is',
   seen: 'What the network saw',
   seenCanvas: 'Your digit as 28 by 28 pixels',
-  seenMore: 'Your ink, cut out, scaled and centred by its weight on 28 × 28 pixels. This is all the network gets.',
-  seenEmpty: 'It appears here with the answer: your digit as the network gets it, in 28 × 28 pixels.',
+  seenMore:
+    'Your ink, cut out, scaled and centred by its weight on 28\u00a0×\u00a028 pixels. This is all the network gets.',
+  seenEmpty: 'It appears here with the answer: your digit as the network gets it, in 28\u00a0×\u00a028 pixels.',
   files: 'Images of digits',
   choose: 'Choose images',
   chooseMore: 'or drop or paste them anywhere. Photos and scans, as many as you like.',
@@ -46,17 +50,16 @@ export const text = {
   noOther: 'No other digit comes close',
 
   /** @param {number} probability */
-  percent: (probability) =>
-    probability > SURE ? `>${percentage.format(SURE)}` : percentage.format(probability),
+  percent: (probability) => (probability > SURE ? `>${percentage.format(SURE)}` : percentage.format(probability)),
 
   /** @param {number} probability of the digit, in words */
   certainty(probability) {
     if (probability >= 0.99) return 'Almost certain';
     if (probability >= 0.95) return 'Very sure';
     if (probability >= 0.8) return 'Fairly sure';
-    if (probability >= 0.6) return 'Leaning this way';
+    if (probability >= 0.6) return 'Likely';
     if (probability >= 0.4) return 'Unsure';
-    return 'Only a guess';
+    return 'A guess';
   },
 
   /**

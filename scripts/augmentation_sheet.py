@@ -1,0 +1,67 @@
+"""Draw the pictures of docs/augmentation.md: every kind of disturbance at every level, and every kind of no digit.
+
+    INKDIGITS_DATA=… python scripts/augmentation_sheet.py
+
+The digits are pen strokes of the UCI repository's data set 81.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from inkdigits.settings import Settings
+from inkdigits.training.disturb import KINDS, LEVELS, disturb
+from inkdigits.training.disturb.sheet import coloured
+from inkdigits.training.negatives import NEGATIVES, lookalikes, negatives
+from inkdigits.training.pen import draw, load_pendigits, place
+
+IMAGES = Path(__file__).parents[1] / "docs" / "images"
+SIDE = 168  # pixels of a digit's picture when it is disturbed
+CELL = 84  # pixels of it on the sheet
+GAP = 4  # pixels
+PENS = (7.0, 13.0)  # pixels; one digit each
+COLOURS = 48  # of a sheet; noise does not compress
+EXAMPLES = 9  # pictures of a kind of no digit
+SEED = 5
+
+
+def main() -> None:
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    digits = load_pendigits(Settings.from_env())
+    for i, name in enumerate(KINDS):
+        bases = []
+        for j, pen in enumerate(PENS):
+            digit = next(d for d in digits[(i * 2 + j) * 60 :] if d.label == (i + 5 * j) % 10)
+            strokes = place(digit.strokes, 112, (0, 0))
+            at = (SIDE - np.concatenate(strokes).max(axis=0)) / 2
+            bases.append(draw([s + at for s in strokes], SIDE, SIDE, pen=pen, paper=244, ink=30))
+        rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
+        pictures = [disturb(base, name, strength, rng) for strength in LEVELS.values() for base in bases]
+        save(pictures, f"augmentation-{name}.png")
+    for part in ("train", "test"):
+        shown = negatives(EXAMPLES * len(NEGATIVES), SEED, part)
+        save([p for kind in NEGATIVES for name, p in shown if name == kind], f"augmentation-negatives-{part}.png", 56)
+    save([picture for _, picture in lookalikes(EXAMPLES * 2, SEED, "test")], "augmentation-lookalikes.png", 56)
+
+
+def save(pictures: list[np.ndarray], name: str, cell: int = CELL) -> None:
+    """Pictures side by side, at most :data:`EXAMPLES` in a row, as a PNG of few colours."""
+    columns = min(len(pictures), EXAMPLES)
+    rows = -(-len(pictures) // columns)
+    step = cell + GAP
+    sheet = Image.new("RGB", (columns * step - GAP, rows * step - GAP), "white")
+    for i, picture in enumerate(pictures):
+        image = Image.fromarray(coloured(picture))
+        scale = cell / max(image.size)
+        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
+        sheet.paste(image, (i % columns * step, i // columns * step))
+    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    print(f"{name} {(IMAGES / name).stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()

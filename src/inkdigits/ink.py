@@ -1,0 +1,349 @@
+"""Ink and paper: which pixels of a grey picture are the digit. The second step of :mod:`inkdigits.image`.
+
+All of it is whole-array arithmetic on at most a few hundred pixels a side. Swapping ink and paper changes nothing but
+the polarity: every step treats a picture and its negative alike.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+__all__ = ["Ink", "find_ink"]
+
+FULL_SCALE = 255.0  # grey levels from black to white
+MIN_CONTRAST = 15.0  # grey levels; less is a blank sheet
+RING = 0.03  # of the shorter side: the border that shows the paper
+UNEVEN = 10.0  # grey levels between the border's darker and lighter part (quantiles below) that one paper may have
+UNEVEN_QUANTILES = (0.1, 0.9)
+WINDOW = 0.3  # of the longer side: wider than any stroke, narrower than what light and shadow do
+SURFACE_SAMPLES = 64  # a side, that a surface of paper is fitted to
+MOST_INK_ON_BORDER = 0.35  # of the border may be ink that touches it
+AS_DEEP = 0.6  # of the deepest ink is what touches the border, if it is ink
+BLOCKS = 6  # a side, that the polarity is judged in under uneven light
+
+GRAINY = 2.5  # grey levels, standard deviation of the paper's grain from which the picture is smoothed first
+GRAIN_ROWS = 32  # rows that the grain is judged by
+SMOOTH = 64  # pixels of the longer side for each pixel that the smoothing reaches
+NOISE_FACTOR = 4.5  # ink differs from the paper by more than this many standard deviations of its grain
+GRAIN_CUT = 2.0  # standard deviations of the paper's grain; fainter ink is paper
+
+INK_QUANTILE = 0.1  # of the inked pixels are darker than what counts as full ink, so that no hot pixel sets it
+SOLID = 0.45  # of full ink, from which a pixel is surely ink
+SOFT = 0.2  # of full ink, from which a pixel beside sure ink is ink
+REACH = 3  # pixels that soft ink may lie from sure ink
+RULE_SIDE = 48  # pixels; in smaller pictures no ruled lines are looked for
+RULE_SHARE = 0.8  # of the picture's width that a ruled line covers
+RULE_WIDTH = 0.05  # of the picture's height; thicker is no ruled line
+RULE_SLOPES = (0.0, -0.02, 0.02, -0.04, 0.04, -0.06, 0.06)  # of ruled lines, rise a pixel
+PIECE_SHARE = 0.03  # of the largest piece; smaller pieces are specks
+
+SMALL = 28 * 28  # pixels of a picture; in a larger one a single pixel is a speck
+
+_ISOLATED = 4  # pixels: full ink is never judged by fewer
+_MAD = 1.4826  # median absolute deviation → standard deviation, for normal noise
+
+Polarity = Literal["dark-on-light", "light-on-dark"]
+
+
+class Ink(NamedTuple):
+    """What was found.
+
+    Attributes:
+        cover: (y1 - y0, x1 - x0) float32, the ink within its bounds, 0 paper to 1 full ink.
+        bounds: x0, y0, x1, y1 of the ink in pixels of the picture; x1 and y1 exclusive.
+        polarity: whether the ink is darker or lighter than the paper.
+    """
+
+    cover: np.ndarray
+    bounds: tuple[int, int, int, int]
+    polarity: Polarity
+
+
+def find_ink(grey: np.ndarray) -> Ink | None:
+    """Separate ink from paper.
+
+    Args:
+        grey: (h, w) float32, 0 to 255.
+
+    Returns:
+        The ink, or None for a blank sheet.
+    """
+    grey, grain = _smooth(grey)
+    floor = max(MIN_CONTRAST, NOISE_FACTOR * grain)
+    signed = _above_paper(grey, grain, floor)
+    marks = signed[np.abs(signed) >= floor]
+    polarity: Polarity = "light-on-dark" if marks.sum() > 0 else "dark-on-light"
+    depth, marks = (signed, marks) if polarity == "light-on-dark" else (-signed, -marks)
+    rank = max(_ISOLATED, int(INK_QUANTILE * len(marks)))
+    if len(marks) < rank:
+        return None
+    full = float(np.partition(marks, -rank)[-rank])
+    if full < floor:  # what is there lies on the other side of the paper's level
+        return None
+    # Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
+    solid = pieces(_without_rules(depth > max(SOLID * full, min(floor, 0.7 * full))))
+    if solid is None:
+        return None
+    x0, y0, x1, y1 = _bounds(solid)
+    left, top = max(x0 - REACH - 1, 0), max(y0 - REACH - 1, 0)
+    around = slice(top, y1 + REACH + 1), slice(left, x1 + REACH + 1)
+    solid, depth = solid[around], depth[around]
+    keep = _grown(solid, REACH) & (depth > max(SOFT * full, min(floor, 0.5 * full)))
+    cover = np.clip(depth * np.float32(1 / full), 0, 1)
+    if grain > 0:
+        cover[cover < GRAIN_CUT * grain / full] = 0
+    cover *= _grown(keep, 1)
+    x0, y0, x1, y1 = _bounds(keep)
+    return Ink(cover[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1), polarity)
+
+
+def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """x0, y0, x1, y1 of what is set, x1 and y1 exclusive."""
+    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _ring(values: np.ndarray) -> np.ndarray:
+    """The pixels of the border, flat."""
+    b = max(1, int(RING * min(values.shape) + 0.5))
+    return np.concatenate(
+        [values[:b].ravel(), values[-b:].ravel(), values[b:-b, :b].ravel(), values[b:-b, -b:].ravel()]
+    )
+
+
+def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
+    """The picture without its grain, and the standard deviation of the grain that is left."""
+    grain = _grain(grey)
+    reach = max(grey.shape) // SMOOTH
+    if grain <= GRAINY or not reach:
+        return grey, grain
+    for axis in (0, 1):
+        padded = np.pad(grey, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        total = np.cumsum(padded, axis=axis, dtype=np.float64)
+        total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis=axis)
+        side = 2 * reach + 1
+        n = grey.shape[axis]
+        grey = ((total.take(range(side, side + n), axis) - total.take(range(n), axis)) / side).astype(np.float32)
+    # Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
+    return grey, max(_grain(grey), grain / (2 * reach + 1))
+
+
+def _grain(grey: np.ndarray) -> float:
+    """Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch."""
+    rows = grey[:: max(1, grey.shape[0] // GRAIN_ROWS)]
+    if rows.shape[1] < 3:
+        return 0.0
+    difference = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]).ravel()
+    return float(_MAD * np.partition(difference, difference.size // 2)[difference.size // 2] / 6**0.5)
+
+
+def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
+    """How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
+
+    One level, if the border is of one level but for ink that touches it; else a smooth surface; else the paper around
+    each pixel, for shadows and folds.
+    """
+    tolerance = UNEVEN + 3 * grain
+    ring = np.sort(_ring(grey))
+    flat = grey - ring[len(ring) // 2]
+    if _spread(ring) <= tolerance or _is_ink(flat, floor, tolerance):
+        return flat
+    surface = _surface(grey)
+    above = grey - surface
+    if _spread(np.sort(_ring(above))) > tolerance and not _is_ink(above, floor, tolerance):
+        light = _mostly_light_on_dark(grey)
+        surface = _surroundings(grey, light)
+        above = grey - surface
+        above -= np.median(above)  # the closing of grain rides on its peaks
+        above = np.maximum(above, 0) if light else np.minimum(above, 0)
+    # In half the light the ink stands out half as much: level that by the contrast that each place has to give.
+    room = np.where(above < 0, surface, FULL_SCALE - surface)
+    return (above * np.clip(np.median(room) / np.maximum(room, 1), 0.5, 4)).astype(np.float32)
+
+
+def _spread(ring: np.ndarray) -> float:
+    """Between the darker and the lighter part of sorted levels."""
+    return float(ring[int(UNEVEN_QUANTILES[1] * (len(ring) - 1))] - ring[int(UNEVEN_QUANTILES[0] * (len(ring) - 1))])
+
+
+def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
+    """Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside."""
+    ring = _ring(signed)
+    darker, lighter = (ring < -tolerance).mean(), (ring > tolerance).mean()
+    if darker + lighter > MOST_INK_ON_BORDER or min(darker, lighter) > 0.1 * max(darker, lighter):
+        return False
+    ring = np.abs(ring)
+    deviant = ring > tolerance
+    if not deviant.any():
+        return True  # all of the border is near enough to one level
+    marks = np.abs(signed)
+    marks = np.sort(marks[marks >= floor])
+    return len(marks) > 0 and float(np.median(ring[deviant])) > AS_DEEP * marks[int(0.985 * (len(marks) - 1))]
+
+
+def _surface(grey: np.ndarray) -> np.ndarray:
+    """The paper under light from one side: a quadratic surface through the pixels that are paper.
+
+    Iteratively reweighted least squares with Tukey's biweight (A. Beaton and J. Tukey, 1974, doi:10.2307/1267936),
+    first on the border, which is mostly paper, then on the whole picture, where ink is the outlier.
+    """
+    h, w = grey.shape
+    stride = max(1, max(h, w) // SURFACE_SAMPLES)
+    y, x = np.arange(h) * (2 / h) - 1, np.arange(w) * (2 / w) - 1
+    sample = grey[::stride, ::stride].astype(np.float64)
+    sy, sx = np.meshgrid(y[::stride], x[::stride], indexing="ij")
+    design = np.stack([np.ones_like(sx), sx, sy, sx * sy, sx * sx, sy * sy], axis=-1).reshape(-1, 6)
+    edge = np.ones(sample.shape, bool)
+    edge[2:-2, 2:-2] = False
+    values, chosen = sample.ravel(), edge.ravel()
+    c = np.zeros(6)
+    c[0] = np.median(values[chosen])
+    scale = 0.4 * FULL_SCALE
+    for step in range(12):
+        if step == 6:
+            chosen = np.ones(values.size, bool)
+        residual = values[chosen] - design[chosen] @ c
+        if step:
+            scale = max(4 * _MAD * float(np.median(np.abs(residual))), 0.01 * FULL_SCALE)
+        weight = np.clip(1 - (residual / scale) ** 2, 0, None) ** 2
+        weighted = design[chosen] * weight[:, None]
+        c = np.linalg.solve(weighted.T @ design[chosen] + 1e-6 * np.eye(6), weighted.T @ values[chosen])
+    rows, columns = c[0] + c[2] * y + c[5] * y * y, c[1] * x + c[4] * x * x
+    return rows[:, None] + columns[None] + c[3] * y[:, None] * x[None]
+
+
+def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
+    """The paper around each pixel: beside dark ink the morphological closing of the picture, beside light its opening.
+
+    That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
+    J. Serra, Image Analysis and Mathematical Morphology, 1982.
+    """
+    window = max(3, int(WINDOW * max(grey.shape)))
+    if light_ink:
+        return _running(_running(grey, window, np.minimum), window, np.maximum)
+    return _running(_running(grey, window, np.maximum), window, np.minimum)
+
+
+def _mostly_light_on_dark(grey: np.ndarray) -> bool:
+    """Whether ink is lighter than paper, judged block by block: within each, ink is what deviates from the median."""
+    h, w = grey.shape
+    total = 0.0
+    for rows in np.array_split(grey, min(BLOCKS, h), axis=0):
+        for block in np.array_split(rows, min(BLOCKS, w), axis=1):
+            deviation = block - np.median(block)
+            total += float((deviation**3).sum())  # cubed: of all that deviates, ink deviates most
+    return total > 0
+
+
+def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
+    """Running maximum or minimum over a square window, mirrored at the border; log₂(window) steps an axis."""
+    for axis in (0, 1):
+        before = window // 2
+        pad = [(before, window - 1 - before) if a == axis else (0, 0) for a in (0, 1)]
+        line = np.pad(grey, pad, mode="reflect" if grey.shape[axis] > window else "edge")
+        line = np.moveaxis(line, axis, 0)
+        span = 1
+        while span < window:
+            shift = min(span, window - span)
+            line = extreme(line[:-shift], line[shift:])
+            span += shift
+        grey = np.moveaxis(line, 0, axis)
+    return grey
+
+
+def _without_rules(mask: np.ndarray) -> np.ndarray:
+    """The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
+
+    What is left must touch no border: in a picture cut close around a digit, its own bars go from border to border.
+    """
+    if min(mask.shape) < RULE_SIDE or not _ring(mask).any():
+        return mask
+    rest = _without_rules_across(_without_rules_across(mask).T).T
+    if rest is mask or not rest.any() or _ring(rest).any():
+        return mask
+    return rest
+
+
+def _without_rules_across(mask: np.ndarray) -> np.ndarray:
+    """Without the lines that go from left to right, sloping by a few degrees at most."""
+    h, w = mask.shape
+    x = np.arange(w)
+    rest = mask
+    for slope in RULE_SLOPES:
+        shift = np.rint(slope * (x - w / 2)).astype(int)
+        y = np.arange(h)[:, None] + shift
+        level = rest[np.clip(y, 0, h - 1), x] & (y >= 0) & (y < h)  # lines of this slope are rows now
+        share = level.mean(axis=1)
+        if share.max() < RULE_SHARE:
+            continue
+        rule = share > RULE_SHARE / 2
+        edges = np.diff(np.concatenate([[0], rule.astype(np.int8), [0]]))
+        for top, bottom in zip((edges == 1).nonzero()[0], (edges == -1).nonzero()[0], strict=True):
+            if share[top:bottom].max() < RULE_SHARE or bottom - top > max(2, RULE_WIDTH * h):
+                continue
+            # A stroke that crosses the line goes on above and below it, and stays.
+            crossing = level[max(top - 2, 0)] & level[min(bottom + 1, h - 1)]
+            lines = np.arange(max(top - 1, 0), min(bottom + 1, h))
+            wiped = np.zeros_like(level)
+            wiped[lines] = level[lines] & ~crossing
+            rest = rest.copy()
+            rows, columns = wiped.nonzero()
+            rest[rows + shift[columns], columns] = False
+    return rest
+
+
+def pieces(mask: np.ndarray) -> np.ndarray | None:
+    """The mask without specks: 8-connected pieces of at least PIECE_SHARE of the largest; None when nothing is left.
+
+    Works on runs of a row instead of pixels: two runs of neighbouring rows that touch are joined, and every run takes
+    the smallest label among its neighbours until nothing changes (pointer jumping keeps that to a few rounds).
+    """
+    h, w = mask.shape
+    padded = np.zeros((h, w + 2), np.int8)
+    padded[:, 1:-1] = mask
+    change = np.diff(padded.ravel())
+    starts, ends = (change == 1).nonzero()[0], (change == -1).nonzero()[0]
+    if not len(starts):
+        return None
+    stride = w + 2
+    # A run [s, e) touches those of the next row that end after s - 1 and start before e + 1 there.
+    first = np.searchsorted(ends, starts + stride, side="left")
+    last = np.searchsorted(starts, ends + stride, side="right")
+    counts = np.maximum(last - first, 0)
+    upper = np.repeat(np.arange(len(starts)), counts)
+    lower = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + np.repeat(first, counts)
+    label = np.arange(len(starts))
+    while True:
+        before = label.copy()
+        smallest = np.minimum(label[upper], label[lower])
+        np.minimum.at(label, label[upper], smallest)
+        np.minimum.at(label, label[lower], smallest)
+        np.minimum.at(label, upper, smallest)
+        np.minimum.at(label, lower, smallest)
+        label = label[label]
+        if np.array_equal(label, before):
+            break
+    area = np.bincount(label, weights=ends - starts, minlength=len(starts))
+    good = area[label] >= max(PIECE_SHARE * area.max(), 2 if mask.size > SMALL else 1)
+    if good.all():
+        return mask
+    if not good.any():
+        return None
+    steps = np.zeros(padded.size, np.int8)
+    steps[starts[good] + 1] = 1
+    steps[ends[good] + 1] = -1
+    return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
+
+
+def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
+    """The mask and all within ``reach`` pixels of it, by rows and columns."""
+    for _ in range(reach):
+        wide = mask.copy()
+        wide[1:] |= mask[:-1]
+        wide[:-1] |= mask[1:]
+        mask = wide.copy()
+        mask[:, 1:] |= wide[:, :-1]
+        mask[:, :-1] |= wide[:, 1:]
+    return mask

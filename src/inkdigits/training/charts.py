@@ -1,0 +1,174 @@
+"""Charts as SVG text: axes, curves, points with intervals, columns. No library, no script.
+
+A chart is drawn at the width of a telephone and scales up from there. It takes its colours from the page by class
+names (``report.css``), so that it is right on light and dark paper, and has a title and a description for those who
+cannot see it. Numbers that stand in it stand in a table beside it, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+__all__ = ["Axis", "Plot", "bar", "interval", "strip"]
+
+WIDTH, HEIGHT = 360, 290  # of a chart, in units that are pixels on a telephone
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 42  # margins around the plane
+MARK = 3.2  # radius of a point
+LETTER = 6.2  # width of a letter, about
+
+Format = Callable[[float], str]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis: its range, where its ticks are, what it says.
+
+    Attributes:
+        low, high: ends of the range; low < high.
+        ticks: values that get a tick.
+        text: how a tick is written.
+        label: what the axis shows, with its unit.
+        log: on a logarithmic scale.
+    """
+
+    low: float
+    high: float
+    ticks: Sequence[float]
+    text: Format
+    label: str
+    log: bool = False
+
+    def share(self, value: float) -> float:
+        """Where a value lies, 0 at the low end and 1 at the high; beyond the ends it is cut off."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        value = min(max(value, self.low), self.high)
+        return ((math.log(value) if self.log else value) - low) / (high - low)
+
+    @classmethod
+    def percent(cls, low: float, high: float, label: str) -> Axis:
+        """From ``low`` to ``high``, both moved outwards to round shares, with four to seven ticks."""
+        step = next(s for s in (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2) if s * 6 >= high - low)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        ticks = [round(i * step, 6) for i in range(first, max(last, first + 1) + 1)]
+        digits = max(0, -math.floor(math.log10(step) + 1e-9) - 2)
+        return cls(ticks[0], ticks[-1], ticks, lambda value: f"{value:.{digits}%}", label)
+
+    @classmethod
+    def decades(cls, high: float, label: str) -> Axis:
+        """Counts from 1 to at least ``high`` on a logarithmic scale; nothing, 0, lies at the low end."""
+        top = max(1, math.ceil(math.log10(max(high, 1))))
+        return cls(0.5, 10**top, [10**i for i in range(top + 1)], lambda value: f"{value:,.0f}", label, log=True)
+
+
+class Plot:
+    """A plane with two axes to draw on.
+
+    Args:
+        title: what the chart is.
+        about: what there is to see in it, in a sentence or two.
+        x, y: the axes.
+        name: of the file or page's own, unique in it: ids are made of it.
+        height: of the whole chart.
+    """
+
+    def __init__(self, title: str, about: str, x: Axis, y: Axis, *, name: str, height: int = HEIGHT) -> None:
+        self.x, self.y, self._height = x, y, height
+        self._head = (
+            f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" '
+            f'aria-labelledby="{name}-title {name}-about"><title id="{name}-title">{escape(title)}</title>'
+            f'<desc id="{name}-about">{escape(about)}</desc>'
+        )
+        self._parts: list[str] = []
+        self._axes()
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the plane lies in the drawing."""
+        return (
+            LEFT + self.x.share(x) * (WIDTH - LEFT - RIGHT),
+            self._height - BOTTOM - self.y.share(y) * (self._height - TOP - BOTTOM),
+        )
+
+    def line(self, points: Iterable[tuple[float, float]], kind: str = "curve") -> None:
+        """A line through points."""
+        text = " ".join("{:.1f},{:.1f}".format(*self.at(*point)) for point in points)
+        self._parts.append(f'<polyline class="{kind}" points="{text}"/>')
+
+    def points(self, points: Iterable[tuple[float, float, float, float]], kind: str = "mark") -> None:
+        """Points (x, y, low, high) with their intervals in y."""
+        for x, y, low, high in points:
+            (px, py), (_, bottom), (_, top) = self.at(x, y), self.at(x, low), self.at(x, high)
+            self._parts.append(f'<path class="whisker" d="M{px:.1f} {bottom:.1f}V{top:.1f}"/>')
+            self._parts.append(f'<circle class="{kind}" cx="{px:.1f}" cy="{py:.1f}" r="{MARK}"/>')
+
+    def columns(self, columns: Iterable[tuple[float, float, float]]) -> None:
+        """Columns (from x, to x, y) that stand on the low end of y."""
+        for left, right, y in columns:
+            (x0, top), (x1, bottom) = self.at(left, y), self.at(right, self.y.low)
+            if bottom - top > 0.05:
+                self._parts.append(
+                    f'<rect class="column" x="{x0 + 0.75:.1f}" y="{top:.1f}" width="{x1 - x0 - 1.5:.1f}" '
+                    f'height="{bottom - top:.1f}"/>'
+                )
+
+    def note(self, x: float, y: float, text: str, *, anchor: str = "start", dx: float = 0, dy: float = 0) -> None:
+        """Words at a point; ``dx`` and ``dy`` move them by units of the drawing."""
+        px, py = self.at(x, y)
+        self._parts.append(
+            f'<text class="note" x="{px + dx:.1f}" y="{py + dy:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+        )
+
+    def svg(self) -> str:
+        """The whole chart."""
+        return f"{self._head}{''.join(self._parts)}</svg>"
+
+    def _axes(self) -> None:
+        floor, wall = self._height - BOTTOM, WIDTH - RIGHT
+        for tick in self.y.ticks:
+            _, py = self.at(self.x.low, tick)
+            self._parts.append(f'<path class="grid" d="M{LEFT} {py:.1f}H{wall}"/>')
+            self._parts.append(f'<text x="{LEFT - 7}" y="{py + 4:.1f}" text-anchor="end">{self.y.text(tick)}</text>')
+        for tick in self.x.ticks:
+            px, _ = self.at(tick, self.y.low)
+            self._parts.append(f'<path class="tick" d="M{px:.1f} {floor}v4"/>')
+            # The last one must not stick out of the drawing.
+            over = px + len(self.x.text(tick)) * LETTER / 2 - WIDTH
+            self._parts.append(
+                f'<text x="{px - max(over, 0):.1f}" y="{floor + 17}" text-anchor="middle">{self.x.text(tick)}</text>'
+            )
+        self._parts.append(f'<path class="axis" d="M{LEFT} {floor}H{wall}"/>')
+        self._parts.append(f'<text class="label" x="0" y="12">{escape(self.y.label)}</text>')
+        middle, under = (LEFT + wall) / 2, self._height - 6
+        self._parts.append(
+            f'<text class="label" x="{middle}" y="{under}" text-anchor="middle">{escape(self.x.label)}</text>'
+        )
+
+
+def bar(value: float, kind: str = "") -> str:
+    """A bar for the cell of a table that holds the number, too: ``value`` from 0 to 1."""
+    return (
+        f'<svg class="bar {kind}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect class="track" width="100" height="8"/><rect class="fill" width="{100 * value:.2f}" height="8"/></svg>'
+    )
+
+
+def interval(value: float, low: float, high: float, axis: Axis) -> str:
+    """A point with its interval for the cell of a table that holds the numbers, too."""
+    x, left, right = (4 + 112 * axis.share(v) for v in (value, low, high))
+    return (
+        '<svg class="dots" viewBox="0 0 120 14" aria-hidden="true"><path class="grid" d="M4 7H116"/>'
+        f'<path class="whisker" d="M{left:.1f} 7H{right:.1f}"/><circle class="mark" cx="{x:.1f}" cy="7" r="3.2"/></svg>'
+    )
+
+
+def strip(values: Sequence[float], axis: Axis) -> str:
+    """Points that grow from the first to the last, joined by a line, for a table's cell that holds the numbers, too."""
+    places = [4 + 152 * axis.share(value) for value in values]
+    grid = "".join(f'<path class="grid" d="M{4 + 152 * axis.share(t):.1f} 0V18"/>' for t in axis.ticks)
+    dots = "".join(
+        f'<circle class="mark m{i}" cx="{x:.1f}" cy="9" r="{2.4 + 0.9 * i:.1f}"/>' for i, x in enumerate(places)
+    )
+    span = f'<path class="whisker" d="M{min(places):.1f} 9H{max(places):.1f}"/>'
+    return f'<svg class="dots" viewBox="0 0 160 18" aria-hidden="true">{grid}{span}{dots}</svg>'

@@ -1,0 +1,111 @@
+"""What an answer costs: milliseconds, megabytes, parameters, and on which machine that was.
+
+The model is loaded anew with one thread, whatever the evaluation ran with, so that figures can be compared.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from inkdigits import __version__
+from inkdigits.decode import ImageSource
+from inkdigits.recognizer import Recognizer
+
+__all__ = ["Cost", "cost", "environment"]
+
+CALLS, WARM = 200, 20  # timed, and before them
+BATCH = 64  # images
+_PACKAGES = ("onnxruntime", "numpy", "pillow")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one model. Times are medians over ``calls`` calls in turn, with one thread.
+
+    Attributes:
+        bytes: of the model's file.
+        parameters: weights in it.
+        predict_us: µs of ``Recognizer.predict`` on one image: from its pixels to the answer.
+        predict_p99_us: the 99th percentile of the same.
+        network_us: µs of the network alone on one image.
+        batch_us: µs an image of the network alone on batches of ``batch``.
+    """
+
+    bytes: int
+    parameters: int
+    predict_us: float
+    predict_p99_us: float
+    network_us: float
+    batch_us: float
+    batch: int = BATCH
+    calls: int = CALLS
+
+
+def cost(recognizer: Recognizer, image: ImageSource) -> Cost:
+    """Measure a model's size and speed.
+
+    Args:
+        recognizer: names the model.
+        image: what is read again and again.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    path = recognizer.model.path
+    single = Recognizer(path, threads=1)
+    one = single.predict(image).image[None, None]
+    batch = np.repeat(one, BATCH, axis=0)
+    predict = _times(lambda: single.predict(image), CALLS)
+    return Cost(
+        bytes=path.stat().st_size,
+        parameters=recognizer.model.entry.get("parameters") or _parameters(path),
+        predict_us=float(np.median(predict)),
+        predict_p99_us=float(np.quantile(predict, 0.99)),
+        network_us=float(np.median(_times(lambda: single.logits(one), CALLS))),
+        batch_us=float(np.median(_times(lambda: single.logits(batch), CALLS // 4))) / BATCH,
+    )
+
+
+def environment() -> dict[str, str]:
+    """Processor and versions that figures were measured with."""
+    return {
+        "processor": _processor(),
+        "python": platform.python_version(),
+        "inkdigits": __version__,
+        **{name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def _times(call: Callable[[], object], calls: int) -> np.ndarray:
+    """µs of each call, after some to warm up."""
+    took = np.empty(WARM + calls)
+    for i in range(len(took)):
+        started = time.perf_counter()
+        call()
+        took[i] = time.perf_counter() - started
+    return took[WARM:] * 1e6
+
+
+def _parameters(path: Path) -> int:
+    """Values in the weights of an ONNX file: of all tensors that are not whole numbers, such as shapes."""
+    import onnx
+
+    tensors = onnx.load(path).graph.initializer
+    floats = {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8}
+    return sum(int(np.prod(tensor.dims)) for tensor in tensors if tensor.data_type in floats)
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())

@@ -1,0 +1,328 @@
+"""A multilayer perceptron in NumPy alone: forward, backward, gradient descent, and its ONNX graph by hand.
+
+Layers of tanh, then a softmax; cross-entropy with an L2 penalty; plain mini-batch gradient descent. Everything that
+the training of a network consists of can be read here in a few lines, and the result is served like any other model.
+
+Pixels enter as value - 1/2, so that an image whose ink and paper are swapped only has its signs turned. Half of the
+images are shown to it that way, and it reads both alike, without the normalisation's help.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from inkdigits.errors import TrainingError
+from inkdigits.image import NORMALISATION_VERSION, SIDE
+from inkdigits.recognizer import METADATA_PREFIX, Recognizer
+from inkdigits.settings import Settings
+from inkdigits.training.config import MlpConfig, TrainConfig
+from inkdigits.training.files import write_atomically
+from inkdigits.training.finish import check_out, finish
+from inkdigits.training.fit import fit_temperature
+from inkdigits.training.pools import Pool, make_pools
+from inkdigits.training.progress import Progress, bars
+
+__all__ = ["Fitted", "Mlp", "fit", "initial", "to_onnx", "train"]
+
+CLASSES = 10
+MIDDLE = np.float32(0.5)  # what a pixel is when it is neither ink nor paper
+PIXEL_RMS = 0.46  # of a pixel - 1/2, over MNIST
+OPSET, IR_VERSION = 17, 8  # of ONNX; old ones, which every runtime reads
+MAX_DIFFERENCE = 1e-4  # between the logits here and the exported file's; float32 in another order gives 1e-6
+PARITY_SAMPLES = 512  # images
+
+
+@dataclass(frozen=True, eq=False)
+class Mlp:
+    """Layer after layer, ``tanh(x @ weights + biases)``; the last without tanh gives logits.
+
+    Attributes:
+        weights: for each layer (inputs, outputs) float32; the first has 784 inputs, the last 10 outputs.
+        biases: for each layer (outputs,) float32.
+    """
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are learnt."""
+        return sum(array.size for array in (*self.weights, *self.biases))
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(N, …) float32 in [0, 1] with 784 pixels each, to (N, 10) float32."""
+        return self._activations(images)[-1]
+
+    def loss_and_gradients(
+        self, images: np.ndarray, labels: np.ndarray, l2: float
+    ) -> tuple[float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
+        """Mean cross-entropy, and the way up: D. Rumelhart, G. Hinton, R. Williams, 1986, doi:10.1038/323533a0.
+
+        Args:
+            images: (N, …) float32 in [0, 1] with 784 pixels each.
+            labels: (N,) int.
+            l2: half of it times the sum of the squared weights is added to what the gradients are of.
+
+        Returns:
+            The cross-entropy without the penalty, the logits, and the gradients for the weights and for the biases.
+        """
+        activations = self._activations(images)
+        logits = activations[-1]
+        shifted = logits - logits.max(axis=1, keepdims=True)
+        exponent = np.exp(shifted)
+        total = exponent.sum(axis=1, keepdims=True)
+        rows = np.arange(len(labels))
+        loss = float((np.log(total[:, 0]) - shifted[rows, labels]).mean())
+
+        # The slope at the logits: softmax minus the truth, a share of the mean each.
+        slope = exponent / total
+        slope[rows, labels] -= 1
+        slope /= np.float32(len(labels))
+        of_weights: list[np.ndarray] = []
+        of_biases: list[np.ndarray] = []
+        for layer in reversed(range(len(self.weights))):
+            weights, inputs = self.weights[layer], activations[layer]
+            of_weights.insert(0, inputs.T @ slope + np.float32(l2) * weights)
+            of_biases.insert(0, slope.sum(axis=0))
+            if layer:
+                slope = (slope @ weights.T) * (1 - inputs * inputs)  # tanh' = 1 - tanh²
+        return loss, logits, of_weights, of_biases
+
+    def _activations(self, images: np.ndarray) -> list[np.ndarray]:
+        """What goes into each layer, and the logits at the end."""
+        activations = [images.reshape(len(images), -1) - MIDDLE]
+        for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True), 1):
+            sums = activations[-1] @ weights + biases
+            activations.append(sums if layer == len(self.weights) else np.tanh(sums))
+        return activations
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What :func:`fit` gives: the network of its best epoch, and how it came about."""
+
+    network: Mlp
+    best_epoch: int
+    accuracy: float  # on the validation images
+    swapped_accuracy: float  # on the same with ink and paper swapped
+    epochs: int
+    seconds: float
+
+
+def initial(widths: tuple[int, ...], rng: np.random.Generator) -> Mlp:
+    """A network with hidden layers of these widths, its weights drawn so that each layer's sums have variance 1."""
+    sizes = (SIDE * SIDE, *widths, CLASSES)
+    rms = (PIXEL_RMS, *[1.0] * len(widths))
+    weights = [
+        (rng.standard_normal((n, m)) / (math.sqrt(n) * r)).astype(np.float32)
+        for n, m, r in zip(sizes[:-1], sizes[1:], rms, strict=True)
+    ]
+    return Mlp(tuple(weights), tuple(np.zeros(m, np.float32) for m in sizes[1:]))
+
+
+def fit(
+    config: MlpConfig,
+    training: Pool,
+    validation: Pool,
+    *,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> Fitted:
+    """Mini-batch gradient descent. Ctrl-C ends it with the best epoch so far; before the first ends it goes through.
+
+    One line an epoch: ``train_accuracy`` is of the training images as they were shown, ``test_accuracy`` of the
+    validation images, ``swapped`` of these with ink and paper swapped. The best epoch is the best by their mean.
+
+    Args:
+        config: every option.
+        training: what to learn from.
+        validation: what to choose the epoch by, never learnt from.
+        say: called with each line of text.
+        progress: shows the steps of an epoch.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+    rng = np.random.default_rng(config.seed)
+    network = initial(config.widths, rng)
+    held = validation.images.astype(np.float32) / 255
+    batch = min(config.batch_size, len(training))
+    steps = len(training) // batch
+    best: Fitted | None = None
+    started = time.perf_counter()
+    try:
+        for epoch in range(1, config.epochs + 1):
+            loss_sum, hits = 0.0, 0
+            order = rng.permutation(len(training))
+            with progress(f"epoch {epoch}/{config.epochs}", steps, "") as advance:
+                for step in range(steps):
+                    chosen = order[step * batch : (step + 1) * batch]
+                    images, labels = _shown(training.images[chosen], config, rng), training.labels[chosen]
+                    loss, logits, of_weights, of_biases = network.loss_and_gradients(images, labels, config.l2)
+                    done = ((epoch - 1) * steps + step) / (config.epochs * steps)
+                    rate = np.float32(config.learning_rate * (1 + math.cos(math.pi * done)) / 2)
+                    for array, gradient in zip(network.weights, of_weights, strict=True):
+                        array -= rate * gradient
+                    for array, gradient in zip(network.biases, of_biases, strict=True):
+                        array -= rate * gradient
+                    loss_sum += loss
+                    hits += int((logits.argmax(axis=1) == labels).sum())
+                    advance(1)
+            if not math.isfinite(loss_sum):
+                raise TrainingError(
+                    f"the loss became {loss_sum} in epoch {epoch}; lower the learning rate, now {config.learning_rate}"
+                )
+            accuracy, swapped = (_accuracy(network, images, validation.labels) for images in (held, 1 - held))
+            seconds = time.perf_counter() - started
+            better = best is None or accuracy + swapped > best.accuracy + best.swapped_accuracy
+            if better:
+                best = Fitted(copy.deepcopy(network), epoch, accuracy, swapped, epoch, seconds)
+            else:
+                best = replace(best, epochs=epoch, seconds=seconds)
+            say(
+                f"epoch {epoch:3}/{config.epochs}  loss {loss_sum / steps:.4f}  "
+                f"train_accuracy {hits / (steps * batch):.4f}  test_accuracy {accuracy:.4f}  swapped {swapped:.4f}  "
+                f"{seconds:5.1f} s{'  best' * better}"
+            )
+    except KeyboardInterrupt:
+        if best is None:
+            raise
+    return best
+
+
+def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
+    """The network as an ONNX file: ``image`` (N, 1, 28, 28) float32 to ``logits`` (N, 10) float32.
+
+    The same weights give the same bytes.
+
+    Args:
+        network: what to write.
+        temperature: what logits are divided by before the softmax.
+        name: of the network, for the file's metadata.
+    """
+    helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
+    # (x - 1/2) W + b is x W + (b - W's columns' sums / 2): one step less for every image.
+    biases = [network.biases[0] - MIDDLE * network.weights[0].sum(axis=0), *network.biases[1:]]
+    nodes, weights, value = [helper.make_node("Flatten", ["image"], ["x0"], axis=1)], [], "x0"
+    last = len(network.weights)
+    for layer, arrays in enumerate(zip(network.weights, biases, strict=True), 1):
+        names = [f"weights{layer}", f"biases{layer}"]
+        weights += [onnx.numpy_helper.from_array(a.astype(np.float32), n) for a, n in zip(arrays, names, strict=True)]
+        sums = "logits" if layer == last else f"sums{layer}"
+        nodes.append(helper.make_node("Gemm", [value, *names], [sums]))
+        if layer < last:
+            value = f"x{layer}"
+            nodes.append(helper.make_node("Tanh", [sums], [value]))
+    graph = helper.make_graph(
+        nodes,
+        name,
+        [helper.make_tensor_value_info("image", tensor, ["N", 1, SIDE, SIDE])],
+        [helper.make_tensor_value_info("logits", tensor, ["N", CLASSES])],
+        weights,
+    )
+    opsets = [helper.make_opsetid("", OPSET)]
+    model = helper.make_model(graph, producer_name="inkdigits", opset_imports=opsets, ir_version=IR_VERSION)
+    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), "network": name}
+    helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True)
+
+
+def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
+    """Train, calibrate, export, check, measure and register one perceptron.
+
+    Args:
+        config: every option.
+        out: the ``.onnx`` file to write; its folder's ``registry.json`` gets the entry.
+        settings: where data sets are.
+        console: where the run tells how it stands; default standard output.
+
+    Returns:
+        The registry's entry.
+
+    Raises:
+        SettingError: an option cannot be used.
+        DataError: the data set cannot be had.
+        TrainingError: the loss is no number, or the model cannot be written.
+        ModelError: the registry beside ``out`` is damaged.
+    """
+    console = console or Console()
+    progress = bars(console)
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    out = check_out(Path(out))
+    pools = make_pools(TrainConfig(data=config.data, validation=config.validation), settings, progress)
+    held = pools.validation.values()
+    validation = Pool(np.concatenate([p.images for p in held]), np.concatenate([p.labels for p in held]))
+    sizes = "-".join(map(str, (SIDE * SIDE, *config.widths, CLASSES)))
+    say(f"mlp {sizes} on {config.data}: {len(pools.training):,} images to train on, {len(validation):,} to validate on")
+    # Steps are too small to share among threads, and one thread adds in one order: the same file every time.
+    with threadpool_limits(1):
+        fitted = fit(config, pools.training, validation, say=say, progress=progress)
+    say(
+        f"best epoch {fitted.best_epoch}: validation accuracy {fitted.accuracy:.2%}, "
+        f"ink and paper swapped {fitted.swapped_accuracy:.2%}"
+    )
+    images = validation.images.astype(np.float32)[:, None] / 255
+    logits = fitted.network.logits(images)
+
+    def write(path: Path) -> None:
+        temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(validation.labels))
+        write_atomically(path, to_onnx(fitted.network, temperature=temperature))
+        answers = Recognizer(path).logits(images[:PARITY_SAMPLES])
+        difference = float(np.abs(answers - logits[:PARITY_SAMPLES]).max())
+        if not difference <= MAX_DIFFERENCE:
+            raise TrainingError(f"the exported file's logits differ from the network's by {difference:.2g}")
+        say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
+
+    return finish(
+        config,
+        out,
+        settings,
+        write=write,
+        sha256=pools.sha256,
+        validation={"accuracy": fitted.accuracy, "swapped": fitted.swapped_accuracy},
+        parameters=fitted.network.parameters,
+        training={
+            "best_epoch": fitted.best_epoch,
+            "epochs": fitted.epochs,
+            "seconds": round(fitted.seconds, 1),
+            "threads": 1,
+            "precision": "float32",
+        },
+        packages=("onnx", "onnxruntime", "numpy"),
+        say=say,
+        progress=progress,
+    )
+
+
+def _shown(images: np.ndarray, config: MlpConfig, rng: np.random.Generator) -> np.ndarray:
+    """A batch (N, 28, 28) uint8 as it is learnt from: (N, 28, 28) float32, moved a little, some swapped."""
+    n, reach = len(images), config.shift
+    if reach:
+        around = np.zeros((n, SIDE + 2 * reach, SIDE + 2 * reach), np.uint8)
+        around[:, reach:-reach, reach:-reach] = images
+        y, x = rng.integers(0, 2 * reach + 1, 2)
+        images = around[:, y : y + SIDE, x : x + SIDE]
+    shown = images.astype(np.float32) / 255
+    swapped = rng.random(n) < config.swap
+    shown[swapped] = 1 - shown[swapped]
+    return shown
+
+
+def _accuracy(network: Mlp, images: np.ndarray, labels: np.ndarray) -> float:
+    return float((network.logits(images).argmax(axis=1) == labels).mean())
