@@ -12,7 +12,7 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format train evaluate bench screenshots clean
+.PHONY: help run test lint format train run_train test_server test_client evaluate bench screenshots clean
 
 help: ## list the targets
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -36,6 +36,15 @@ format: $(DEV) ## bring the style in order
 
 train: $(DEV) ## train the default network on MNIST into models/
 	$(BIN)/inkdigits train --data mnist --network cnn --out models/cnn.onnx
+
+run_train: train ## the same as train
+
+test_server: run ## the same as run
+
+test_client: ## have the server read examples/row_data.json
+	@curl --silent --show-error --fail-with-body http://$(HOST):$(PORT)/predict \
+		--header 'Content-Type: application/json' --data @examples/row_data.json && echo \
+		|| { echo 'no answer from http://$(HOST):$(PORT): start the server with make test_server' >&2; exit 1; }
 
 evaluate: $(DEV) ## measure the shipped model on MNIST's test set
 	$(BIN)/inkdigits evaluate cnn --data mnist

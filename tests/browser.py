@@ -83,11 +83,23 @@ def visit(chromium, live_server):
     When the test ends, whatever a page complained of fails it: errors and warnings on the console, which is where a
     breach of the Content-Security-Policy shows too, uncaught errors, and requests to another origin. ``allow`` is a
     pattern of complaints that the test provokes; ``before`` is called with the page before it is opened; ``server`` is
-    the address of another server than the shared one.
+    the address of another server than the shared one; ``offline`` lets the page install its service worker,
+    which would otherwise answer in the place of routes; ``elsewhere`` is another origin that the page may ask.
     """
     contexts, complaints = [], []
 
-    def open_page(path="/", *, server=live_server, width=1280, height=800, allow=None, before=None, **options):
+    def open_page(
+        path="/",
+        *,
+        server=live_server,
+        width=1280,
+        height=800,
+        allow=None,
+        before=None,
+        offline=False,
+        elsewhere=None,
+        **options,
+    ):
         def complain(text):
             if not (allow and re.search(allow, text)):
                 complaints.append(text)
@@ -97,10 +109,12 @@ def visit(chromium, live_server):
                 complain(f"console {message.type}: {message.text}")
 
         def on_request(request):
-            if not request.url.startswith((server, "blob:", "data:")):
+            if not request.url.startswith((server, "blob:", "data:", elsewhere or server)):
                 complain(f"request to another origin: {request.url}")
 
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        if not offline:
+            context.add_init_script("delete Navigator.prototype.serviceWorker")
         context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()
@@ -116,11 +130,12 @@ def visit(chromium, live_server):
     yield open_page
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not complaints, complaints
 
 
 def place(page, strokes, size=0.62, at=(0.28, 0.18)):
     """Strokes in a unit box → the same on the page's pad in CSS pixels, ``size`` of its side, moved to ``at``."""
+    page.get_by_test_id("pad").scroll_into_view_if_needed()
     box = page.get_by_test_id("pad").bounding_box()
     return [
         [
@@ -148,6 +163,12 @@ def draw(page, strokes, **where):
         for before, after in pairwise(stroke):
             page.mouse.move(*after, steps=max(1, round(math.dist(before, after) / STEP_PIXELS)))
         page.mouse.up()
+
+
+def settled(page):
+    """Wait until the answer shown is of the drawing on the pad, and give its digit."""
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    return page.get_by_test_id("digit").inner_text()
 
 
 if __name__ == "__main__":

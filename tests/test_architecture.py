@@ -37,6 +37,8 @@ KNOWN_ONLY_TO = {
     "onnx": {"training"},
     "sklearn": {"training"},
     "rich": {"training"},
+    "pyarrow": {"training"},
+    "threadpoolctl": {"training"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "python_multipart": {"server"},

@@ -18,7 +18,7 @@ from inkdigits.cli import NAME_WIDTH, main
 
 from drawings import picture
 
-COMMANDS = ("predict", "serve", "train", "evaluate", "data")
+COMMANDS = ("predict", "serve", "train", "evaluate", "submit", "compare", "data")
 
 
 @pytest.fixture

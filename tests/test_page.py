@@ -408,7 +408,7 @@ def test_the_page_works_under_a_path(visit, live_server):
 
 def test_another_server_can_be_named(visit, live_server):
     def elsewhere(route):
-        route.fulfill(body=answer(6, name="six"), content_type="application/json")
+        route.fulfill(body=answer(6, name="six", status="ready"), content_type="application/json")
 
     page = visit("/?server=/elsewhere", before=lambda page: page.route("**/elsewhere/*", elsewhere))
     draw(page, DIGITS[1])

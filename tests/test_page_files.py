@@ -231,8 +231,52 @@ def test_a_file_that_never_gets_an_answer_does_not_hold_up_the_others(visit):
             route.continue_()
 
     page.route(PREDICT, fall_over)
+    page.route("**/vendor/*", lambda route: route.abort())  # so that the device does not stand in
     page.get_by_test_id("upload").set_input_files(
         [file("poison.webp", picture(1), "WEBP"), file("good.png", picture(8))]
     )
     expect_read(page, "good.png", 8)
     expect(row(page, "poison.webp").locator(".reason")).to_have_text("it fell over")
+
+
+def test_fifty_files_and_two_broken_ones(visit):
+    page = visit(allow=REFUSED)
+    files = [file(f"{i}.png", picture(i % 10, 56 + 4 * i)) for i in range(48)]
+    page.get_by_test_id("upload").set_input_files([*files[:20], {**BROKEN, "name": "one.png"}, *files[20:], BROKEN])
+    bar = page.get_by_test_id("progress-bar")
+    expect(bar).to_have_attribute("max", "50")
+    expect(page.get_by_test_id("progress")).to_have_text("50 images done, 2 could not be read", timeout=60_000)
+    assert bar.evaluate("(bar) => bar.value") == 50
+    rows = page.get_by_test_id("results").locator("tbody tr")
+    expect(rows).to_have_count(50)
+    assert rows.locator("td.digit:visible").all_inner_texts() == [str(i % 10) for i in range(48)]
+
+    # By confidence, the least sure first, then the surest; what has no answer comes last. Then as they came.
+    def confidences():
+        return [float(text.strip(">%")) for text in rows.locator("td.confidence:visible").all_inner_texts()]
+
+    names = rows.locator(".file").all_inner_texts()
+    head = page.get_by_role("columnheader", name="Confidence")
+    for order, reverse in (("ascending", False), ("descending", True)):
+        page.get_by_test_id("sort").click()
+        expect(head).to_have_attribute("aria-sort", order)
+        assert confidences() == sorted(confidences(), reverse=reverse)
+        assert rows.locator(".file").all_inner_texts()[-2:] == ["one.png", "broken.png"]
+    page.get_by_test_id("sort").click()
+    assert rows.locator(".file").all_inner_texts() == names
+
+
+def test_a_phone_can_take_a_photo(visit):
+    page = visit()
+    photo = page.get_by_test_id("photo")
+    expect(photo).to_have_attribute("capture", "environment")
+    photo.set_input_files([file("photo.png", picture(6))])
+    expect_read(page, "photo.png", 6)
+
+
+def test_what_is_no_digit_is_said_to_be_none(visit):
+    page = visit()
+    told = {"digit": 4, "confidence": 0.6, "probabilities": [0.0] * 4 + [0.6, 0.4] + [0.0] * 4, "is_digit": False}
+    page.route(PREDICT, lambda route: route.fulfill(json=told))
+    page.get_by_test_id("upload").set_input_files([file("letter.png", picture(4))])
+    expect(row(page, "letter.png").locator("td.digit")).to_have_text("no digit")

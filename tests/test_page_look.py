@@ -165,10 +165,27 @@ def test_the_first_load_is_light(visit):
 def test_every_control_has_a_name(visit):
     page = visit()
     tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
-    controls = {"button", "slider", "link", "textbox", "DisclosureTriangle", "image", "list", "region"}
+    controls = {
+        "button",
+        "application",
+        "switch",
+        "slider",
+        "link",
+        "textbox",
+        "DisclosureTriangle",
+        "image",
+        "list",
+        "region",
+    }
     seen = [node for node in tree if not node["ignored"] and node["role"]["value"] in controls]
     names = [(node["role"]["value"], node.get("name", {}).get("value", "")) for node in seen]
-    assert {("button", "Undo"), ("button", "Predict"), ("slider", "Pen width"), ("image", "Drawing pad")} <= set(names)
+    assert {
+        ("button", "Undo"),
+        ("button", "Predict"),
+        ("slider", "Pen width"),
+        ("application", "Drawing pad"),
+        ("switch", "On this device Nothing you draw or choose leaves it"),
+    } <= set(names)
     unnamed = [role for role, name in names if not name and role != "list"]
     assert not unnamed
 
@@ -191,7 +208,10 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(visit):
         if where[0] == "BODY":
             break
         reached.append(where)
-    assert [name for name, _ in reached] == ["clear", "predict", "pen-width", "paper", "SUMMARY", "upload", "api"]
+    assert [name for name, _ in reached] == [
+        *("eraser", "clear", "predict", "pen-width", "paper"),
+        *("SUMMARY", "SUMMARY", "SUMMARY", "on-device", "upload"),
+    ]
     assert all(ring != "none" for _, ring in reached)
 
 

@@ -259,3 +259,58 @@ def test_errors_are_one_tree_and_the_public_names_are_complete():
         assert issubclass(getattr(inkdigits, name), inkdigits.InkdigitsError)
         assert name in inkdigits.__all__
     assert issubclass(UnreadableImage, ImageError)
+
+
+@pytest.fixture(scope="module")
+def refusing(tmp_path_factory):
+    """A model whose eleventh output is the share of ink, so that a threshold on it is a worked example."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    weights = np.zeros((784, 11), np.float32)
+    weights[:, 10] = 1 / 784
+    weights[:392, 3] = 1  # ink in the upper half is a 3
+    weights[392:, 8] = 1  # in the lower half an 8
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["image"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["logits"])],
+        "g",
+        [helper.make_tensor_value_info("image", kind, ["N", 1, 28, 28])],
+        [helper.make_tensor_value_info("logits", kind, ["N", 11])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    folder = tmp_path_factory.mktemp("refusing")
+
+    def with_threshold(threshold):
+        helper.set_model_props(model, {"inkdigits.threshold": str(threshold)})
+        path = folder / f"t{threshold}.onnx"
+        onnx.save(model, path)
+        return path
+
+    return with_threshold
+
+
+def test_what_is_no_digit_is_told_and_still_has_its_probabilities(refusing):
+    image = picture(4, 100)
+    seen = Recognizer(refusing(0.5)).predict(image)
+    assert seen.digit_score == pytest.approx(1 / (1 + np.exp(-seen.image.mean())), abs=1e-6)
+    assert seen.is_digit
+    strict = Recognizer(refusing(0.9))
+    assert strict.model.threshold == 0.9
+    refused = strict.predict(image)
+    assert not refused.is_digit
+    assert (refused.digit, refused.probabilities) == (seen.digit, seen.probabilities)
+    assert sum(seen.probabilities) == pytest.approx(1)
+    blank = strict.predict(np.zeros((30, 30), np.uint8))
+    assert (blank.is_digit, blank.digit_score) == (False, None)
+    assert np.abs(strict.predict(image, explain=True).explanation).max() == pytest.approx(1)
+
+
+def test_a_model_that_cannot_tell_takes_all_ink_for_digits(tmp_path):
+    seen = Recognizer("lenet").predict(picture(4, 100))
+    assert Recognizer("lenet").model.threshold is None
+    assert (seen.is_digit, seen.digit_score) == (True, None)
+
+
+def test_a_bad_threshold_is_refused(refusing):
+    for bad in ("high", 7):
+        with pytest.raises(ModelError, match=f"threshold '{bad}'"):
+            Recognizer(refusing(bad))

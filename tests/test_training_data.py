@@ -22,6 +22,7 @@ from inkdigits.settings import Settings
 from inkdigits.training import data, pen
 from inkdigits.training.data import PEN_WRITERS, describe, fetch, load
 from inkdigits.training.dataset import stratified
+from inkdigits.training.idx import read_idx
 
 from drawings import DIGITS
 
@@ -352,6 +353,9 @@ def test_the_writers_are_drawn_by_the_seed_that_is_told():
     order = (np.random.RandomState(0).permutation(30) + 1).tolist()
     assert set(order[:6]) == set(PEN_WRITERS["test"])
     assert set(order[6:12]) == set(PEN_WRITERS["validation"])
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    for part, writers in PEN_WRITERS.items():
+        assert f"| {part} | {', '.join(map(str, writers))} |" in page
 
 
 def test_pen_strokes_are_drawn_when_asked_for_and_always_the_same(pen_folder):
@@ -376,7 +380,7 @@ def test_damaged_pen_strokes_are_told(pen_folder):
 @pytest.mark.skipif(not os.environ.get("INKDIGITS_DATA"), reason="INKDIGITS_DATA names no folder with pen strokes")
 def test_the_real_pen_strokes_have_every_digit_of_every_writer():
     sizes = {part: len(load("pen", Settings.from_env(), part=part)) for part in PEN_WRITERS}
-    assert sizes == {"train": 4499, "validation": 1496, "test": 1499}
+    assert sizes == {"train": 4498, "validation": 1497, "test": 1499}
     assert set(load("pen", Settings.from_env(), part="test").labels.tolist()) == set(range(10))
 
 

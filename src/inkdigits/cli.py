@@ -31,7 +31,15 @@ __all__ = ["build_parser", "main"]
 FINE, BAD_IMAGE, MISTAKE, FAULT, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
 HELP_WIDTH = 100  # characters
 NAME_WIDTH = 60  # characters; longer names are not aligned with
-_TRAINING = ("torch", "onnx", "onnxscript", "sklearn", "rich")  # what the extra [train] brings
+_TRAINING = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "sklearn",
+    "rich",
+    "pyarrow",
+    "threadpoolctl",
+)  # what the extra [train] brings
 _NOT_OF_SERVER = ("data", "cache")  # settings that a server has no use for
 _FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json"}
 
@@ -64,7 +72,12 @@ _TRAIN_EXAMPLES = """\
 examples:
   inkdigits train --out models/cnn.onnx
   inkdigits train --network lenet --epochs 10 --out models/lenet.onnx
-  inkdigits train --data digits --out models/small.onnx   no download, done in a minute
+  inkdigits train --network mlp --out models/mlp.onnx       a perceptron, done in half a minute
+  inkdigits train --data digits --out models/small.onnx     no download, done in a minute
+  inkdigits train --data train.csv --out models/mine.onnx   Kaggle's table: label, pixel0, …
+
+Of the perceptron's lines, test_accuracy is measured on the images held back for validation: no
+training looks at the test part before it is over.
 
 Ctrl-C ends the training early and keeps the best so far. registry.json beside the model gets its
 entry.
@@ -76,6 +89,21 @@ examples:
   inkdigits evaluate models/lenet.onnx --data scans/ --json   folders 0 to 9 with pictures
 
 exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was measured
+"""
+_SUBMIT_EXAMPLES = """\
+examples:
+  inkdigits submit test.csv -o submission.csv
+  inkdigits submit test.csv --model models/mine.onnx -o submission.csv
+
+A row without ink gets the digit that the model finds most probable on empty paper.
+"""
+_COMPARE_EXAMPLES = """\
+examples:
+  inkdigits compare --out comparison
+  inkdigits compare --models mlp,lenet,models/mine.onnx --seeds 0 --epochs 5 --out comparison
+
+It takes hours with the defaults. What is finished is kept: the same command goes on after Ctrl-C
+or a kill, and with another model or seed trains only that.
 """
 _DATA_EXAMPLES = """\
 examples:
@@ -131,7 +159,7 @@ def _fault(error: Exception) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line's grammar; its help texts are in ``docs/cli.md``."""
-    from inkdigits.training.config import TrainConfig
+    from inkdigits.training.config import MlpConfig, TrainConfig
 
     parser = _Parser("inkdigits", "COMMAND …", "Reads handwritten digits and says how sure it is.", _EXAMPLES)
     version = f"inkdigits {inkdigits.__version__}"
@@ -192,8 +220,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     train.add_argument("--out", required=True, metavar="MODEL.onnx", help="the file to write")
     train.add_argument("--resume", action="store_true", help="go on from the checkpoint beside that file")
+    of_mlp = {f.name: f for f in fields(MlpConfig)}
     for f in fields(TrainConfig):
-        _add_option(train, f, f.default, choices=f.metadata["choices"] or None)
+        other = of_mlp.pop(f.name, f)
+        note = "" if f.name == "network" or other.default == f.default else f"mlp: {other.default}"
+        _add_option(train, f, None, note=note, choices=f.metadata["choices"] or None)
+    for f in of_mlp.values():
+        _add_option(train, f, None, note="mlp only")
 
     evaluate = command(
         "evaluate",
@@ -223,6 +256,43 @@ def build_parser() -> argparse.ArgumentParser:
         help="also read disturbed pictures, and pictures of no digit; takes minutes",
     )
     evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
+
+    submit = command(
+        "submit",
+        "[options] TABLE",
+        _submit,
+        "read a table of digits and write Kaggle's submission",
+        "Read the digits of a table, pixel0 to pixel783, a CSV, Parquet or NPZ file, and write ImageId,Label.",
+        _SUBMIT_EXAMPLES,
+    )
+    submit.add_argument(
+        "table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are passed over"
+    )
+    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, in one piece when all is done")
+    _add_settings(submit, ("model",))
+
+    compare = command(
+        "compare",
+        "[options] --out FOLDER",
+        _compare,
+        "train models side by side and write a table and a plot",
+        "Train or take several models on the same split with several seeds, and write a table and a plot.",
+        _COMPARE_EXAMPLES,
+    )
+    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to go on from")
+    compare.add_argument(
+        "--models", metavar="A,B", help="names of the ladder, or paths of .onnx files (default: the ladder)"
+    )
+    compare.add_argument(
+        "--data", default="mnist", metavar="DATA", help="data, as for inkdigits train (default: mnist)"
+    )
+    compare.add_argument("--seeds", default="0,1,2", metavar="N,N", help="one training for each (default: 0,1,2)")
+    compare.add_argument(
+        "--epochs", type=int, default=0, metavar="N", help="of each training; 0: each model's own number (default: 0)"
+    )
+    compare.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="of each training; 0: one a core (default: 0)"
+    )
 
     data = command(
         "data",
@@ -386,13 +456,51 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    from inkdigits.training.config import TrainConfig
+    from inkdigits.training.config import MlpConfig, TrainConfig, config_of
 
-    config = TrainConfig.from_dict({f.name: getattr(args, f.name) for f in fields(TrainConfig)})
+    names = {f.name for config in (TrainConfig, MlpConfig) for f in fields(config)}
+    given = {name: value for name, value in vars(args).items() if name in names and value is not None}
+    config = config_of(given)
     settings = Settings.from_env()
+    if isinstance(config, MlpConfig):
+        if args.resume:
+            raise SettingError(
+                "network mlp leaves no checkpoint to go on from, its training is short; leave out --resume"
+            )
+        from inkdigits.training.mlp import train as train_mlp
+
+        train_mlp(config, Path(args.out), settings)
+        return FINE
     from inkdigits.training.fit import train
 
     train(config, Path(args.out), settings, resume=args.resume)
+    return FINE
+
+
+def _submit(args: argparse.Namespace) -> int:
+    settings = Settings.from_env(model=args.model)
+    from inkdigits.recognizer import Recognizer
+    from inkdigits.training.submit import submit
+
+    recognizer = Recognizer(settings.model or None, threads=settings.threads)
+    with _output(args.output) as out:
+        n = submit(recognizer, Path(args.table), out)
+    if args.output:
+        print(f"wrote {args.output}: {n:,} digits read by {recognizer.model.name}")
+    return FINE
+
+
+def _compare(args: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    try:
+        seeds = tuple(map(int, args.seeds.split(",")))
+    except ValueError:
+        raise SettingError(f"--seeds must be whole numbers such as 0,1,2, not {args.seeds!r}") from None
+    from inkdigits.training.compare import Plan, compare
+
+    named = {"models": tuple(args.models.split(","))} if args.models else {}
+    plan = Plan(**named, data=args.data, seeds=seeds, epochs=args.epochs, threads=args.threads)
+    compare(plan, Path(args.out), settings)
     return FINE
 
 
@@ -411,17 +519,18 @@ def _evaluate(args: argparse.Namespace) -> int:
     recognizer = Recognizer(args.model, threads=settings.threads, limits=limits)
     command = f"inkdigits evaluate {args.model} --data {args.data}" + " --robustness" * args.robustness
     command += f" --limit {args.limit}" * bool(args.limit)
-    found = measure(
-        recognizer,
-        unseen(args.data, settings, recognizer),
-        disturb=args.robustness,
-        limit=args.limit,
-        command=f"{command} --report {Path(args.report).name}" if args.report else command,
-    )
-    print(found.json() if args.json == "-" else found.table() + "\n", end="")
-    if args.json not in (None, "-"):
-        with _output(args.json) as out:
+    to_file = args.json not in (None, "-")
+    with _output(args.json if to_file else None) as out:  # opened now, as measuring may take minutes
+        found = measure(
+            recognizer,
+            unseen(args.data, settings, recognizer),
+            disturb=args.robustness,
+            limit=args.limit,
+            command=f"{command} --report {Path(args.report).name}" if args.report else command,
+        )
+        if to_file:
             out.write(found.json())
+    print(found.json() if args.json == "-" else found.table() + "\n", end="")
     if args.report:
         numbers = found.write(Path(args.report))
         print(f"wrote {args.report} and {numbers}", file=sys.stderr if args.json == "-" else sys.stdout)

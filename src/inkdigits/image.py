@@ -39,6 +39,7 @@ CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it when looking clos
 FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: thin pens come out solid
 
 _ISOLATED = 4  # pixels: the peak is never judged by fewer
+_TIE = 1e-5  # pixels: a symmetric digit's centre lies between two, and goes to the same one whatever sums round to
 
 
 class Box(NamedTuple):
@@ -160,8 +161,8 @@ def _lay_out(ink: np.ndarray) -> np.ndarray:
             ink = np.minimum(ink * np.float32(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak))), 1)
     h, w = ink.shape
     mass = ink.sum()
-    y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5)
-    x = int((np.arange(w) @ ink.sum(axis=0)) / mass + 0.5)
+    y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5 + _TIE)
+    x = int((np.arange(w) @ ink.sum(axis=0)) / mass + 0.5 + _TIE)
     top, left = min(max(CENTRE - y, 0), SIDE - h), min(max(CENTRE - x, 0), SIDE - w)
     out = np.zeros((SIDE, SIDE), np.float32)
     out[top : top + h, left : left + w] = ink

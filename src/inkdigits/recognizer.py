@@ -45,8 +45,8 @@ class Prediction:
         box: where the ink was found, in pixels of the image as displayed (after its EXIF turn); None when blank.
         polarity: "dark-on-light" or "light-on-dark"; None when blank.
         is_digit: whether the ink looks like a digit at all. False when blank; True from a model that cannot tell.
-        digit_score: 0 to 1, how much it does; ``is_digit`` where it reaches the model's threshold. None from a model that
-            cannot tell, and when blank.
+        digit_score: 0 to 1, how much it does; ``is_digit`` where it reaches the model's threshold. None from a model
+            that cannot tell, and when blank.
         explanation: where asked for, how much each part of the ink mattered for ``digit``, (28, 28) float32 in [-1, 1]:
             the strongest part has size 1, negative spoke against it, paper is 0.
     """

@@ -17,7 +17,7 @@ from inkdigits.errors import SettingError
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.known import self_test
-from inkdigits.server.pages import page, reference
+from inkdigits.server.pages import device, page, reference
 from inkdigits.server.problems import HANDLERS
 from inkdigits.server.routes import Predict, api
 from inkdigits.server.schemas import openapi
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
         routes=[
             *api(recognizer, Predict(recognizer, settings, threads), fault),
             *reference(openapi(settings, recognizer)),
+            *device(recognizer),
         ],
         middleware=[_cors(origins)] if origins else [],
         exception_handlers=HANDLERS,

@@ -52,7 +52,9 @@ class Axis:
         """From ``low`` to ``high``, both moved outwards to round shares, with four to seven ticks."""
         step = next(s for s in (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2) if s * 6 >= high - low)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        ticks = [round(i * step, 6) for i in range(first, max(last, first + 1) + 1)]
+        if first == last:
+            first, last = (first - 1, last) if first else (0, 1)
+        ticks = [round(i * step, 6) for i in range(first, last + 1)]
         digits = max(0, -math.floor(math.log10(step) + 1e-9) - 2)
         return cls(ticks[0], ticks[-1], ticks, lambda value: f"{value:.{digits}%}", label)
 

@@ -81,7 +81,7 @@ class TrainConfig(_Options):
         SettingError: a value is of the wrong type or out of its range; the message names the option.
     """
 
-    network: str = _option("cnn", "network to train: cnn or lenet")
+    network: str = _option("cnn", "network to train: cnn, lenet, baseline, baseline_deep, sprint or mlp")
     data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
     pen_variants: int = _option(8, "pictures drawn of each pen digit, each with another pen", low=1, high=1000)
     disturbed: float = _option(
@@ -154,5 +154,10 @@ def config_of(options: Mapping[str, Any]) -> TrainConfig | MlpConfig:
     Raises:
         SettingError: an option does not exist for that network, or its value cannot be used.
     """
-    kind = MlpConfig if options.get("network") == "mlp" else TrainConfig
+    kind, other = (MlpConfig, TrainConfig) if options.get("network") == "mlp" else (TrainConfig, MlpConfig)
+    own, others = ({f.name for f in fields(each)} for each in (kind, other))
+    for name in options:
+        if name in others - own:
+            network = options.get("network", kind.network)
+            raise SettingError(f"training option {name!r} is not one of network {network}'s; leave it out")
     return kind.from_dict(options)

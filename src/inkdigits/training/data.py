@@ -43,7 +43,6 @@ __all__ = [
     "fetch",
     "load",
     "parts",
-    "read_idx",
     "stratified",
 ]
 

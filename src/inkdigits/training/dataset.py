@@ -86,8 +86,10 @@ class Dataset:
     def take(self, at: np.ndarray, part: Part | None = None) -> Dataset:
         """The images at these places, (M,) int64; as another part where one is named."""
         numbers = at if self.numbers is None else self.numbers[at]
-        images, labels = self.images[at], self.labels[at]
-        return replace(self, part=part or self.part, images=images, labels=labels, numbers=numbers)
+        # Taken from a file that is mapped, images would be read into memory all at once.
+        mapped = isinstance(self.images, np.memmap)
+        images = Lazy(self.images.__getitem__, at) if mapped else self.images[at]
+        return replace(self, part=part or self.part, images=images, labels=self.labels[at], numbers=numbers)
 
     def limited(self, most: int) -> Dataset:
         """At most so many images, every digit by its share; always the same ones."""

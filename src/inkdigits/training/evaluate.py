@@ -248,10 +248,11 @@ def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Prog
     if "all" not in parts(name):
         return load(name, settings, part="test", progress=progress)
     entry = recognizer.model.entry
-    trained_on = entry.get("config", {}).get("data")
+    trained_on = set(entry.get("config", {}).get("data", "").split("+"))
     whole = load(name, settings, part="all", progress=progress)
-    own = trained_on not in DATASETS and set(whole.sha256.values()) & set(entry.get("data", {}).values())
-    return load(name, settings, part="test") if own or trained_on == name else whole
+    # The hashes of named sets are those of their test parts, too, which a model has not learnt from.
+    own = trained_on - set(DATASETS) and set(whole.sha256.values()) & set(entry.get("data", {}).values())
+    return load(name, settings, part="test") if own or name in trained_on else whole
 
 
 def wilson(right: int, n: int) -> Share:
@@ -303,7 +304,7 @@ def rejection(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[fl
     left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes from each place on
     if thresholds is None:
         ranks = np.unique(np.geomspace(1, n, CURVE_POINTS).astype(int) - 1)
-        thresholds = [0.0, *np.unique(levels[ranks]).tolist()]
+        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # from 0 on, none is refused
     first = np.searchsorted(levels, thresholds, side="left").tolist()
     return [
         Rejection(float(t), (n - i) / n, float(1 - left[i] / (n - i)) if i < n else 1.0, int(left[i]))

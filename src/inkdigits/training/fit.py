@@ -198,7 +198,7 @@ def fit(
         while epoch < config.epochs and not (config.patience and best and epoch - best["epoch"] >= config.patience):
             started = time.perf_counter()
             network.train()
-            loss_sum = hits = 0.0
+            loss_sum = hits = digits = 0.0
             order = torch.randperm(len(images), generator=generator)
             with progress(f"epoch {epoch + 1}/{config.epochs}", steps, "") as advance:
                 for chosen in order[: steps * batch].split(batch):
@@ -219,6 +219,7 @@ def fit(
                     _average(pairs, decay)
                     loss_sum += loss.item()
                     hits += right
+                    digits += (y != NO_DIGIT).sum().item()
                     step += 1
                     advance(1)
             if not math.isfinite(loss_sum):
@@ -242,7 +243,7 @@ def fit(
                 }
             say(
                 f"epoch {epoch:3}/{config.epochs}  "
-                f"train loss {loss_sum / steps:.4f} acc {hits / (steps * batch):7.2%}  "
+                f"train loss {loss_sum / steps:.4f} acc {hits / digits:7.2%}  "
                 f"val loss {val_loss:.4f} acc {val_accuracy:7.2%}  rate {rate:.2e}  {took:.1f} s{'  best' * better}"
             )
             if len(figures) > 1:

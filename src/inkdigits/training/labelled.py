@@ -12,6 +12,7 @@ Plain IDX files are mapped and pictures opened one by one, so that a set need no
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,7 @@ def read_path(text: str, part: Part) -> Dataset:
         pairs = _idx_parts(path)
         whole = _from_idx(pairs.get(part) or pairs["all"], path.resolve().name)
         if part in pairs:
-            return whole.take(np.arange(len(whole)), part)
+            return replace(whole, part=part)
     if part == "all":
         return whole
     train, test = stratified(whole.labels, round(TEST_SHARE * len(whole)), SPLIT_SEED)

@@ -166,7 +166,8 @@ def fit(
         for epoch in range(1, config.epochs + 1):
             loss_sum, hits = 0.0, 0
             order = rng.permutation(len(training))
-            with progress(f"epoch {epoch}/{config.epochs}", steps, "") as advance:
+            bar = progress(f"epoch {epoch}/{config.epochs}", steps, "")
+            with bar as advance, np.errstate(over="ignore", invalid="ignore"):  # told below, in better words
                 for step in range(steps):
                     chosen = order[step * batch : (step + 1) * batch]
                     images, labels = _shown(training.images[chosen], config, rng), training.labels[chosen]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from inkdigits.errors import SettingError
 
-__all__ = ["NETWORKS", "Cnn", "LeNet", "build"]
+__all__ = ["NETWORKS", "Baseline", "BaselineDeep", "Cnn", "LeNet", "Sprint", "build"]
 
 
 class LeNet(nn.Module):
@@ -69,7 +69,94 @@ class Cnn(nn.Module):
         return self.full(self.features(image).mean(dim=(2, 3)))
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"lenet": LeNet, "cnn": Cnn}
+class Baseline(nn.Module):
+    """The plain network that most begin with: two 3×3 convolutions of 16 and 32, pooling, dropout, dense 128-10.
+
+    206,922 parameters and 1.2 million multiplications an image.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.25),
+        )
+        self.dense = nn.Sequential(nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Dropout(0.5))
+        self.full = nn.Linear(128, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        return self.full(self.dense(self.features(image).flatten(1)))
+
+
+class BaselineDeep(nn.Module):
+    """The baseline with each convolution doubled, batch normalisation after each, and dropout after each pooling.
+
+    218,714 parameters and 4.8 million multiplications an image.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            _block(1, 16),
+            _block(16, 16),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.1),
+            _block(16, 32),
+            _block(32, 32),
+            nn.MaxPool2d(2),
+            nn.Dropout(0.25),
+        )
+        self.dense = nn.Sequential(
+            nn.Linear(32 * 7 * 7, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.5)
+        )
+        self.full = nn.Linear(128, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        return self.full(self.dense(self.features(image).flatten(1)))
+
+
+class Sprint(nn.Module):
+    """Three small convolutions, pooled before anything else is done: the network that is trained the soonest.
+
+    24,466 parameters and 0.8 million multiplications an image.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(1, 8, 5, padding=2, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 24, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(24),
+            nn.ReLU(),
+            nn.Conv2d(24, 48, 3, bias=False),
+            nn.BatchNorm2d(48),
+            nn.ReLU(),
+        )
+        self.full = nn.Linear(48 * 5 * 5, 10)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        return self.full(self.features(image).flatten(1))
+
+
+NETWORKS: dict[str, type[nn.Module]] = {
+    "lenet": LeNet,
+    "cnn": Cnn,
+    "baseline": Baseline,
+    "baseline_deep": BaselineDeep,
+    "sprint": Sprint,
+}
 
 
 def build(name: str, *, refuses: bool = False) -> nn.Module:

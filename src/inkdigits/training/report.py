@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +119,7 @@ class Report:
         return "\n\n".join(filter(None, [*parts, self.refusal and self.refusal.table()]))
 
     def html(self) -> str:
-        """One self-contained page: pictures, type and style inside it, no script."""
+        """One self-contained page: pictures, charts and style inside it, no script."""
         from inkdigits.training.report_page import page
 
         return page(self)
@@ -140,12 +141,14 @@ def check_path(path: Path) -> None:
     """Refuse a report's path that cannot be right, before anything is measured.
 
     Raises:
-        SettingError: its suffix is not .html or .htm, or its folder is not there.
+        SettingError: its suffix is not .html or .htm, or its folder is not there or cannot be written in.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"the report must be a file with suffix .html, not {str(path)!r}")
     if not path.parent.is_dir():
         raise SettingError(f"there is no folder {str(path.parent)!r} to write the report in; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise SettingError(f"cannot write in folder {str(path.parent)!r}; name another --report")
 
 
 def measure(

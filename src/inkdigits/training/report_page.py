@@ -1,4 +1,4 @@
-"""The report as one HTML page that stands alone: type, style, pictures and charts inside it, no script, no network.
+"""The report as one HTML page that stands alone: style, pictures and charts inside it, no script, no network.
 
 Each section is a function from the :class:`~inkdigits.training.report.Report` to HTML. What a chart shows stands as
 numbers in a table under it. Names and messages that come from outside are escaped where they enter.
@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import inkdigits
 from inkdigits.decode import Limits, decode
 from inkdigits.training.charts import Axis, Plot, interval
 from inkdigits.training.dataset import CLASSES
 from inkdigits.training.evaluate import BINS, BLANK, THRESHOLDS, calibration_bins, rejection, wilson
 from inkdigits.training.report_parts import (
     count,
-    data_url,
     facts,
     figure,
     fold,
@@ -40,10 +38,9 @@ if TYPE_CHECKING:
 __all__ = ["page"]
 
 STYLE = Path(__file__).with_name("report.css")
-FONT = Path(inkdigits.__file__).with_name("web") / "fonts" / "fraunces.woff2"
 
 NAMES = {"mnist": "MNIST", "digits": "scikit-learn’s digits", "pen": "pen strokes"}
-PART_NAMES = {"train": "training part", "validation": "validation part", "test": "test part", "all": "all of it"}
+PART_NAMES = {"train": "training part", "validation": "validation part", "test": "test part", "all": "the whole set"}
 CONFUSED = 5  # pairs of digits named
 SURE = (BINS - 1) / BINS  # lower end of the last bin of confidence
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of the images, refused
@@ -64,8 +61,7 @@ def page(report: Report) -> str:
     ]
     name, data = escape(report.model.name), _data_name(report)
     title = f"{name} on {data}"
-    font = data_url(FONT.read_bytes(), "font/woff2")
-    style = STYLE.read_text(encoding="utf-8").replace("FONT_URL", font)
+    style = STYLE.read_text(encoding="utf-8")
     made = report.created
     contents = "".join(f'<li><a href="#{link(t)}">{t}</a></li>' for t in (_title_of(s) for s in sections))
     return (
@@ -375,7 +371,7 @@ def _origin(report: Report) -> str:
         ("data", f"{_data_name(report)}, {PART_NAMES[report.dataset.part]}"),
         *((escape(name), f"<code>{sha256}</code>") for name, sha256 in report.dataset.sha256.items()),
         *([("this report", f"<code>{escape(report.command)}</code>")] if report.command else []),
-        ("with", escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
+        ("versions", escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
     ]
     lead = (
         "Every image went through <code>Recognizer</code>, as a user’s does. Intervals are Wilson’s, 95%. "

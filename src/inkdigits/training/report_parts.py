@@ -14,7 +14,6 @@ from inkdigits.training.charts import Axis
 
 __all__ = [
     "count",
-    "data_url",
     "facts",
     "figure",
     "fold",
@@ -122,11 +121,6 @@ def fold(summary: str, content: str) -> str:
     return f"<details><summary>{summary}</summary>{content}</details>"
 
 
-def data_url(content: bytes, kind: str) -> str:
-    """Bytes as a URL that holds them."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
-
-
 def picture_url(pixels: np.ndarray | Image.Image, side: int = PICTURE_SIDE) -> str:
     """A picture as a PNG in a data URL, reduced to at most ``side`` pixels a side; never enlarged."""
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
@@ -135,7 +129,7 @@ def picture_url(pixels: np.ndarray | Image.Image, side: int = PICTURE_SIDE) -> s
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    return data_url(file.getvalue(), "image/png")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
 def picture(pixels: np.ndarray | Image.Image, alt: str, *, side: int = PICTURE_SIDE, kind: str = "") -> str:

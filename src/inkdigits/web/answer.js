@@ -37,7 +37,7 @@ export class AnswerView {
     const { digit, confidence } = answer;
     this.#show(answer);
     if (digit === null) return this.say(text.blank);
-    const spoken = text.spoken(digit, confidence);
+    const spoken = isNoDigit(answer) ? `${text.noDigit}.` : text.spoken(digit, confidence);
     clearTimeout(this.#speech);
     this.#speech = setTimeout(() => {
       this.elements.speech.textContent = spoken;
@@ -58,6 +58,11 @@ export class AnswerView {
     this.#greying ||= setTimeout(() => this.elements.panel.classList.add('stale'), STALE_AFTER);
   }
 
+  /** @param {boolean} isBusy a question is under way, so that what is shown is of an earlier drawing */
+  busy(isBusy) {
+    this.elements.panel.setAttribute('aria-busy', String(isBusy));
+  }
+
   /** @param {Answer | null} answer */
   #show(answer) {
     const { panel, digit, confidence, runnerUp, bars } = this.elements;
@@ -67,6 +72,7 @@ export class AnswerView {
     panel.classList.remove('stale');
     const known = answer && answer.digit !== null ? answer : null;
     panel.classList.toggle('empty', !known);
+    panel.classList.toggle('doubtful', known !== null && isNoDigit(known));
     const numeral = known ? String(known.digit) : NO_DIGIT;
     if (digit.textContent !== numeral) {
       digit.textContent = numeral;
@@ -78,11 +84,7 @@ export class AnswerView {
         );
       }
     }
-    confidence.replaceChildren(
-      ...(known
-        ? [span('words', text.certainty(known.confidence)), ' ', span('percent', text.percent(known.confidence))]
-        : []),
-    );
+    confidence.replaceChildren(...(known ? verdict(known) : []));
     runnerUp.textContent = known ? runnerUpOf(known) : '';
     [...bars.children].forEach((item, each) => setBar(item, known?.probabilities[each] ?? 0, known?.digit === each));
     this.#showSeen(known?.image);
@@ -109,10 +111,22 @@ export class AnswerView {
 }
 
 /** @param {Answer} answer */
-function runnerUpOf({ digit, probabilities }) {
+const isNoDigit = (answer) => answer.is_digit === false;
+
+/** @param {Answer} answer */
+function runnerUpOf(answer) {
+  const { digit, confidence, probabilities } = answer;
+  if (isNoDigit(answer) && digit !== null) return text.nearest(digit, confidence);
   const others = probabilities.map((probability, each) => ({ probability, each })).filter(({ each }) => each !== digit);
   const next = others.reduce((best, other) => (other.probability > best.probability ? other : best));
   return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
+}
+
+/** @param {Answer} answer */
+function verdict(answer) {
+  if (isNoDigit(answer)) return [span('words', text.noDigit)];
+  const { confidence } = answer;
+  return [span('words', text.certainty(confidence)), ' ', span('percent', text.percent(confidence))];
 }
 
 /** @param {number} digit */

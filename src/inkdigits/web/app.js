@@ -1,35 +1,33 @@
 /** The page: makes its parts and ties them together. */
 
+import { AboutPanel } from './about.js';
 import { AnswerView } from './answer.js';
 import { Batch } from './batch.js';
-import { Follower, Link } from './follow.js';
+import { button, choosePaper, find, reducedMotion, takeFiles, takeShortcuts, toggling } from './controls.js';
+import { Follower } from './follow.js';
+import { choose, chosen, keepDrawing } from './keep.js';
+import { drawByKeyboard } from './keyboard.js';
+import { keepDevice, workOffline } from './offline.js';
 import { Pad } from './pad.js';
 import { picture } from './paint.js';
-import { Refused, ServerReader, Unavailable, serverAddress } from './reader.js';
+import { Missing, ServerReader, Unavailable, serverAddress } from './reader.js';
+import { Readers } from './readers.js';
 import { Drawing } from './strokes.js';
 import { BatchTable } from './table.js';
 import { fillTexts, text } from './text.js';
 
 /**
- * The element with this id, which the page is known to have.
- * @template {typeof HTMLElement} T
- * @param {string} id
- * @param {T} kind
- * @returns {InstanceType<T>}
+ * @typedef {object} Reading
+ * @property {import('./reader.js').Answer} answer
+ * @property {import('./paint.js').Picture} from
+ * @property {typeof import('./explain.js').heatOf} [heatOf] when it was asked what mattered
  */
-function find(id, kind) {
-  const element = document.getElementById(id);
-  if (!(element instanceof kind)) throw new Error(`index.html has no ${kind.name} with the id ${id}`);
-  return /** @type {InstanceType<T>} */ (element);
-}
-
-/** @param {string} id */
-const button = (id) => find(id, HTMLButtonElement);
 
 fillTexts(document);
 const status = find('status', HTMLElement);
 try {
-  start(new ServerReader(serverAddress(document)));
+  const address = serverAddress(document);
+  start(new Readers(address && new ServerReader(address)), address);
 } catch (error) {
   say('down', text.broken(error instanceof Error ? error.message : String(error)));
 }
@@ -43,58 +41,76 @@ function say(state, words) {
   if (status.textContent !== words) status.textContent = words;
 }
 
-/** @param {ServerReader} reader */
-function start(reader) {
+/**
+ * @param {Readers} readers
+ * @param {URL | null} address of the server; null: there is none
+ */
+function start(readers, address) {
+  const { link } = readers;
   const drawing = new Drawing();
   const penWidth = find('pen-width', HTMLInputElement);
-  const pad = new Pad(find('pad', HTMLCanvasElement), drawing, () => penWidth.valueAsNumber);
+  const eraser = button('eraser');
+  const tool = () => ({ width: penWidth.valueAsNumber, erases: eraser.getAttribute('aria-pressed') === 'true' });
+  const pad = new Pad(find('pad', HTMLCanvasElement), drawing, tool);
   const sheet = find('sheet', HTMLElement);
   const seenPanel = find('seen-panel', HTMLDetailsElement);
+  const whyPanel = find('why-panel', HTMLDetailsElement);
   const view = answerView();
-  const link = new Link(() => reader.ready());
-  const follower = new Follower({ ask: readDrawing, answered, failed });
-  const batch = new Batch((file) => reader.read(file));
+  const about = aboutPanel(address);
+  const follower = new Follower({ ask: readDrawing, answered, failed, busy: (isBusy) => view.busy(isBusy) });
+  const batch = new Batch((file) => readers.read(file));
 
+  /** @returns {Promise<Reading | null>} null when all ink lies beside the pad */
   async function readDrawing() {
-    const png = await picture(drawing.strokes);
-    return png && reader.read(png, { seen: seenPanel.open });
+    const from = await picture(drawing.strokes);
+    if (about.isOpen) about.showCurl(from && from.png);
+    // What mattered is asked for when the pen is lifted, for it takes a hundred readings.
+    const why = whyPanel.open && !drawing.isOpen;
+    const explained = why ? import('./explain.js') : null;
+    const answer = from && (await readers.read(from.png, { seen: seenPanel.open || why, why }));
+    return answer && { from, answer, heatOf: (await explained)?.heatOf };
   }
 
-  /** @param {import('./reader.js').Answer | null} answer null when all ink lies beside the pad */
-  function answered(answer) {
-    if (!answer) return view.say(text.blank);
-    link.worked();
-    view.show(answer);
+  /** @param {Reading | null} reading */
+  function answered(reading) {
+    if (!reading) return view.say(text.blank);
+    view.show(reading.answer);
+    const style = getComputedStyle(whyPanel);
+    const colours = { for: style.getPropertyValue('--for'), against: style.getPropertyValue('--against') };
+    pad.heat = reading.heatOf && whyPanel.open ? reading.heatOf(reading.answer, reading.from, colours) : null;
   }
 
   /** @param {unknown} error */
   function failed(error) {
-    if (error instanceof Unavailable) {
-      link.failed();
-    } else {
-      if (error instanceof Refused) link.worked();
+    if (!(error instanceof Unavailable || error instanceof Missing)) {
       say('down', text.refused(error instanceof Error ? error.message : String(error)));
     }
-    if (!drawing.isEmpty) view.say(link.state === 'down' ? text.awayMore : '');
+    if (!drawing.isEmpty) view.say(readers.isAway ? text.awayMore : '');
   }
 
   /** @param {boolean} grown rather than changed into another drawing */
   function follow(grown) {
     showTools();
-    if (status.dataset.state !== link.state) showLink();
+    if (status.dataset.state === 'hint' || status.dataset.state === 'down') showState();
     if (drawing.isEmpty) {
       follower.stop();
+      if (about.isOpen) about.showCurl(null);
       return view.say(text.waiting);
     }
-    if (link.state === 'down') return view.say(text.awayMore);
+    if (readers.isAway) return view.say(text.awayMore);
     view.expect();
     if (grown) follower.grown();
     else follower.changed();
   }
 
+  /** Ask once more about what is on the pad. */
+  function again() {
+    if (!drawing.isEmpty) follow(false);
+  }
+
   function predict() {
     if (!drawing.isEmpty) {
-      link.hurry();
+      readers.hurry();
       return follow(false);
     }
     say('hint', text.drawFirst);
@@ -110,37 +126,68 @@ function start(reader) {
     button('redo').disabled = !canRedo;
   }
 
-  function showLink() {
-    if (link.state === 'up') say('up', text.ready);
-    if (link.state === 'down') say('down', text.away);
+  function showState() {
+    if (readers.standsIn) return say('down', text.deviceStandsIn);
+    if (!readers.onDevice) {
+      const words = { connecting: text.connecting, up: text.ready, down: text.away };
+      return say(link.state, words[link.state]);
+    }
+    if (readers.fault) return say('down', text.deviceMissing(readers.fault));
+    if (readers.isLoaded) say('up', text.deviceReady);
+    else say('connecting', text.deviceLoading);
+  }
+
+  async function changed() {
+    showState();
+    if (readers.onDevice && readers.isLoaded) keepDevice();
+    const model = await readers.model();
+    about.show(model, readers.onDevice ? text.onThisDevice : text.onServer);
+    find('model', HTMLElement).textContent = model ? text.readBy(model.name) : '';
   }
 
   pad.addEventListener('ink', () => follow(true));
   pad.addEventListener('edit', () => follow(false));
-  link.addEventListener('change', showLink);
-  link.addEventListener('back', () => {
-    if (drawing.isEmpty && batch.isSettled) return link.worked();
+  pad.addEventListener('rest', () => whyPanel.open && again());
+  readers.addEventListener('change', changed);
+  readers.addEventListener('back', () => {
+    if (drawing.isEmpty && batch.isSettled && !readers.onDevice) return link.worked();
     if (!drawing.isEmpty) follower.changed();
     batch.resume();
   });
-  batch.addEventListener('answered', () => link.worked());
-  batch.addEventListener('unanswered', () => link.failed());
 
   button('undo').addEventListener('click', () => pad.undo());
   button('redo').addEventListener('click', () => pad.redo());
   button('clear').addEventListener('click', () => pad.clear());
   button('predict').addEventListener('click', predict);
-  seenPanel.addEventListener('toggle', () => seenPanel.open && !drawing.isEmpty && follow(false));
-  takeShortcuts({ undo: () => pad.undo(), redo: () => pad.redo(), clear: () => pad.clear(), predict });
+  const erase = toggling(eraser, (on) => sheet.classList.toggle('erasing', on));
+  seenPanel.addEventListener('toggle', () => seenPanel.open && again());
+  whyPanel.addEventListener('toggle', () => {
+    pad.heat = null;
+    if (whyPanel.open) again();
+  });
+  find('about', HTMLDetailsElement).addEventListener('toggle', async () => {
+    if (about.isOpen) about.showCurl((await picture(drawing.strokes))?.png ?? null);
+  });
+  takeShortcuts({
+    undo: () => pad.undo(),
+    redo: () => pad.redo(),
+    clear: () => pad.clear(),
+    erase: () => erase(!tool().erases),
+    predict,
+  });
   choosePaper(sheet, pad);
+  keepDrawing(pad);
+  keepPen(penWidth);
+  drawByKeyboard(pad, find('cursor', HTMLElement), (words) => (find('hand', HTMLElement).textContent = words));
   showFiles(batch);
-  nameModel(link, reader);
+  chooseReader(readers);
   showTools();
-  view.say(text.waiting);
+  view.say(drawing.isEmpty ? text.waiting : '');
   say('connecting', text.connecting);
-  window.addEventListener('online', () => link.hurry());
-  document.addEventListener('visibilitychange', () => document.hidden || link.hurry());
-  link.probe();
+  window.addEventListener('online', () => readers.hurry());
+  document.addEventListener('visibilitychange', () => document.hidden || readers.hurry());
+  workOffline(offerNew);
+  readers.start();
 }
 
 function answerView() {
@@ -156,17 +203,39 @@ function answerView() {
   });
 }
 
+/** @param {URL | null} address */
+function aboutPanel(address) {
+  find('api', HTMLAnchorElement).hidden = find('command-line', HTMLElement).hidden = !address;
+  if (address) find('api', HTMLAnchorElement).href = new URL('docs', address).href;
+  const elements = {
+    panel: find('about', HTMLDetailsElement),
+    facts: find('facts', HTMLElement),
+    card: find('card', HTMLAnchorElement),
+    curl: find('curl', HTMLElement),
+    copy: button('copy'),
+  };
+  return new AboutPanel(elements, address);
+}
+
+/** @param {HTMLInputElement} penWidth */
+function keepPen(penWidth) {
+  penWidth.value = chosen('pen') ?? penWidth.value;
+  penWidth.addEventListener('change', () => choose('pen', penWidth.value));
+}
+
 /**
- * Say which model answers, once the server is there.
- * @param {Link} link
- * @param {ServerReader} reader
+ * The switch between server and device.
+ * @param {Readers} readers
  */
-function nameModel(link, reader) {
-  find('api', HTMLAnchorElement).href = new URL('docs', reader.address).href;
-  link.addEventListener('change', async () => {
-    const model = link.state === 'up' ? await reader.model() : null;
-    if (model?.name) find('model', HTMLElement).textContent = text.readBy(model.name);
+function chooseReader(readers) {
+  const box = find('on-device', HTMLInputElement);
+  box.addEventListener('change', () => {
+    choose('on-device', String(box.checked));
+    readers.choose(box.checked);
   });
+  if (!readers.server) box.checked = box.disabled = true;
+  else if (chosen('on-device') === 'true') box.checked = true;
+  if (box.checked) readers.choose(true);
 }
 
 /** @param {Batch} batch */
@@ -175,7 +244,9 @@ function showFiles(batch) {
   new BatchTable(batch, {
     section,
     body: find('rows', HTMLTableSectionElement),
+    sorted: find('sorted', HTMLTableCellElement),
     progress: find('progress', HTMLElement),
+    bar: find('progress-bar', HTMLProgressElement),
     save: button('save'),
     clear: button('clear-files'),
   });
@@ -185,92 +256,8 @@ function showFiles(batch) {
   });
 }
 
-function reducedMotion() {
-  return matchMedia('(prefers-reduced-motion: reduce)').matches;
-}
-
-/**
- * Files that are chosen, dropped anywhere or pasted.
- * @param {(files: Iterable<File>) => void} add
- */
-function takeFiles(add) {
-  const input = find('upload', HTMLInputElement);
-  input.addEventListener('change', () => {
-    add([...(input.files ?? [])]);
-    input.value = ''; // so that the same file can be chosen again
-  });
-  document.addEventListener('paste', (event) => {
-    const files = [...(event.clipboardData?.files ?? [])];
-    if (files.length) add(files);
-  });
-  const curtain = find('curtain', HTMLElement);
-  const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
-  document.addEventListener('dragover', (event) => {
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    curtain.hidden = false;
-  });
-  document.addEventListener('dragleave', (event) => {
-    if (!event.relatedTarget) curtain.hidden = true;
-  });
-  document.addEventListener('drop', (event) => {
-    curtain.hidden = true;
-    if (!carriesFiles(event)) return;
-    event.preventDefault();
-    add([...(event.dataTransfer?.files ?? [])]);
-  });
-}
-
-/**
- * Keys without a character of their own only, which no dictation or screen reader claims.
- * @param {Record<'undo' | 'redo' | 'clear' | 'predict', () => void>} actions
- */
-function takeShortcuts(actions) {
-  document.addEventListener('keydown', (event) => {
-    const action = actionOf(event);
-    if (!action) return;
-    event.preventDefault();
-    actions[action]();
-  });
-  const mac = /Mac|iPhone|iPad/.test(navigator.platform);
-  const items = text.shortcuts(mac).map(({ name, keys }) => {
-    const item = document.createElement('li');
-    item.append(...keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), ` ${name}`);
-    return item;
-  });
-  find('shortcuts', HTMLElement).replaceChildren(...items);
-}
-
-/** @param {KeyboardEvent} event */
-function actionOf(event) {
-  const command = event.ctrlKey || event.metaKey;
-  const key = event.key.toLowerCase();
-  if (command && !event.altKey && key === 'z') return event.shiftKey ? 'redo' : 'undo';
-  if (command && !event.altKey && !event.shiftKey && key === 'y') return 'redo';
-  if (command || event.altKey || event.shiftKey) return null;
-  if (key === 'delete' || key === 'backspace') return 'clear';
-  // On a control, Enter is the control's.
-  return key === 'enter' && event.target === document.body ? 'predict' : null;
-}
-
-/**
- * Paper as dark as the page, until one is chosen.
- * @param {HTMLElement} sheet
- * @param {Pad} pad
- */
-function choosePaper(sheet, pad) {
-  const dark = matchMedia('(prefers-color-scheme: dark)');
-  const toggle = button('paper');
-  let chosen = false;
-  const use = (/** @type {boolean} */ isDark) => {
-    sheet.dataset.paper = isDark ? 'dark' : 'light';
-    toggle.setAttribute('aria-pressed', String(isDark));
-    pad.redraw();
-  };
-  toggle.addEventListener('click', () => {
-    chosen = true;
-    use(sheet.dataset.paper !== 'dark');
-  });
-  dark.addEventListener('change', () => chosen || use(dark.matches));
-  use(dark.matches);
+/** @param {() => void} use */
+function offerNew(use) {
+  find('update', HTMLElement).hidden = false;
+  button('use-update').addEventListener('click', use, { once: true });
 }

@@ -23,8 +23,7 @@ const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be ret
  */
 
 /**
- * Events: `item` (its `detail` is the Item) when one changed; `answered` when a request got an answer; `unanswered`
- * when one got none, after which the batch waits for `resume`.
+ * Event: `item` (its `detail` is the Item) when one changed. After a request that got no answer it waits for `resume`.
  */
 export class Batch extends EventTarget {
   /** @type {Item[]} */
@@ -100,14 +99,12 @@ export class Batch extends EventTarget {
     try {
       item.answer = await this.read(await this.#prepare(item));
       this.#become(item, 'read');
-      this.dispatchEvent(new Event('answered'));
     } catch (error) {
       item.reason = error instanceof Error ? error.message : String(error);
       item.tries += 1;
       const final = error instanceof Refused || item.tries >= MAX_TRIES;
       this.#become(item, final ? 'failed' : 'waiting');
       this.#paused ||= !(error instanceof Refused);
-      this.dispatchEvent(new Event(error instanceof Refused ? 'answered' : 'unanswered'));
     }
     this.#underway -= 1;
     this.#fill();

@@ -5,6 +5,7 @@
 const FRESH = 150; // milliseconds; an answer older than this to a drawing that has since grown is not shown
 const FIRST_DELAY = 500; // milliseconds until the server is tried again; doubled with each failure
 const LONGEST_DELAY = 5_000; // milliseconds
+const GONE_AFTER = 2; // failures in a row
 const JITTER = 0.25; // of the delay, at random, so that many pages do not return in step
 
 /**
@@ -21,11 +22,13 @@ export class Follower {
    * @param {() => Promise<T>} calls.ask about the drawing as it is now
    * @param {(answer: T) => void} calls.answered
    * @param {(error: unknown) => void} calls.failed
+   * @param {(isBusy: boolean) => void} calls.busy whether a question is under way
    */
-  constructor({ ask, answered, failed }) {
+  constructor({ ask, answered, failed, busy }) {
     this.ask = ask;
     this.answered = answered;
     this.failed = failed;
+    this.busy = busy;
   }
 
   /** The drawing grew: an answer under way is of its beginning, which is worth showing while it is fresh. */
@@ -48,6 +51,7 @@ export class Follower {
   async #run() {
     const turn = { started: performance.now(), grown: false, stale: false, again: false };
     this.#turn = turn;
+    this.busy(true);
     try {
       const answer = await this.ask();
       const late = turn.grown && performance.now() - turn.started > FRESH;
@@ -57,12 +61,13 @@ export class Follower {
     }
     this.#turn = null;
     if (turn.again) this.#run();
+    else this.busy(false);
   }
 }
 
 /**
- * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state, and
- * `back` that the server is ready again: what failed can be asked anew.
+ * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state,
+ * `back` that the server is ready again, so that what failed can be asked anew, and `gone` that it stays away.
  */
 export class Link extends EventTarget {
   /** @type {'connecting' | 'up' | 'down'} */
@@ -79,14 +84,13 @@ export class Link extends EventTarget {
 
   /** Try the server now, unless a trial is under way. */
   hurry() {
-    if (this.#timer === undefined) return;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.probe();
+    if (this.#timer !== undefined) this.probe();
   }
 
   /** Ask for a sign of life. */
   async probe() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (await this.ready()) this.dispatchEvent(new Event('back'));
     else this.failed();
   }
@@ -104,6 +108,7 @@ export class Link extends EventTarget {
     this.#failures += 1;
     this.#timer = setTimeout(() => this.hurry(), delay * (1 + JITTER * (2 * Math.random() - 1)));
     this.#become('down');
+    if (this.#failures >= GONE_AFTER) this.dispatchEvent(new Event('gone'));
   }
 
   /** @param {'up' | 'down'} state */

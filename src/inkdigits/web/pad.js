@@ -8,34 +8,44 @@ import { SIDE } from './strokes.js';
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
 
+const ERASER_BUTTON = 5; // of a pen turned round: https://www.w3.org/TR/pointerevents/#the-button-property
+const ERASER_FACTOR = 1.6; // of the pen's width
+
 // The pressure that a pen without a sensor for it reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
 const NO_SENSOR = 0.5;
 
 /**
  * Draws on a canvas by mouse, finger or pen.
  *
- * Events of its own: `ink` when there is more of it, `edit` when strokes were undone, redone or cleared.
+ * Events of its own: `ink` when there is more of it, `edit` when strokes were undone, redone, cleared or erased, `rest`
+ * when the pen was lifted. Once a pen was seen, fingers are the hand that holds it, and draw nothing.
  */
 export class Pad extends EventTarget {
   /** @type {number | null} the pointer that draws; others are ignored until it is lifted */
   #pointer = null;
+  #isTouch = false;
+  #penSeen = false;
   #frame = 0;
+  #erases = false;
+  /** @type {import('./explain.js').Heat | null} */
+  #heat = null;
 
   /**
    * @param {HTMLCanvasElement} canvas square; its CSS `color` is the ink
    * @param {Drawing} drawing
-   * @param {() => number} penWidth pad units
+   * @param {() => {width: number, erases: boolean}} tool width in pad units
    */
-  constructor(canvas, drawing, penWidth) {
+  constructor(canvas, drawing, tool) {
     super();
     const context = canvas.getContext('2d');
     if (!context) throw new Error('this browser has no canvas to draw on');
     this.canvas = canvas;
     this.context = context;
     this.drawing = drawing;
-    this.penWidth = penWidth;
+    this.tool = tool;
     canvas.addEventListener('pointerdown', (event) => this.#down(event));
     canvas.addEventListener('pointermove', (event) => this.#move(event));
+    canvas.addEventListener('pointerenter', (event) => this.#notice(event));
     for (const type of ['pointerup', 'pointercancel', 'lostpointercapture']) {
       canvas.addEventListener(type, (event) => this.#up(/** @type {PointerEvent} */ (event)));
     }
@@ -44,6 +54,43 @@ export class Pad extends EventTarget {
     // A browser may throw the canvas away while the page is in the background.
     canvas.addEventListener('contextrestored', () => this.redraw());
     this.#watchSize();
+  }
+
+  /**
+   * Colour the ink by what mattered; null: not any more.
+   * @param {import('./explain.js').Heat | null} heat
+   */
+  set heat(heat) {
+    if (heat === this.#heat) return;
+    this.#heat = heat;
+    this.redraw();
+  }
+
+  /**
+   * Put the pen down, or an eraser.
+   * @param {Point} point
+   * @param {boolean} [turned] the pen is turned round
+   */
+  begin(point, turned = false) {
+    const { width, erases } = this.tool();
+    this.#erases = erases || turned;
+    this.drawing.begin(this.#erases ? width * ERASER_FACTOR : width, point, this.#erases);
+    this.#inked();
+  }
+
+  /**
+   * Move what is down.
+   * @param {Point[]} points
+   */
+  extend(points) {
+    this.drawing.extend(points);
+    this.#inked();
+  }
+
+  /** Lift it. */
+  end() {
+    this.drawing.end();
+    this.dispatchEvent(new Event('rest'));
   }
 
   undo() {
@@ -68,12 +115,29 @@ export class Pad extends EventTarget {
 
   /** @param {PointerEvent} event */
   #down(event) {
-    if (this.#pointer !== null || event.button !== 0) return;
+    this.#notice(event);
+    const turned = event.pointerType === 'pen' && event.button === ERASER_BUTTON;
+    const isPalm = this.#penSeen && event.pointerType === 'touch';
+    if (this.#pointer !== null || isPalm || (event.button !== 0 && !turned)) return;
     event.preventDefault();
+    this.canvas.focus({ preventScroll: true, focusVisible: false });
     this.#pointer = event.pointerId;
+    this.#isTouch = event.pointerType === 'touch';
     this.canvas.setPointerCapture(event.pointerId);
-    this.drawing.begin(this.penWidth(), this.#point(event));
-    this.#inked();
+    this.begin(this.#point(event), turned);
+  }
+
+  /**
+   * A pen that comes near shows that what touches is the palm: what it has begun is taken back.
+   * @param {PointerEvent} event
+   */
+  #notice(event) {
+    if (event.pointerType !== 'pen') return;
+    this.#penSeen = true;
+    if (this.#pointer === null || !this.#isTouch) return;
+    this.#pointer = null;
+    this.drawing.cancel();
+    this.#edited();
   }
 
   /** @param {PointerEvent} event */
@@ -81,25 +145,29 @@ export class Pad extends EventTarget {
     if (event.pointerId !== this.#pointer || !this.drawing.isOpen) return;
     // A browser reports once a frame; what the hand did in between is in the coalesced events.
     const events = event.getCoalescedEvents?.() ?? [];
-    this.drawing.extend((events.length ? events : [event]).map((each) => this.#point(each)));
-    this.#inked();
+    this.extend((events.length ? events : [event]).map((each) => this.#point(each)));
   }
 
   /** @param {PointerEvent} event */
   #up(event) {
     if (event.pointerId !== this.#pointer) return;
     this.#pointer = null;
-    this.drawing.end();
+    this.end();
   }
 
   #inked() {
-    this.redraw();
-    this.dispatchEvent(new Event('ink'));
+    this.#changed(this.#erases ? 'edit' : 'ink');
   }
 
   #edited() {
+    this.#changed('edit');
+  }
+
+  /** @param {'ink' | 'edit'} how */
+  #changed(how) {
+    this.#heat = null; // it was of another drawing
     this.redraw();
-    this.dispatchEvent(new Event('edit'));
+    this.dispatchEvent(new Event(how));
   }
 
   /**
@@ -140,5 +208,11 @@ export class Pad extends EventTarget {
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
     this.context.clearRect(0, 0, SIDE, SIDE);
     paint(this.context, this.drawing.strokes, getComputedStyle(this.canvas).color);
+    if (!this.#heat) return;
+    const { image, left, top, side } = this.#heat;
+    this.context.globalCompositeOperation = 'source-atop'; // on ink only
+    this.context.imageSmoothingQuality = 'high';
+    this.context.drawImage(image, left, top, side, side);
+    this.context.globalCompositeOperation = 'source-over';
   }
 }

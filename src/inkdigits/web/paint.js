@@ -14,6 +14,14 @@ const TIGHT = 0.8; // of the way between neighbours, that the inner side may los
 const PAPER = '#fff';
 const INK = '#000';
 
+/**
+ * @typedef {object} Picture
+ * @property {Blob} png
+ * @property {number} scale pixels of it a pad unit
+ * @property {number} left of it on the pad, pad units
+ * @property {number} top
+ */
+
 /** @typedef {{points: number, discs: Disc[], pieces: Path2D[]}} Ink */
 
 /** @type {WeakMap<Stroke, Ink>} */
@@ -28,34 +36,42 @@ const inks = new WeakMap();
 export function paint(context, strokes, colour) {
   context.fillStyle = colour;
   for (const stroke of strokes) {
+    context.globalCompositeOperation = stroke.erases ? 'destination-out' : 'source-over';
     for (const piece of ink(stroke).pieces) context.fill(piece);
   }
+  context.globalCompositeOperation = 'source-over';
 }
 
 /**
  * The strokes as a small PNG, cropped to the ink with a margin, black on white whatever the paper on the screen; null
  * when no ink lies on the pad.
  * @param {readonly Stroke[]} strokes
- * @returns {Promise<Blob | null>}
+ * @returns {Promise<Picture | null>}
  */
 export async function picture(strokes) {
-  const box = bounds(strokes.map((stroke) => ink(stroke).discs));
+  const box = bounds(strokes.filter(({ erases }) => !erases).map((stroke) => ink(stroke).discs));
   if (!box) return null;
   const [width, height] = [box.right - box.left, box.bottom - box.top];
   const margin = MARGIN * Math.max(width, height);
   const scale = PICTURE_SIDE / (Math.max(width, height) + 2 * margin);
   const canvas = new OffscreenCanvas(Math.ceil((width + 2 * margin) * scale), Math.ceil((height + 2 * margin) * scale));
-  const context = canvas.getContext('2d', { alpha: false, willReadFrequently: true });
+  const context = canvas.getContext('2d', { willReadFrequently: true });
   if (!context) throw new Error('this browser has no canvas to draw on');
-  context.fillStyle = PAPER;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.setTransform(scale, 0, 0, scale, (margin - box.left) * scale, (margin - box.top) * scale);
+  const [left, top] = [box.left - margin, box.top - margin];
+  context.setTransform(scale, 0, 0, scale, -left * scale, -top * scale);
   // Ink that ran over the pad's edge cannot be seen, so it is not read either.
   context.beginPath();
   context.rect(0, 0, SIDE, SIDE);
   context.clip();
   paint(context, strokes, INK);
-  return canvas.convertToBlob({ type: 'image/png' });
+  // The paper comes last, under the ink, for an eraser takes away what lies there.
+  const copy = new OffscreenCanvas(canvas.width, canvas.height);
+  const sheet = copy.getContext('2d', { alpha: false, willReadFrequently: true });
+  if (!sheet) throw new Error('this browser has no canvas to draw on');
+  sheet.fillStyle = PAPER;
+  sheet.fillRect(0, 0, copy.width, copy.height);
+  sheet.drawImage(canvas, 0, 0);
+  return { png: await copy.convertToBlob({ type: 'image/png' }), scale, left, top };
 }
 
 /**

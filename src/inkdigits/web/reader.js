@@ -1,5 +1,5 @@
 /**
- * The reader: pictures in, answers out. It asks the server over HTTP; nothing else of the page knows how.
+ * The reader: pictures in, answers out, and the one that asks a server over HTTP; nothing else of the page knows how.
  */
 
 const READ_TIMEOUT = 20_000; // milliseconds, for one picture
@@ -10,14 +10,35 @@ const PROBE_TIMEOUT = 4_000; // milliseconds, for a sign of life
  * @property {number | null} digit 0 to 9; null when the picture is blank
  * @property {number} confidence 0 to 1
  * @property {number[]} probabilities ten, of 0 to 9, that sum to 1
+ * @property {boolean} [blank] no ink was found
+ * @property {boolean} [is_digit] whether the ink looks like a digit at all; older servers do not say
+ * @property {number | null} [digit_score] 0 to 1, how much it does; null from a model that cannot tell
+ * @property {{left: number, top: number, right: number, bottom: number} | null} [box] where the ink is, in pixels
+ * @property {string | null} [polarity]
+ * @property {string} [model] name of the model
  * @property {number[][]} [image] what the network saw, 28 rows of 0–255, when it was asked for
+ * @property {number[][]} [explanation] how much each part mattered, 28 rows of -1 to 1, when it was asked for
+ *
+ * @typedef {object} Options
+ * @property {boolean} [seen] tell what the network saw as well
+ * @property {boolean} [why] tell how much each part of the ink mattered
  *
  * @typedef {object} Model
  * @property {string} name
+ * @property {string} sha256
+ * @property {string | null} [network]
+ * @property {number | null} [parameters]
+ * @property {string | null} [created]
+ * @property {string} [inkdigits] version of the program
+ * @property {string} [card] address of the model card
+ * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
  */
 
 /** The reader looked at the picture and cannot read it; the message says why. Asking again gives the same. */
 export class Refused extends Error {}
+
+/** This device lacks what reading on it takes; the message says what. */
+export class Missing extends Error {}
 
 /** No answer came: the server is away, overloaded or failing. Asking again later may help. */
 export class Unavailable extends Error {}
@@ -25,13 +46,15 @@ export class Unavailable extends Error {}
 /**
  * Where the server is: `?server=` in the page's address, else `<meta name="inkdigits-server">`, else beside the page.
  * @param {Document} page
- * @returns {URL} ends in a slash
+ * @returns {URL | null} ends in a slash; null where the address is "none": then there is no server
  * @throws {TypeError} the address is not one of http or https
  */
 export function serverAddress(page) {
   const asked = new URL(page.location.href).searchParams.get('server');
   const meta = /** @type {HTMLMetaElement | null} */ (page.querySelector('meta[name="inkdigits-server"]'));
-  const url = new URL(asked || meta?.content || '.', page.baseURI);
+  const named = asked || meta?.content || '.';
+  if (named === 'none') return null;
+  const url = new URL(named, page.baseURI);
   if (!/^https?:$/.test(url.protocol))
     throw new TypeError(`the server's address must be http or https, not ${url.href}`);
   url.search = url.hash = '';
@@ -49,12 +72,13 @@ export class ServerReader {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {{seen?: boolean}} [options] seen: tell what the network saw as well
+   * @param {Options} [options]
    * @returns {Promise<Answer>}
    * @throws {Refused | Unavailable}
    */
-  async read(picture, { seen = false } = {}) {
-    const response = await this.#fetch(seen ? 'predict?image=true' : 'predict', READ_TIMEOUT, {
+  async read(picture, { seen = false, why = false } = {}) {
+    const query = [...(seen ? ['image=true'] : []), ...(why ? ['explain=true'] : [])].join('&');
+    const response = await this.#fetch(query ? `predict?${query}` : 'predict', READ_TIMEOUT, {
       method: 'POST',
       body: picture,
       // Anything that does not call itself an image is sent as bytes, for the server to say what it is.
@@ -73,7 +97,9 @@ export class ServerReader {
    */
   async ready() {
     try {
-      return (await this.#fetch('ready', PROBE_TIMEOUT)).ok;
+      const response = await this.#fetch('ready', PROBE_TIMEOUT);
+      // A host of static files may answer anything with a page of its own.
+      return response.ok && (await json(response))?.status === 'ready';
     } catch {
       return false;
     }

@@ -25,6 +25,7 @@ const INERTIA = 0.75; // how much of its width a stroke keeps from one point to 
  * @typedef {object} Stroke
  * @property {number} width of the pen, pad units
  * @property {readonly Point[]} points one or more
+ * @property {boolean} erases takes ink away instead of giving it
  *
  * @typedef {object} Disc one of the round dabs of ink whose hull is the stroke
  * @property {number} x pad units
@@ -71,10 +72,11 @@ export class Drawing {
    * Put the pen down.
    * @param {number} width of the pen, pad units
    * @param {Point} point
+   * @param {boolean} [erases] it is an eraser
    */
-  begin(width, point) {
+  begin(width, point, erases = false) {
     this.#open = [point];
-    this.#push([...this.strokes, { width, points: this.#open }]);
+    this.#push([...this.strokes, { width, points: this.#open, erases }]);
   }
 
   /**
@@ -89,6 +91,14 @@ export class Drawing {
   /** Lift the pen. */
   end() {
     this.#open = null;
+  }
+
+  /** Take the stroke under way away as if it had never begun. */
+  cancel() {
+    if (!this.#open) return;
+    this.end();
+    this.#states.length = this.#at;
+    this.#at -= 1;
   }
 
   /** Take the last step back; false when there is none. */
@@ -113,6 +123,46 @@ export class Drawing {
     if (this.isEmpty) return false;
     this.#push([]);
     return true;
+  }
+
+  /** The drawing and its history as plain values, small enough to be kept at every stroke. */
+  toJSON() {
+    const strokes = [...new Set(this.#states.flat())];
+    const number = new Map(strokes.map((stroke, i) => [stroke, i]));
+    return {
+      strokes: strokes.map(({ width, points, erases }) => ({
+        width,
+        erases,
+        points: points.map(({ x, y, time, pressure }) => [rounded(x), rounded(y), rounded(time), pressure]),
+      })),
+      states: this.#states.map((state) => state.map((stroke) => number.get(stroke))),
+      at: this.#at,
+    };
+  }
+
+  /**
+   * Become what `toJSON` gave.
+   * @param {any} kept
+   * @throws {TypeError} it is nothing of the kind; the drawing stays as it was
+   */
+  restore(kept) {
+    /** @type {Stroke[]} */
+    const strokes = kept.strokes.map((/** @type {any} */ { width, erases, points }) => ({
+      width: finite(width),
+      erases: erases === true,
+      points: points.map((/** @type {any[]} */ [x, y, time, pressure]) => ({
+        x: finite(x),
+        y: finite(y),
+        time: finite(time),
+        pressure: pressure === null ? null : finite(pressure),
+      })),
+    }));
+    const states = kept.states.map((/** @type {number[]} */ state) => state.map((i) => strokes[i]));
+    const isWhole = states.flat().every((/** @type {Stroke} */ stroke) => stroke?.points.length);
+    if (!isWhole || !states[kept.at]) throw new TypeError('this is no drawing that was kept');
+    this.#states = states;
+    this.#at = kept.at;
+    this.#open = null;
   }
 
   /** @param {readonly Stroke[]} state */
@@ -163,6 +213,18 @@ export function bounds(ribbons) {
     }
   }
   return box.left < box.right && box.top < box.bottom ? box : null;
+}
+
+/** @param {number} value */
+const rounded = (value) => Math.round(value * 100) / 100;
+
+/**
+ * @param {unknown} value
+ * @returns {number}
+ */
+function finite(value) {
+  if (typeof value !== 'number' || !Number.isFinite(value)) throw new TypeError(`expected a number, not ${value}`);
+  return value;
 }
 
 /** @param {readonly Point[]} points */

@@ -6,17 +6,24 @@ import { text } from './text.js';
 /** @typedef {import('./batch.js').Batch} Batch */
 /** @typedef {import('./batch.js').Item} Item */
 
+// The states of a sorted column, as ARIA names them, and the sign that the difference of two values gets.
+const ORDERS = { none: 0, ascending: 1, descending: -1 };
+
 /** A view of a batch. */
 export class BatchTable {
   /** @type {Map<Item, HTMLTableRowElement>} */
   #rows = new Map();
+  /** @type {keyof typeof ORDERS} */
+  #order = 'none';
 
   /**
    * @param {Batch} batch
    * @param {object} elements
    * @param {HTMLElement} elements.section hidden while there are no files
    * @param {HTMLTableSectionElement} elements.body
+   * @param {HTMLTableCellElement} elements.sorted head of the column that can be sorted by, a button in it
    * @param {HTMLElement} elements.progress
+   * @param {HTMLProgressElement} elements.bar
    * @param {HTMLElement} elements.save
    * @param {HTMLElement} elements.clear
    */
@@ -24,13 +31,14 @@ export class BatchTable {
     this.batch = batch;
     this.elements = elements;
     batch.addEventListener('item', (event) => this.#show(/** @type {CustomEvent<Item>} */ (event).detail));
+    elements.sorted.querySelector('button')?.addEventListener('click', () => this.#sort());
     elements.save.addEventListener('click', () => this.#save());
     elements.clear.addEventListener('click', () => this.#clear());
   }
 
   /** @param {Item} item */
   #show(item) {
-    const { section, body, progress } = this.elements;
+    const { section, body, progress, bar } = this.elements;
     let row = this.#rows.get(item);
     if (!row) {
       row = this.#newRow(item);
@@ -41,6 +49,30 @@ export class BatchTable {
     section.hidden = false;
     const { done, items, failed } = this.batch;
     progress.textContent = text.progress(done, items.length, failed);
+    bar.max = items.length;
+    bar.value = done;
+    bar.classList.toggle('done', done === items.length);
+    if (this.#order !== 'none' && (item.state === 'read' || item.state === 'failed')) this.#arrange();
+  }
+
+  /** As they came, then the least sure first, then the surest, and round again. */
+  #sort() {
+    const orders = /** @type {(keyof typeof ORDERS)[]} */ (Object.keys(ORDERS));
+    this.#order = orders[(orders.indexOf(this.#order) + 1) % orders.length];
+    if (this.#order === 'none') this.elements.sorted.removeAttribute('aria-sort');
+    else this.elements.sorted.setAttribute('aria-sort', this.#order);
+    this.#arrange();
+  }
+
+  #arrange() {
+    const sign = ORDERS[this.#order];
+    // What has no answer comes last, either way.
+    const place = (/** @type {Item} */ { answer }) => (answer ? sign * answer.confidence : 2);
+    const items = [...this.batch.items];
+    if (sign) items.sort((a, b) => place(a) - place(b));
+    const focused = document.activeElement;
+    this.elements.body.append(...items.flatMap((item) => this.#rows.get(item) ?? []));
+    if (focused instanceof HTMLElement && this.elements.body.contains(focused)) focused.focus();
   }
 
   /** @param {Item} item */
@@ -93,8 +125,9 @@ export class BatchTable {
     digit.hidden = confidence.hidden = failed;
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
-    digit.textContent = read ? String(read.digit ?? text.itemBlank) : '';
-    digit.classList.toggle('blank', read?.digit === null);
+    const isNone = read !== null && (read.digit === null || read.is_digit === false);
+    digit.textContent = read ? String(isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read.digit) : '';
+    digit.classList.toggle('blank', isNone);
     if (read) confidence.textContent = read.digit === null ? '' : text.percent(read.confidence);
     else confidence.textContent = { waiting: text.itemWaiting, reading: text.itemReading, failed: '', read: '' }[state];
   }

@@ -1,6 +1,7 @@
 /** Every word the page says, in one place, so that it can be said in another language. */
 
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
 const SURE = 0.999; // from here on, more digits would claim more than a calibration can hold
 
 /**
@@ -9,6 +10,9 @@ const SURE = 0.999; // from here on, more digits would claim more than a calibra
  */
 export const text = {
   pad: 'Drawing pad',
+  padHelp: 'Arrow keys move the pen, Shift makes the steps small, the space bar puts it down and lifts it.',
+  penDown: 'Pen down',
+  penUp: 'Pen up',
   hint: 'Draw a digit',
   hintMore: '0 to 9, any size, anywhere on the sheet',
   undo: 'Undo',
@@ -17,6 +21,7 @@ export const text = {
   predict: 'Predict',
   penWidth: 'Pen width',
   darkPaper: 'Dark paper',
+  eraser: 'Eraser',
   answer: 'Answer',
   bars: 'How likely each digit is',
   seen: 'What the network saw',
@@ -24,8 +29,29 @@ export const text = {
   seenMore:
     'Your ink, cut out, scaled and centred by its weight on 28\u00a0×\u00a028 pixels. This is all the network gets.',
   seenEmpty: 'It appears here with the answer: your digit as the network gets it, in 28\u00a0×\u00a028 pixels.',
+  why: 'Why this digit',
+  whyFor: 'Red ink spoke for it',
+  whyAgainst: 'blue ink against it',
+  whyMore: 'Each part is wiped out in turn, and the network asked again how sure it is. Colours show what changed its mind.',
+  about: 'About',
+  aboutModel: 'Model',
+  aboutVersion: 'Version',
+  aboutAccuracy: 'Accuracy',
+  aboutWhere: 'Reads',
+  aboutNothing: 'Nobody has answered yet',
+  onServer: 'on the server',
+  onThisDevice: 'on this device',
+  card: 'Model card',
+  curl: 'The same by command line',
+  curlMore: 'This line asks the server for the very drawing on the pad.',
+  copy: 'Copy',
+  copied: 'Copied',
+  notCopied: 'Not allowed here: select the line and copy it',
+  onDevice: 'On this device',
+  onDeviceMore: 'Nothing you draw or choose leaves it',
   files: 'Images of digits',
   choose: 'Choose images',
+  photo: 'Take a photo',
   chooseMore: 'or drop or paste them anywhere. Photos and scans, as many as you like.',
   drop: 'Drop the images to read them',
   results: 'Images',
@@ -35,6 +61,8 @@ export const text = {
   columnName: 'Name',
   columnDigit: 'Digit',
   columnConfidence: 'Confidence',
+  sortConfidence: 'Sort by confidence',
+  progressBar: 'Images read',
   retry: 'Retry',
   api: 'HTTP API',
 
@@ -42,11 +70,18 @@ export const text = {
   ready: 'Ready: the answer follows your pen',
   drawFirst: 'Draw a digit first',
   away: 'The server does not answer. Trying again…',
+  deviceLoading: 'Fetching the reader for this device…',
+  deviceReady: 'Ready on this device: the answer follows your pen',
+  deviceStandsIn: 'The server does not answer: reading on this device',
+  newVersion: 'A new version of this page is here',
+  useNew: 'Use it',
   csvName: 'digits.csv',
 
   waiting: 'The answer appears as you draw',
   blank: 'No ink to read yet',
+  noDigit: 'This does not look like a digit',
   awayMore: 'Nothing is lost: the answer comes as soon as the server does',
+  drawKeys: 'Draw by keyboard',
   noOther: 'No other digit comes close',
 
   /** @param {number} probability */
@@ -69,6 +104,12 @@ export const text = {
   runnerUp: (digit, probability) => `or else ${digit}, at ${text.percent(probability)}`,
 
   /**
+   * @param {number} digit
+   * @param {number} probability
+   */
+  nearest: (digit, probability) => `Nearest is ${digit}, at ${text.percent(probability)}`,
+
+  /**
    * What a screen reader says of an answer.
    * @param {number} digit
    * @param {number} confidence
@@ -77,6 +118,67 @@ export const text = {
 
   /** @param {string} model */
   readBy: (model) => `Read by the model “${model}”`,
+
+  /**
+   * @param {string} name
+   * @param {string | null | undefined} network
+   * @param {number | null | undefined} parameters
+   */
+  modelNamed(name, network, parameters) {
+    const more = [network && network !== name ? network : '', parameters ? text.parameters(parameters) : ''];
+    return [name, ...more.filter(Boolean)].join(', ');
+  },
+
+  /** @param {number} count */
+  parameters: (count) => `${count.toLocaleString('en')} parameters`,
+
+  /**
+   * @param {number} share
+   * @param {string} set
+   */
+  accuracy: (share, set) => `${precise.format(share)} of ${set.toUpperCase()}’s test digits`,
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {number} least
+   */
+  tooSmall: (width, height, least) =>
+    `the image is ${width}×${height} pixels; at least one side must have ${least}`,
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {number} most
+   */
+  tooLarge: (width, height, most) =>
+    `the image is ${width}×${height} pixels; at most ${most.toLocaleString('en')} are read: scale it down`,
+
+  notShown: 'this browser cannot open it as an image; a server may read it, or save it as PNG or JPEG',
+  noRuntime: 'the reader for this device is not here. Who runs this server gets it by “make web-runtime”',
+
+  /**
+   * @param {string} name
+   * @param {string} reason
+   */
+  notFetched: (name, reason) => `${name} cannot be fetched: ${reason}`,
+
+  /**
+   * @param {string} found
+   * @param {string} expected
+   */
+  otherModel: (found, expected) =>
+    `the model came damaged: its SHA-256 starts with ${found}, not ${expected}; reload the page`,
+
+  /**
+   * @param {string} found
+   * @param {string} expected
+   */
+  otherNormalisation: (found, expected) =>
+    `the model is for normalisation ${found}, this page has ${expected}; reload the page`,
+
+  /** @param {string} reason */
+  deviceMissing: (reason) => `Cannot read on this device: ${reason}`,
 
   /**
    * @param {number} done
@@ -92,6 +194,7 @@ export const text = {
   itemWaiting: 'Waiting',
   itemReading: 'Reading…',
   itemBlank: 'blank',
+  itemNoDigit: 'no digit',
 
   /** @param {string} name */
   retryNamed: (name) => `Retry ${name}`,
@@ -107,7 +210,9 @@ export const text = {
     { name: text.undo, keys: mac ? ['⌘', 'Z'] : ['Ctrl', 'Z'] },
     { name: text.redo, keys: mac ? ['⇧', '⌘', 'Z'] : ['Ctrl', 'Shift', 'Z'] },
     { name: text.clear, keys: ['Delete'] },
+    { name: text.eraser, keys: ['E'] },
     { name: text.predict, keys: ['Enter'] },
+    { name: text.drawKeys, keys: ['Tab', '←↑↓→', 'Space'] },
   ],
 };
 

@@ -1,0 +1,336 @@
+"""Write the model card of a shipped model from the registry and from its evaluations.
+
+    inkdigits evaluate cnn --data mnist --robustness --report docs/report-cnn-mnist.html
+    inkdigits evaluate cnn --data pen --robustness --report docs/report-cnn-pen.html
+    inkdigits evaluate cnn --data digits --report docs/report-cnn-digits.html
+    python scripts/model_card.py cnn docs/report-cnn-*.json -o docs/model-card.md
+
+Every figure in it comes from these files. An evaluation of another file than the one that ships is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from inkdigits.errors import InkdigitsError, ModelError
+from inkdigits.recognizer import shipped_models
+
+Evaluation = dict[str, Any]
+
+NAMES = {"mnist": "MNIST's test images", "digits": "scikit-learn's digits", "pen": "pen strokes of writers held back"}
+ORDER = list(NAMES)
+SOURCES = {
+    "train-images-idx3-ubyte": "MNIST's training images",
+    "train-labels-idx1-ubyte": "and their labels",
+    "t10k-images-idx3-ubyte": "MNIST's test images: measured on, never learnt from",
+    "t10k-labels-idx1-ubyte": "and their labels",
+    "pendigits-orig.tra": "pen strokes of 30 writers; learnt from 18, chosen by 6, measured on 6",
+    "digits": "scikit-learn's 1,797 digits",
+}
+HANDS = {
+    "train-images-idx3-ubyte": "employees of the US Census Bureau and high-school students (MNIST)",
+    "pendigits-orig.tra": "writers at a Turkish university (pen strokes)",
+    "digits": "writers in Turkey (scikit-learn's digits)",
+}
+LICENCES = {
+    "train-images-idx3-ubyte": "MNIST: Y. LeCun, C. Cortes and C. Burges, CC BY-SA 3.0",
+    "pendigits-orig.tra": "pen strokes: E. Alpaydin and F. Alimoglu, UCI data set 81, CC BY 4.0",
+    "digits": "scikit-learn's digits: E. Alpaydin and C. Kaynak, UCI data set 80, CC BY 4.0",
+}
+LEVELS = ("mild", "medium", "strong")
+GROUPS = {"held out": "kinds no training uses", "trained": "kinds in training", "all": "all kinds"}
+WORST = 5  # kinds of disturbance, and pairs of digits, that are named
+SHOWN_THRESHOLDS = (0.0, 0.9, 0.99)  # of confidence
+LINE = 118  # characters, that paragraphs are wrapped at
+
+
+def card(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation], reports: Sequence[str | None]) -> str:
+    """The card as Markdown.
+
+    Args:
+        name: of the model in the registry.
+        entry: its entry.
+        evaluations: what ``inkdigits evaluate --report`` wrote as JSON, one a data set.
+        reports: for each the address of its page, or None.
+
+    Raises:
+        ModelError: an evaluation is of another file than the entry's.
+    """
+    for each in evaluations:
+        if each["sha256"] != entry["sha256"]:
+            raise ModelError(
+                f"the evaluation on {each['data']} is of a model with SHA-256 {each['sha256']}, "
+                f"not of {name}, {entry['sha256']}; evaluate it again"
+            )
+    order = sorted(range(len(evaluations)), key=lambda i: _rank(evaluations[i]["data"]))
+    evaluations, reports = [evaluations[i] for i in order], [reports[i] for i in order]
+    sections = [
+        _about(name, entry, evaluations),
+        _use(),
+        _measured(evaluations, reports),
+        _confidence(evaluations),
+        _robust(evaluations),
+        _refusal(evaluations, entry),
+        _cost(evaluations),
+        _training(entry),
+        _limits(evaluations, entry),
+        _licence(entry),
+    ]
+    return "\n\n".join(_wrapped(block) for text in sections if text for block in text.split("\n\n")) + "\n"
+
+
+def _wrapped(block: str) -> str:
+    """A paragraph or a list in lines of bearable length; tables, headings and code as they are."""
+    if block.startswith(("|", "#", "```")):
+        return block
+    fill = {"width": LINE, "break_long_words": False, "break_on_hyphens": False}
+    lines = block.split("\n")
+    return "\n".join(textwrap.fill(line, subsequent_indent="  " * line.startswith("- "), **fill) for line in lines)
+
+
+def _rank(data: str) -> int:
+    return ORDER.index(data) if data in ORDER else len(ORDER)
+
+
+def _name(each: Evaluation) -> str:
+    return NAMES.get(each["data"], each["data"])
+
+
+def _title(each: Evaluation) -> str:
+    return _name(each) + (f" (a sample of {each['of']:,})" if each["n"] < each["of"] else "")
+
+
+def _percent(share: float, digits: int = 2) -> str:
+    return f"{share:.{digits}%}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:") -> str:
+    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _about(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
+    best = evaluations[0]
+    refuses = " and how much the ink looks like a digit at all" if entry.get("threshold") is not None else ""
+    return (
+        f"# Model card: {name}\n\n"
+        f"`{name}` reads one handwritten digit, 0 to 9, in a picture, and says how sure it is{refuses}. It reads "
+        f"{_percent(best['accuracy'])} of {_name(best)} right. It is a network of {entry['parameters']:,} parameters "
+        f"(`{entry['network']}`) in one ONNX file of {entry['bytes']:,} bytes, and ships inside the package. The ink "
+        "is first found in the picture and laid out as MNIST's digits are; the network sees 28×28 pixels.\n\n"
+        f"SHA-256 `{entry['sha256']}`, made {entry['created'][:10]}."
+    )
+
+
+def _use() -> str:
+    return (
+        "## Intended use\n\n"
+        "Single handwritten digits: drawn on a screen, written on paper and scanned or photographed, cut out of forms "
+        "and tables; dark on light or light on dark, of any size and place in the picture.\n\n"
+        "Not for: several digits in one picture (cut them apart first), letters, printed barcodes, or numbers on which "
+        "money, health or rights depend without a person who looks at what the model is not sure of."
+    )
+
+
+def _measured(evaluations: Sequence[Evaluation], reports: Sequence[str | None]) -> str:
+    rows = []
+    for each, report in zip(evaluations, reports, strict=True):
+        low, high = each["interval"]
+        rows.append(
+            (
+                f"[{_title(each)}]({report})" if report else _title(each),
+                f"{each['n']:,}",
+                f"**{_percent(each['accuracy'])}**",
+                f"{_percent(low)} – {_percent(high)}",
+                f"{len(each['errors']):,}",
+                _percent(min(row["recall"] for row in each["per_class"] if row["n"])),
+                _percent(each["calibration_error"]),
+            )
+        )
+    head = ("data", "images", "right", "95% interval", "wrong", "worst digit", "calibration error")
+    return (
+        "## How well it reads\n\n"
+        "Each image went through `Recognizer`, as a user's does; none was learnt from or chosen by. Intervals are "
+        f"Wilson's; the calibration error has 15 bins.\n\n{_table(head, rows)}"
+    )
+
+
+def _confidence(evaluations: Sequence[Evaluation]) -> str:
+    rows = [
+        (
+            _title(each),
+            *(
+                f"{_percent(row['answered'], 1)} answered, {_percent(row['accuracy'])} right"
+                for row in each["rejection"]
+                if row["threshold"] in SHOWN_THRESHOLDS
+            ),
+        )
+        for each in evaluations
+    ]
+    head = ("confidence from", *(f"{threshold:g}" for threshold in SHOWN_THRESHOLDS))
+    return (
+        "## How far its confidence can be trusted\n\n"
+        "One temperature is fitted on validation images so that of answers with a confidence of 90%, 90% are right. "
+        f"Answers under a threshold can be handed to a person:\n\n{_table(head, rows)}"
+    )
+
+
+def _robust(evaluations: Sequence[Evaluation]) -> str:
+    parts = []
+    for each in (e for e in evaluations if e["robustness"]):
+        found = each["robustness"]
+        rows = [
+            (text, *(_percent(found["means"][group][level], 1) for level in LEVELS)) for group, text in GROUPS.items()
+        ]
+        worst = sorted(found["kinds"], key=lambda kind: kind["medium"]["accuracy"])[:WORST]
+        named = ", ".join(f"{kind['name']} {_percent(kind['medium']['accuracy'], 1)}" for kind in worst)
+        parts.append(
+            f"### Disturbed: {_name(each)}\n\n"
+            f"{found['n']:,} images; undisturbed, {_percent(found['plain']['accuracy'], 1)} are read right.\n\n"
+            f"{_table(('mean accuracy', *LEVELS), rows)}\n\nWorst at medium strength: {named}."
+        )
+    if not parts:
+        return ""
+    kinds = next(e["robustness"]["kinds"] for e in evaluations if e["robustness"])
+    return (
+        f"## Disturbed pictures\n\n{len(kinds)} kinds of what hands, pens, papers, cameras and scanners do, at three "
+        f"strengths; {sum(not kind['trained'] for kind in kinds)} of them are held out of all training "
+        "([pictures of each](augmentation.md)).\n\n" + "\n\n".join(parts)
+    )
+
+
+def _refusal(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
+    found = next((each for each in evaluations if each["refusal"]), None)
+    if found is None:
+        return ""
+    refusal = found["refusal"]
+    own = refusal["digits_own"] is not None
+    head = ("picture of no digit", "pictures", "refused", *(["by the model's own threshold"] if own else []))
+
+    def row(name: str, n: int, refused: float, by_model: float | None) -> tuple[str, ...]:
+        cells = (name, f"{n:,}", _percent(refused, 1))
+        return cells if by_model is None else (*cells, _percent(by_model, 1))
+
+    rows = [row(kind["name"], kind["n"], kind["refused"], kind["own"]) for kind in refusal["kinds"]]
+    alike = refusal["lookalikes"]
+    rows.append(row("letters that look like digits", alike["n"], alike["refused"], alike["own"]))
+    rows.append(row(f"digits: {_name(found)}", refusal["digits"], refusal["digits_refused"], refusal["digits_own"]))
+    threshold = (
+        f" The model calls ink no digit where its digit score is under {entry['threshold']:.4g}."
+        if entry.get("threshold") is not None
+        else " It has no judgement of its own on that: a low confidence has to do."
+    )
+    return (
+        f"## What is no digit\n\nRefused at the threshold on its {refusal['score']}, {refusal['threshold']:.4g}, that "
+        f"refuses 1% of the digits.{threshold} Letters are of fonts never learnt from. O, l and S are digits too, to "
+        f"the eye, and are told apart.\n\n{_table(head, rows)}"
+    )
+
+
+def _cost(evaluations: Sequence[Evaluation]) -> str:
+    cost, environment = evaluations[0]["cost"], evaluations[0]["environment"]
+    rows = [
+        ("one image, from its pixels to the answer", f"{cost['predict_us']:.0f} µs"),
+        ("the network alone, one image", f"{cost['network_us']:.0f} µs"),
+        (f"the network alone, an image in a batch of {cost['batch']}", f"{cost['batch_us']:.0f} µs"),
+    ]
+    versions = f"onnxruntime {environment['onnxruntime']}, {environment['processor']}"
+    return (
+        f"## What an answer costs\n\nMedians of {cost['calls']} calls on {_name(evaluations[0])}, one "
+        f"thread, {versions}.\n\n{_table(('', 'time'), rows)}"
+    )
+
+
+def _training(entry: dict[str, Any]) -> str:
+    training, versions = entry["training"], entry["versions"]
+    hashes = sorted(entry["data"].items(), key=_known)
+    rows = [(f"`{name}`", SOURCES.get(name, ""), f"`{sha256}`") for name, sha256 in hashes]
+    hours = training["seconds"] / 3600
+    took = f"{hours:.1f} hours" if hours >= 1 else f"{training['seconds'] / 60:.0f} minutes"
+    threads = f"{training['threads']} thread{'s' * (training['threads'] > 1)}"
+    return (
+        f"## How it was trained\n\n```sh\n{entry['command']}\n```\n\n"
+        f"{training['epochs']} epochs in {took} on {threads}, {training['precision']}; epoch {training['best_epoch']} "
+        f"was the best by validation, with an accuracy of {_percent(entry['metrics']['validation']['accuracy'])}. "
+        f"Python {versions['python']}, torch {versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run "
+        "does is told in [Training](training.md).\n\n"
+        f"{_table(('data', 'what it is', 'SHA-256 of its content'), rows, '---')}"
+    )
+
+
+def _known(item: tuple[str, str]) -> int:
+    return list(SOURCES).index(item[0]) if item[0] in SOURCES else len(SOURCES)
+
+
+def _limits(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
+    hands = [text for name, text in HANDS.items() if name in entry["data"]]
+    lines = [
+        "It answers for one digit. Of several it sees one piece of ink, or all of them as one.",
+        f"The hands it knows are those of its data: {' and '.join(hands) or 'see above'}. Shapes of digits that are "
+        "rare there are read worse.",
+        "It does not tell whether writing is genuine, or who wrote it.",
+    ]
+    for each in evaluations:
+        if found := each["robustness"]:
+            strong = [kind["strong"] for kind in found["kinds"] if not kind["trained"]]
+            claimed, kept = (mean(score[key] for score in strong) for key in ("confidence", "accuracy"))
+            lines.append(
+                f"On {_name(each)}, strongly disturbed in ways held out of training, it claims {_percent(claimed, 1)} "
+                f"on average and {_percent(kept, 1)} are right."
+            )
+        if pairs := _mixed_up(each["confusion"]):
+            text = ", ".join(f"{label} as {digit} ({n})" for n, label, digit in pairs)
+            lines.append(f"Most often mixed up on {_name(each)}: {text}.")
+    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
+def _mixed_up(confusion: list[list[int]]) -> list[tuple[int, int, int | str]]:
+    pairs = [
+        (n, label, "blank" if digit == len(confusion) else digit)
+        for label, row in enumerate(confusion)
+        for digit, n in enumerate(row)
+        if n and digit != label
+    ]
+    return sorted(pairs, key=lambda pair: -pair[0])[:WORST]
+
+
+def _licence(entry: dict[str, Any]) -> str:
+    credits = "\n".join(f"- {text}" for name, text in LICENCES.items() if name in entry["data"])
+    return f"## Licence\n\nThe model and its code: MIT. Learnt from:\n\n{credits}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the card; 2 where something is wrong with what was given."""
+    parser = argparse.ArgumentParser(description="Write the model card of a shipped model.")
+    parser.add_argument("model", help="name of a shipped model")
+    parser.add_argument("evaluations", nargs="+", type=Path, help="JSON files that inkdigits evaluate --report wrote")
+    parser.add_argument("-o", "--output", type=Path, default=Path("docs/model-card.md"))
+    args = parser.parse_args(argv)
+    pages = [path.with_suffix(".html") for path in args.evaluations]
+    try:
+        entry = shipped_models().get(args.model)
+        if entry is None:
+            raise ModelError(f"no shipped model {args.model!r}; shipped are: {', '.join(shipped_models())}")
+        text = card(
+            args.model,
+            entry,
+            [json.loads(path.read_text(encoding="utf-8")) for path in args.evaluations],
+            [page.name if page.parent == args.output.parent and page.is_file() else None for page in pages],
+        )
+        args.output.write_text(text, encoding="utf-8")
+    except (InkdigitsError, OSError, ValueError) as error:
+        print(f"model_card: {error}", file=sys.stderr)
+        return 2
+    print(f"wrote {args.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

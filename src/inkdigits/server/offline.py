@@ -1,0 +1,69 @@
+"""What the page takes along to work without a server: its own files, the model, and the runtime that reads with it.
+
+The page's service worker keeps two sets of files, each under a version that is the hash of their content: ``page``, the
+page itself, kept from the first visit on, and ``device``, what reading on the device takes, kept once that is wanted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import orjson
+
+import inkdigits
+from inkdigits.recognizer import Recognizer
+from inkdigits.server.schemas import about
+
+__all__ = ["CARD", "LISTING", "MODEL", "VENDOR", "WEB", "device_files", "listing"]
+
+WEB = Path(inkdigits.__file__).with_name("web")
+VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
+LISTING = "files.js"  # what the service worker imports
+MODEL, CARD = "model.onnx", "model.json"
+
+_WORKER = "service-worker.js"  # keeps the others, and is itself always asked for anew
+_PACKED = ".gz"  # compressed beforehand: another form of a file, not one of its own
+_VERSION_LETTERS = 16
+
+
+def device_files(recognizer: Recognizer) -> dict[str, bytes]:
+    """The model and what is known of it, by the name under which the page asks for them."""
+    return {MODEL: recognizer.model.path.read_bytes(), CARD: orjson.dumps(about(recognizer))}
+
+
+def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:
+    """The script ``files.js``: names and versions of the two sets.
+
+    Args:
+        extra: content by name of the device's files that do not lie in ``web``.
+        web: the page's folder.
+    """
+    files = sorted(
+        p for p in web.rglob("*") if p.is_file() and p.suffix != _PACKED and not any(q[0] == "." for q in p.parts[-2:])
+    )
+    names = [p.relative_to(web).as_posix() for p in files]
+    vendor = [name for name in names if name.startswith(f"{VENDOR}/")]
+    page = [name for name in names if name not in {*vendor, *extra, _WORKER, LISTING}]
+    digests = {n: _digest(str(p), p.stat().st_mtime_ns, p.stat().st_size) for n, p in zip(names, files, strict=True)}
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in extra.items()}
+    # The page is known by its folder's address, under which people open it.
+    sets = {
+        "page": {"version": _version(page, digests), "files": ["./", *(n for n in page if n != "index.html")]},
+        "device": {"version": _version([*vendor, *extra], digests), "files": [*vendor, *sorted(extra)]},
+    }
+    return b"self.KEPT = " + orjson.dumps(sets, option=orjson.OPT_INDENT_2) + b";\n"
+
+
+def _version(names: list[str], digests: Mapping[str, str]) -> str:
+    text = "\n".join(f"{name} {digests[name]}" for name in sorted(names))
+    return hashlib.sha256(text.encode()).hexdigest()[:_VERSION_LETTERS]
+
+
+@lru_cache(maxsize=1024)
+def _digest(path: str, modified: int, size: int) -> str:
+    """SHA-256 of a file, computed anew when it was written again."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

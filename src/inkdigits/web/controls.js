@@ -1,0 +1,128 @@
+/** Controls: the page's elements by name, files that are handed over, keys that are pressed, the paper that is chosen. */
+
+import { choose, chosen } from './keep.js';
+import { text } from './text.js';
+
+/**
+ * The element with this id, which the page is known to have.
+ * @template {typeof HTMLElement} T
+ * @param {string} id
+ * @param {T} kind
+ * @returns {InstanceType<T>}
+ */
+export function find(id, kind) {
+  const element = document.getElementById(id);
+  if (!(element instanceof kind)) throw new Error(`index.html has no ${kind.name} with the id ${id}`);
+  return /** @type {InstanceType<T>} */ (element);
+}
+
+/** @param {string} id */
+export const button = (id) => find(id, HTMLButtonElement);
+
+export const reducedMotion = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
+
+/**
+ * A button that is on or off.
+ * @param {HTMLButtonElement} toggle
+ * @param {(on: boolean) => void} act
+ * @returns {(on: boolean) => void} switches it
+ */
+export function toggling(toggle, act) {
+  const use = (/** @type {boolean} */ on) => {
+    toggle.setAttribute('aria-pressed', String(on));
+    act(on);
+  };
+  toggle.addEventListener('click', () => use(toggle.getAttribute('aria-pressed') !== 'true'));
+  return use;
+}
+
+/**
+ * Files that are chosen, photographed, dropped anywhere or pasted.
+ * @param {(files: Iterable<File>) => void} add
+ */
+export function takeFiles(add) {
+  for (const input of [find('upload', HTMLInputElement), find('photo', HTMLInputElement)]) {
+    input.addEventListener('change', () => {
+      add([...(input.files ?? [])]);
+      input.value = ''; // so that the same file can be chosen again
+    });
+  }
+  document.addEventListener('paste', (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (files.length) add(files);
+  });
+  const curtain = find('curtain', HTMLElement);
+  const carriesFiles = (/** @type {DragEvent} */ event) => event.dataTransfer?.types.includes('Files');
+  document.addEventListener('dragover', (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    curtain.hidden = false;
+  });
+  document.addEventListener('dragleave', (event) => {
+    if (!event.relatedTarget) curtain.hidden = true;
+  });
+  document.addEventListener('drop', (event) => {
+    curtain.hidden = true;
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    add([...(event.dataTransfer?.files ?? [])]);
+  });
+}
+
+/** @typedef {'undo' | 'redo' | 'clear' | 'erase' | 'predict'} Action */
+
+/**
+ * Keys that no dictation or screen reader claims; letters only while the pad has the focus or nothing has.
+ * @param {Record<Action, () => void>} actions
+ */
+export function takeShortcuts(actions) {
+  document.addEventListener('keydown', (event) => {
+    const action = actionOf(event);
+    if (!action) return;
+    event.preventDefault();
+    actions[action]();
+  });
+  const mac = /Mac|iPhone|iPad/.test(navigator.platform);
+  const items = text.shortcuts(mac).map(({ name, keys }) => {
+    const item = document.createElement('li');
+    item.append(...keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), ` ${name}`);
+    return item;
+  });
+  find('shortcuts', HTMLElement).replaceChildren(...items);
+}
+
+/**
+ * @param {KeyboardEvent} event
+ * @returns {Action | null}
+ */
+function actionOf(event) {
+  const command = event.ctrlKey || event.metaKey;
+  const key = event.key.toLowerCase();
+  if (command && !event.altKey && key === 'z') return event.shiftKey ? 'redo' : 'undo';
+  if (command && !event.altKey && !event.shiftKey && key === 'y') return 'redo';
+  if (command || event.altKey || event.shiftKey) return null;
+  if (key === 'delete' || key === 'backspace') return 'clear';
+  // On a control, Enter and letters are the control's.
+  if (event.target !== document.body && !(event.target instanceof HTMLCanvasElement)) return null;
+  return key === 'enter' ? 'predict' : key === 'e' ? 'erase' : null;
+}
+
+/**
+ * Paper as dark as the page, until one is chosen.
+ * @param {HTMLElement} sheet
+ * @param {import('./pad.js').Pad} pad
+ */
+export function choosePaper(sheet, pad) {
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  let kept = chosen('paper');
+  const use = toggling(button('paper'), (isDark) => {
+    sheet.dataset.paper = isDark ? 'dark' : 'light';
+    pad.redraw();
+  });
+  button('paper').addEventListener('click', () => {
+    kept = sheet.dataset.paper ?? null;
+    choose('paper', kept ?? '');
+  });
+  dark.addEventListener('change', () => kept || use(dark.matches));
+  use(kept ? kept === 'dark' : dark.matches);
+}

@@ -1,0 +1,231 @@
+/**
+ * Paper: how far each pixel lies above the level of its paper, whatever the light. Part of ink.js.
+ */
+
+import { mapped, median, precision, solve, sorted, zerosLike } from './numbers.js';
+import { ring } from './pieces.js';
+
+/** @typedef {import('./numbers.js').Floats} Floats */
+/** @typedef {import('./numbers.js').Plane} Plane */
+
+export const MAD = 1.4826; // median absolute deviation → standard deviation, for normal noise
+
+const FULL_SCALE = 255; // grey levels from black to white
+const UNEVEN = 10; // grey levels between the border's darker and lighter part (quantiles below) that one paper may have
+const UNEVEN_QUANTILES = [0.1, 0.9];
+const WINDOW = 0.3; // of the longer side: wider than any stroke, narrower than what light and shadow do
+const SURFACE_SAMPLES = 64; // a side, that a surface of paper is fitted to
+const MOST_INK_ON_BORDER = 0.35; // of the border may be ink that touches it
+const AS_DEEP = 0.6; // of the deepest ink is what touches the border, if it is ink
+const BLOCKS = 6; // a side, that the polarity is judged in under uneven light
+
+/**
+ * How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
+ *
+ * One level, if the border is of one level but for ink that touches it; else a smooth surface; else the paper around
+ * each pixel, for shadows and folds.
+ * @param {Plane} grey single precision, 0 to 255
+ * @param {number} grain
+ * @param {number} floor
+ * @returns {Plane} single precision
+ */
+export function abovePaper(grey, grain, floor) {
+  const { width, height } = grey;
+  const tolerance = UNEVEN + 3 * grain;
+  const border = sorted(ring(grey));
+  const level = border[border.length >> 1];
+  const flat = { width, height, data: mapped(grey.data, (value) => value - level) };
+  if (spread(border) <= tolerance || isInk(flat, floor, tolerance)) return flat;
+  /** @type {Floats} */
+  let paper = surface(grey);
+  /** @type {Plane} */
+  let above = { width, height, data: mapped(paper, (value, i) => grey.data[i] - value) };
+  if (spread(sorted(ring(above))) > tolerance && !isInk(above, floor, tolerance)) {
+    const light = mostlyLightOnDark(grey);
+    const around = surroundings(grey, light);
+    const rise = mapped(around, (value, i) => grey.data[i] - value);
+    const ride = median(rise); // the closing of grain rides on its peaks
+    const extreme = light ? Math.max : Math.min;
+    above = { width, height, data: mapped(rise, (value) => extreme(Math.fround(value - ride), 0)) };
+    paper = around;
+  }
+  // In half the light the ink stands out half as much: level that by the contrast that each place has to give.
+  const round = precision(above.data);
+  const room = mapped(paper, (value, i) => (above.data[i] < 0 ? value : FULL_SCALE - value));
+  const usual = median(room);
+  const levelled = Float32Array.from(above.data, (value, i) => {
+    return value * Math.min(Math.max(round(usual / Math.max(room[i], 1)), 0.5), 4);
+  });
+  return { width, height, data: levelled };
+}
+
+/**
+ * Between the darker and the lighter part of sorted levels.
+ * @param {Floats} border
+ */
+function spread(border) {
+  const [low, high] = UNEVEN_QUANTILES.map((share) => border[Math.trunc(share * (border.length - 1))]);
+  return precision(border)(high - low);
+}
+
+/**
+ * Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside.
+ * @param {Plane} signed
+ * @param {number} floor
+ * @param {number} tolerance
+ */
+function isInk(signed, floor, tolerance) {
+  const round = precision(signed.data);
+  const border = ring(signed);
+  const bound = round(tolerance);
+  const darker = border.filter((value) => value < -bound).length / border.length;
+  const lighter = border.filter((value) => value > bound).length / border.length;
+  if (darker + lighter > MOST_INK_ON_BORDER) return false;
+  if (Math.min(darker, lighter) > 0.1 * Math.max(darker, lighter)) return false;
+  const deviant = mapped(border, Math.abs).filter((value) => value > bound);
+  if (!deviant.length) return true; // all of the border is near enough to one level
+  const least = round(floor);
+  const marks = mapped(signed.data, Math.abs)
+    .filter((value) => value >= least)
+    .sort();
+  if (!marks.length) return false;
+  return median(deviant) > round(round(AS_DEEP) * marks[Math.trunc(0.985 * (marks.length - 1))]);
+}
+
+/**
+ * The paper under light from one side: a quadratic surface through the pixels that are paper.
+ *
+ * Iteratively reweighted least squares with Tukey's biweight (A. Beaton and J. Tukey, 1974, doi:10.2307/1267936),
+ * first on the border, which is mostly paper, then on the whole picture, where ink is the outlier.
+ * @param {Plane} grey
+ */
+function surface({ width, height, data }) {
+  const stride = Math.max(1, Math.trunc(Math.max(width, height) / SURFACE_SAMPLES));
+  const at = (/** @type {number} */ i, /** @type {number} */ side) => i * (2 / side) - 1;
+  const [across, down] = [Math.ceil(width / stride), Math.ceil(height / stride)];
+  /** @type {{terms: number[], value: number, edge: boolean}[]} */
+  const samples = [];
+  for (let row = 0; row < down; row += 1) {
+    for (let column = 0; column < across; column += 1) {
+      const [x, y] = [at(column * stride, width), at(row * stride, height)];
+      const edge = row < 2 || column < 2 || row >= down - 2 || column >= across - 2;
+      const value = data[row * stride * width + column * stride];
+      samples.push({ terms: [1, x, y, x * y, x * x, y * y], value, edge });
+    }
+  }
+  let chosen = samples.filter(({ edge }) => edge);
+  let c = [median(Float64Array.from(chosen, ({ value }) => value)), 0, 0, 0, 0, 0];
+  let scale = 0.4 * FULL_SCALE;
+  for (let step = 0; step < 12; step += 1) {
+    if (step === 6) chosen = samples;
+    const residual = Float64Array.from(chosen, ({ terms, value }) => value - dot(terms, c));
+    if (step) scale = Math.max(4 * MAD * median(mapped(residual, Math.abs)), 0.01 * FULL_SCALE);
+    const a = c.map((_, row) => c.map((_, column) => (row === column ? 1e-6 : 0)));
+    const b = c.map(() => 0);
+    chosen.forEach(({ terms, value }, i) => {
+      const weight = Math.max(1 - (residual[i] / scale) ** 2, 0) ** 2;
+      for (let row = 0; row < 6; row += 1) {
+        for (let column = 0; column < 6; column += 1) a[row][column] += terms[row] * weight * terms[column];
+        b[row] += terms[row] * weight * value;
+      }
+    });
+    c = solve(a, b);
+  }
+  return Float64Array.from(data, (_, i) => {
+    const [x, y] = [at(i % width, width), at(Math.trunc(i / width), height)];
+    return c[0] + c[2] * y + c[5] * y * y + (c[1] * x + c[4] * x * x) + c[3] * y * x;
+  });
+}
+
+/**
+ * @param {number[]} a
+ * @param {number[]} b
+ */
+const dot = (a, b) => a.reduce((total, value, i) => total + value * b[i], 0);
+
+/**
+ * The paper around each pixel: beside dark ink the morphological closing of the picture, beside light its opening.
+ *
+ * That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
+ * J. Serra, Image Analysis and Mathematical Morphology, 1982.
+ * @param {Plane} grey
+ * @param {boolean} lightInk
+ * @returns {Floats}
+ */
+function surroundings(grey, lightInk) {
+  const window = Math.max(3, Math.trunc(WINDOW * Math.max(grey.width, grey.height)));
+  const [first, second] = lightInk ? [Math.min, Math.max] : [Math.max, Math.min];
+  return running(running(grey, window, first), window, second).data;
+}
+
+/**
+ * Whether ink is lighter than paper, judged block by block: within each, ink is what deviates from the median.
+ * @param {Plane} grey
+ */
+function mostlyLightOnDark({ width, height, data }) {
+  let total = 0;
+  for (const [top, bottom] of split(height)) {
+    for (const [left, right] of split(width)) {
+      const block = zerosLike(data, (bottom - top) * (right - left));
+      for (let y = top; y < bottom; y += 1) {
+        block.set(data.subarray(y * width + left, y * width + right), (y - top) * (right - left));
+      }
+      const usual = median(block);
+      for (const value of block) total += (value - usual) ** 3; // cubed: of all that deviates, ink deviates most
+    }
+  }
+  return total > 0;
+}
+
+/**
+ * BLOCKS parts of a length, the first ones larger by one where it does not divide.
+ * @param {number} length
+ * @returns {[number, number][]}
+ */
+function split(length) {
+  const parts = Math.min(BLOCKS, length);
+  const from = (/** @type {number} */ i) => i * Math.trunc(length / parts) + Math.min(i, length % parts);
+  return Array.from({ length: parts }, (_, i) => [from(i), from(i + 1)]);
+}
+
+/**
+ * Running maximum or minimum over a square window, mirrored at the border; log₂(window) steps an axis.
+ * @param {Plane} plane
+ * @param {number} window
+ * @param {(a: number, b: number) => number} extreme
+ * @returns {Plane}
+ */
+function running({ width, height, data }, window, extreme) {
+  let out = data;
+  for (const [length, count, step, next] of [
+    [height, width, width, 1],
+    [width, height, 1, width],
+  ]) {
+    const before = window >> 1;
+    const source = out;
+    out = zerosLike(data);
+    for (let each = 0; each < count; each += 1) {
+      let line = Array.from({ length: length + window - 1 }, (_, i) => {
+        return source[each * next + step * padded(i - before, length, window)];
+      });
+      for (let span = 1; span < window; ) {
+        const shift = Math.min(span, window - span);
+        line = line.slice(shift).map((value, i) => extreme(line[i], value));
+        span += shift;
+      }
+      for (let i = 0; i < length; i += 1) out[each * next + step * i] = line[i];
+    }
+  }
+  return { width, height, data: out };
+}
+
+/**
+ * The index that stands for one beyond the border: mirrored where the line is longer than the window, else the border.
+ * @param {number} i
+ * @param {number} length
+ * @param {number} window
+ */
+function padded(i, length, window) {
+  if (length <= window) return Math.min(Math.max(i, 0), length - 1);
+  return i < 0 ? -i : i >= length ? 2 * (length - 1) - i : i;
+}

@@ -1,0 +1,200 @@
+/**
+ * Pieces: marks on paper as masks. Which are connected, which are ruled lines, which are specks. Part of ink.js.
+ */
+
+import { rint } from './numbers.js';
+
+/** @typedef {import('./numbers.js').Mask} Mask */
+/** @typedef {[x0: number, y0: number, x1: number, y1: number]} Bounds x1 and y1 exclusive */
+
+const RING = 0.03; // of the shorter side: the border that shows the paper
+const RULE_SIDE = 48; // pixels; in smaller pictures no ruled lines are looked for
+const RULE_SHARE = 0.8; // of the picture's width that a ruled line covers
+const RULE_WIDTH = 0.05; // of the picture's height; thicker is no ruled line
+const RULE_SLOPES = [0, -0.02, 0.02, -0.04, 0.04, -0.06, 0.06]; // of ruled lines, rise a pixel
+const PIECE_SHARE = 0.03; // of the largest piece; smaller pieces are specks
+const SMALL = 28 * 28; // pixels of a picture; in a larger one a single pixel is a speck
+
+/**
+ * The pixels of the border, flat.
+ * @template {import('./numbers.js').Floats | Uint8Array} T
+ * @param {{width: number, height: number, data: T}} plane
+ * @returns {T}
+ */
+export function ring({ width, height, data }) {
+  const b = Math.max(1, Math.trunc(RING * Math.min(width, height) + 0.5));
+  const inner = Math.max(width - 2 * b, 0) * Math.max(height - 2 * b, 0);
+  const out = /** @type {T} */ (data.slice(0, width * height - inner));
+  let k = 0;
+  for (let y = 0; y < height; y += 1) {
+    const row = data.subarray(y * width, (y + 1) * width);
+    const parts = y < b || y >= height - b || width <= 2 * b ? [row] : [row.subarray(0, b), row.subarray(width - b)];
+    for (const part of parts) {
+      out.set(part, k);
+      k += part.length;
+    }
+  }
+  return out;
+}
+
+/**
+ * x0, y0, x1, y1 of what is set.
+ * @param {Mask} mask with something set
+ * @returns {Bounds}
+ */
+export function boundsOf({ width, height, data }) {
+  let [x0, y0, x1, y1] = [width, height, 0, 0];
+  for (let y = 0, i = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1, i += 1) {
+      if (!data[i]) continue;
+      x0 = Math.min(x0, x);
+      x1 = Math.max(x1, x + 1);
+      y0 = Math.min(y0, y);
+      y1 = y + 1;
+    }
+  }
+  return [x0, y0, x1, y1];
+}
+
+/**
+ * @template {import('./numbers.js').Floats | Uint8Array} T
+ * @param {{width: number, height: number, data: T}} plane
+ * @param {Bounds} bounds
+ * @returns {{width: number, height: number, data: T}}
+ */
+export function cropped({ width, data }, [x0, y0, x1, y1]) {
+  const out = /** @type {T} */ (data.slice(0, (x1 - x0) * (y1 - y0)));
+  for (let y = y0; y < y1; y += 1) out.set(data.subarray(y * width + x0, y * width + x1), (y - y0) * (x1 - x0));
+  return { width: x1 - x0, height: y1 - y0, data: out };
+}
+
+/**
+ * The mask and all within `reach` pixels of it, by rows and columns.
+ * @param {Mask} mask
+ * @param {number} reach
+ * @returns {Mask}
+ */
+export function grown({ width, height, data }, reach) {
+  for (let step = 0; step < reach; step += 1) {
+    const wide = data.slice();
+    for (let i = width; i < data.length; i += 1) {
+      wide[i] |= data[i - width];
+      wide[i - width] |= data[i];
+    }
+    data = wide.slice();
+    for (let i = 1; i < data.length; i += 1) {
+      if (i % width === 0) continue;
+      data[i] |= wide[i - 1];
+      data[i - 1] |= wide[i];
+    }
+  }
+  return { width, height, data };
+}
+
+/**
+ * The mask without specks: 8-connected pieces of at least PIECE_SHARE of the largest; null when nothing is left.
+ * @param {Mask} mask
+ * @returns {Mask | null}
+ */
+export function withoutSpecks({ width, height, data }) {
+  const label = new Int32Array(data.length).fill(-1);
+  const area = new Int32Array(data.length); // of the piece that a pixel is the root of
+  const rootOf = (/** @type {number} */ i) => {
+    while (label[i] !== i) i = label[i] = label[label[i]];
+    return i;
+  };
+  for (let y = 0, i = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1, i += 1) {
+      if (!data[i]) continue;
+      label[i] = i;
+      const left = x > 0 ? [i - 1, i - width - 1] : [];
+      for (const near of [...left, i - width, ...(x < width - 1 ? [i - width + 1] : [])]) {
+        if (near >= 0 && data[near]) label[rootOf(near)] = rootOf(i);
+      }
+    }
+  }
+  let largest = 0;
+  for (let i = 0; i < data.length; i += 1) {
+    if (data[i]) largest = Math.max(largest, (area[rootOf(i)] += 1));
+  }
+  const least = Math.max(PIECE_SHARE * largest, data.length > SMALL ? 2 : 1);
+  if (largest < least) return null;
+  return { width, height, data: data.map((set, i) => (set && area[rootOf(i)] >= least ? 1 : 0)) };
+}
+
+/**
+ * The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
+ *
+ * What is left must touch no border: in a picture cut close around a digit, its own bars go from border to border.
+ * @param {Mask} mask
+ * @returns {Mask}
+ */
+export function withoutRules(mask) {
+  const set = (/** @type {Uint8Array} */ values) => values.includes(1);
+  if (Math.min(mask.width, mask.height) < RULE_SIDE || !set(ring(mask))) return mask;
+  const rest = turned(withoutRulesAcross(turned(withoutRulesAcross(mask))));
+  return set(rest.data) && !set(ring(rest)) ? rest : mask;
+}
+
+/**
+ * Rows as columns.
+ * @param {Mask} mask
+ * @returns {Mask}
+ */
+function turned({ width, height, data }) {
+  const out = data.map((_, i) => data[(i % height) * width + Math.trunc(i / height)]);
+  return { width: height, height: width, data: out };
+}
+
+/**
+ * Without the lines that go from left to right, sloping by a few degrees at most.
+ * @param {Mask} mask
+ * @returns {Mask}
+ */
+function withoutRulesAcross({ width, height, data }) {
+  const rest = data.slice();
+  for (const slope of RULE_SLOPES) {
+    const shift = Array.from({ length: width }, (_, x) => rint(slope * (x - width / 2)));
+    // Lines of this slope are rows now.
+    const level = new Uint8Array(data.length);
+    const count = new Int32Array(height);
+    for (let y = 0; y < height; y += 1) {
+      for (let x = 0; x < width; x += 1) {
+        const from = y + shift[x];
+        level[y * width + x] = from >= 0 && from < height ? rest[from * width + x] : 0;
+        count[y] += level[y * width + x];
+      }
+    }
+    const share = Array.from(count, (each) => each / width);
+    for (const [top, bottom] of runs(share.map((each) => each > RULE_SHARE / 2))) {
+      const most = Math.max(...share.slice(top, bottom));
+      if (most < RULE_SHARE || bottom - top > Math.max(2, RULE_WIDTH * height)) continue;
+      const above = Math.max(top - 2, 0) * width;
+      const below = Math.min(bottom + 1, height - 1) * width;
+      for (let y = Math.max(top - 1, 0); y < Math.min(bottom + 1, height); y += 1) {
+        for (let x = 0; x < width; x += 1) {
+          // A stroke that crosses the line goes on above and below it, and stays.
+          const crossing = level[above + x] && level[below + x];
+          if (level[y * width + x] && !crossing) rest[(y + shift[x]) * width + x] = 0;
+        }
+      }
+    }
+  }
+  return { width, height, data: rest };
+}
+
+/**
+ * First and last, exclusive, of each run of what is set.
+ * @param {boolean[]} line
+ * @returns {[number, number][]}
+ */
+function runs(line) {
+  /** @type {[number, number][]} */
+  const found = [];
+  for (let i = 0; i < line.length; i += 1) {
+    if (!line[i]) continue;
+    if (i > 0 && line[i - 1]) found[found.length - 1][1] = i + 1;
+    else found.push([i, i + 1]);
+  }
+  return found;
+}
