@@ -12,16 +12,17 @@ CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format train run_train test_server test_client evaluate bench screenshots clean
+.PHONY: help run test lint format train run_train test_server test_client evaluate bench screenshots web-runtime static clean
 
 help: ## list the targets
-	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 run: $(CORE) ## serve on http://$(HOST):$(PORT)
 	@exec $(BIN)/inkdigits serve
 
 test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python
+	@scripts/web-runtime.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
@@ -56,8 +57,14 @@ screenshots: $(DEV) ## photograph the page's states into docs/images
 	@scripts/get-browser.sh $(BIN)/python
 	$(BIN)/python scripts/screenshots.py
 
+web-runtime: ## fetch what the page needs to read on the device itself (npm)
+	@scripts/web-runtime.sh
+
+static: $(CORE) web-runtime ## build the page as static files into build/static; SERVER=https://… names a server
+	$(BIN)/python scripts/build_static.py build/static $(if $(SERVER),--server $(SERVER))
+
 clean: ## remove everything that was made here
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist models runs
+	rm -rf $(VENV) .pytest_cache .ruff_cache build dist models runs node_modules src/inkdigits/web/vendor
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -40,6 +40,7 @@ SHOWN = [
     ("answer", "phone", "light"),
     ("answer", "phone", "dark"),
     ("files", "desktop", "dark"),
+    ("why", "phone", "dark"),
 ]
 SETTLE_MS = 700  # milliseconds, until bars and numerals have come to rest
 STEP = 0.02  # of the pad's side, between a pen's events
@@ -101,6 +102,15 @@ def answer(page: Page) -> None:
     expect(page.get_by_test_id("digit")).to_have_text("5")
 
 
+def why(page: Page) -> None:
+    """With the ink that decided, and what is known of the model, on the device."""
+    page.get_by_test_id("on-device").check()
+    page.get_by_text("Why this digit").click()
+    page.get_by_text("About").click()
+    write(page, FIVE)
+    expect(page.get_by_test_id("digit")).to_have_text("5")
+
+
 def seen(page: Page) -> None:
     """With what the network saw."""
     page.get_by_text("What the network saw").click()
@@ -120,12 +130,12 @@ def files(page: Page) -> None:
 
 def away(page: Page) -> None:
     """The server went away before one drew."""
-    page.route(re.compile("/(predict|ready)"), lambda route: route.abort())
+    page.route(re.compile("/(predict|ready|vendor)"), lambda route: route.abort())
     write(page, FOUR)
     expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer"))
 
 
-STATES = {state.__name__: state for state in (empty, hint, answer, seen, files, away)}
+STATES = {state.__name__: state for state in (empty, hint, answer, why, seen, files, away)}
 
 
 def main() -> None:
@@ -146,7 +156,7 @@ def main() -> None:
                 STATES[state](page)
                 page.wait_for_timeout(SETTLE_MS)
                 path = folder / f"page-{state}-{screen}-{scheme}.png"
-                page.screenshot(path=path, full_page=state == "files")
+                page.screenshot(path=path, full_page=state in ("files", "why"))
                 print(f"{path} {path.stat().st_size / 1000:.0f} kB")
                 context.close()
     finally:

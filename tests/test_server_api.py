@@ -14,7 +14,7 @@ import inkdigits
 from inkdigits import SettingError
 from inkdigits.server import create_app
 from inkdigits.server.known import DIGIT, known_digit
-from inkdigits.server.pages import WEB
+from inkdigits.server.offline import WEB
 from inkdigits.server.problems import KINDS
 from inkdigits.settings import Settings
 from test_server_predict import THREE, assert_problem
@@ -233,11 +233,12 @@ def test_the_page_s_files_have_right_types_an_etag_and_are_asked_for_again(clien
         ".css": "text/css",
         ".svg": "image/svg+xml",
         ".png": "image/png",
-        ".woff2": "font/woff2",
+        ".mjs": "text/javascript",
+        ".wasm": "application/wasm",
         ".webmanifest": "application/manifest+json",
         ".txt": "text/plain",
     }
-    files = [file for file in WEB.rglob("*") if file.is_file()]
+    files = [file for file in WEB.rglob("*") if file.is_file() and file.suffix != ".gz"]
     assert {".html", ".js", ".css"} <= {file.suffix for file in files}
     for file in files:
         path = "/" + file.relative_to(WEB).as_posix()

@@ -66,7 +66,6 @@ for suffix, kind in {
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
-    ".woff2": "font/woff2",
 }.items():
     mimetypes.add_type(kind, suffix)
 
