@@ -40,7 +40,7 @@ SHOWN = [
     ("answer", "phone", "light"),
     ("answer", "phone", "dark"),
     ("files", "desktop", "dark"),
-    ("why", "phone", "dark"),
+    ("why", "desktop", "light"),
 ]
 SETTLE_MS = 700  # milliseconds, until bars and numerals have come to rest
 STEP = 0.02  # of the pad's side, between a pen's events

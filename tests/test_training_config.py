@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from inkdigits import SettingError
-from inkdigits.training.config import TrainConfig
+from inkdigits.training.config import MlpConfig, TrainConfig, config_of
 
 
 def test_every_option_has_help_and_a_default_within_its_bounds():
@@ -66,3 +66,25 @@ def test_the_command_line_repeats_the_run():
     assert given.pop("out") == "my.onnx"
     kinds = {f.name: type(f.default) for f in fields(config)}
     assert TrainConfig(**{name: kinds[name](value) for name, value in given.items()}) == config
+
+
+def test_the_documentation_has_every_option_of_the_perceptron_as_it_is():
+    text = Path(__file__).parents[1].joinpath("docs", "models.md").read_text(encoding="utf-8")
+    rows = [f"| `--{f.name.replace('_', '-')}` | {f.default} | {f.metadata['help']} |" for f in fields(MlpConfig)]
+    assert re.findall(r"^\| `--.*$", text, re.MULTILINE) == rows
+
+
+def test_the_network_that_is_named_tells_which_options_there_are():
+    assert config_of({}) == TrainConfig()
+    assert config_of({"network": "lenet", "epochs": 3}) == TrainConfig(network="lenet", epochs=3)
+    assert config_of({"network": "mlp", "epochs": 3}) == MlpConfig(epochs=3)
+    assert MlpConfig(hidden="30,20,10").widths == (30, 20, 10)
+    assert MlpConfig(hidden="").widths == ()
+    with pytest.raises(SettingError, match="training option 'ema_decay' is not one of network mlp's; leave it out"):
+        config_of({"network": "mlp", "ema_decay": 0.9})
+    with pytest.raises(SettingError, match="training option 'l2' is not one of network cnn's"):
+        config_of({"l2": 0.1})
+    with pytest.raises(SettingError, match="unknown training option 'epoch'; did you mean epochs"):
+        config_of({"network": "mlp", "epoch": 3})
+    with pytest.raises(SettingError, match="training option network must be one of mlp, not 'lenet'"):
+        MlpConfig(network="lenet")

@@ -98,6 +98,7 @@ def finish(
             "parameters": parameters,
             "bytes": staged.stat().st_size,
             "temperature": recognizer.model.temperature,
+            "threshold": recognizer.model.threshold,
             "metrics": {"validation": dict(validation), **{each.dataset: each.figures() for each in measured}},
             "training": dict(training),
             "command": config.command(out.name),
