@@ -31,7 +31,7 @@ def exported(request, samples, tmp_path_factory):
     """A network that has seen a few batches, so that its batch statistics are no longer trivial, and its file."""
     torch.manual_seed(1)
     network = build(request.param)
-    optimizer = torch.optim.SGD(network.parameters(), 0.1)
+    optimizer = torch.optim.SGD(network.parameters(), 0.01)
     for _ in range(3):
         optimizer.zero_grad()
         network(samples).square().mean().backward()
@@ -65,7 +65,9 @@ def test_the_file_holds_all_that_belongs_to_the_weights(exported):
     }
     assert [i.name for i in model.graph.input] == ["image"]
     assert [o.name for o in model.graph.output] == ["logits"]
-    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}
+    # Folded wherever it follows a convolution; behind a pooling it cannot be.
+    convolved = {output for node in model.graph.node if node.op_type == "Conv" for output in node.output}
+    assert not any(n.op_type == "BatchNormalization" and n.input[0] in convolved for n in model.graph.node)
     assert path.stat().st_size < 4 * sum(p.numel() for p in network.parameters()) + 10_000
     assert Recognizer(path).model.temperature == 0.75
 
