@@ -26,6 +26,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 START_SECONDS = 60  # that a browser may take to print its version
+AXE = Path(__file__).resolve().parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 STEP_PIXELS = 40  # CSS pixels between the events of a mouse that draws
 WAIT_MS = 15_000  # milliseconds that a test waits for what it expects; machines that test are often busy
 POLL_MS = 20  # milliseconds
@@ -169,6 +170,17 @@ def settled(page):
     """Wait until the answer shown is of the drawing on the pad, and give its digit."""
     expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
     return page.get_by_test_id("digit").inner_text()
+
+
+def axe(page):
+    """What axe-core finds wrong with the page as it is: rules with the elements that break them."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE.read_text(encoding="utf-8"))
+    # Colours that are fading have no contrast yet.
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})))")
+    return page.evaluate(
+        "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((node) => node.html)])"
+    )
 
 
 if __name__ == "__main__":

@@ -86,6 +86,9 @@ def odd_pictures():
         shadow = np.where(x + y > 300, 0.55, 1.0)
         ruled = paper.copy()
         ruled[[40, 240]], ruled[:, 20] = 60, 60
+        rise = 0.03 * (x - 140)
+        sheet = np.where(((y + rise) % 46 < 1.6) | (np.abs(x - 30 - 0.01 * y) < 1.5), 190.0, 255.0)
+        stain = 255 - 90 * (np.hypot(x - 60, y - 220) < 70)
         turns = {
             "negative": 255 - paper,
             "faint": 200 - (255 - paper) // 12,
@@ -95,6 +98,11 @@ def odd_pictures():
             "shadow": paper * shadow + 2 * noise,
             "shadow on dark paper": (255 - paper) * shadow + 2 * noise + 5,
             "ruled": ruled,
+            "on a ruled sheet": np.minimum(paper, sheet),
+            "on a grainy ruled sheet": np.minimum(paper, sheet) * 0.8 + 20 + 5 * noise,
+            "in a table": np.minimum(paper, 255 - 200 * ((np.abs(x - 140) > 130) ^ (np.abs(y - 140) > 128))),
+            "beside a stain": np.minimum(paper, stain),
+            "on a dark ruled sheet": 255 - np.minimum(paper, sheet) * shadow,
             "speck in a large sheet": picture(digit, 1200, height=900, ink_size=40),
             "large": picture(digit, 1600, height=1200),
             "28 pixels": picture(digit, 28),

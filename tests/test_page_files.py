@@ -1,6 +1,5 @@
 """The page's table of image files: chosen, dropped and pasted, in a real browser on the real server."""
 
-import base64
 import csv
 import io
 import re
@@ -14,10 +13,10 @@ from playwright.sync_api import expect
 
 import browser
 from drawings import picture
+from states import LETTER, PREDICT, hand_over
 
 chromium, visit = browser.chromium, browser.visit
 
-PREDICT = re.compile(r"/predict(\?|$)")
 REFUSED = "status of 4"  # what the browser itself says of a request that is answered so
 UNANSWERED = "Failed to load resource"
 LONGEST_SIDE = 2048  # pixels, that the page sends
@@ -63,27 +62,6 @@ def sent(page):
     """The one request that was sent: its type and its bytes."""
     [[kind, letters]] = page.evaluate("window.sent")
     return kind, letters.encode("latin-1")
-
-
-def hand_over(page, how, *files):
-    """Drop files on the page, or paste them, as the browser itself would."""
-    parts = [{"name": f["name"], "type": f["mimeType"], "data": base64.b64encode(f["buffer"]).decode()} for f in files]
-    page.evaluate(
-        """([how, parts]) => {
-          const carrier = new DataTransfer();
-          for (const { name, type, data } of parts) {
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-            carrier.items.add(new File([bytes], name, { type }));
-          }
-          const options = { bubbles: true, cancelable: true };
-          if (how === 'paste') {
-            document.body.dispatchEvent(new ClipboardEvent('paste', { ...options, clipboardData: carrier }));
-          } else {
-            document.body.dispatchEvent(new DragEvent(how, { ...options, dataTransfer: carrier }));
-          }
-        }""",
-        [how, parts],
-    )
 
 
 def test_several_files_and_a_broken_one(visit, live_server):
@@ -276,7 +254,6 @@ def test_a_phone_can_take_a_photo(visit):
 
 def test_what_is_no_digit_is_said_to_be_none(visit):
     page = visit()
-    told = {"digit": 4, "confidence": 0.6, "probabilities": [0.0] * 4 + [0.6, 0.4] + [0.0] * 4, "is_digit": False}
-    page.route(PREDICT, lambda route: route.fulfill(json=told))
+    page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
     page.get_by_test_id("upload").set_input_files([file("letter.png", picture(4))])
     expect(row(page, "letter.png").locator("td.digit")).to_have_text("no digit")

@@ -19,7 +19,7 @@ from playwright.sync_api import expect
 from inkdigits.server.offline import listing
 
 import browser
-from browser import draw, settled, until
+from browser import axe, draw, settled, until
 from drawings import DIGITS
 
 chromium, visit = browser.chromium, browser.visit
@@ -150,6 +150,7 @@ def test_the_served_page_works_when_its_server_has_gone(visit, start_server):
     expect(page.get_by_test_id("status")).to_have_text("The server does not answer: reading on this device")
     draw(page, DIGITS[9])
     assert settled(page) == "9"
+    assert axe(page) == []
 
 
 def test_a_new_version_replaces_the_old_one(visit, host):
@@ -168,6 +169,7 @@ def test_a_new_version_replaces_the_old_one(visit, host):
     page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
     expect(page.get_by_text("A new version of this page is here")).to_be_visible()
     assert settled(page) == "3"
+    assert axe(page) == []
     with page.expect_navigation():
         page.get_by_test_id("use-update").click()
     expect(page.get_by_test_id("digit")).to_have_text("3")

@@ -15,16 +15,14 @@ from inkdigits.training.data import PEN_WRITERS
 from inkdigits.training.pen import load_pendigits
 
 import browser
-from browser import draw, place, settled, until
+from browser import axe, draw, place, settled, until
 from drawings import DIGITS
+from states import COMPLAINT, LETTER, PREDICT, STATES
 
 chromium, visit = browser.chromium, browser.visit
 
-AXE = Path(__file__).resolve().parent.parent / "node_modules" / "axe-core" / "axe.min.js"
 WRITTEN = 200  # digits that are drawn as their writers wrote them
 WRITTEN_RIGHT = 0.98
-PREDICT = re.compile(r"/predict(\?|$)")
-REFUSED = "status of 4"
 
 INK = """() => {
   const pad = document.getElementById('pad');
@@ -209,8 +207,7 @@ def test_what_was_kept_wrongly_does_no_harm(visit):
 
 def test_what_looks_like_no_digit_is_said_to_be_none(visit):
     page = visit()
-    told = {"digit": 4, "confidence": 0.6, "probabilities": [0.0] * 4 + [0.6, 0.4] + [0.0] * 4, "is_digit": False}
-    page.route(PREDICT, lambda route: route.fulfill(json=told))
+    page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
     draw(page, [[(0.5, 0.1), (0.5, 0.5)]])
     expect(page.get_by_test_id("confidence")).to_have_text("This does not look like a digit")
     expect(page.get_by_test_id("runner-up")).to_have_text("Nearest is 4, at 60%")
@@ -238,6 +235,12 @@ def test_about_tells_the_model_and_a_curl_line_that_works(visit, client):
     model = client.get("/model").json()
     expect(page.get_by_test_id("about")).to_contain_text(model["name"])
     expect(page.get_by_test_id("about")).to_contain_text(f"{model['inkdigits']}, {model['sha256'][:12]}")
+    for each in (each for each in model["metrics"].values() if "n" in each):
+        expect(page.get_by_test_id("about")).to_contain_text(f"{each['accuracy']:.2%} of {each['n']:,} ")
+    card = page.get_by_role(
+        "link", name="All figures" if model.get("card", "model.json") == "model.json" else "Model card"
+    )
+    assert page.request.get(card.evaluate("(link) => link.href")).ok
     expect(page.get_by_test_id("curl")).to_contain_text("base64 -d | curl")
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_test_id("copy").click()
@@ -247,46 +250,20 @@ def test_about_tells_the_model_and_a_curl_line_that_works(visit, client):
     assert client.post(address, content=base64.b64decode(said)).json()["digit"] == 2
 
 
-def axe(page):
-    """What axe-core finds wrong with the page as it is."""
-    page.add_init_script(path=AXE)
-    page.evaluate(AXE.read_text(encoding="utf-8"))
-    page.wait_for_timeout(300)  # colours that fade in have no contrast yet
-    found = page.evaluate(
-        "async () => (await axe.run()).violations.map(({ id, nodes }) => [id, nodes.map((n) => n.html)])"
-    )
-    return found
-
-
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
-def test_axe_finds_nothing_wrong_in_any_state(visit, scheme, width):
-    page = visit(color_scheme=scheme, width=width, height=844, reduced_motion="reduce", allow=REFUSED)
+@pytest.mark.parametrize("state", STATES.values(), ids=STATES)
+def test_axe_finds_nothing_wrong_in_any_state(visit, state):
+    page = visit(height=844, reduced_motion="reduce", allow=COMPLAINT)
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready"))
-    assert axe(page) == []
-    page.get_by_test_id("predict").click()
-    assert axe(page) == []
-    draw(page, DIGITS[3])
-    assert settled(page) == "3"
-    for panel in ("What the network saw", "Why this digit", "About"):
-        page.get_by_text(panel).click()
-    page.get_by_test_id("upload").set_input_files([{"name": "no.png", "mimeType": "image/png", "buffer": b"no"}])
-    expect(page.get_by_role("button", name="Retry no.png")).to_be_visible()
-    page.get_by_test_id("sort").click()
-    assert axe(page) == []
-    told = {"digit": 4, "confidence": 0.6, "probabilities": [0.0] * 4 + [0.6, 0.4] + [0.0] * 4, "is_digit": False}
-    page.route(PREDICT, lambda route: route.fulfill(json=told))
-    draw(page, DIGITS[3])
-    expect(page.get_by_test_id("confidence")).to_have_text("This does not look like a digit")
-    assert axe(page) == []
-    page.unroute_all()
-    page.get_by_test_id("on-device").check()
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device"))
-    assert axe(page) == []
+    state(page)
+    for scheme, width in (("light", 1280), ("dark", 390)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 844})
+        assert axe(page) == [], scheme
 
 
 def test_types_hold():
     """The TypeScript compiler on the JSDoc types."""
-    root = AXE.parents[2]
+    root = Path(__file__).resolve().parent.parent
     compiler = root / "node_modules" / ".bin" / "tsc"
     checked = subprocess.run(
         [compiler, "--project", root / "jsconfig.json"], capture_output=True, text=True, check=False

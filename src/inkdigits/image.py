@@ -23,9 +23,18 @@ from PIL import Image
 from inkdigits.decode import ImageSource, Limits, decode
 from inkdigits.ink import find_ink
 
-__all__ = ["NORMALISATION_VERSION", "SIDE", "Box", "ImageSource", "Limits", "Normalised", "normalise"]
+__all__ = [
+    "NORMALISATION_VERSION",
+    "SIDE",
+    "Box",
+    "ImageSource",
+    "Limits",
+    "Normalised",
+    "normalise",
+    "normalise_picture",
+]
 
-NORMALISATION_VERSION = "1"  # changes whenever the same picture would give other pixels: models are trained for one
+NORMALISATION_VERSION = "2"  # changes whenever the same picture would give other pixels: models are trained for one
 
 SIDE = 28  # pixels, of what the network sees
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit
@@ -39,7 +48,7 @@ CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it when looking clos
 FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: thin pens come out solid
 
 _ISOLATED = 4  # pixels: the peak is never judged by fewer
-_TIE = 1e-5  # pixels: a symmetric digit's centre lies between two, and goes to the same one whatever sums round to
+TIE = 1e-5  # pixels: a symmetric digit's centre lies between two, and goes to the same one whatever sums round to
 
 
 class Box(NamedTuple):
@@ -81,7 +90,11 @@ def normalise(source: ImageSource, limits: Limits = Limits()) -> Normalised:  # 
     Raises:
         ImageError: it cannot be read as an image; the class says which way.
     """
-    picture = decode(source, limits)
+    return normalise_picture(decode(source, limits))
+
+
+def normalise_picture(picture: Image.Image) -> Normalised:
+    """:func:`normalise`, of a picture as :func:`inkdigits.decode.decode` gives it."""
     left, top, right, bottom = 0.0, 0.0, float(picture.width), float(picture.height)
     while True:
         grey, step = _reduce(picture, left, top, right, bottom)
@@ -104,7 +117,7 @@ def normalise(source: ImageSource, limits: Limits = Limits()) -> Normalised:  # 
         )
         left, top, right, bottom = np.floor(left), np.floor(top), np.ceil(right), np.ceil(bottom)
     box = Box(left + x0 * step, top + y0 * step, left + x1 * step, top + y1 * step)
-    return Normalised(_lay_out(ink), Box(*(round(float(v), 2) for v in box)), polarity)
+    return Normalised(lay_out(ink), Box(*(round(float(v), 2) for v in box)), polarity)
 
 
 def _reduce(
@@ -148,7 +161,7 @@ def _grey(pixels: np.ndarray) -> np.ndarray:
     return pixels @ (axis * 3**-0.5).astype(np.float32)
 
 
-def _lay_out(ink: np.ndarray) -> np.ndarray:
+def lay_out(ink: np.ndarray) -> np.ndarray:
     """Ink cropped to its bounds, any (h, w) → (28, 28): into a 20×20 box, area-averaged, by its centre of mass."""
     h, w = ink.shape
     scale = max(h, w) / BOX_SIDE
@@ -161,8 +174,8 @@ def _lay_out(ink: np.ndarray) -> np.ndarray:
             ink = np.minimum(ink * np.float32(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak))), 1)
     h, w = ink.shape
     mass = ink.sum()
-    y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5 + _TIE)
-    x = int((np.arange(w) @ ink.sum(axis=0)) / mass + 0.5 + _TIE)
+    y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5 + TIE)
+    x = int((np.arange(w) @ ink.sum(axis=0)) / mass + 0.5 + TIE)
     top, left = min(max(CENTRE - y, 0), SIDE - h), min(max(CENTRE - x, 0), SIDE - w)
     out = np.zeros((SIDE, SIDE), np.float32)
     out[top : top + h, left : left + w] = ink

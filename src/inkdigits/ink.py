@@ -21,7 +21,6 @@ WINDOW = 0.3  # of the longer side: wider than any stroke, narrower than what li
 SURFACE_SAMPLES = 64  # a side, that a surface of paper is fitted to
 MOST_INK_ON_BORDER = 0.35  # of the border may be ink that touches it
 AS_DEEP = 0.6  # of the deepest ink is what touches the border, if it is ink
-BLOCKS = 6  # a side, that the polarity is judged in under uneven light
 
 GRAINY = 2.5  # grey levels, standard deviation of the paper's grain from which the picture is smoothed first
 GRAIN_ROWS = 32  # rows that the grain is judged by
@@ -30,18 +29,22 @@ NOISE_FACTOR = 4.5  # ink differs from the paper by more than this many standard
 GRAIN_CUT = 2.0  # standard deviations of the paper's grain; fainter ink is paper
 
 INK_QUANTILE = 0.1  # of the inked pixels are darker than what counts as full ink, so that no hot pixel sets it
+FULL_SHARE = 0.004  # of the picture's pixels, at most, are darker than that: stains and rules outnumber thin strokes
 SOLID = 0.45  # of full ink, from which a pixel is surely ink
 SOFT = 0.2  # of full ink, from which a pixel beside sure ink is ink
 REACH = 3  # pixels that soft ink may lie from sure ink
 RULE_SIDE = 48  # pixels; in smaller pictures no ruled lines are looked for
+RULE_LEVEL = 0.25  # of full ink, from which a pixel may be of a ruled line
 RULE_SHARE = 0.8  # of the picture's width that a ruled line covers
 RULE_WIDTH = 0.05  # of the picture's height; thicker is no ruled line
-RULE_SLOPES = (0.0, -0.02, 0.02, -0.04, 0.04, -0.06, 0.06)  # of ruled lines, rise a pixel
+RULE_SLOPES = (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05)  # of ruled lines, rise a pixel
+MOST_LEFT_ON_EDGE = 0.2  # of the ink on the outermost pixels may be left when the rules are gone
 PIECE_SHARE = 0.03  # of the largest piece; smaller pieces are specks
+MAIN_SHARE = 0.5  # of the largest piece; smaller pieces may be what a rule left over
 
 SMALL = 28 * 28  # pixels of a picture; in a larger one a single pixel is a speck
 
-_ISOLATED = 4  # pixels: full ink is never judged by fewer
+ISOLATED = 4  # pixels: full ink is never judged by fewer
 _MAD = 1.4826  # median absolute deviation → standard deviation, for normal noise
 
 Polarity = Literal["dark-on-light", "light-on-dark"]
@@ -76,25 +79,26 @@ def find_ink(grey: np.ndarray) -> Ink | None:
     marks = signed[np.abs(signed) >= floor]
     polarity: Polarity = "light-on-dark" if marks.sum() > 0 else "dark-on-light"
     depth, marks = (signed, marks) if polarity == "light-on-dark" else (-signed, -marks)
-    rank = max(_ISOLATED, int(INK_QUANTILE * len(marks)))
+    rank = max(ISOLATED, int(min(INK_QUANTILE * len(marks), FULL_SHARE * grey.size)))
     if len(marks) < rank:
         return None
     full = float(np.partition(marks, -rank)[-rank])
     if full < floor:  # what is there lies on the other side of the paper's level
         return None
     # Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
-    solid = pieces(_without_rules(depth > max(SOLID * full, min(floor, 0.7 * full))))
+    solid = depth > max(SOLID * full, min(floor, 0.7 * full))
+    solid = pieces(_without_rules(solid, depth > RULE_LEVEL * full))
     if solid is None:
         return None
     x0, y0, x1, y1 = _bounds(solid)
     left, top = max(x0 - REACH - 1, 0), max(y0 - REACH - 1, 0)
     around = slice(top, y1 + REACH + 1), slice(left, x1 + REACH + 1)
     solid, depth = solid[around], depth[around]
-    keep = _grown(solid, REACH) & (depth > max(SOFT * full, min(floor, 0.5 * full)))
+    keep = grown(solid, REACH) & (depth > max(SOFT * full, min(floor, 0.5 * full)))
     cover = np.clip(depth * np.float32(1 / full), 0, 1)
     if grain > 0:
         cover[cover < GRAIN_CUT * grain / full] = 0
-    cover *= _grown(keep, 1)
+    cover *= grown(keep, 1)
     x0, y0, x1, y1 = _bounds(keep)
     return Ink(cover[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1), polarity)
 
@@ -105,7 +109,7 @@ def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _ring(values: np.ndarray) -> np.ndarray:
+def ring_of(values: np.ndarray) -> np.ndarray:
     """The pixels of the border, flat."""
     b = max(1, int(RING * min(values.shape) + 0.5))
     return np.concatenate(
@@ -146,13 +150,13 @@ def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
     each pixel, for shadows and folds.
     """
     tolerance = UNEVEN + 3 * grain
-    ring = np.sort(_ring(grey))
+    ring = np.sort(ring_of(grey))
     flat = grey - ring[len(ring) // 2]
     if _spread(ring) <= tolerance or _is_ink(flat, floor, tolerance):
         return flat
     surface = _surface(grey)
     above = grey - surface
-    if _spread(np.sort(_ring(above))) > tolerance and not _is_ink(above, floor, tolerance):
+    if _spread(np.sort(ring_of(above))) > tolerance and not _is_ink(above, floor, tolerance):
         light = _mostly_light_on_dark(grey)
         surface = _surroundings(grey, light)
         above = grey - surface
@@ -170,7 +174,7 @@ def _spread(ring: np.ndarray) -> float:
 
 def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
     """Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside."""
-    ring = _ring(signed)
+    ring = ring_of(signed)
     darker, lighter = (ring < -tolerance).mean(), (ring > tolerance).mean()
     if darker + lighter > MOST_INK_ON_BORDER or min(darker, lighter) > 0.1 * max(darker, lighter):
         return False
@@ -227,14 +231,11 @@ def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
 
 
 def _mostly_light_on_dark(grey: np.ndarray) -> bool:
-    """Whether ink is lighter than paper, judged block by block: within each, ink is what deviates from the median."""
-    h, w = grey.shape
-    total = 0.0
-    for rows in np.array_split(grey, min(BLOCKS, h), axis=0):
-        for block in np.array_split(rows, min(BLOCKS, w), axis=1):
-            deviation = block - np.median(block)
-            total += float((deviation**3).sum())  # cubed: of all that deviates, ink deviates most
-    return total > 0
+    """Whether more lies above all levels of the border than below them: those are the paper's, in light and shadow."""
+    ring = np.sort(ring_of(grey))
+    darkest, lightest = (ring[int(q * (len(ring) - 1))] for q in UNEVEN_QUANTILES)
+    above, below = np.maximum(grey - lightest, 0), np.maximum(darkest - grey, 0)
+    return float((above * above).sum()) > float((below * below).sum())
 
 
 def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
@@ -253,60 +254,101 @@ def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
     return grey
 
 
-def _without_rules(mask: np.ndarray) -> np.ndarray:
+def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
     """The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
 
-    What is left must touch no border: in a picture cut close around a digit, its own bars go from border to border.
+    What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit,
+    its own bars go from border to border.
+
+    Args:
+        mask: the ink.
+        faint: the ink and what is too faint to be of a digit beside it, as lines often are.
     """
-    if min(mask.shape) < RULE_SIDE or not _ring(mask).any():
+    if min(mask.shape) < RULE_SIDE or not ring_of(faint).any():
         return mask
-    rest = _without_rules_across(_without_rules_across(mask).T).T
-    if rest is mask or not rest.any() or _ring(rest).any():
+    rest = _without_rules_across(_without_rules_across(mask, faint).T, faint.T).T
+    rest = pieces(rest)
+    if rest is None or _on_edge(rest) > MOST_LEFT_ON_EDGE * _on_edge(mask) or _on_edge(pieces(rest, MAIN_SHARE)):
         return mask
     return rest
 
 
-def _without_rules_across(mask: np.ndarray) -> np.ndarray:
+def _on_edge(mask: np.ndarray) -> int:
+    """How many of the outermost pixels are set; a corner counts twice."""
+    return int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
+
+
+def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
     """Without the lines that go from left to right, sloping by a few degrees at most."""
     h, w = mask.shape
     x = np.arange(w)
     rest = mask
+    near = faint.copy()  # a line wavers by a pixel
+    near[1:] |= faint[:-1]
+    near[:-1] |= faint[1:]
     for slope in RULE_SLOPES:
         shift = np.rint(slope * (x - w / 2)).astype(int)
-        y = np.arange(h)[:, None] + shift
-        level = rest[np.clip(y, 0, h - 1), x] & (y >= 0) & (y < h)  # lines of this slope are rows now
-        share = level.mean(axis=1)
+        y = np.arange(h)[:, None] + shift  # lines of this slope become rows
+        inside = (y >= 0) & (y < h)
+        y = np.clip(y, 0, h - 1)
+        share = (near[y, x] & inside).sum(axis=1) / np.maximum(inside.sum(axis=1), w // 2)
         if share.max() < RULE_SHARE:
             continue
-        rule = share > RULE_SHARE / 2
+        level = rest[y, x] & inside
+        rule = share > RULE_SHARE
         edges = np.diff(np.concatenate([[0], rule.astype(np.int8), [0]]))
         for top, bottom in zip((edges == 1).nonzero()[0], (edges == -1).nonzero()[0], strict=True):
-            if share[top:bottom].max() < RULE_SHARE or bottom - top > max(2, RULE_WIDTH * h):
+            if bottom - top > max(2, RULE_WIDTH * h) + 2:
                 continue
             # A stroke that crosses the line goes on above and below it, and stays.
             crossing = level[max(top - 2, 0)] & level[min(bottom + 1, h - 1)]
             lines = np.arange(max(top - 1, 0), min(bottom + 1, h))
             wiped = np.zeros_like(level)
             wiped[lines] = level[lines] & ~crossing
-            rest = rest.copy()
             rows, columns = wiped.nonzero()
-            rest[rows + shift[columns], columns] = False
+            rest = rest.copy()
+            rest[y[rows, columns], columns] = False
+            level &= ~wiped
     return rest
 
 
-def pieces(mask: np.ndarray) -> np.ndarray | None:
-    """The mask without specks: 8-connected pieces of at least PIECE_SHARE of the largest; None when nothing is left.
+def pieces(mask: np.ndarray, share: float = PIECE_SHARE) -> np.ndarray | None:
+    """The mask without specks: 8-connected pieces of at least a share of the largest; None when nothing is left."""
+    starts, ends, area = runs(mask)
+    if not len(starts):
+        return None
+    good = area >= max(share * area.max(), 2 if mask.size > SMALL else 1)
+    if good.all():
+        return mask
+    if not good.any():
+        return None
+    return drawn(starts[good], ends[good], mask.shape)
 
-    Works on runs of a row instead of pixels: two runs of neighbouring rows that touch are joined, and every run takes
-    the smallest label among its neighbours until nothing changes (pointer jumping keeps that to a few rounds).
+
+def drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The mask that has these runs, as :func:`runs` gives them."""
+    h, stride = shape[0], shape[1] + 2
+    steps = np.zeros(h * stride, np.int8)
+    steps[starts + 1] = 1
+    steps[ends + 1] = -1
+    return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
+
+
+def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The runs of set pixels in the rows of a mask, and the pixels of the 8-connected piece that each belongs to.
+
+    Two runs of neighbouring rows that touch are joined, and every run takes the smallest label among its neighbours
+    until nothing changes (pointer jumping keeps that to a few rounds).
+
+    Returns:
+        Where the runs start and where they end, (R,) int in the flat mask with a column more at either side; and (R,)
+        float areas.
     """
     h, w = mask.shape
     padded = np.zeros((h, w + 2), np.int8)
     padded[:, 1:-1] = mask
     change = np.diff(padded.ravel())
     starts, ends = (change == 1).nonzero()[0], (change == -1).nonzero()[0]
-    if not len(starts):
-        return None
     stride = w + 2
     # A run [s, e) touches those of the next row that end after s - 1 and start before e + 1 there.
     first = np.searchsorted(ends, starts + stride, side="left")
@@ -325,25 +367,16 @@ def pieces(mask: np.ndarray) -> np.ndarray | None:
         label = label[label]
         if np.array_equal(label, before):
             break
-    area = np.bincount(label, weights=ends - starts, minlength=len(starts))
-    good = area[label] >= max(PIECE_SHARE * area.max(), 2 if mask.size > SMALL else 1)
-    if good.all():
-        return mask
-    if not good.any():
-        return None
-    steps = np.zeros(padded.size, np.int8)
-    steps[starts[good] + 1] = 1
-    steps[ends[good] + 1] = -1
-    return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
+    return starts, ends, np.bincount(label, weights=ends - starts, minlength=len(starts))[label]
 
 
-def _grown(mask: np.ndarray, reach: int) -> np.ndarray:
-    """The mask and all within ``reach`` pixels of it, by rows and columns."""
+def grown(mask: np.ndarray, reach: int) -> np.ndarray:
+    """The mask, or each of (N, h, w) masks, and all within ``reach`` pixels of it, by rows and columns."""
     for _ in range(reach):
         wide = mask.copy()
-        wide[1:] |= mask[:-1]
-        wide[:-1] |= mask[1:]
+        wide[..., 1:, :] |= mask[..., :-1, :]
+        wide[..., :-1, :] |= mask[..., 1:, :]
         mask = wide.copy()
-        mask[:, 1:] |= wide[:, :-1]
-        mask[:, :-1] |= wide[:, 1:]
+        mask[..., 1:] |= wide[..., :-1]
+        mask[..., :-1] |= wide[..., 1:]
     return mask

@@ -5,6 +5,7 @@ import { text } from './text.js';
 /** @typedef {import('./reader.js').Model} Model */
 
 const COPIED_FOR = 2_000; // milliseconds that the button says so
+const FIGURES = /\/model\.json$/; // what stands in the place of a model card, where the model has none
 
 /** The panel that tells of the model, and the curl line for the drawing on the pad. */
 export class AboutPanel {
@@ -36,12 +37,16 @@ export class AboutPanel {
     const { facts, card } = this.elements;
     card.hidden = !model;
     if (!model) return facts.replaceChildren(...fact(text.aboutModel, text.aboutNothing));
-    card.href = model.card ?? new URL('model.json', document.baseURI).href;
-    const [set, measured] = Object.entries(model.metrics ?? {}).find(([name]) => name === 'mnist') ?? [];
+    card.href = model.card;
+    card.textContent = FIGURES.test(model.card) ? text.figures : text.card;
+    const sets = Object.entries(model.metrics ?? {});
+    const read = sets.flatMap(([set, { accuracy, n }]) => (accuracy && n ? text.accuracy(accuracy, n, set) : []));
     facts.replaceChildren(
       ...fact(text.aboutModel, text.modelNamed(model.name, model.network, model.parameters)),
       ...fact(text.aboutVersion, [model.inkdigits, model.sha256?.slice(0, 12)].filter(Boolean).join(', ')),
-      ...(set && measured?.accuracy ? fact(text.aboutAccuracy, text.accuracy(measured.accuracy, set)) : []),
+      ...(model.created ? fact(text.aboutTrained, text.date(model.created)) : []),
+      ...(read.length ? fact(text.aboutRead, ...read) : []),
+      ...fact(text.aboutNoDigit, model.threshold == null ? text.takesForDigit : text.refusesIt),
       ...fact(text.aboutWhere, where),
     );
   }
@@ -68,14 +73,18 @@ export class AboutPanel {
 }
 
 /**
+ * A term and what is said of it.
  * @param {string} name
- * @param {string} value
+ * @param {string[]} values
  */
-function fact(name, value) {
-  const [term, description] = [document.createElement('dt'), document.createElement('dd')];
-  term.textContent = name;
-  description.textContent = value;
-  return [term, description];
+const fact = (name, ...values) => [element('dt', name), ...values.map((value) => element('dd', value))];
+
+/**
+ * @param {'dt' | 'dd'} kind
+ * @param {string} content
+ */
+function element(kind, content) {
+  return Object.assign(document.createElement(kind), { textContent: content });
 }
 
 /** @param {Blob} blob */

@@ -50,7 +50,7 @@ export class AnswerView {
    */
   say(words) {
     this.#show(null);
-    this.elements.runnerUp.textContent = words;
+    this.elements.runnerUp.replaceChildren(span('other', words));
   }
 
   /** The drawing has changed: grey what is shown when its answer takes long. */
@@ -85,7 +85,7 @@ export class AnswerView {
       }
     }
     confidence.replaceChildren(...(known ? verdict(known) : []));
-    runnerUp.textContent = known ? runnerUpOf(known) : '';
+    runnerUp.replaceChildren(...(known ? [span('other', runnerUpOf(known))] : []));
     [...bars.children].forEach((item, each) => setBar(item, known?.probabilities[each] ?? 0, known?.digit === each));
     this.#showSeen(known?.image);
   }

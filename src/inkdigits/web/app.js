@@ -38,7 +38,9 @@ try {
  */
 function say(state, words) {
   status.dataset.state = state;
-  if (status.textContent !== words) status.textContent = words;
+  if (status.textContent === words) return;
+  // New words in a new element: to a browser that measures layout shifts, an old one would have moved.
+  status.replaceChildren(Object.assign(document.createElement('span'), { textContent: words }));
 }
 
 /**

@@ -6,7 +6,7 @@
 import { decode } from './decode.js';
 import { NORMALISATION_VERSION, SIDE, normalise } from './image.js';
 import { metadataOf } from './onnx.js';
-import { Missing } from './reader.js';
+import { Missing, modelOf } from './reader.js';
 import { text } from './text.js';
 
 /** @typedef {import('./reader.js').Answer} Answer */
@@ -110,7 +110,7 @@ export class DeviceReader {
  */
 async function load(folder) {
   const [runtime, file, card] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL), fetched(folder, CARD)]);
-  const about = /** @type {Model} */ (await card.json());
+  const about = modelOf(await card.json(), folder);
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, about.sha256);
   const metadata = metadataOf(bytes);

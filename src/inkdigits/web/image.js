@@ -9,7 +9,7 @@ import { rint, sorted, sum } from './numbers.js';
 /** @typedef {import('./numbers.js').Plane} Plane */
 /** @typedef {import('./pieces.js').Bounds} Bounds */
 
-export const NORMALISATION_VERSION = '1'; // of inkdigits/image.py: models are trained for one
+export const NORMALISATION_VERSION = '2'; // of inkdigits/image.py: models are trained for one
 export const SIDE = 28; // pixels, of what the network sees
 export const BOX_SIDE = 20; // pixels, that the ink is scaled to fit
 

@@ -16,9 +16,12 @@ const SMOOTH = 64; // pixels of the longer side for each pixel that the smoothin
 const NOISE_FACTOR = 4.5; // ink differs from the paper by more than this many standard deviations of its grain
 const GRAIN_CUT = 2; // standard deviations of the paper's grain; fainter ink is paper
 const INK_QUANTILE = 0.1; // of the inked pixels are darker than what counts as full ink, so that no hot pixel sets it
+// Of the picture's pixels, at most, are darker than that: stains and rules outnumber thin strokes.
+const FULL_SHARE = 0.004;
 const SOLID = 0.45; // of full ink, from which a pixel is surely ink
 const SOFT = 0.2; // of full ink, from which a pixel beside sure ink is ink
 const REACH = 3; // pixels that soft ink may lie from sure ink
+const RULE_LEVEL = 0.25; // of full ink, from which a pixel may be of a ruled line
 const ISOLATED = 4; // pixels: full ink is never judged by fewer
 
 /**
@@ -43,13 +46,16 @@ export function findInk(picture) {
   const light = sum(0, marks.length, (i) => marks[i]) > 0;
   const depth = light ? signed : mapped(signed, (value) => -value);
   marks = sorted(light ? marks : mapped(marks, (value) => -value));
-  const rank = Math.max(ISOLATED, Math.trunc(INK_QUANTILE * marks.length));
+  const rank = Math.max(ISOLATED, Math.trunc(Math.min(INK_QUANTILE * marks.length, FULL_SHARE * signed.length)));
   if (marks.length < rank) return null;
   const full = marks[marks.length - rank];
   if (full < floor) return null; // what is there lies on the other side of the paper's level
   // Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
   const sure = Math.fround(Math.max(SOLID * full, Math.min(floor, 0.7 * full)));
-  const solid = withoutSpecks(withoutRules({ width, height, data: maskOf(depth, (value) => value > sure) }));
+  const ruled = Math.fround(RULE_LEVEL * full);
+  const inked = { width, height, data: maskOf(depth, (value) => value > sure) };
+  const faint = { width, height, data: maskOf(depth, (value) => value > ruled) };
+  const solid = withoutSpecks(withoutRules(inked, faint));
   if (!solid) return null;
   const [x0, y0, x1, y1] = boundsOf(solid);
   /** @type {Bounds} */
@@ -65,10 +71,10 @@ export function findInk(picture) {
   keep.data = keep.data.map((set, i) => (set && near.data[i] > possible ? 1 : 0));
   const edge = grown(keep, 1).data;
   const share = Math.fround(1 / full);
-  const faint = grain > 0 ? Math.fround((GRAIN_CUT * grain) / full) : 0;
+  const grainy = grain > 0 ? Math.fround((GRAIN_CUT * grain) / full) : 0;
   const cover = mapped(near.data, (value, i) => {
     const covered = Math.min(Math.max(Math.fround(value * share), 0), 1);
-    return edge[i] && covered >= faint ? covered : 0;
+    return edge[i] && covered >= grainy ? covered : 0;
   });
   const bounds = boundsOf(keep);
   const [left, top] = around;

@@ -17,7 +17,6 @@ const WINDOW = 0.3; // of the longer side: wider than any stroke, narrower than 
 const SURFACE_SAMPLES = 64; // a side, that a surface of paper is fitted to
 const MOST_INK_ON_BORDER = 0.35; // of the border may be ink that touches it
 const AS_DEEP = 0.6; // of the deepest ink is what touches the border, if it is ink
-const BLOCKS = 6; // a side, that the polarity is judged in under uneven light
 
 /**
  * How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
@@ -64,9 +63,15 @@ export function abovePaper(grey, grain, floor) {
  * @param {Floats} border
  */
 function spread(border) {
-  const [low, high] = UNEVEN_QUANTILES.map((share) => border[Math.trunc(share * (border.length - 1))]);
+  const [low, high] = ends(border);
   return precision(border)(high - low);
 }
+
+/**
+ * The darker and the lighter end of sorted levels, but for outliers.
+ * @param {Floats} border
+ */
+const ends = (border) => UNEVEN_QUANTILES.map((share) => border[Math.trunc(share * (border.length - 1))]);
 
 /**
  * Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside.
@@ -159,33 +164,17 @@ function surroundings(grey, lightInk) {
 }
 
 /**
- * Whether ink is lighter than paper, judged block by block: within each, ink is what deviates from the median.
+ * Whether more lies above all levels of the border than below them: those are the paper's, in light and shadow.
  * @param {Plane} grey
  */
-function mostlyLightOnDark({ width, height, data }) {
-  let total = 0;
-  for (const [top, bottom] of split(height)) {
-    for (const [left, right] of split(width)) {
-      const block = zerosLike(data, (bottom - top) * (right - left));
-      for (let y = top; y < bottom; y += 1) {
-        block.set(data.subarray(y * width + left, y * width + right), (y - top) * (right - left));
-      }
-      const usual = median(block);
-      for (const value of block) total += (value - usual) ** 3; // cubed: of all that deviates, ink deviates most
-    }
+function mostlyLightOnDark(grey) {
+  const [darkest, lightest] = ends(sorted(ring(grey)));
+  let [above, below] = [0, 0];
+  for (const value of grey.data) {
+    above += Math.max(value - lightest, 0) ** 2;
+    below += Math.max(darkest - value, 0) ** 2;
   }
-  return total > 0;
-}
-
-/**
- * BLOCKS parts of a length, the first ones larger by one where it does not divide.
- * @param {number} length
- * @returns {[number, number][]}
- */
-function split(length) {
-  const parts = Math.min(BLOCKS, length);
-  const from = (/** @type {number} */ i) => i * Math.trunc(length / parts) + Math.min(i, length % parts);
-  return Array.from({ length: parts }, (_, i) => [from(i), from(i + 1)]);
+  return above > below;
 }
 
 /**

@@ -11,8 +11,10 @@ const RING = 0.03; // of the shorter side: the border that shows the paper
 const RULE_SIDE = 48; // pixels; in smaller pictures no ruled lines are looked for
 const RULE_SHARE = 0.8; // of the picture's width that a ruled line covers
 const RULE_WIDTH = 0.05; // of the picture's height; thicker is no ruled line
-const RULE_SLOPES = [0, -0.02, 0.02, -0.04, 0.04, -0.06, 0.06]; // of ruled lines, rise a pixel
+const RULE_SLOPES = [0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05]; // of ruled lines, rise a pixel
+const MOST_LEFT_ON_EDGE = 0.2; // of the ink on the outermost pixels may be left when the rules are gone
 const PIECE_SHARE = 0.03; // of the largest piece; smaller pieces are specks
+const MAIN_SHARE = 0.5; // of the largest piece; smaller pieces may be what a rule left over
 const SMALL = 28 * 28; // pixels of a picture; in a larger one a single pixel is a speck
 
 /**
@@ -92,11 +94,12 @@ export function grown({ width, height, data }, reach) {
 }
 
 /**
- * The mask without specks: 8-connected pieces of at least PIECE_SHARE of the largest; null when nothing is left.
+ * The mask without specks: 8-connected pieces of at least a share of the largest; null when nothing is left.
  * @param {Mask} mask
+ * @param {number} [share]
  * @returns {Mask | null}
  */
-export function withoutSpecks({ width, height, data }) {
+export function withoutSpecks({ width, height, data }, share = PIECE_SHARE) {
   const label = new Int32Array(data.length).fill(-1);
   const area = new Int32Array(data.length); // of the piece that a pixel is the root of
   const rootOf = (/** @type {number} */ i) => {
@@ -117,7 +120,7 @@ export function withoutSpecks({ width, height, data }) {
   for (let i = 0; i < data.length; i += 1) {
     if (data[i]) largest = Math.max(largest, (area[rootOf(i)] += 1));
   }
-  const least = Math.max(PIECE_SHARE * largest, data.length > SMALL ? 2 : 1);
+  const least = Math.max(share * largest, data.length > SMALL ? 2 : 1);
   if (largest < least) return null;
   return { width, height, data: data.map((set, i) => (set && area[rootOf(i)] >= least ? 1 : 0)) };
 }
@@ -125,15 +128,30 @@ export function withoutSpecks({ width, height, data }) {
 /**
  * The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
  *
- * What is left must touch no border: in a picture cut close around a digit, its own bars go from border to border.
- * @param {Mask} mask
+ * What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit, its
+ * own bars go from border to border.
+ * @param {Mask} mask the ink
+ * @param {Mask} faint the ink and what is too faint to be of a digit beside it, as lines often are
  * @returns {Mask}
  */
-export function withoutRules(mask) {
-  const set = (/** @type {Uint8Array} */ values) => values.includes(1);
-  if (Math.min(mask.width, mask.height) < RULE_SIDE || !set(ring(mask))) return mask;
-  const rest = turned(withoutRulesAcross(turned(withoutRulesAcross(mask))));
-  return set(rest.data) && !set(ring(rest)) ? rest : mask;
+export function withoutRules(mask, faint) {
+  if (Math.min(mask.width, mask.height) < RULE_SIDE || !ring(faint).includes(1)) return mask;
+  const across = withoutRulesAcross(mask, faint);
+  const rest = withoutSpecks(turned(withoutRulesAcross(turned(across), turned(faint))));
+  if (!rest || onEdge(rest) > MOST_LEFT_ON_EDGE * onEdge(mask)) return mask;
+  const main = withoutSpecks(rest, MAIN_SHARE);
+  return main && onEdge(main) ? mask : rest;
+}
+
+/**
+ * How many of the outermost pixels are set; a corner counts twice.
+ * @param {Mask} mask
+ */
+function onEdge({ width, height, data }) {
+  let set = 0;
+  for (let x = 0; x < width; x += 1) set += data[x] + data[(height - 1) * width + x];
+  for (let y = 0; y < height; y += 1) set += data[y * width] + data[y * width + width - 1];
+  return set;
 }
 
 /**
@@ -149,38 +167,59 @@ function turned({ width, height, data }) {
 /**
  * Without the lines that go from left to right, sloping by a few degrees at most.
  * @param {Mask} mask
+ * @param {Mask} faint
  * @returns {Mask}
  */
-function withoutRulesAcross({ width, height, data }) {
+function withoutRulesAcross({ width, height, data }, faint) {
   const rest = data.slice();
+  const near = faint.data.slice(); // a line wavers by a pixel
+  for (let i = width; i < near.length; i += 1) {
+    near[i] |= faint.data[i - width];
+    near[i - width] |= faint.data[i];
+  }
   for (const slope of RULE_SLOPES) {
     const shift = Array.from({ length: width }, (_, x) => rint(slope * (x - width / 2)));
+    const share = Array.from({ length: height }, (_, y) => shareOf(near, y, shift, height));
+    const lines = runs(share.map((each) => each > RULE_SHARE));
+    if (!lines.length) continue;
     // Lines of this slope are rows now.
-    const level = new Uint8Array(data.length);
-    const count = new Int32Array(height);
-    for (let y = 0; y < height; y += 1) {
-      for (let x = 0; x < width; x += 1) {
-        const from = y + shift[x];
-        level[y * width + x] = from >= 0 && from < height ? rest[from * width + x] : 0;
-        count[y] += level[y * width + x];
-      }
-    }
-    const share = Array.from(count, (each) => each / width);
-    for (const [top, bottom] of runs(share.map((each) => each > RULE_SHARE / 2))) {
-      const most = Math.max(...share.slice(top, bottom));
-      if (most < RULE_SHARE || bottom - top > Math.max(2, RULE_WIDTH * height)) continue;
+    const level = data.map((_, i) => {
+      const y = Math.trunc(i / width) + shift[i % width];
+      return y >= 0 && y < height ? rest[y * width + (i % width)] : 0;
+    });
+    for (const [top, bottom] of lines) {
+      if (bottom - top > Math.max(2, RULE_WIDTH * height) + 2) continue;
       const above = Math.max(top - 2, 0) * width;
       const below = Math.min(bottom + 1, height - 1) * width;
-      for (let y = Math.max(top - 1, 0); y < Math.min(bottom + 1, height); y += 1) {
-        for (let x = 0; x < width; x += 1) {
-          // A stroke that crosses the line goes on above and below it, and stays.
-          const crossing = level[above + x] && level[below + x];
-          if (level[y * width + x] && !crossing) rest[(y + shift[x]) * width + x] = 0;
+      for (let x = 0; x < width; x += 1) {
+        // A stroke that crosses the line goes on above and below it, and stays.
+        if (level[above + x] && level[below + x]) continue;
+        for (let y = Math.max(top - 1, 0); y < Math.min(bottom + 1, height); y += 1) {
+          if (level[y * width + x]) rest[(y + shift[x]) * width + x] = level[y * width + x] = 0;
         }
       }
     }
   }
   return { width, height, data: rest };
+}
+
+/**
+ * The share of a sloping line that is set, of what of it lies in the picture, or of half the width where that is less.
+ * @param {Uint8Array} near
+ * @param {number} y
+ * @param {number[]} shift
+ * @param {number} height
+ */
+function shareOf(near, y, shift, height) {
+  const width = shift.length;
+  let [set, inside] = [0, 0];
+  for (let x = 0; x < width; x += 1) {
+    const row = y + shift[x];
+    if (row < 0 || row >= height) continue;
+    inside += 1;
+    set += near[row * width + x];
+  }
+  return set / Math.max(inside, width >> 1);
 }
 
 /**

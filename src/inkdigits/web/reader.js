@@ -30,7 +30,8 @@ const PROBE_TIMEOUT = 4_000; // milliseconds, for a sign of life
  * @property {number | null} [parameters]
  * @property {string | null} [created]
  * @property {string} [inkdigits] version of the program
- * @property {string} [card] address of the model card
+ * @property {string} card address of the model card, or of all figures where it has none
+ * @property {number | null} [threshold] digit score under which the ink is no digit; null: the model cannot tell
  * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
  */
 
@@ -112,7 +113,7 @@ export class ServerReader {
   async model() {
     try {
       const response = await this.#fetch('model', PROBE_TIMEOUT);
-      return response.ok ? await json(response) : null;
+      return response.ok ? modelOf(await json(response), this.address) : null;
     } catch {
       return null;
     }
@@ -132,6 +133,14 @@ export class ServerReader {
     }
   }
 }
+
+/**
+ * What was told of a model.
+ * @param {any} told JSON; its card is an address relative to `base`
+ * @param {URL} base ends in a slash
+ * @returns {Model}
+ */
+export const modelOf = (told, base) => ({ ...told, card: new URL(told.card ?? 'model.json', base).href });
 
 /**
  * @param {Response} response

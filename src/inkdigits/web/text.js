@@ -2,6 +2,7 @@
 
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
+const date = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeZone: 'UTC' });
 const SURE = 0.999; // from here on, more digits would claim more than a calibration can hold
 
 /**
@@ -36,12 +37,23 @@ export const text = {
   about: 'About',
   aboutModel: 'Model',
   aboutVersion: 'Version',
-  aboutAccuracy: 'Accuracy',
+  aboutTrained: 'Trained',
+  aboutRead: 'Read right',
+  aboutNoDigit: 'No digit',
   aboutWhere: 'Reads',
   aboutNothing: 'Nobody has answered yet',
+  refusesIt: 'is told apart from digits',
+  takesForDigit: 'is taken for the nearest digit',
   onServer: 'on the server',
   onThisDevice: 'on this device',
   card: 'Model card',
+  figures: 'All figures',
+  /** @type {Record<string, string>} */
+  sets: {
+    mnist: 'MNIST test digits',
+    digits: 'scans in scikit-learn',
+    pen: 'pen drawings by people it never met',
+  },
   curl: 'The same by command line',
   curlMore: 'This line asks the server for the very drawing on the pad.',
   copy: 'Copy',
@@ -134,9 +146,13 @@ export const text = {
 
   /**
    * @param {number} share
+   * @param {number} count
    * @param {string} set
    */
-  accuracy: (share, set) => `${precise.format(share)} of ${set.toUpperCase()}’s test digits`,
+  accuracy: (share, count, set) => `${precise.format(share)} of ${count.toLocaleString('en')} ${text.sets[set] ?? set}`,
+
+  /** @param {string} moment as ISO 8601 has it */
+  date: (moment) => date.format(new Date(moment)),
 
   /**
    * @param {number} width
