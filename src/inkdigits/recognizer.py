@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, repeat
 from pathlib import Path
@@ -21,6 +21,7 @@ import onnxruntime
 
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limits, Normalised, normalise
+from inkdigits.ready import is_ready, normalise_ready
 
 __all__ = ["ModelInfo", "Prediction", "Recognizer", "find_model", "read_registry", "shipped_models"]
 
@@ -159,7 +160,7 @@ class Recognizer:
             ImageError: it cannot be read as an image; the class says which way.
         """
         seen = normalise(image, self._limits)
-        return self._answer([seen], explain)[0]
+        return self.answer([seen], explain=explain)[0]
 
     @overload
     def predict_batch(
@@ -192,7 +193,9 @@ class Recognizer:
         iterator = iter(images)
         while batch := list(islice(iterator, BATCH_SIZE)):
             seen: list[Normalised | ImageError] = []
-            for image in batch:
+            if len(batch) > 1 and all(is_ready(image, self._limits) for image in batch):
+                seen += normalise_ready(batch)
+            for image in batch[len(seen) :]:
                 try:
                     seen.append(normalise(image, self._limits))
                 except ImageError as error:
@@ -200,7 +203,7 @@ class Recognizer:
                         error.add_note(f"at index {len(results) + len(seen)} of the batch")
                         raise
                     seen.append(error)
-            answers = iter(self._answer([s for s in seen if isinstance(s, Normalised)], explain))
+            answers = iter(self.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
             results.extend(s if isinstance(s, ImageError) else next(answers) for s in seen)
         return results
 
@@ -231,14 +234,21 @@ class Recognizer:
         importance = total / np.maximum(times, 1) * (image > 0)
         return importance / max(float(np.abs(importance).max()), 1e-9)
 
-    def _answer(self, seen: list[Normalised], explain: bool) -> list[Prediction]:
+    def answer(self, seen: Sequence[Normalised], *, explain: bool = False) -> list[Prediction]:
+        """Read pictures that are normalised already, in one network run: the half of :meth:`predict` after the image.
+
+        Args:
+            seen: what :func:`inkdigits.image.normalise` gave.
+            explain: as for :meth:`predict`, a batch for each image.
+        """
         inked = [s for s in seen if s.box is not None]
-        rows: Iterable[tuple[np.ndarray, float | None]] = ()
+        rows: Iterable[tuple[list[float], int, float | None]] = ()
         if inked:
             batch = np.stack([s.image for s in inked])[:, None] if len(inked) > 1 else inked[0].image[None, None]
             logits = self.logits(batch)
             scores = _sigmoid(logits[:, CLASSES]) if self.model.threshold is not None else repeat(None)
-            rows = zip(_softmax(logits[:, :CLASSES] * self._scale), scores, strict=False)
+            probabilities = _softmax(logits[:, :CLASSES] * self._scale)
+            rows = zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), scores, strict=False)
         row = iter(rows)
         answers = [self._prediction(s, *next(row)) if s.box is not None else _blank(s) for s in seen]
         if explain:
@@ -247,9 +257,8 @@ class Recognizer:
             ]
         return answers
 
-    def _prediction(self, seen: Normalised, row: np.ndarray, score: float | None) -> Prediction:
-        probabilities = tuple(row.tolist())
-        digit = int(row.argmax())
+    def _prediction(self, seen: Normalised, row: list[float], digit: int, score: float | None) -> Prediction:
+        probabilities = tuple(row)
         is_digit = score is None or score >= self.model.threshold
         return Prediction(
             digit, probabilities[digit], probabilities, seen.image, seen.box, seen.polarity, is_digit, score

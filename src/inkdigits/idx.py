@@ -9,13 +9,14 @@ import gzip
 import hashlib
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from inkdigits.errors import DataError
 
-__all__ = ["is_idx", "map_idx", "read_idx"]
+__all__ = ["is_idx", "iter_idx", "map_idx", "read_idx"]
 
 IDX_UINT8 = 0x08  # the format's code for unsigned bytes
 GZIP = b"\x1f\x8b"
@@ -89,8 +90,40 @@ def map_idx(path: Path) -> tuple[np.ndarray, str]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape), hashlib.sha256(content).hexdigest()
 
 
-def _header(path: Path, head: bytes, size: int) -> tuple[int, tuple[int, ...]]:
-    """Where the values start, and their shape; ``size`` is that of the whole file in bytes."""
+def iter_idx(path: Path, rows: int) -> Iterator[np.ndarray]:
+    """Read an IDX file of unsigned bytes, plain or gzipped, ``rows`` along its first axis at a time.
+
+    Yields:
+        uint8 arrays of at most that many rows; nothing of the file but one of them is held.
+
+    Raises:
+        DataError: as in :func:`read_idx`; what came before has been given.
+    """
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(len(GZIP)) == GZIP
+            raw.seek(0)
+            file = gzip.GzipFile(fileobj=raw) if packed else raw
+            head = file.read(_START)
+            head += file.read(4 * head[3] if len(head) == _START else 0)
+            _, shape = _header(path, head, None)
+            for start in range(0, shape[0], rows):
+                n = min(rows, shape[0] - start)
+                size = n * math.prod(shape[1:])
+                content = file.read(size)
+                if len(content) != size:
+                    raise DataError(f"{path} is cut short after {start:,} of {shape[0]:,} images; {_ANEW}")
+                yield np.frombuffer(content, np.uint8).reshape(n, *shape[1:])
+            if file.read(1):
+                raise DataError(f"{path} goes on after the {shape[0]:,} images that its header promises; {_ANEW}")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is cut short or damaged ({error}); {_ANEW}") from None
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _header(path: Path, head: bytes, size: int | None) -> tuple[int, tuple[int, ...]]:
+    """Where the values start, and their shape; ``size`` is that of the whole file in bytes, None where not known."""
     if len(head) < _START or head[:2] != b"\0\0":
         raise DataError(f"{path} is not an IDX file: it begins with {head[:4].hex(' ') or 'nothing'}; {_ANEW}")
     kind, axes = head[2], head[3]
@@ -99,7 +132,7 @@ def _header(path: Path, head: bytes, size: int) -> tuple[int, tuple[int, ...]]:
     start = _START + 4 * axes
     shape = tuple(int.from_bytes(head[i : i + 4], "big") for i in range(_START, start, 4))
     expected = start + math.prod(shape)
-    if size != expected:
+    if size is not None and size != expected:
         text = "×".join(map(str, shape))
         raise DataError(f"{path} has {size:,} bytes; its header, {text}, promises {expected:,}; {_ANEW}")
     return start, shape

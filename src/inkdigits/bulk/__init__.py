@@ -1,0 +1,16 @@
+"""Many images in, rows out, in order and as they are ready. An image that cannot be read is a row with its error.
+
+``rows`` reads with one recogniser, ``inputs`` finds the images in files, folders, archives and tables, ``forms`` writes
+rows as text, CSV, JSON or Parquet, ``spool`` keeps what is finished of an output, ``run`` spreads the work over
+processes.
+
+>>> from inkdigits import Recognizer
+>>> from inkdigits.bulk import find_images, read
+>>> for row in read(Recognizer(), find_images(["scans/"])):  # doctest: +SKIP
+...     print(row.name, row.prediction.digit if row.prediction else row.error)
+"""
+
+from inkdigits.bulk.inputs import SUFFIXES, find_images
+from inkdigits.bulk.rows import Row, read
+
+__all__ = ["SUFFIXES", "Row", "find_images", "read"]

@@ -1,0 +1,114 @@
+"""The forms that rows are written in: lines for people, CSV, a JSON object a line, and Parquet.
+
+Rows are written a block at a time, each block by itself, so that processes can write them apart; :func:`join` makes one
+file of the blocks.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from inkdigits.bulk.rows import Row
+
+__all__ = ["NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
+
+Form = Literal["lines", "csv", "json", "parquet"]
+
+_FORM_OF: dict[str, Form] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
+NAME_WIDTH = 60  # characters; longer names are not aligned with
+COLUMNS = ("name", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "error")
+# Of an explanation: for ink that mattered much, some, little, and for ink against the digit.
+_MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
+
+
+def heading(form: Form) -> bytes:
+    """What stands before the first block of a text form."""
+    return (",".join(COLUMNS) + "\n").encode() if form == "csv" else b""
+
+
+def block(rows: Sequence[Row], form: Form) -> bytes:
+    """Rows in a form: text in UTF-8, or, for Parquet, a stream in Arrow's own format."""
+    if form == "parquet":
+        return _arrow(rows)
+    out = io.StringIO(newline="")
+    if form == "csv":
+        csv.writer(out, lineterminator="\n").writerows(map(_cells, rows))
+    elif form == "json":
+        out.writelines(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows)
+    else:
+        width = max((len(row.name) for row in rows if len(row.name) <= NAME_WIDTH), default=0)
+        for row in rows:
+            out.writelines(line + "\n" for line in (_line(row, width), *_map(row)))
+    return out.getvalue().encode("utf-8", "backslashreplace")  # a file name need not be text
+
+
+def join(blocks: Iterable[bytes], form: Form, out: BinaryIO) -> None:
+    """Write one file of blocks that :func:`block` gave, in their order."""
+    if form != "parquet":
+        out.write(heading(form))
+        out.writelines(blocks)
+        return
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetWriter(out, _schema(), compression="zstd") as table:
+        for content in blocks:
+            with pyarrow.ipc.open_stream(content) as stream:
+                table.write_table(stream.read_all())
+
+
+def form_of(path: str) -> Form:
+    """The form that a file's name asks for: by its ending, else lines."""
+    return _FORM_OF.get(Path(path).suffix.lower(), "lines")
+
+
+def _schema():
+    import pyarrow as pa
+
+    kinds = {"name": pa.string(), "digit": pa.int8(), "error": pa.string()}
+    return pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
+
+
+def _arrow(rows: Sequence[Row]) -> bytes:
+    import pyarrow as pa
+
+    cells = [[None if cell == "" else cell for cell in _cells(row)] for row in rows]
+    for row in cells:
+        row[0] = row[0].encode("utf-8", "backslashreplace").decode()
+    schema = _schema()
+    columns = [pa.array(column, field.type) for column, field in zip(zip(*cells, strict=True), schema, strict=True)]
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, schema) as stream:
+        stream.write_batch(pa.record_batch(columns, schema=schema))
+    return out.getvalue()
+
+
+def _cells(row: Row) -> list[object]:
+    if row.prediction is None:
+        return [row.name, *[""] * 12, str(row.error)]
+    p = row.prediction
+    return [row.name, "" if p.digit is None else p.digit, p.confidence, *p.probabilities, ""]
+
+
+def _line(row: Row, width: int) -> str:
+    name = row.name.ljust(width)
+    if row.prediction is None:
+        return f"{name}  error"
+    p = row.prediction
+    if p.digit is None:
+        return f"{name}  blank"
+    second = max((d for d in range(10) if d != p.digit), key=p.probabilities.__getitem__)
+    return f"{name}  {p.digit}  {p.confidence:6.1%}   then {second} {p.probabilities[second]:6.1%}"
+
+
+def _map(row: Row) -> list[str]:
+    """The explanation as lines of characters."""
+    if row.prediction is None or row.prediction.explanation is None:
+        return []
+    rows = row.prediction.explanation.tolist()
+    lines = ["".join(" " if v == 0 else next(m for top, m in _MARKS if v < top) for v in line) for line in rows]
+    return ["    " + line for line in lines if line.strip()]

@@ -1,0 +1,246 @@
+"""What to read: pictures in files, folders and archives, and arrays in tables and IDX files, a chunk at a time.
+
+The same inputs always give the same chunks, whoever reads them and how often. Whatever is broken becomes an error in
+its place, and the rest goes on; nothing but one chunk is held, and the names in one folder or in one zip archive.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from os import PathLike
+from pathlib import Path
+from typing import IO, Literal
+
+from inkdigits.errors import DataError, ImageError, ImageTooLarge, InvalidPixels, UnreadableImage
+from inkdigits.idx import is_idx, iter_idx
+from inkdigits.image import ImageSource, Limits
+
+__all__ = ["ARCHIVES", "SUFFIXES", "TABLES", "Chunk", "chunks", "find_images"]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")  # of the images looked for in a folder
+ZIPS = (".zip",)
+TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+ARCHIVES = ZIPS + TARS
+TABLES = (".csv", ".csv.gz", ".parquet", ".npz")
+CHUNK_PICTURES = 256  # files of pictures in a chunk
+CHUNK_BYTES = 32 << 20  # of an archive's pictures in a chunk, but for its last
+CHUNK_ROWS = 4096  # of arrays in a chunk
+PICTURE_COLUMN = "image"  # of a Parquet table of encoded pictures, as Hugging Face's have it: bytes, or {bytes, path}
+
+_Kind = Literal["pictures", "zip", "tar", "table", "idx"]
+_Item = tuple[str, "ImageSource | ImageError"]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some images in a row.
+
+    Attributes:
+        names: of each.
+        sources: as many: paths, bytes or arrays of pixels, or the error of one that could not be got.
+    """
+
+    names: Sequence[str]
+    sources: Sequence[ImageSource | ImageError]
+
+    def crc(self) -> int:
+        """CRC-32 of the names."""
+        return zlib.crc32("\0".join(self.names).encode("utf-8", "surrogateescape"))
+
+
+def chunks(paths: Iterable[str | PathLike[str]], limits: Limits) -> Iterator[Chunk]:
+    """The images that paths name, in order.
+
+    An archive's images are named by its path and theirs in it; the rows of a table or of an IDX file by its path and
+    their number, from 1. An input that cannot be read on ends with one error under its own name.
+
+    Args:
+        paths: of pictures, folders, archives (``ARCHIVES``), tables (``TABLES``) and IDX files, plain or gzipped.
+        limits: pictures in an archive that have more bytes are not read.
+    """
+    for kind, group in groupby(map(Path, paths), _kind):
+        if kind == "pictures":
+            yield from _chunked(find_images(group))
+            continue
+        for path in group:
+            if kind in ("zip", "tar"):
+                yield from _chunked(_in_archive(path, kind, limits))
+                continue
+            try:
+                yield from _rows(path, kind)
+            except DataError as error:
+                yield Chunk([str(path)], [UnreadableImage(str(error))])
+
+
+def find_images(paths: Iterable[str | PathLike[str]]) -> Iterator[tuple[str, Path]]:
+    """The images that paths name: a file is itself, a folder every file in it and below that has one of ``SUFFIXES``.
+
+    A folder's images come sorted by path. Hidden files and folders in it are left out.
+    """
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            yield from ((str(found), found) for found in _below(path))
+        else:
+            yield str(given), path
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
+    for name, is_folder in found:
+        path = folder / name
+        if is_folder:
+            yield from _below(path)
+        elif name.lower().endswith(SUFFIXES) and path.is_file():
+            yield path
+
+
+def _kind(path: Path) -> _Kind:
+    name = path.name.lower()
+    if path.is_dir() or name.endswith(SUFFIXES):
+        return "pictures"
+    if name.endswith(ARCHIVES):
+        return "zip" if name.endswith(ZIPS) else "tar"
+    if name.endswith(TABLES):
+        return "table"
+    try:
+        return "idx" if is_idx(path) else "pictures"
+    except DataError:  # reading it as a picture will say what is wrong
+        return "pictures"
+
+
+def _chunked(items: Iterable[_Item]) -> Iterator[Chunk]:
+    names: list[str] = []
+    sources: list[ImageSource | ImageError] = []
+    size = 0
+    for name, source in items:
+        names.append(name)
+        sources.append(source)
+        size += len(source) if isinstance(source, bytes) else 0
+        if len(names) == CHUNK_PICTURES or size >= CHUNK_BYTES:
+            yield Chunk(names, sources)
+            names, sources, size = [], [], 0
+    if names:
+        yield Chunk(names, sources)
+
+
+def _in_archive(path: Path, kind: _Kind, limits: Limits) -> Iterator[_Item]:
+    try:
+        yield from (_in_zip if kind == "zip" else _in_tar)(path, limits)
+    except DataError as error:
+        yield str(path), UnreadableImage(str(error))
+
+
+def _in_zip(path: Path, limits: Limits) -> Iterator[_Item]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            found = [info for info in archive.infolist() if not info.is_dir() and _is_picture(info.filename)]
+            for info in found:
+                name = f"{path}/{info.filename}"
+                try:
+                    with archive.open(info) as file:
+                        yield name, _content(file, info.file_size, limits)
+                # Encrypted, of an unknown method, damaged: the archive's other pictures may be fine.
+                except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                    yield name, UnreadableImage(f"cannot be taken from the archive: {error}")
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"cannot read {path} as a zip archive: {_reason(error)}") from None
+    if not found:
+        raise DataError(f"there is no image in {path}; looked for {' '.join(SUFFIXES)}")
+
+
+def _in_tar(path: Path, limits: Limits) -> Iterator[_Item]:
+    found = 0
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all that it has seen
+                if not (member.isfile() and _is_picture(member.name)):
+                    continue
+                found += 1
+                file = archive.extractfile(member)
+                assert file is not None  # as the member is a file
+                yield f"{path}/{member.name}", _content(file, member.size, limits)
+    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path} as a tar archive after {found:,} images: {_reason(error)}") from None
+    if not found:
+        raise DataError(f"there is no image in {path}; looked for {' '.join(SUFFIXES)}")
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not any(part.startswith(".") for part in name.split("/") if part != ".")
+
+
+def _content(file: IO[bytes], size: int, limits: Limits) -> bytes | ImageError:
+    if size <= limits.max_bytes:
+        content = file.read(limits.max_bytes + 1)  # what a header says of its size need not be so
+        if len(content) <= limits.max_bytes:
+            return content
+    return ImageTooLarge(f"the image file is larger than {limits.max_bytes:,} bytes, the most that is read")
+
+
+def _rows(path: Path, kind: _Kind) -> Iterator[Chunk]:
+    count = 0
+    for sources in _idx_rows(path) if kind == "idx" else _table_rows(path):
+        yield Chunk([f"{path}:{i}" for i in range(count + 1, count + len(sources) + 1)], sources)
+        count += len(sources)
+
+
+def _idx_rows(path: Path) -> Iterator[Sequence[ImageSource]]:
+    for images in iter_idx(path, CHUNK_ROWS):
+        if images.ndim != 3:
+            shape = "×".join(["N", *map(str, images.shape[1:])])
+            raise DataError(f"{path} holds no images: its values are {shape}; expected N×height×width")
+        yield images
+
+
+def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError]]:
+    # What reads tables is a large package, which the other inputs do without.
+    from inkdigits.tables import iter_rows
+
+    if path.suffix.lower() == ".parquet" and (pictures := _encoded(path)) is not None:
+        yield from pictures
+        return
+    for images, wrong in iter_rows(path):
+        if wrong:
+            yield [InvalidPixels(str(wrong[i])) if i in wrong else image for i, image in enumerate(images)]
+        else:
+            yield images
+
+
+def _encoded(path: Path) -> Iterator[Sequence[ImageSource | ImageError]] | None:
+    """The pictures of a Parquet table that has them as encoded bytes; None where it has not."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+        kind = schema.field(PICTURE_COLUMN).type
+        if pa.types.is_struct(kind):
+            kind = kind.field("bytes").type
+    except (KeyError, OSError, pa.ArrowException):  # reading it as pixels will say what is wrong
+        return None
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        return None
+
+    def pictures() -> Iterator[Sequence[ImageSource | ImageError]]:
+        try:
+            with pyarrow.parquet.ParquetFile(path, pre_buffer=False) as file:
+                for batch in file.iter_batches(CHUNK_PICTURES, columns=[PICTURE_COLUMN], use_threads=False):
+                    values = (value["bytes"] if isinstance(value, dict) else value for value in batch[0].to_pylist())
+                    yield [InvalidPixels("the image is missing") if value is None else value for value in values]
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+
+    return pictures()

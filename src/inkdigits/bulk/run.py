@@ -1,0 +1,136 @@
+"""Chunks of images spread over processes; the blocks of rows come back in order.
+
+Each process has one recogniser. No more chunks are under way than keep the processes busy, so that memory depends on
+the size of a chunk and not on how many there are.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import chain, islice
+
+from inkdigits.bulk.forms import Form, block
+from inkdigits.bulk.inputs import Chunk
+from inkdigits.bulk.rows import read
+from inkdigits.errors import InkdigitsError
+from inkdigits.image import Limits
+from inkdigits.recognizer import Recognizer
+
+__all__ = ["Block", "Job", "blocks"]
+
+AHEAD = 2  # chunks a process: one that it reads, one that waits for it
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """How chunks are read.
+
+    Attributes:
+        model: as :class:`Recognizer` takes it; None is the shipped default.
+        threads: of one network run.
+        limits: largest and smallest image that is read.
+        form: that the rows are written in.
+        explain: also say how much each part of the ink mattered.
+    """
+
+    model: str | None
+    threads: int
+    limits: Limits
+    form: Form
+    explain: bool = False
+
+    def recognizer(self) -> Recognizer:
+        """A recogniser as the job wants it."""
+        return Recognizer(self.model, threads=self.threads, limits=self.limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The rows of one chunk.
+
+    Attributes:
+        content: the rows in the job's form.
+        rows: how many.
+        errors: name and message of each image that could not be read.
+        names: CRC-32 of the names, as :meth:`Chunk.crc` gives it.
+    """
+
+    content: bytes
+    rows: int
+    errors: list[tuple[str, str]]
+    names: int
+
+
+def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]:
+    """Read chunks of images.
+
+    Args:
+        chunks: any number; consumed as they are needed.
+        job: how to read them.
+        processes: that share the work. A single chunk is read in this one.
+
+    Yields:
+        A block for each chunk, in order.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        InkdigitsError: a process died.
+    """
+    recognizer = job.recognizer()  # also where others do the work: what cannot be loaded is told once and in one line
+    chunks = iter(chunks)
+    start = list(islice(chunks, 2))
+    if processes == 1 or len(start) < 2:
+        for chunk in chain(start, chunks):
+            yield _read(recognizer, job, chunk)
+        return
+    del recognizer
+    waiting: deque[Future[Block]] = deque()
+    # Spawned, as a copy of a process that has threads may hang: https://docs.python.org/3/library/multiprocessing.html
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(job,))
+    try:
+        for chunk in chain(start, chunks):
+            waiting.append(pool.submit(_work, chunk))
+            if len(waiting) >= AHEAD * processes:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise InkdigitsError("a process that reads images died, for want of memory perhaps; try fewer") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_own: tuple[Recognizer, Job]
+
+
+def _start(job: Job) -> None:
+    """Set up a process that reads."""
+    global _own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends the others
+    main = multiprocessing.parent_process()
+
+    def follow() -> None:
+        main.join()
+        os._exit(1)  # it was killed, and nobody wants the answers
+
+    threading.Thread(target=follow, daemon=True).start()
+    _own = job.recognizer(), job
+
+
+def _work(chunk: Chunk) -> Block:
+    return _read(*_own, chunk)
+
+
+def _read(recognizer: Recognizer, job: Job, chunk: Chunk) -> Block:
+    rows = list(read(recognizer, zip(chunk.names, chunk.sources, strict=True), explain=job.explain))
+    errors = [(row.name, str(row.error)) for row in rows if row.error is not None]
+    return Block(block(rows, job.form), len(rows), errors, chunk.crc())

@@ -1,0 +1,171 @@
+"""``inkdigits evaluate``, ``submit`` and ``compare``: what models read, and how well."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from inkdigits.cli.common import BAD_IMAGE, FINE, Commands, add_command, add_settings, output
+from inkdigits.errors import SettingError
+from inkdigits.settings import Settings
+
+__all__ = ["add"]
+
+_EVALUATE_EXAMPLES = """\
+examples:
+  inkdigits evaluate cnn
+  inkdigits evaluate cnn --data pen --robustness --report report.html
+  inkdigits evaluate models/lenet.onnx --data scans/ --json   folders 0 to 9 with pictures
+
+exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was measured
+"""
+_SUBMIT_EXAMPLES = """\
+examples:
+  inkdigits submit test.csv -o submission.csv
+  inkdigits submit test.csv --model models/mine.onnx -o submission.csv
+
+A row without ink gets the digit that the model finds most probable on empty paper.
+"""
+_COMPARE_EXAMPLES = """\
+examples:
+  inkdigits compare --out comparison
+  inkdigits compare --models mlp,lenet,models/mine.onnx --seeds 0 --epochs 5 --out comparison
+
+It takes hours with the defaults. What is finished is kept: the same command goes on after Ctrl-C
+or a kill, and with another model or seed trains only that.
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add evaluate, submit and compare to the command line."""
+    evaluate = add_command(
+        commands,
+        "evaluate",
+        "[options] MODEL",
+        _evaluate,
+        "measure a model on labelled images",
+        "Measure a model on labelled images that it was not trained on.",
+        _EVALUATE_EXAMPLES,
+    )
+    evaluate.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
+    evaluate.add_argument(
+        "--data",
+        default="mnist",
+        metavar="DATA",
+        help="mnist, digits or pen; or the path of a table (label, pixel0, …), of IDX files, or of a folder with "
+        "folders 0 to 9 (default: mnist)",
+    )
+    evaluate.add_argument(
+        "--report", metavar="FILE.html", help="write a page with everything measured, and FILE.json beside it"
+    )
+    evaluate.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="print everything measured as JSON, or write it to FILE"
+    )
+    evaluate.add_argument(
+        "--robustness",
+        action="store_true",
+        help="also read disturbed pictures, and pictures of no digit; takes minutes",
+    )
+    evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
+
+    submit = add_command(
+        commands,
+        "submit",
+        "[options] TABLE",
+        _submit,
+        "read a table of digits and write Kaggle's submission",
+        "Read the digits of a table, pixel0 to pixel783, a CSV, Parquet or NPZ file, and write ImageId,Label.",
+        _SUBMIT_EXAMPLES,
+    )
+    submit.add_argument(
+        "table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are passed over"
+    )
+    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, in one piece when all is done")
+    add_settings(submit, ("model",))
+
+    compare = add_command(
+        commands,
+        "compare",
+        "[options] --out FOLDER",
+        _compare,
+        "train models side by side and write a table and a plot",
+        "Train or take several models on the same split with several seeds, and write a table and a plot.",
+        _COMPARE_EXAMPLES,
+    )
+    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to go on from")
+    compare.add_argument(
+        "--models", metavar="A,B", help="names of the ladder, or paths of .onnx files (default: the ladder)"
+    )
+    compare.add_argument(
+        "--data", default="mnist", metavar="DATA", help="data, as for inkdigits train (default: mnist)"
+    )
+    compare.add_argument("--seeds", default="0,1,2", metavar="N,N", help="one training for each (default: 0,1,2)")
+    compare.add_argument(
+        "--epochs", type=int, default=0, metavar="N", help="of each training; 0: each model's own number (default: 0)"
+    )
+    compare.add_argument(
+        "--threads", type=int, default=0, metavar="N", help="of each training; 0: one a core (default: 0)"
+    )
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    if args.limit is not None and args.limit < 1:
+        raise SettingError(f"--limit must be 1 or more, not {args.limit}")
+    from inkdigits.image import Limits
+    from inkdigits.recognizer import Recognizer
+    from inkdigits.training.evaluate import unseen
+    from inkdigits.training.report import check_path, measure
+
+    if args.report:
+        check_path(Path(args.report))
+    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+    recognizer = Recognizer(args.model, threads=settings.threads, limits=limits)
+    command = f"inkdigits evaluate {args.model} --data {args.data}" + " --robustness" * args.robustness
+    command += f" --limit {args.limit}" * bool(args.limit)
+    to_file = args.json not in (None, "-")
+    with output(args.json if to_file else None) as out:  # opened now, as measuring may take minutes
+        found = measure(
+            recognizer,
+            unseen(args.data, settings, recognizer),
+            disturb=args.robustness,
+            limit=args.limit,
+            command=f"{command} --report {Path(args.report).name}" if args.report else command,
+        )
+        if to_file:
+            out.write(found.json())
+    print(found.json() if args.json == "-" else found.table() + "\n", end="")
+    if args.report:
+        numbers = found.write(Path(args.report))
+        print(f"wrote {args.report} and {numbers}", file=sys.stderr if args.json == "-" else sys.stdout)
+    for at, error in found.evaluation.unreadable:
+        print(f"inkdigits: {found.dataset.title(at)}: {error}", file=sys.stderr)
+    return BAD_IMAGE if found.evaluation.unreadable else FINE
+
+
+def _submit(args: argparse.Namespace) -> int:
+    settings = Settings.from_env(model=args.model)
+    from inkdigits.recognizer import Recognizer
+    from inkdigits.training.submit import submit
+
+    recognizer = Recognizer(settings.model or None, threads=settings.threads)
+    with output(args.output) as out:
+        n = submit(recognizer, Path(args.table), out)
+    if args.output:
+        print(f"wrote {args.output}: {n:,} digits read by {recognizer.model.name}")
+    return FINE
+
+
+def _compare(args: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    try:
+        seeds = tuple(map(int, args.seeds.split(",")))
+    except ValueError:
+        raise SettingError(f"--seeds must be whole numbers such as 0,1,2, not {args.seeds!r}") from None
+    from inkdigits.training.compare import Plan, compare
+
+    named = {"models": tuple(args.models.split(","))} if args.models else {}
+    plan = Plan(**named, data=args.data, seeds=seeds, epochs=args.epochs, threads=args.threads)
+    compare(plan, Path(args.out), settings)
+    return FINE

@@ -1,0 +1,178 @@
+"""``inkdigits predict``: images in, a line, a JSON object or a row of a table for each out."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inkdigits.cli.common import BAD_IMAGE, FINE, Commands, add_command, add_settings
+from inkdigits.errors import SettingError
+from inkdigits.settings import Settings
+
+if TYPE_CHECKING:
+    from inkdigits.bulk.inputs import Chunk
+    from inkdigits.bulk.run import Block, Job
+    from inkdigits.image import Limits
+
+__all__ = ["add"]
+
+_PREDICT_EXAMPLES = """\
+examples:
+  inkdigits predict seven.png nine.jpg
+  inkdigits predict scans/ --csv -o digits.csv   every image in a folder and below
+  inkdigits predict --json *.png | jq .digit     one JSON object a line
+  curl -s https://example.com/5.png | inkdigits predict -
+  inkdigits predict scans.tar.gz train.parquet t10k-images-idx3-ubyte.gz -o digits.parquet
+  inkdigits predict scans/ -o digits.csv --resume   go on after Ctrl-C, a kill or a power cut
+
+With -o, what is finished is kept in OUT.part until all is done.
+
+exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was done
+"""
+
+
+def add(commands: Commands) -> None:
+    """Add predict to the command line."""
+    predict = add_command(
+        commands,
+        "predict",
+        "[options] IMAGE …",
+        _predict,
+        "read the digit in each image",
+        "Read the digit in each image: PNG, JPEG, GIF, WebP, BMP or TIFF; or an archive or a table of them.",
+        _PREDICT_EXAMPLES,
+    )
+    predict.add_argument(
+        "images",
+        nargs="+",
+        metavar="IMAGE",
+        help="an image file; a folder; a .tar or .zip archive; a .csv, .parquet or .npz table of 28×28 pixels, or a "
+        ".parquet of encoded images; an IDX file; or - for one image on standard input",
+    )
+    form = predict.add_mutually_exclusive_group()
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print a JSON object a line")
+    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print a CSV table")
+    predict.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="write to this file, in one piece when all is done; .csv, .json, .jsonl and .parquet name the form too",
+    )
+    predict.add_argument(
+        "--resume", action="store_true", help="go on where a run with the same options was stopped; needs -o"
+    )
+    predict.add_argument(
+        "--processes",
+        type=int,
+        default=0,
+        metavar="N",
+        help="processes that share the work; 0: one a core (default: 0)",
+    )
+    predict.add_argument(
+        "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
+    )
+    add_settings(predict, ("model",))
+
+
+def _predict(args: argparse.Namespace) -> int:
+    settings = Settings.from_env(model=args.model)
+    for path in args.images:
+        if path != "-" and not Path(path).exists():
+            raise SettingError(f"there is no file or folder {path!r}")
+    if args.images.count("-") > 1:
+        raise SettingError("standard input (-) is given more than once; it holds one image")
+    if args.processes < 0:
+        raise SettingError(f"--processes must be 0 or more, not {args.processes}")
+    if args.resume and (not args.output or "-" in args.images):
+        raise SettingError("--resume needs -o OUT, and images that are still there: no standard input")
+    from inkdigits.bulk import SUFFIXES, find_images
+    from inkdigits.bulk.forms import form_of
+    from inkdigits.bulk.run import Job
+    from inkdigits.image import Limits
+
+    for path in args.images:
+        if Path(path).is_dir() and not any(True for _ in find_images([path])):
+            raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
+    form = args.form or (form_of(args.output) if args.output else "lines")
+    if args.explain and form in ("csv", "parquet"):
+        raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
+    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+    job = Job(settings.model or None, settings.threads, limits, form, args.explain)
+    processes = args.processes or _cores()
+    if args.output:
+        return _to_file(args, job, processes)
+    from inkdigits.bulk.forms import heading
+    from inkdigits.bulk.run import blocks
+
+    failed = False
+    sys.stdout.write(heading(form).decode())
+    for block in blocks(_chunks(args.images, limits), job, processes):
+        sys.stdout.write(block.content.decode())
+        failed |= _tell_errors(block)
+    return BAD_IMAGE if failed else FINE
+
+
+def _to_file(args: argparse.Namespace, job: Job, processes: int) -> int:
+    from inkdigits.bulk.run import blocks
+    from inkdigits.bulk.spool import Spool
+    from inkdigits.recognizer import find_model
+    from inkdigits.training.progress import bars
+
+    _, path, entry = find_model(job.model)
+    about = {
+        "inputs": [_state(path) for path in args.images],
+        "model": entry.get("sha256") or _state(path),
+        "form": job.form,
+        "limits": [job.limits.max_bytes, job.limits.max_pixels],
+        "explain": job.explain,
+    }
+    spool = Spool(Path(args.output), about, resume=args.resume)
+    try:
+        with bars()("reading", None, "") as advance:
+            advance(spool.rows)
+            for block in blocks(spool.rest(_chunks(args.images, job.limits)), job, processes):
+                spool.add(block)
+                _tell_errors(block)
+                advance(block.rows)
+        spool.finish(job.form)
+    except SettingError:
+        raise
+    except BaseException:
+        if spool.rows:
+            print(f"inkdigits: {spool.rows:,} rows are kept in {spool.path}; --resume goes on", file=sys.stderr)
+        raise
+    finally:
+        spool.close()
+    return BAD_IMAGE if spool.errors else FINE
+
+
+def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
+    from inkdigits.bulk.inputs import Chunk, chunks
+
+    for is_input, given in groupby(paths, key="-".__eq__):
+        if is_input:
+            yield Chunk(["-"], [sys.stdin.buffer.read(limits.max_bytes + 1)])
+        else:
+            yield from chunks(given, limits)
+
+
+def _tell_errors(block: Block) -> bool:
+    for name, error in block.errors:
+        print(f"inkdigits: {name}: {error}", file=sys.stderr)
+    return bool(block.errors)
+
+
+def _state(path: str | Path) -> list[str | int]:
+    """What tells a file from what it was before: its path, size in bytes and time of change; a folder's path alone."""
+    found = Path(path).stat()
+    return [str(path)] if Path(path).is_dir() else [str(path), found.st_size, found.st_mtime_ns]
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
