@@ -22,9 +22,9 @@ from statistics import median
 import numpy as np
 
 from inkdigits.settings import Settings
+from inkdigits.tables import write_csv
 from inkdigits.training.data import load
 from inkdigits.training.evaluate import wilson
-from inkdigits.training.tables import write_csv
 
 from _common import percent, record
 
@@ -37,7 +37,7 @@ MEGABYTE = 1_000_000
 READER = """
 import json, resource, sys, time
 from pathlib import Path
-from inkdigits.training.tables import read_table
+from inkdigits.tables import read_table
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 before, started = peak(), time.perf_counter()
 images, labels = read_table(Path(sys.argv[1]), labelled=True)

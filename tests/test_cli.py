@@ -14,11 +14,12 @@ from PIL import Image
 
 import inkdigits
 from inkdigits.bulk import Row, find_images, read
-from inkdigits.cli import NAME_WIDTH, main
+from inkdigits.bulk.forms import NAME_WIDTH
+from inkdigits.cli import main
 
 from drawings import picture
 
-COMMANDS = ("predict", "serve", "train", "evaluate", "submit", "compare", "data")
+COMMANDS = ("predict", "serve", "train", "tune", "runs", "evaluate", "submit", "compare", "data")
 
 
 @pytest.fixture
@@ -263,6 +264,36 @@ def test_train_then_evaluate_then_predict(run, folder):
     code, out, _ = run("predict", "in/four.png", "in/more/seven.jpg", "--model", "models/own.onnx", "--json")
     assert code == 0
     assert len(out.splitlines()) == 2
+
+
+def test_options_of_a_file_and_the_command_line_before_them(run, folder):
+    Path("o.toml").write_text('network = "mlp"\ndata = "digits"\nepochs = 2\nhidden = "8"\n')
+    code, out, err = run("train", "--config", "o.toml", "--epochs", "1", "--out", "own.onnx", "--no-record")
+    assert code == 0, err
+    assert "mlp 784-8-10 on digits" in out
+    config = json.loads(Path("registry.json").read_text())["models"]["own"]["config"]
+    assert (config["epochs"], config["hidden"]) == (1, "8")
+    Path("o.toml").write_text("epoch = 2\n")
+    code, _, err = run("train", "--config", "o.toml", "--out", "own.onnx")
+    assert (code, err) == (2, "inkdigits: error: o.toml: unknown training option 'epoch'; did you mean epochs?\n")
+
+
+@pytest.mark.parametrize(
+    ("package", "argv", "extra"),
+    [
+        ("tensorboard", ["train", "--data", "digits", "--out", "m.onnx"], "train"),
+        ("mlflow", ["train", "--data", "digits", "--out", "m.onnx", "--mlflow", "sqlite:///m.db"], "mlflow"),
+        ("optuna", ["tune", "space.json", "--out", "study"], "tune"),
+    ],
+)
+def test_what_an_extra_brings_is_named_with_it(run, folder, monkeypatch, package, argv, extra):
+    Path("space.json").write_text('{"search": {"epochs": {"low": 1, "high": 2}}}')
+    for name in [n for n in sys.modules if n.split(".")[0] == package or n.startswith("inkdigits.training.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = run(*argv)
+    assert code == 2
+    assert err == f"inkdigits: error: this needs {package}, which is not installed: pip install 'inkdigits[{extra}]'\n"
 
 
 def test_data_lists_each_set_and_where_it_is(run, folder, monkeypatch):

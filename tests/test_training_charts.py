@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inkdigits.training.charts import Axis, Plot, bar, interval, strip
+from inkdigits.training.charts import Axis, Plot, bar, interval, ranked, sheet, strip
 
 
 def parsed(svg: str) -> ElementTree.Element:
@@ -101,3 +101,43 @@ def test_small_charts_show_their_values_and_leave_words_to_the_table():
     assert places == [156, 80, 4]
     for svg in (bar(0.5), interval(0.5, 0.5, 0.5, axis), strip([0.5], axis)):
         assert parsed(svg).get("aria-hidden") == "true"
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.003, 0.9), (0.5, 0.5), (1, 1000), (0.02, 0.05)])
+def test_a_logarithmic_axis_holds_its_values_and_is_not_much_wider(low, high):
+    axis = Axis.logarithmic(low, high, lambda value: f"{value:g}", "")
+    assert low / 2.5 - 1e-9 <= axis.low <= low * (1 + 1e-9)
+    assert high * (1 - 1e-9) <= axis.high <= max(high * 2.5, axis.low * 2.5) * (1 + 1e-9)
+    assert axis.share(axis.low) == 0
+    assert axis.share(axis.high) == 1
+    gaps = [b / a for a, b in zip(axis.ticks, axis.ticks[1:], strict=False)]
+    assert all(gap == pytest.approx(2) or gap == pytest.approx(2.5) for gap in gaps)
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 2), (1, 30), (0, 39), (0, 1000)])
+def test_counts_have_few_whole_ticks_from_the_first_on(first, last):
+    axis = Axis.count(first, last, "epoch")
+    assert axis.ticks[0] == first
+    assert 1 <= len(axis.ticks) <= 9
+    assert all(isinstance(tick, int) and first <= tick <= last for tick in axis.ticks)
+
+
+def test_a_sheet_is_a_file_by_itself_with_its_plots_beside_each_other_and_a_legend():
+    one, two = plot(), plot()
+    one.line([(0, 0.5), (1, 1)], "curve s0")
+    svg = parsed(sheet("A & B", [one, two], ["first <run>", "second"]))
+    ns = "{http://www.w3.org/2000/svg}"
+    assert [part.get("x") for part in svg.findall(f"{ns}svg")] == ["28", "416"]
+    texts = [text.text for text in svg.findall(f"{ns}text")]
+    assert texts == ["A & B", "first <run>", "second"]
+    style = svg.find(f"{ns}style").text
+    assert all(style.count(f".s{i}" + "{stroke:") == 2 for i in range(8))  # on light paper, and on dark
+
+
+def test_ranked_bars_are_as_long_as_their_shares_and_say_them():
+    svg = parsed(ranked("What mattered", {"learning_rate": 0.8, "batch_size": 0.2}))
+    ns = "{http://www.w3.org/2000/svg}"
+    first, second = (float(r.get("width")) for r in svg.findall(f"{ns}rect") if r.get("class") == "column")
+    assert first == pytest.approx(4 * second, abs=0.2)
+    assert {"learning_rate", "80.0%", "batch_size", "20.0%"} <= {text.text for text in svg.iter(f"{ns}text")}
+    assert svg.find(f"{ns}desc").text == "learning_rate 80.0%; batch_size 20.0%"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from dataclasses import FrozenInstanceError, fields
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from inkdigits import SettingError
-from inkdigits.training.config import MlpConfig, TrainConfig, config_of
+from inkdigits.training.config import MlpConfig, TrainConfig, config_of, read_options, to_toml
 
 
 def test_every_option_has_help_and_a_default_within_its_bounds():
@@ -88,3 +89,38 @@ def test_the_network_that_is_named_tells_which_options_there_are():
         config_of({"network": "mlp", "epoch": 3})
     with pytest.raises(SettingError, match="training option network must be one of mlp, not 'lenet'"):
         MlpConfig(network="lenet")
+
+
+@pytest.mark.parametrize("name", ["options.toml", "options.JSON"])
+def test_options_come_from_a_file(tmp_path, name):
+    odd = {"network": "mlp", "data": 'a "b"\\c\tä\x7f.csv', "learning_rate": 1e-05, "epochs": 3}
+    path = tmp_path / name
+    path.write_text(to_toml(odd) if name.endswith("toml") else json.dumps(odd), encoding="utf-8")
+    assert read_options(path) == odd
+    assert config_of(read_options(path)) == MlpConfig(data=odd["data"], learning_rate=1e-5, epochs=3)
+
+
+@pytest.mark.parametrize("config", [TrainConfig(seed=7, network="lenet"), MlpConfig(hidden="")])
+def test_a_whole_config_goes_through_a_file(tmp_path, config):
+    path = tmp_path / "c.toml"
+    path.write_text(to_toml(config.to_dict()))
+    assert config_of(read_options(path)) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("o.toml", "epoch = 3\nzzz = 1", "o.toml: unknown training option 'epoch', 'zzz'; did you mean epochs?"),
+        ("o.toml", "zzz = 1", "unknown training option 'zzz'; the options are: augment, batch_size"),
+        ("o.toml", "epochs = ", "o.toml is damaged"),
+        ("o.json", "[1, 2]", "o.json must hold names and values, not [1, 2]"),
+        ("o.json", "{", "o.json is damaged"),
+        ("o.yaml", "epochs: 3", "a file of options must end in .toml or .json"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_used_is_told(tmp_path, name, text, words):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(SettingError) as error:
+        read_options(path)
+    assert words in str(error.value)

@@ -18,11 +18,11 @@ import pytest
 from sklearn.datasets import load_digits
 
 from inkdigits import DataError
+from inkdigits.idx import read_idx
 from inkdigits.settings import Settings
 from inkdigits.training import data, pen
 from inkdigits.training.data import PEN_WRITERS, describe, fetch, load
 from inkdigits.training.dataset import stratified
-from inkdigits.training.idx import read_idx
 
 from drawings import DIGITS
 

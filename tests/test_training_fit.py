@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 
 from inkdigits import ModelError, Recognizer, SettingError, TrainingError
 from inkdigits.settings import Settings
-from inkdigits.training import fit, pools
+from inkdigits.training import finish, fit, pools
 from inkdigits.training.data import load
 from inkdigits.training.evaluate import evaluate, unseen
 from inkdigits.training.fit import TrainConfig, fit_temperature, train
@@ -138,7 +138,7 @@ def test_the_test_part_is_read_once_and_last(tmp_path, monkeypatch):
         events.append(part)
         return load(name, settings, part=part, progress=progress)
 
-    monkeypatch.setattr(fit, "load", recorded)
+    monkeypatch.setattr(finish, "load", recorded)
     monkeypatch.setattr(pools, "load", recorded)
     monkeypatch.setattr(fit, "check_parity", lambda *args: events.append("parity") or 0.0)
     config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})

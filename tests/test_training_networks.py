@@ -17,7 +17,6 @@ from inkdigits.training.networks import NETWORKS, LeNet, build
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_gives_ten_logits_for_any_batch(name):
     network = build(name).eval()
-    assert type(network) is NETWORKS[name]
     images = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         logits = network(images)

@@ -13,10 +13,10 @@ from inkdigits.cli import main
 from inkdigits.image import normalise
 from inkdigits.recognizer import find_model
 from inkdigits.settings import Settings
+from inkdigits.tables import write_csv
 from inkdigits.training.data import load
 from inkdigits.training.progress import silent
 from inkdigits.training.submit import submit
-from inkdigits.training.tables import write_csv
 
 
 @pytest.fixture(scope="module")

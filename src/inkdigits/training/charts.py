@@ -8,16 +8,18 @@ cannot see it. Numbers that stand in it stand in a table beside it, too.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["Axis", "Plot", "bar", "interval", "strip"]
+__all__ = ["SERIES", "Axis", "Format", "Plot", "bar", "interval", "ranked", "sheet", "strip"]
 
 WIDTH, HEIGHT = 360, 290  # of a chart, in units that are pixels on a telephone
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 42  # margins around the plane
 MARK = 3.2  # radius of a point
 LETTER = 6.2  # width of a letter, about
+GAP, LEGEND = 28, 26  # between the plots of a sheet, and of a line of the legend above them
+SERIES = 8  # colours of curves: the kinds s0 to s7
 
 Format = Callable[[float], str]
 
@@ -64,6 +66,22 @@ class Axis:
         top = max(1, math.ceil(math.log10(max(high, 1))))
         return cls(0.5, 10**top, [10**i for i in range(top + 1)], lambda value: f"{value:,.0f}", label, log=True)
 
+    @classmethod
+    def logarithmic(cls, low: float, high: float, text: Format, label: str) -> Axis:
+        """From ``low`` to ``high``, both above 0, on a logarithmic scale with ticks at 1, 2, 5, 10…"""
+        steps = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
+        first = max((i for i, step in enumerate(steps) if step <= low * (1 + 1e-9)), default=0)
+        last = min((i for i, step in enumerate(steps) if step >= high * (1 - 1e-9)), default=len(steps) - 1)
+        ticks = steps[first : max(last, first + 1) + 1]
+        return cls(ticks[0], ticks[-1], ticks, text, label, log=True)
+
+    @classmethod
+    def count(cls, first: int, last: int, label: str) -> Axis:
+        """Whole numbers from ``first`` to ``last``, with at most eight ticks."""
+        step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if (last - first) / (m * 10**e) <= 7)
+        ticks = [first, *(i for i in range(step * (first // step + 1), last + 1, step) if i - first >= step / 2)]
+        return cls(first, max(last, first + 1), ticks, lambda value: f"{value:,.0f}", label)
+
 
 class Plot:
     """A plane with two axes to draw on.
@@ -77,7 +95,7 @@ class Plot:
     """
 
     def __init__(self, title: str, about: str, x: Axis, y: Axis, *, name: str, height: int = HEIGHT) -> None:
-        self.x, self.y, self._height = x, y, height
+        self.x, self.y, self.height = x, y, height
         self._head = (
             f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" '
             f'aria-labelledby="{name}-title {name}-about"><title id="{name}-title">{escape(title)}</title>'
@@ -90,7 +108,7 @@ class Plot:
         """Where a point of the plane lies in the drawing."""
         return (
             LEFT + self.x.share(x) * (WIDTH - LEFT - RIGHT),
-            self._height - BOTTOM - self.y.share(y) * (self._height - TOP - BOTTOM),
+            self.height - BOTTOM - self.y.share(y) * (self.height - TOP - BOTTOM),
         )
 
     def line(self, points: Iterable[tuple[float, float]], kind: str = "curve") -> None:
@@ -127,7 +145,7 @@ class Plot:
         return f"{self._head}{''.join(self._parts)}</svg>"
 
     def _axes(self) -> None:
-        floor, wall = self._height - BOTTOM, WIDTH - RIGHT
+        floor, wall = self.height - BOTTOM, WIDTH - RIGHT
         for tick in self.y.ticks:
             _, py = self.at(self.x.low, tick)
             self._parts.append(f'<path class="grid" d="M{LEFT} {py:.1f}H{wall}"/>')
@@ -142,7 +160,7 @@ class Plot:
             )
         self._parts.append(f'<path class="axis" d="M{LEFT} {floor}H{wall}"/>')
         self._parts.append(f'<text class="label" x="0" y="12">{escape(self.y.label)}</text>')
-        middle, under = (LEFT + wall) / 2, self._height - 6
+        middle, under = (LEFT + wall) / 2, self.height - 6
         self._parts.append(
             f'<text class="label" x="{middle}" y="{under}" text-anchor="middle">{escape(self.x.label)}</text>'
         )
@@ -174,3 +192,73 @@ def strip(values: Sequence[float], axis: Axis) -> str:
     )
     span = f'<path class="whisker" d="M{min(places):.1f} 9H{max(places):.1f}"/>'
     return f'<svg class="dots" viewBox="0 0 160 18" aria-hidden="true">{grid}{span}{dots}</svg>'
+
+
+_STYLE = (
+    ".paper{fill:#fcfaf5}text{font:12px -apple-system,'Segoe UI',Roboto,Arial,sans-serif;fill:#5a5f6d;"
+    "font-variant-numeric:tabular-nums}.label,.note,.head{fill:#1b2333}.head{font-size:15px}"
+    ".grid{stroke:#e0d8c8}.tick,.axis{stroke:#5a5f6d}.curve{fill:none;stroke-width:1.8;stroke-linejoin:round}"
+    ".column,.mark{fill:#b0311d}.gone{fill:none;stroke:#5a5f6d}"
+)
+_LIGHT = ("#b0311d", "#3d6a8a", "#6f7f2a", "#8a5a9e", "#b97a10", "#2f8f83", "#6b6b6b", "#c4588a")
+_DARK = ("#ff8e6e", "#8fbfe0", "#b9cc6a", "#c9a2dc", "#f0bb5c", "#74cfc2", "#b5b5b5", "#f09cc4")
+_STYLE += "".join(f".s{i}{{stroke:{colour}}}" for i, colour in enumerate(_LIGHT))
+_STYLE += (
+    "@media(prefers-color-scheme:dark){.paper{fill:#14171d}text{fill:#a8a79f}.label,.note,.head{fill:#f2eadb}"
+    ".grid{stroke:#343b47}.tick,.axis{stroke:#a8a79f}.column,.mark{fill:#ff8e6e}"
+    + "".join(f".s{i}{{stroke:{colour}}}" for i, colour in enumerate(_DARK))
+    + "}"
+)
+
+
+def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> str:
+    """Plots side by side as an SVG file by itself, on light and dark paper.
+
+    Args:
+        title: stands above them.
+        plots: at least one.
+        legend: what the curves of kind "curve s0", "curve s1"… are, at most SERIES.
+    """
+    width = len(plots) * (WIDTH + GAP) + GAP
+    columns = max(1, int(width / (LETTER * max(map(len, legend), default=0) + 60)))
+    top = 46 + LEGEND * -(-len(legend) // columns)
+    height = top + max(plot.height for plot in plots) + 12
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
+        f'<style>{_STYLE}</style><rect class="paper" width="{width}" height="{height}"/>'
+        f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>'
+    ]
+    for i, text in enumerate(legend):
+        x, y = GAP + i % columns * (width - GAP) / columns, 54 + LEGEND * (i // columns)
+        parts.append(f'<path class="curve s{i}" d="M{x:.0f} {y}h24"/>')
+        parts.append(f'<text x="{x + 32:.0f}" y="{y + 4}">{escape(text)}</text>')
+    for i, plot in enumerate(plots):
+        x = GAP + i * (WIDTH + GAP)
+        parts.append(f'<svg x="{x}" y="{top}" width="{WIDTH}" height="{plot.height}">{plot.svg()}</svg>')
+    return "".join(parts) + "</svg>\n"
+
+
+def ranked(title: str, shares: Mapping[str, float]) -> str:
+    """Bars under each other as an SVG file by itself, on light and dark paper.
+
+    Args:
+        title: stands above them.
+        shares: 0 to 1 by name, in their order; at least one.
+    """
+    left, right, row = GAP + 12 + LETTER * max(map(len, shares)), 56, 30
+    width, height = WIDTH + left, 54 + row * len(shares) + 14
+    longest = max(max(shares.values()), 1e-9)
+    told = "; ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
+        f'height="{height}" role="img" aria-labelledby="title about"><title id="title">{escape(title)}</title>'
+        f'<desc id="about">{escape(told)}</desc><style>{_STYLE}</style>'
+        f'<rect class="paper" width="{width:.0f}" height="{height}"/>'
+        f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>'
+    ]
+    for i, (name, share) in enumerate(shares.items()):
+        y, end = 54 + row * (i + 0.5), left + share / longest * (width - left - right)
+        parts.append(f'<text class="label" x="{left - 12:.0f}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<rect class="column" x="{left:.0f}" y="{y - 8}" width="{end - left:.1f}" height="16"/>')
+        parts.append(f'<text x="{end + 8:.1f}" y="{y + 4}">{share:.1%}</text>')
+    return "".join(parts) + "</svg>\n"

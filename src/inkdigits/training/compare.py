@@ -29,7 +29,7 @@ from inkdigits.training.data import load, parts
 from inkdigits.training.evaluate import evaluate
 from inkdigits.training.files import write_atomically
 from inkdigits.training.fit import fit_temperature
-from inkdigits.training.pools import Pool, make_pools, split_names
+from inkdigits.training.pools import Pool, joined, make_pools, split_names
 from inkdigits.training.progress import bars
 from inkdigits.training.standings import Cell, Standings
 
@@ -249,8 +249,7 @@ class _Bench:
     def _pools(self) -> tuple[Pool, Pool]:
         """What is learnt from and what is chosen by: the same images for every model."""
         pools = make_pools(TrainConfig(data=self.plan.data), self.settings, self.progress)
-        held = pools.validation.values()
-        return pools.training, Pool(np.concatenate([p.images for p in held]), np.concatenate([p.labels for p in held]))
+        return pools.training, joined(list(pools.validation.values()))
 
     def _data_only(self) -> dict[str, Any]:
         return {"data": self.plan.data}

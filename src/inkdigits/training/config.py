@@ -6,16 +6,21 @@ Apart from the loop, so that reading the options needs no torch.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
 from typing import Any, Self
 
 from inkdigits.errors import SettingError
 
-__all__ = ["MlpConfig", "TrainConfig", "config_of"]
+__all__ = ["PRUNERS", "SORTS", "MlpConfig", "TrainConfig", "config_of", "read_options", "read_table", "to_toml"]
+
+PRUNERS = ("median", "hyperband", "none")  # how a study chooses the trials that it ends early
+SORTS = ("validation", "test", "started", "seconds")  # what a list of runs can be sorted by
 
 
 def _option(
@@ -81,7 +86,10 @@ class TrainConfig(_Options):
         SettingError: a value is of the wrong type or out of its range; the message names the option.
     """
 
-    network: str = _option("cnn", "network to train: cnn, lenet, baseline, baseline_deep, sprint or mlp")
+    network: str = _option(
+        "cnn",
+        "network to train: cnn, cnn_small, cnn_medium, cnn_large, cnn_huge, lenet, baseline, baseline_deep, sprint or mlp",
+    )
     data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
     pen_variants: int = _option(8, "pictures drawn of each pen digit, each with another pen", low=1, high=1000)
     disturbed: float = _option(
@@ -161,3 +169,46 @@ def config_of(options: Mapping[str, Any]) -> TrainConfig | MlpConfig:
             network = options.get("network", kind.network)
             raise SettingError(f"training option {name!r} is not one of network {network}'s; leave it out")
     return kind.from_dict(options)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """What is in a JSON or TOML file, by its suffix.
+
+    Raises:
+        SettingError: it cannot be read, is damaged, or holds no table of names and values.
+    """
+    import tomllib  # only here: every command imports this module, for its options
+
+    readers = {".toml": tomllib.loads, ".json": json.loads}
+    if path.suffix.lower() not in readers:
+        raise SettingError(f"{path}: a file of options must end in .toml or .json")
+    try:
+        table = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # of either format, and of text that is no UTF-8
+        raise SettingError(f"{path} is damaged: {error}") from None
+    if not isinstance(table, dict):
+        raise SettingError(f"{path} must hold names and values, not {table!r:.40}")
+    return table
+
+
+def read_options(path: Path) -> dict[str, Any]:
+    """The training options in a JSON or TOML file, fit for :func:`config_of` together with others.
+
+    Raises:
+        SettingError: as for read_table; or it names something that no network has for an option.
+    """
+    options = read_table(path)
+    known = {f.name for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
+    if unknown := [name for name in options if name not in known]:
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(sorted(known))}"
+        raise SettingError(f"{path}: unknown training option {', '.join(map(repr, unknown))}; {hint}")
+    return options
+
+
+def to_toml(options: Mapping[str, Any]) -> str:
+    """Options as lines of TOML, which :func:`read_options` reads."""
+    # A JSON string or number is one of TOML, too, as long as a DEL is escaped.
+    return "".join(f"{name} = {json.dumps(value)}\n".replace("\x7f", "\\u007f") for name, value in options.items())

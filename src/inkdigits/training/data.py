@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.errors import DataError
+from inkdigits.idx import read_idx
 from inkdigits.settings import Settings
 from inkdigits.training.dataset import Dataset, Lazy, Part, stratified
 from inkdigits.training.download import download
-from inkdigits.training.idx import read_idx
 from inkdigits.training.labelled import FORMS, looks_like_path, parts_of, read_path
 from inkdigits.training.pen import PENDIGITS_FILE, PENDIGITS_SHA256, load_pendigits, pen_picture
 from inkdigits.training.progress import Progress, bars

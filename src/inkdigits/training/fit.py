@@ -7,13 +7,10 @@ best epoch chosen on validation images, and the test part looked at once, at the
 from __future__ import annotations
 
 import copy
-import importlib.metadata
 import math
-import os
-import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +19,18 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
-from inkdigits import __version__
-from inkdigits.errors import SettingError, TrainingError
-from inkdigits.recognizer import Recognizer, read_registry
+from inkdigits.errors import TrainingError
 from inkdigits.settings import Settings
 from inkdigits.training.augment import augment
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import fetch, load, parts
-from inkdigits.training.evaluate import Evaluation, evaluate
-from inkdigits.training.export import check_parity, export, register
+from inkdigits.training.data import fetch
+from inkdigits.training.export import check_parity, export
+from inkdigits.training.finish import check_out, finish
 from inkdigits.training.networks import build
 from inkdigits.training.pools import NO_DIGIT, Pool, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
+from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "fit_temperature", "fit_threshold", "train"]
 
@@ -60,7 +56,13 @@ class Fitted:
 
 
 def train(
-    config: TrainConfig, out: Path, settings: Settings, *, resume: bool = False, console: Console | None = None
+    config: TrainConfig,
+    out: Path,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+    watch: Watch = UNWATCHED,
 ) -> dict[str, Any]:
     """Train, calibrate, export, check, measure and register one model.
 
@@ -73,6 +75,7 @@ def train(
         settings: where data sets are.
         resume: go on from that checkpoint, to the same model as an undisturbed run.
         console: where the run tells how it stands; default standard output.
+        watch: told how the run goes, such as ``tracking.Recorder``; default nobody.
 
     Returns:
         The registry's entry.
@@ -89,7 +92,7 @@ def train(
     def say(text: str) -> None:
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
-    out = _check_out(Path(out))
+    out = check_out(Path(out))
     checkpoint = out.with_suffix(".ckpt")
     build(config.network)  # an unknown name should not wait for the data
     if config.threads:
@@ -105,7 +108,17 @@ def train(
         f"{config.network} on {config.data}: {len(pools.training):,} images to train on, {held:,} to validate on; "
         f"torch {torch.__version__}, {_precision(config)}, {torch.get_num_threads()} threads"
     )
-    fitted = fit(config, pools.training, pools.validation, checkpoint, resume=resume, say=say, progress=progress)
+    watch.begin(pools.sha256)
+    fitted = fit(
+        config,
+        pools.training,
+        pools.validation,
+        checkpoint,
+        resume=resume,
+        say=say,
+        progress=progress,
+        record=watch.epoch,
+    )
     say(f"best epoch {fitted.best_epoch}: validation accuracy {fitted.validation_accuracy:.2%}")
 
     network = fitted.network
@@ -116,27 +129,32 @@ def train(
     metadata = {"network": config.network}
     if config.negatives:
         metadata["threshold"] = repr(fit_threshold(logits[:, DIGIT]))
-    staged = out.with_name(f".{out.stem}.new.onnx")
-    try:
-        export(network, staged, temperature=temperature, metadata=metadata)
-        difference = check_parity(network, staged, calm[0][0][:PARITY_SAMPLES])
+
+    def write(path: Path) -> None:
+        export(network, path, temperature=temperature, metadata=metadata)
+        difference = check_parity(network, path, calm[0][0][:PARITY_SAMPLES])
         say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
-        recognizer = Recognizer(staged)
-        measured = []
-        for name in names:
-            if "test" in parts(name):
-                test = load(name, settings, part="test")
-                measured.append(evaluate(recognizer, test, progress))
-                pools.sha256.update(test.sha256)
-        entry = _entry(config, out, fitted, recognizer, measured, pools.sha256)
-        staged.replace(out)
-    finally:
-        staged.unlink(missing_ok=True)
-    register(out, entry)
-    for result in measured:
-        low, high = result.interval
-        say(f"{result.dataset} test: {result.accuracy:.2%} of {result.n:,} right (95%: {low:.2%} to {high:.2%})")
-    say(f"wrote {out} ({entry['bytes']:,} bytes), registered as {out.stem}")
+
+    entry = finish(
+        config,
+        out,
+        settings,
+        write=write,
+        sha256=pools.sha256,
+        validation={"accuracy": fitted.validation_accuracy, **fitted.validation},
+        parameters=sum(p.numel() for p in network.parameters()),
+        training={
+            "best_epoch": fitted.best_epoch,
+            "epochs": fitted.epochs,
+            "seconds": round(fitted.seconds, 1),
+            "threads": torch.get_num_threads(),
+            "precision": _precision(config),
+        },
+        packages=("torch", "onnx", "onnxruntime", "numpy"),
+        say=say,
+        progress=progress,
+    )
+    watch.end(entry)
     if fitted.interrupted:
         say(f"stopped early; {checkpoint} stays, --resume goes on from it")
     else:
@@ -148,11 +166,12 @@ def fit(
     config: TrainConfig,
     training: Pool,
     validation: dict[str, Pool],
-    checkpoint: Path,
+    checkpoint: Path | None,
     *,
     resume: bool,
     say: Any,
     progress: Progress,
+    record: Callable[[dict[str, float]], None] = UNWATCHED.epoch,
 ) -> Fitted:
     """The loop. Ctrl-C ends it with the best epoch so far; before the first epoch's end it goes through to the caller.
 
@@ -160,10 +179,11 @@ def fit(
         config: every option.
         training: what to learn from.
         validation: what to choose the epoch by, never learnt from: the mean accuracy over those that hold digits.
-        checkpoint: file that everything needed to go on is written to after each epoch.
+        checkpoint: file that everything needed to go on is written to after each epoch; None: none.
         resume: go on from it.
         say: called with each line of text.
         progress: shows the steps of an epoch.
+        record: called with each epoch's figures by name; what it raises ends the run.
 
     Raises:
         TrainingError: there is no checkpoint, or not of this run; or the loss is not a number.
@@ -248,10 +268,20 @@ def fit(
             )
             if len(figures) > 1:
                 say("    " + "  ".join(f"{name} {share:.2%}" for name, share in figures.items()))
-            write_checkpoint(
-                checkpoint,
-                config,
+            record(
                 {
+                    "epoch": epoch,
+                    "train_loss": loss_sum / steps,
+                    "train_accuracy": hits / digits,
+                    "validation_loss": val_loss,
+                    "validation_accuracy": val_accuracy,
+                    **({f"validation_{name}": share for name, share in figures.items()} if len(figures) > 1 else {}),
+                    "learning_rate": rate,
+                    "seconds": seconds,
+                }
+            )
+            if checkpoint:
+                state = {
                     "epoch": epoch,
                     "seconds": seconds,
                     "best": best,
@@ -260,8 +290,8 @@ def fit(
                     "optimizer": optimizer.state_dict(),
                     "torch_rng": torch.get_rng_state(),
                     "generator": generator.get_state(),
-                },
-            )
+                }
+                write_checkpoint(checkpoint, config, state)
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -333,19 +363,6 @@ def fit_threshold(logits: Tensor) -> float:
     return torch.quantile(logits.double(), REFUSED_DIGITS).sigmoid().item()
 
 
-def _check_out(out: Path) -> Path:
-    if out.suffix != ".onnx" or out.is_dir():
-        raise SettingError(f"the model to write must be a file with suffix .onnx, not {str(out)!r}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"cannot make folder {out.parent}: {error.strerror}; name another --out") from None
-    if not os.access(out.parent, os.W_OK):
-        raise TrainingError(f"cannot write in folder {out.parent}; name another --out")
-    read_registry(out.parent)  # a damaged one should not be found out after hours
-    return out
-
-
 def _precision(config: TrainConfig) -> str:
     if config.precision != "auto":
         return config.precision
@@ -391,43 +408,3 @@ def _average(pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
     network.eval()
     return torch.cat([network(batch) for batch in images.split(VALIDATION_BATCH)])
-
-
-def _entry(
-    config: TrainConfig,
-    out: Path,
-    fitted: Fitted,
-    recognizer: Recognizer,
-    measured: list[Evaluation],
-    hashes: dict[str, str],
-) -> dict[str, Any]:
-    packages = ("torch", "onnx", "onnxruntime", "numpy")
-    return {
-        "file": out.name,
-        "sha256": recognizer.model.sha256,
-        "network": config.network,
-        "parameters": sum(p.numel() for p in fitted.network.parameters()),
-        "bytes": recognizer.model.path.stat().st_size,
-        "temperature": recognizer.model.temperature,
-        "threshold": recognizer.model.threshold,
-        "metrics": {
-            "validation": {"accuracy": fitted.validation_accuracy, **fitted.validation},
-            **{result.dataset: result.figures() for result in measured},
-        },
-        "training": {
-            "best_epoch": fitted.best_epoch,
-            "epochs": fitted.epochs,
-            "seconds": round(fitted.seconds, 1),
-            "threads": torch.get_num_threads(),
-            "precision": _precision(config),
-        },
-        "command": config.command(out.name),
-        "config": config.to_dict(),
-        "data": hashes,
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-            "inkdigits": __version__,
-        },
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

@@ -97,6 +97,11 @@ def _crossed_out(rng: np.random.Generator) -> Strokes:
     return _turned([_curve(x * rng.uniform(0.8, 1.6), y)], rng.uniform(-40, 40))
 
 
+def _jagged(rng: np.random.Generator) -> Strokes:
+    """One line of long straight parts, with so many corners that no digit is drawn like it."""
+    return [rng.uniform(0, 1, (int(rng.integers(7, 12)), 2))]
+
+
 def _tangle(rng: np.random.Generator) -> Strokes:
     return [rng.uniform(0, 1, (2, 2)) for _ in range(rng.integers(6, 14))]
 
@@ -203,6 +208,34 @@ def _asterisk(rng: np.random.Generator) -> Strokes:
     return [_turned([np.array([[0.0, 0.5], [1.0, 0.5]])], 180 * i / rays + 10)[0] for i in range(rays)]
 
 
+def _polygon(rng: np.random.Generator) -> Strokes:
+    """Three to five corners in any place around the middle: closed like a nought, but not round."""
+    n = int(rng.integers(3, 6))
+    angle = (np.arange(n) + rng.uniform(-0.25, 0.25, n)) * 2 * np.pi / n + rng.uniform(0, 2 * np.pi)
+    corners = 0.5 + rng.uniform(0.35, 0.5, (n, 1)) * _curve(np.cos(angle), np.sin(angle))
+    return [corners[[*range(n), 0]] * (rng.uniform(0.7, 1.6), 1)]
+
+
+def _wobbly(rng: np.random.Generator) -> Strokes:
+    """A closed line that swings in and out: gear, splash, puddle."""
+    angle = np.linspace(0, 2 * np.pi, 200)
+    swing = np.sin(rng.integers(4, 10) * angle + rng.uniform(0, 2 * np.pi))
+    radius = 0.35 * (1 + rng.uniform(0.18, 0.4) * (swing if rng.random() < 0.5 else 1 - 2 * np.abs(swing)))
+    return [_curve(0.5 + rng.uniform(0.8, 1.5) * radius * np.cos(angle), 0.5 + radius * np.sin(angle))]
+
+
+def _nested(rng: np.random.Generator) -> Strokes:
+    """One outline within another: target, button, eye, window."""
+
+    def outline(size: float) -> np.ndarray:
+        if rng.random() < 0.5:
+            return _circle(0.5, 0.5, 0.5 * size, 0.5 * size)
+        [corners] = _polygon(rng)
+        return (corners - 0.5) * size + 0.5
+
+    return [outline(1.0), outline(rng.uniform(0.25, 0.6))]
+
+
 def _solid(outline: Form) -> Form:
     """The form's outline filled with ink: level lines so close that they touch."""
 
@@ -224,7 +257,7 @@ _SQUARE = _fixed([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
 
 #: Forms to train on come first; those under "test" are only ever tested with, beside the others.
 SCRIBBLES: dict[Part, tuple[Form, ...]] = {
-    "train": (_wandering, _zigzag, _spiral, _hatching, _coil, _crossed_out),
+    "train": (_wandering, _zigzag, _spiral, _hatching, _coil, _crossed_out, _jagged),
     "test": (_tangle, _dots),
 }
 LINES: dict[Part, tuple[Form, ...]] = {
@@ -237,6 +270,8 @@ SHAPES: dict[Part, tuple[Form, ...]] = {
         _SQUARE,
         _solid(_TRIANGLE),
         _solid(lambda rng: [_circle(0.5, 0.5, 0.5, rng.uniform(0.3, 0.5))]),
+        *(_polygon, _wobbly) * 4,  # families of endless forms: as often as all the others
+        *(_nested, _solid(_polygon), _solid(_wobbly)) * 2,
         _star,
         _arrow,
         _heart,

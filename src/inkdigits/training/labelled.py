@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits.errors import DataError
+from inkdigits.idx import is_idx, map_idx
 from inkdigits.training.dataset import CLASSES, Dataset, Lazy, Part, checked_labels, stratified
-from inkdigits.training.idx import is_idx, map_idx
 
 __all__ = ["FORMS", "looks_like_path", "parts_of", "read_path"]
 
@@ -89,7 +89,7 @@ def read_path(text: str, part: Part) -> Dataset:
 
 def _from_table(path: Path) -> Dataset:
     # What reads tables is a large package, which the other forms do without.
-    from inkdigits.training.tables import read_table
+    from inkdigits.tables import read_table
 
     images, labels = read_table(path, labelled=True)
     with path.open("rb") as file:

@@ -31,8 +31,9 @@ from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.files import write_atomically
 from inkdigits.training.finish import check_out, finish
 from inkdigits.training.fit import fit_temperature
-from inkdigits.training.pools import Pool, make_pools
+from inkdigits.training.pools import Pool, joined, make_pools
 from inkdigits.training.progress import Progress, bars
+from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "Mlp", "fit", "initial", "to_onnx", "train"]
 
@@ -139,6 +140,7 @@ def fit(
     *,
     say: Callable[[str], None],
     progress: Progress,
+    record: Callable[[dict[str, float]], None] = UNWATCHED.epoch,
 ) -> Fitted:
     """Mini-batch gradient descent. Ctrl-C ends it with the best epoch so far; before the first ends it goes through.
 
@@ -151,6 +153,7 @@ def fit(
         validation: what to choose the epoch by, never learnt from.
         say: called with each line of text.
         progress: shows the steps of an epoch.
+        record: called with each epoch's figures by name; what it raises ends the run.
 
     Raises:
         TrainingError: the loss is not a number.
@@ -197,6 +200,17 @@ def fit(
                 f"train_accuracy {hits / (steps * batch):.4f}  test_accuracy {accuracy:.4f}  swapped {swapped:.4f}  "
                 f"{seconds:5.1f} s{'  best' * better}"
             )
+            record(
+                {
+                    "epoch": epoch,
+                    "train_loss": loss_sum / steps,
+                    "train_accuracy": hits / (steps * batch),
+                    "validation_accuracy": accuracy,
+                    "validation_swapped": swapped,
+                    "learning_rate": float(rate),
+                    "seconds": seconds,
+                }
+            )
     except KeyboardInterrupt:
         if best is None:
             raise
@@ -241,7 +255,14 @@ def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
+def train(
+    config: MlpConfig,
+    out: Path,
+    settings: Settings,
+    *,
+    console: Console | None = None,
+    watch: Watch = UNWATCHED,
+) -> dict[str, Any]:
     """Train, calibrate, export, check, measure and register one perceptron.
 
     Args:
@@ -249,6 +270,7 @@ def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console 
         out: the ``.onnx`` file to write; its folder's ``registry.json`` gets the entry.
         settings: where data sets are.
         console: where the run tells how it stands; default standard output.
+        watch: told how the run goes, such as ``tracking.Recorder``; default nobody.
 
     Returns:
         The registry's entry.
@@ -267,13 +289,13 @@ def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console 
 
     out = check_out(Path(out))
     pools = make_pools(TrainConfig(data=config.data, validation=config.validation), settings, progress)
-    held = pools.validation.values()
-    validation = Pool(np.concatenate([p.images for p in held]), np.concatenate([p.labels for p in held]))
+    validation = joined(list(pools.validation.values()))
     sizes = "-".join(map(str, (SIDE * SIDE, *config.widths, CLASSES)))
     say(f"mlp {sizes} on {config.data}: {len(pools.training):,} images to train on, {len(validation):,} to validate on")
+    watch.begin(pools.sha256)
     # Steps are too small to share among threads, and one thread adds in one order: the same file every time.
     with threadpool_limits(1):
-        fitted = fit(config, pools.training, validation, say=say, progress=progress)
+        fitted = fit(config, pools.training, validation, say=say, progress=progress, record=watch.epoch)
     say(
         f"best epoch {fitted.best_epoch}: validation accuracy {fitted.accuracy:.2%}, "
         f"ink and paper swapped {fitted.swapped_accuracy:.2%}"
@@ -290,7 +312,7 @@ def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console 
             raise TrainingError(f"the exported file's logits differ from the network's by {difference:.2g}")
         say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
 
-    return finish(
+    entry = finish(
         config,
         out,
         settings,
@@ -309,6 +331,8 @@ def train(config: MlpConfig, out: Path, settings: Settings, *, console: Console 
         say=say,
         progress=progress,
     )
+    watch.end(entry)
+    return entry
 
 
 def _shown(images: np.ndarray, config: MlpConfig, rng: np.random.Generator) -> np.ndarray:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,28 +48,35 @@ def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequentia
 
 
 class Cnn(nn.Module):
-    """Seven 3×3 convolutions with batch normalisation, 16, 32 and 64 channels, then a global average.
+    """Seven 3×3 convolutions with batch normalisation at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
 
-    28×28, 14×14 and 7×7 pixels. Strided convolutions do the pooling, so that no time is spent on what is thrown away:
-    116,602 parameters and 9 million multiplications an image.
+    Strided convolutions do the pooling, so that no time is spent on what is thrown away. The average at the end is a
+    depthwise 7×7 convolution: it costs nothing, and unlike a plain mean it knows where a stroke lies (J. Chen et al.,
+    MobileFaceNets, 2018, https://arxiv.org/abs/1804.07573). With 16, 32 and 80 channels: 166,938 parameters and
+    11 million multiplications an image.
+
+    Args:
+        widths: channels at 28×28, 14×14 and 7×7 pixels.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (16, 32, 80)) -> None:
         super().__init__()
+        first, second, third = widths
         self.features = nn.Sequential(
-            _block(1, 16),
-            _block(16, 32, stride=2),
-            _block(32, 32),
-            _block(32, 32),
-            _block(32, 64, stride=2),
-            _block(64, 64),
-            _block(64, 64),
+            _block(1, first),
+            _block(first, second, stride=2),
+            _block(second, second),
+            _block(second, second),
+            _block(second, third, stride=2),
+            _block(third, third),
+            _block(third, third),
         )
-        self.full = nn.Linear(64, 10)
+        self.pool = nn.Conv2d(third, third, 7, groups=third)
+        self.full = nn.Linear(third, 10)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, 28, 28) to (N, 10) logits."""
-        return self.full(self.features(image).mean(dim=(2, 3)))
+        return self.full(self.pool(self.features(image)).flatten(1))
 
 
 class Baseline(nn.Module):
@@ -150,9 +160,13 @@ class Sprint(nn.Module):
         return self.full(self.features(image).flatten(1))
 
 
-NETWORKS: dict[str, type[nn.Module]] = {
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "lenet": LeNet,
     "cnn": Cnn,
+    "cnn_small": partial(Cnn, (8, 16, 32)),
+    "cnn_medium": partial(Cnn, (16, 32, 64)),
+    "cnn_large": partial(Cnn, (24, 48, 96)),
+    "cnn_huge": partial(Cnn, (32, 64, 128)),
     "baseline": Baseline,
     "baseline_deep": BaselineDeep,
     "sprint": Sprint,

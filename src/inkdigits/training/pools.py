@@ -31,7 +31,7 @@ from inkdigits.training.negatives import NEGATIVES
 from inkdigits.training.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.training.progress import Progress
 
-__all__ = ["NO_DIGIT", "Pool", "Pools", "make_pools", "split_names"]
+__all__ = ["NO_DIGIT", "Pool", "Pools", "joined", "make_pools", "split_names"]
 
 NO_DIGIT = -1  # the label of pictures that show no digit
 VALIDATION_SEED = 0  # of the images held back: the same in every run, so that runs can be compared
@@ -39,6 +39,8 @@ VALIDATION_SHARE = 0.2  # of the training images, at most, for small data sets
 DISTURBED_VALIDATION = 1500  # pictures
 NEGATIVE_VALIDATION = 1500  # pictures
 STRENGTHS = (0.2, 1.0)  # of the disturbances learnt from
+EMPHASIS = {"motion": 3, "shadow": 2, "table": 2}  # how often the hardest disturbances come, for each other one
+REFUSED_MORE = ("shape", "shape", "scribble", "line", "blank", "noise")  # beside each kind once: the hardest to refuse
 TWICE = 0.3  # share of the disturbed pictures that are disturbed in two ways
 WORTHWHILE = 5000  # pictures, from which several processes and a place in the cache pay
 CHUNK = 500  # pictures a task of a worker process
@@ -47,6 +49,8 @@ CHUNK = 500  # pictures a task of a worker process
 _LEARNT = tuple(
     kind.name for kind in KINDS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
 )
+_OFTEN = np.array([EMPHASIS.get(name, 1) for name in _LEARNT])
+_OFTEN = _OFTEN / _OFTEN.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +141,7 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
         # Both from the training fonts, by other seeds; the fonts of the test part are seen by no run.
         validation["no digit"] = made("drawing what is no digit", _negative, range(NEGATIVE_VALIDATION))
         training.append(made("drawing what is no digit, to refuse", _negative, range(3_000_000, 3_000_000 + n)))
-    return Pools(_joined(training), validation, sha256)
+    return Pools(joined(training), validation, sha256)
 
 
 def _sample(
@@ -176,7 +180,7 @@ def _disturbed(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
             rng = np.random.default_rng(seed)
             picture = pen_picture(source, rng) if isinstance(source, PenDigit) else picture_of(source, rng)
             times = 1 + int(part == "train" and rng.random() < TWICE)
-            for kind in rng.choice(_LEARNT, times, replace=False):
+            for kind in rng.choice(_LEARNT, times, replace=False, p=_OFTEN if part == "train" else None):
                 strength = rng.uniform(*STRENGTHS) / times if part == "train" else LEVELS["medium"]
                 picture = disturb(picture, str(kind), strength, rng)
             yield picture, label
@@ -185,7 +189,7 @@ def _disturbed(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
 
 
 def _negative(seeds: Sequence[int]) -> Pool:
-    kinds = list(NEGATIVES.values())
+    kinds = [NEGATIVES[name] for name in (*NEGATIVES, *REFUSED_MORE)]
     return _normalised((kinds[s % len(kinds)].make(np.random.default_rng((5, s)), "train"), NO_DIGIT) for s in seeds)
 
 
@@ -211,10 +215,11 @@ def _run(what: str, make: Callable[..., Pool], columns: tuple[Any, ...], progres
         for task, pool in zip(tasks, workers.map(make, *zip(*tasks, strict=True)), strict=True):
             made.append(pool)
             advance(len(task[0]))
-    return _joined(made)
+    return joined(made)
 
 
-def _joined(pools: list[Pool]) -> Pool:
+def joined(pools: Sequence[Pool]) -> Pool:
+    """One pool of several."""
     return Pool(np.concatenate([p.images for p in pools]), np.concatenate([p.labels for p in pools]))
 
 

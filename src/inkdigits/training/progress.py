@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,10 +42,12 @@ def bars(console: Console | None = None) -> Progress:
     @contextmanager
     def show(label: str, total: int | None, unit: Literal["", "bytes"] = "") -> Iterator[Callable[[int], None]]:
         amount = rich_progress.DownloadColumn() if unit == "bytes" else rich_progress.MofNCompleteColumn()
+        rate = rich_progress.TransferSpeedColumn() if unit == "bytes" else _rate_column()
         columns = (
             rich_progress.TextColumn("{task.description}"),
             rich_progress.BarColumn(),
             amount,
+            rate,
             rich_progress.TimeRemainingColumn(),
         )
         with rich_progress.Progress(*columns, console=screen, transient=True) as bar:
@@ -53,3 +55,17 @@ def bars(console: Console | None = None) -> Progress:
             yield lambda n: bar.advance(task, n)
 
     return show
+
+
+def _rate_column() -> Any:
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        """How many a second."""
+
+        def render(self, task: Any) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s", style="progress.data.speed")
+
+    return Rate()

@@ -15,6 +15,7 @@ from typing import Any
 
 from inkdigits.training.cost import environment
 from inkdigits.training.files import write_atomically
+from inkdigits.training.runs import aligned
 
 __all__ = ["Cell", "Mean", "Row", "Standings"]
 
@@ -147,14 +148,7 @@ class Standings:
         """The table for a terminal."""
         heads, rows = self._table()
         table = [row[:-1] for row in (heads, *rows)]  # what each is would not fit
-        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        lines = [
-            "  ".join(
-                cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in table
-        ]
-        return "\n".join(lines)
+        return aligned(table, right=range(1, len(table[0])))
 
     def svg(self) -> str:
         """Accuracy on the first test, ± one standard deviation, on a logarithmic scale of the errors."""

@@ -12,8 +12,8 @@ import numpy as np
 
 from inkdigits.image import SIDE
 from inkdigits.recognizer import Recognizer
+from inkdigits.tables import iter_table
 from inkdigits.training.progress import Progress, bars
-from inkdigits.training.tables import iter_table
 
 __all__ = ["HEADER", "submit"]
 
@@ -28,7 +28,7 @@ def submit(recognizer: Recognizer, path: Path, out: TextIO, progress: Progress |
 
     Args:
         recognizer: the model.
-        path: a table that :func:`inkdigits.training.tables.read_table` takes; labels in it are passed over.
+        path: a table that :func:`inkdigits.tables.read_table` takes; labels in it are passed over.
         out: text file for the lines: a header, then ``ImageId`` from 1, and ``Label``, 0 to 9.
         progress: shows the rows; default a bar on standard error when that is a terminal.
 

@@ -1,0 +1,108 @@
+"""Which network to ship: accuracy against what an image costs, for networks from 10 to 400 µs.
+
+Every network is trained by the same shortened recipe and judged on validation data only: MNIST's, pen drawings of
+writers that are not trained on, and disturbed pictures of both. Each seed is a row of results/networks.csv.
+
+    python benchmarks/networks.py                     all networks, one seed; an hour on one core
+    python benchmarks/networks.py --networks cnn lenet --seeds 3
+    python benchmarks/networks.py --plot docs/images/networks.svg   of the rows there are; nothing is trained
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from inkdigits import Recognizer
+from inkdigits.settings import Settings
+from inkdigits.training.charts import Axis, Plot, sheet
+from inkdigits.training.config import TrainConfig
+from inkdigits.training.cost import cost
+from inkdigits.training.export import export
+from inkdigits.training.fit import fit
+from inkdigits.training.networks import NETWORKS
+from inkdigits.training.pools import make_pools
+from inkdigits.training.progress import bars
+
+from _common import RESULTS, percent, record
+
+RECIPE = {
+    "data": "mnist+pen",
+    "pen_variants": 4,
+    "disturbed": 0.25,
+    "epochs": 5,
+    "label_smoothing": 0.03,
+    "threads": 1,
+}
+COMPARED = ("sprint", "lenet", "cnn_small", "cnn_medium", "cnn", "cnn_large", "cnn_huge")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=COMPARED)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--plot", type=Path)
+    options = parser.parse_args()
+    if options.plot:
+        plot(options.plot)
+        return
+    settings, progress = Settings.from_env(), bars()
+    pools = make_pools(TrainConfig(**RECIPE), settings, progress)
+    for name in options.networks:
+        for seed in range(options.seeds):
+            measure(TrainConfig(**RECIPE, network=name, seed=seed), pools, progress)
+
+
+def measure(config: TrainConfig, pools, progress) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{config.network}.onnx"
+        fitted = fit(
+            config, pools.training, pools.validation, file.with_suffix(".ckpt"), resume=False, say=print,
+            progress=progress,
+        )  # fmt: skip
+        export(fitted.network, file, temperature=1.0, metadata={"network": config.network})
+        spent = cost(Recognizer(file), np.zeros((28, 28), np.uint8) + np.eye(28, dtype=np.uint8) * 255)
+    record(
+        network=config.network,
+        seed=config.seed,
+        parameters=spent.parameters,
+        network_us=round(spent.network_us, 1),
+        batch_us=round(spent.batch_us, 1),
+        **{name: percent(share) for name, share in fitted.validation.items()},
+        mean=percent(fitted.validation_accuracy),
+        seconds=round(fitted.seconds),
+    )
+
+
+def plot(path: Path) -> None:
+    """Two charts of the rows that are there, means over seeds: MNIST's errors and all validation errors against µs."""
+    found = defaultdict(list)
+    for row in csv.DictReader((RESULTS / "networks.csv").open(encoding="utf-8")):
+        found[row["network"]].append(row)
+
+    def average(name: str, column: str) -> float:
+        return mean(float(row[column].rstrip("%")) for row in found[name])
+
+    cost = Axis.logarithmic(10, 500, lambda us: f"{us:.0f}", "µs an image, one thread")
+    plots = []
+    for column, title in (("mnist", "MNIST"), ("mean", "Mean of MNIST, pens and disturbed")):
+        points = {name: (average(name, "network_us"), average(name, column) / 100) for name in found}
+        low, high = min(y for _, y in points.values()), max(y for _, y in points.values())
+        about = "; ".join(f"{name} {x:.0f} µs {y:.2%}" for name, (x, y) in points.items())
+        chart = Plot(title, about, cost, Axis.percent(low - 0.001, high + 0.001, f"{title}: right"), name=column)
+        chart.points((x, y, y, y) for x, y in points.values())
+        for name, (x, y) in points.items():
+            right = x > 200
+            chart.note(x, y, name, anchor="end" if right else "start", dx=-6 if right else 6, dy=4)
+        plots.append(chart)
+    path.write_text(sheet("What accuracy costs: the same shortened training for each", plots), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""What a study searches: a file that fixes some training options and gives others a range or choices.
+
+In TOML (JSON likewise)::
+
+    [fixed]
+    network = "sprint"
+    epochs = 10
+
+    [search]
+    learning_rate = { low = 1e-3, high = 1e-1, log = true }   # a float, as the option is
+    batch_size = { choices = [32, 64, 128] }
+    patience = { low = 0, high = 4, step = 2 }                # a whole number, as the option is
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from inkdigits.errors import SettingError
+from inkdigits.training.config import MlpConfig, TrainConfig, config_of, read_table
+
+__all__ = ["Range", "Space"]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``, both included.
+
+    Attributes:
+        low, high: whole numbers for a whole-number option, else floats; low < high.
+        log: drawn evenly by their logarithm.
+        step: only every so many from low on; None: all.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space, all of whose options and ends were found to be right.
+
+    Attributes:
+        fixed: training options that every trial has.
+        search: for each other one a range, or the values to choose from.
+    """
+
+    fixed: dict[str, Any]
+    search: dict[str, Range | tuple[Any, ...]]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The space in a TOML or JSON file.
+
+        Raises:
+            SettingError: the file cannot be read, or something in it cannot be used; the message names it.
+        """
+        table = read_table(path)
+        try:
+            return cls.from_dict(table)
+        except SettingError as error:
+            raise SettingError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_dict(cls, table: Mapping[str, Any]) -> Self:
+        """The space of plain values such as a file holds.
+
+        Raises:
+            SettingError: something cannot be used; the message names it.
+        """
+        _known(table, ("fixed", "search"), "part")
+        fixed, search = table.get("fixed", {}), table.get("search", {})
+        for name, part in (("fixed", fixed), ("search", search)):
+            if not isinstance(part, dict):
+                raise SettingError(f"{name} must be a table of options, not {part!r}")
+        if not search:
+            raise SettingError(
+                "there is nothing to search; give search.learning_rate = { low = …, high = … } or others"
+            )
+        if both := sorted(set(fixed) & set(search)):
+            raise SettingError(f"option {both[0]!r} is both fixed and searched; leave one of them out")
+        config_of(fixed)
+        types = {f.name: type(f.default) for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
+        _known(search, tuple(types), "training option")
+        space = cls(dict(fixed), {name: _dimension(name, each, types[name]) for name, each in search.items()})
+        first = {name: space.ends(name)[0] for name in search}
+        for name in search:
+            for end in space.ends(name):
+                space.config({**first, name: end})
+        return space
+
+    def ends(self, name: str) -> tuple[Any, ...]:
+        """Both ends of a searched option, or all its choices."""
+        each = self.search[name]
+        return (each.low, each.high) if isinstance(each, Range) else each
+
+    def config(self, found: Mapping[str, Any]) -> TrainConfig | MlpConfig:
+        """The config with these values of what is searched.
+
+        Raises:
+            SettingError: a value cannot be used.
+        """
+        return config_of({**self.fixed, **found})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; two spaces with the same are the same."""
+        search = {
+            name: vars(each) if isinstance(each, Range) else {"choices": list(each)}
+            for name, each in self.search.items()
+        }
+        return {"fixed": self.fixed, "search": search}
+
+
+def _dimension(name: str, table: Any, kind: type) -> Range | tuple[Any, ...]:
+    if not isinstance(table, dict):
+        raise SettingError(f"search.{name} must be a table such as {{ low = 1, high = 9 }}, not {table!r}")
+    _known(table, ("choices",) if "choices" in table else ("low", "high", "log", "step"), f"key of search.{name}:")
+    if "choices" in table:
+        choices = table["choices"]
+        if not isinstance(choices, list) or not choices:
+            raise SettingError(f"search.{name}.choices must be a list with at least one value, not {choices!r}")
+        return tuple(choices)
+    if kind is str:
+        raise SettingError(f"option {name} is text; give search.{name} = {{ choices = […] }}")
+    if missing := [end for end in ("low", "high") if end not in table]:
+        raise SettingError(f"search.{name} has no {missing[0]}; give low and high, or choices")
+    numbers = {key: table[key] for key in ("low", "high", "step") if key in table}
+    for key, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
+            raise SettingError(f"search.{name}.{key} must be a {'whole ' * (kind is int)}number, not {value!r}")
+    log, step = table.get("log", False), numbers.get("step")
+    if not isinstance(log, bool):
+        raise SettingError(f"search.{name}.log must be true or false, not {log!r}")
+    found = Range(kind(numbers["low"]), kind(numbers["high"]), log, None if step is None else kind(step))
+    if found.low >= found.high:
+        raise SettingError(f"search.{name}.low must be under high, not {found.low} with high {found.high}")
+    if log and (found.low <= 0 or step is not None):
+        raise SettingError(f"search.{name} with log = true must have a low above 0 and no step, not {table}")
+    if step is not None and step <= 0:
+        raise SettingError(f"search.{name}.step must be above 0, not {step}")
+    return found
+
+
+def _known(table: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
+    for name in table:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
+            raise SettingError(f"unknown {what} {name!r}; {hint}")
