@@ -10,9 +10,11 @@ BIN := $(VENV)/bin
 # Each stamp says: this set of packages is installed as pyproject.toml now asks for it.
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format train run_train test_server test_client evaluate bench screenshots web-runtime static clean
+.PHONY: docker_build docker_run lock help run test lint format train run_train test_server test_client evaluate bench notebooks screenshots web-runtime static clean
 
 help: ## list the targets
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,9 +55,24 @@ evaluate: $(DEV) ## measure the shipped model on MNIST's test set
 bench: $(DEV) ## run every benchmark; results go to benchmarks/results
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
+notebooks: $(DEV) ## run the notebooks and make their .ipynb anew from their text
+	$(BIN)/python scripts/notebooks.py
+
 screenshots: $(DEV) ## photograph the page's states into docs/images
 	@scripts/get-browser.sh $(BIN)/python
 	$(BIN)/python scripts/screenshots.py
+
+docker_build: ## build the container image inkdigits:local
+	docker build --file deploy/Dockerfile --tag inkdigits:local .
+
+docker_run: ## run it on http://127.0.0.1:$(PORT)
+	docker run --rm --init --read-only --cap-drop ALL --security-opt no-new-privileges \
+		--env PORT --publish 127.0.0.1:$(PORT):$(PORT) inkdigits:local
+
+lock: $(DEV) ## lock the container's packages anew, with their hashes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-tools>=7.5'
+	$(BIN)/pip-compile $(LOCK) --output-file=deploy/requirements.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --output-file=deploy/build-requirements.txt deploy/build-requirements.in
 
 web-runtime: ## fetch what the page needs to read on the device itself (npm)
 	@scripts/web-runtime.sh

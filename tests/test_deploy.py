@@ -1,0 +1,428 @@
+"""What stands in deploy/ and beside it, tried with schemas, linters and the programs that it is for."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import httpx
+import kubernetes_validate
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+import inkdigits
+from inkdigits.server.known import DIGIT
+from test_server_predict import THREE
+from test_server_run import until
+
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
+KUBERNETES = DEPLOY / "kubernetes"
+KUBERNETES_VERSION = "1.33"
+STOP_SECONDS = 20
+# Custom resources, which no schema of Kubernetes' own knows.
+CUSTOM = {"ServiceMonitor", "InferenceService", "ClusterConfig", "Kustomization"}
+METRICS = {
+    "inkdigits_requests_total",
+    "inkdigits_request_seconds_bucket",
+    "inkdigits_predictions_total",
+    "inkdigits_confidence_bucket",
+    "inkdigits_refusals_total",
+    "inkdigits_queue_length",
+    "inkdigits_shed_total",
+    "inkdigits_model_info",
+}
+BIN = Path(sys.executable).parent
+
+
+def tool(name):
+    """The path of a program; a test that needs it is skipped where it is not installed."""
+    found = shutil.which(name, path=f"{BIN}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin")
+    return found or pytest.skip(f"{name} is not installed")
+
+
+def ran(*command, **options):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def manifests():
+    """(file, resource) of every manifest, as it stands."""
+    for path in sorted(KUBERNETES.rglob("*.yaml")):
+        for resource in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            yield path, resource
+
+
+def rendered(overlay):
+    """The resources of an overlay as the cluster gets them, by kind."""
+    text = ran(tool("kubectl"), "kustomize", KUBERNETES / "overlays" / overlay)
+    return {resource["kind"]: resource for resource in yaml.safe_load_all(text)}
+
+
+def validate(resource):
+    if resource["kind"] not in CUSTOM:
+        kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
+
+
+def test_every_manifest_fits_the_schema():
+    kinds = set()
+    for _, resource in manifests():
+        validate(resource)
+        kinds.add(resource["kind"])
+    assert kinds >= CUSTOM | {
+        *("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Namespace")
+    }
+
+
+@pytest.mark.parametrize("overlay", ["local", "eks"])
+def test_an_overlay_is_whole(overlay):
+    found = rendered(overlay)
+    for resource in found.values():
+        validate(resource)
+    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
+    selectors = [
+        found["Deployment"]["spec"]["selector"]["matchLabels"],
+        found["Service"]["spec"]["selector"],
+        found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
+        found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels
+    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert (target["kind"], target["name"]) == ("Deployment", found["Deployment"]["metadata"]["name"])
+    if overlay == "eks":
+        monitor = found["ServiceMonitor"]["spec"]
+        assert monitor["selector"]["matchLabels"].items() <= found["Service"]["metadata"]["labels"].items()
+        assert monitor["endpoints"][0]["port"] == found["Service"]["spec"]["ports"][0]["name"]
+
+
+def containers():
+    for path, resource in manifests():
+        if resource["kind"] == "Deployment":
+            yield path, resource["spec"]["template"]["spec"]
+        elif resource["kind"] == "InferenceService":
+            yield path, resource["spec"]["predictor"]
+
+
+def test_a_pod_is_what_the_server_needs():
+    for _, pod in containers():
+        [container] = pod["containers"]
+        [port] = container["ports"]
+        assert {"name": "PORT", "value": str(port["containerPort"])} in container["env"]
+        assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+        assert container["livenessProbe"]["httpGet"]["path"] == "/health"
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert f"USER {pod['securityContext']['runAsUser']}:" in (DEPLOY / "Dockerfile").read_text()
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert not security["allowPrivilegeEscalation"]
+        assert security["capabilities"]["drop"] == ["ALL"]
+        assert container["resources"].keys() == {"requests", "limits"}
+
+
+def test_a_pod_has_time_to_drain():
+    from inkdigits.server.run import GRACE_SECONDS
+
+    [(_, pod)] = [(path, pod) for path, pod in containers() if "deployment" in path.name]
+    wait = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["inkdigits"]
+    assert int(compose["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
+    unit = (DEPLOY / "systemd" / "inkdigits.service").read_text()
+    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > GRACE_SECONDS
+
+
+def test_the_dockerfile_is_clean():
+    assert ran(tool("hadolint"), DEPLOY / "Dockerfile") == ""
+
+
+def test_the_image_gets_all_that_it_copies_and_nothing_else():
+    copied = set()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE):
+        copied.update(line.split()[:-1])
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_in
+    assert all((ROOT / path).exists() for path in copied)
+
+
+def locked(name):
+    """Version and hashes of each package of a lock."""
+    text = (DEPLOY / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
+    return {line.split("==")[0]: (line.split("==")[1].split()[0], line.count("--hash=sha256:")) for line in lines}
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("requirements.txt", "project"), ("build-requirements.txt", "build-system")]
+)
+def test_the_lock_holds_what_is_asked_for(name, part):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wanted = [Requirement(text) for text in (project[part].get("dependencies") or project[part].get("requires"))]
+    found = locked(name)
+    for requirement in wanted:
+        version, _ = found[requirement.name]
+        assert requirement.specifier.contains(version), f"{requirement} has {version} in the lock: make lock"
+    assert all(hashes for _, hashes in found.values())
+    assert not {"torch", "onnx", "scikit-learn"} & found.keys()
+
+
+@pytest.mark.parametrize(
+    ("schema", "files"),
+    [
+        ("vendor.github-workflows", sorted((ROOT / ".github" / "workflows").glob("*.yml"))),
+        ("vendor.compose-spec", [ROOT / "compose.yaml"]),
+    ],
+)
+def test_schemas_of_others(schema, files):
+    assert files
+    ran(tool("check-jsonschema"), "--builtin-schema", schema, *files)
+
+
+def test_workflows_run_what_there_is():
+    makefile = (ROOT / "Makefile").read_text()
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}
+        for job in workflow["jobs"].values():
+            for step in job.get("steps", ()):
+                for target in re.findall(r"^make (\w+)", step.get("run", ""), re.MULTILINE):
+                    assert f"\n{target}:" in makefile
+                for script in re.findall(r"^scripts/\S+", step.get("run", ""), re.MULTILINE):
+                    assert os.access(ROOT / script, os.X_OK)
+
+
+def test_prometheus_takes_its_files():
+    assert "6 rules found" in ran(tool("promtool"), "check", "config", DEPLOY / "monitoring" / "prometheus.yml")
+
+
+def test_the_dashboard_asks_for_what_the_server_tells(tmp_path):
+    dashboard = json.loads((DEPLOY / "monitoring" / "dashboards" / "inkdigits.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    rules = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yml").read_text())["groups"][0]["rules"]
+    named = {
+        name for text in [*asked, *(rule["expr"] for rule in rules)] for name in re.findall(r"inkdigits_\w+", text)
+    }
+    assert named == METRICS
+    source = yaml.safe_load((DEPLOY / "monitoring" / "datasource.yml").read_text())["datasources"][0]
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {source["uid"]}
+    # Grafana fills in the interval; that each is a query of Prometheus its own parser says.
+    records = [{"record": f"panel:{i}", "expr": expr.replace("$__rate_interval", "1m")} for i, expr in enumerate(asked)]
+    (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
+    assert f"{len(asked)} rules found" in ran(tool("promtool"), "check", "rules", tmp_path / "queries.yml")
+
+
+def test_systemd_takes_its_unit(tmp_path):
+    unit = (DEPLOY / "systemd" / "inkdigits.service").read_text()
+    path = tmp_path / "inkdigits.service"
+    path.write_text(unit.replace("/opt/inkdigits/bin/inkdigits", sys.executable))
+    printed = ran(tool("systemd-analyze"), "verify", "--man=no", path)
+    assert "inkdigits.service" not in printed, printed
+
+
+def free_ports(n):
+    with contextlib.ExitStack() as stack:
+        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
+        return [s.getsockname()[1] for s in taken]
+
+
+def answers(url):
+    try:
+        return httpx.get(f"{url}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def test_the_procfile_starts_the_server(tmp_path):
+    [port] = free_ports(1)
+    process = subprocess.Popen(
+        [tool("honcho"), "start", "-f", ROOT / "Procfile", "--port", str(port)],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "WEB_CONCURRENCY": "2"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        ready = next(line for line in process.stdout if "serves on" in line)
+        assert "2 workers" in ready
+        answer = httpx.post(f"http://127.0.0.1:{port}/predict", content=THREE).json()
+        assert answer["digit"] == DIGIT
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=STOP_SECONDS)
+        assert "Traceback" not in printed
+        assert not answers(f"http://127.0.0.1:{port}")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.stdout.close()
+        process.wait()
+
+
+@contextlib.contextmanager
+def running(url, *command, **options):
+    """A web server, from when it answers anything until the end of the block."""
+    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, **options)
+
+    def listens():
+        assert process.poll() is None, "it ended"
+        try:
+            return httpx.get(url)
+        except httpx.TransportError:
+            return None
+
+    try:
+        until(listens)
+        yield
+    finally:
+        process.terminate()
+        process.wait(STOP_SECONDS)
+
+
+def nginx(folder, port, servers, **changed):
+    """Command that runs nginx with the shipped configuration on other ports, as this user and in this folder."""
+    site = (DEPLOY / "nginx" / "inkdigits.conf").read_text()
+    changed |= {"listen 80;": f"listen 127.0.0.1:{port};", "    listen [::]:80;\n": ""}
+    changed |= {f"127.0.0.1:{old}": f"127.0.0.1:{new}" for old, new in zip((9696, 9697), servers, strict=True)}
+    for before, after in changed.items():
+        assert before in site
+        site = site.replace(before, after)
+    (folder / "site.conf").write_text(site)
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(
+        f"{user} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        "http { access_log off; "
+        + " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
+        + f" include {folder}/site.conf; }}\n"
+    )
+    return [tool("nginx"), "-e", folder / "error.log", "-c", folder / "nginx.conf"]
+
+
+def test_nginx_in_front(start_server, tmp_path):
+    port, *ports = free_ports(3)
+    command = nginx(tmp_path, port, ports)
+    start_server("--port", str(ports[0]))  # the other one is down, and nobody notices
+    url = f"http://127.0.0.1:{port}"
+    with running(url, *command), httpx.Client(base_url=url) as client:
+        assert [client.post("/predict", content=THREE).json()["digit"] for _ in range(6)] == [DIGIT] * 6
+        assert "<canvas" in client.get("/").text
+        assert client.post("/predict", content=bytes(21 << 20)).status_code == 413
+        statuses = [client.get("/health").status_code for _ in range(250)]
+        assert set(statuses) == {200, 429}  # more than 100 at once and 20 a second from one address
+
+
+def test_no_request_fails_while_servers_are_restarted_behind_nginx(start_server, tmp_path):
+    port, *ports = free_ports(3)
+    command = nginx(tmp_path, port, ports, **{"rate=20r/s": "rate=100000r/s"})
+    servers = [start_server("--port", str(p)) for p in ports]
+    url = f"http://127.0.0.1:{port}"
+    statuses, done = [], threading.Event()
+
+    def load():
+        with httpx.Client(base_url=url, timeout=30) as client:
+            while not done.is_set():
+                response = client.post("/predict", content=THREE)
+                statuses.append((response.status_code, response.json().get("digit")))
+
+    with running(url, *command):
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for server, p in zip(servers, ports, strict=True):
+                server.stop()
+                assert server.process.returncode == 0
+                count = len(statuses)
+                until(lambda n=count: len(statuses) > n + 20)
+                start_server("--port", str(p))
+                count = len(statuses)
+                until(lambda n=count: len(statuses) > n + 20)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+    assert set(statuses) == {(200, DIGIT)}
+    assert len(statuses) > 80
+
+
+def test_apache_in_front(start_server, tmp_path):
+    apache = tool("apache2")
+    port, *ports = free_ports(3)
+    start_server("--port", str(ports[1]))  # the first one is down, and nobody notices
+    site = (DEPLOY / "apache" / "inkdigits.conf").read_text().replace("*:80", f"127.0.0.1:{port}")
+    for old, new in zip((9696, 9697), ports, strict=True):
+        site = site.replace(f"127.0.0.1:{old}", f"127.0.0.1:{new}")
+    modules = "mpm_event authz_core authz_host headers proxy proxy_http proxy_balancer slotmem_shm lbmethod_byrequests"
+    loads = "\n".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so" for m in modules.split())
+    (tmp_path / "apache.conf").write_text(
+        f"ServerRoot {tmp_path}\nServerName localhost\nPidFile {tmp_path}/pid\nDefaultRuntimeDir {tmp_path}\n"
+        f"ErrorLog {tmp_path}/error.log\nListen 127.0.0.1:{port}\n{loads}\n{site}"
+    )
+    url = f"http://127.0.0.1:{port}"
+    with running(url, apache, "-X", "-f", tmp_path / "apache.conf"), httpx.Client(base_url=url) as client:
+        assert [client.post("/predict", content=THREE).json()["digit"] for _ in range(4)] == [DIGIT] * 4
+        assert client.post("/predict", content=bytes(21 << 20)).status_code == 413
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """The wheel and the sdist, the wheel built from the sdist as PyPI's users would."""
+    folder = tmp_path_factory.mktemp("dist")
+    ran(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
+    [wheel], [sdist] = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    assert wheel.name == f"inkdigits-{inkdigits.__version__}-py3-none-any.whl"
+    assert sdist.name == f"inkdigits-{inkdigits.__version__}.tar.gz"
+    return wheel, sdist
+
+
+def test_the_wheel_has_everything_that_runs(packages):
+    inside = set(zipfile.ZipFile(packages[0]).namelist())
+    wanted = {
+        path.relative_to(ROOT / "src").as_posix()
+        for path in (ROOT / "src" / "inkdigits").rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert wanted - inside == set()
+    assert {
+        f"inkdigits/web/vendor/{name}" for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+    } <= inside
+
+
+def test_installed_in_an_empty_environment_it_reads_and_serves(packages, tmp_path):
+    venv.create(tmp_path / "empty", with_pip=False)
+    python = tmp_path / "empty" / "bin" / "python"
+    site = Path(ran(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    ran(sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-index", "--target", site, packages[0])
+    # Its dependencies are the tests' own; a path in PYTHONPATH does not bring the editable inkdigits with it.
+    shared = Path(httpx.__file__).parents[1]
+    environ = {**os.environ, "PYTHONPATH": str(shared), "PYTHONSAFEPATH": "1"}
+    where = ran(python, "-c", "import inkdigits; print(inkdigits.__file__)", env=environ, cwd=tmp_path)
+    assert where.startswith(str(site))
+    (tmp_path / "three.png").write_bytes(THREE)
+    printed = ran(python, "-m", "inkdigits", "predict", "three.png", env=environ, cwd=tmp_path)
+    assert printed.split()[:2] == ["three.png", str(DIGIT)]
+    [port] = free_ports(1)
+    process = subprocess.Popen(
+        [python, "-m", "inkdigits", "serve", "--port", str(port)], env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: answers(url))
+        assert "<canvas" in httpx.get(url).text
+        assert httpx.get(f"{url}/vendor/ort.wasm.bundle.min.mjs").status_code == 200
+    finally:
+        process.terminate()
+        assert process.wait(STOP_SECONDS) == 0
