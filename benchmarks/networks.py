@@ -5,6 +5,7 @@ writers that are not trained on, and disturbed pictures of both. Each seed is a 
 
     python benchmarks/networks.py                     all networks, one seed; an hour on one core
     python benchmarks/networks.py --networks cnn lenet --seeds 3
+    python benchmarks/networks.py --costs             the µs of these rows again, side by side on a quiet machine
     python benchmarks/networks.py --plot docs/images/networks.svg   of the rows there are; nothing is trained
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+from torch import nn
 
 from inkdigits import Recognizer
 from inkdigits.settings import Settings
@@ -26,9 +28,9 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.cost import cost
 from inkdigits.training.export import export
 from inkdigits.training.fit import fit
-from inkdigits.training.networks import NETWORKS
-from inkdigits.training.pools import make_pools
-from inkdigits.training.progress import bars
+from inkdigits.training.networks import NETWORKS, build
+from inkdigits.training.pools import Pools, make_pools
+from inkdigits.training.progress import Progress, bars
 
 from _common import RESULTS, percent, record
 
@@ -48,7 +50,11 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=COMPARED)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--costs", action="store_true")
     options = parser.parse_args()
+    if options.costs:
+        measure_costs_again()
+        return
     if options.plot:
         plot(options.plot)
         return
@@ -59,25 +65,45 @@ def main() -> None:
             measure(TrainConfig(**RECIPE, network=name, seed=seed), pools, progress)
 
 
-def measure(config: TrainConfig, pools, progress) -> None:
+def measure(config: TrainConfig, pools: Pools, progress: Progress) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{config.network}.onnx"
+        checkpoint = Path(folder) / "network.ckpt"
         fitted = fit(
-            config, pools.training, pools.validation, file.with_suffix(".ckpt"), resume=False, say=print,
-            progress=progress,
+            config, pools.training, pools.validation, checkpoint, resume=False, say=print, progress=progress
         )  # fmt: skip
-        export(fitted.network, file, temperature=1.0, metadata={"network": config.network})
-        spent = cost(Recognizer(file), np.zeros((28, 28), np.uint8) + np.eye(28, dtype=np.uint8) * 255)
     record(
         network=config.network,
         seed=config.seed,
-        parameters=spent.parameters,
-        network_us=round(spent.network_us, 1),
-        batch_us=round(spent.batch_us, 1),
+        **cost_of(config.network, fitted.network),
         **{name: percent(share) for name, share in fitted.validation.items()},
-        mean=percent(fitted.validation_accuracy),
+        mean=percent(mean(fitted.validation.values())),
         seconds=round(fitted.seconds),
     )
+
+
+def cost_of(name: str, network: nn.Module) -> dict[str, object]:
+    """Parameters and µs of a network, whatever it has learnt."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"{name}.onnx"
+        export(network, file, temperature=1.0, metadata={"network": name})
+        spent = cost(Recognizer(file), np.eye(28, dtype=np.uint8) * 255)
+    return {
+        "parameters": spent.parameters,
+        "network_us": round(spent.network_us, 1),
+        "batch_us": round(spent.batch_us, 1),
+    }
+
+
+def measure_costs_again() -> None:
+    path = RESULTS / "networks.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    found = {name: cost_of(name, build(name)) for name in dict.fromkeys(row["network"] for row in rows)}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, **found[row["network"]]} for row in rows)
+    for name, figures in found.items():
+        print(name, figures)
 
 
 def plot(path: Path) -> None:
@@ -97,9 +123,8 @@ def plot(path: Path) -> None:
         about = "; ".join(f"{name} {x:.0f} µs {y:.2%}" for name, (x, y) in points.items())
         chart = Plot(title, about, cost, Axis.percent(low - 0.001, high + 0.001, f"{title}: right"), name=column)
         chart.points((x, y, y, y) for x, y in points.values())
-        for name, (x, y) in points.items():
-            right = x > 200
-            chart.note(x, y, name, anchor="end" if right else "start", dx=-6 if right else 6, dy=4)
+        for i, (name, (x, y)) in enumerate(sorted(points.items(), key=lambda item: item[1])):
+            chart.note(x, y, name.removeprefix("cnn_"), anchor="middle", dy=-8 if i % 2 else 16)  # apart from the next
         plots.append(chart)
     path.write_text(sheet("What accuracy costs: the same shortened training for each", plots), encoding="utf-8")
 

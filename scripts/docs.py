@@ -27,7 +27,8 @@ def settings_table() -> str:
         default = "the user's cache folder" if f.name == "cache" else f"`{f.default}`" if f.default != "" else "empty"
         low, high, unit = f.metadata["low"], f.metadata["high"], f.metadata["unit"]
         bounds = "" if low is None else f"; {low} or more" if high is None else f"; {low} to {high}"
-        meaning = f.metadata["help"] + (f", in {unit}" if unit else "") + bounds
+        choices = f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""
+        meaning = f.metadata["help"] + choices + (f", in {unit}" if unit else "") + bounds
         rows.append(f"| `{f.name}` | `{f.metadata['env']}` | {default} | {meaning} |")
     return "\n".join(rows)
 

@@ -16,20 +16,24 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"errors", "settings"}
-CORE = BASE | {"decode", "image", "ink", "recognizer"}
+CORE = BASE | {"decode", "image", "ink", "ready", "recognizer"}
 ROOMS = {
     "errors": set(),
     "settings": {"errors"},
     "decode": {"errors"},
     "ink": set(),
     "image": {"errors", "decode", "ink"},
-    "recognizer": {"errors", "image"},
-    "bulk": {"errors", "image", "recognizer"},
-    "server": CORE | {"bulk"},
-    "training": CORE,
+    "ready": {"image", "ink"},
+    "idx": {"errors"},
+    "tables": {"errors", "image"},
+    "recognizer": {"errors", "image", "ready"},
+    "bulk": {"errors", "idx", "image", "recognizer", "tables"},
+    "client": {"errors", "decode", "image", "recognizer"},
+    "server": CORE | {"bulk", "ready"},
+    "training": CORE | {"idx", "tables"},
     "cli": CORE | {"bulk", "server", "training"},
     "__main__": {"cli"},
-    "__init__": {"errors", "image", "recognizer"},
+    "__init__": {"errors", "image", "recognizer", "client"},
 }
 KNOWN_ONLY_TO = {
     "onnxruntime": {"recognizer"},
@@ -37,10 +41,15 @@ KNOWN_ONLY_TO = {
     "onnx": {"training"},
     "sklearn": {"training"},
     "rich": {"training"},
-    "pyarrow": {"training"},
+    "pyarrow": {"bulk", "tables", "training"},
     "threadpoolctl": {"training"},
+    "tensorboard": {"training"},
+    "optuna": {"training"},
+    "mlflow": {"training"},
+    "matplotlib": {"training"},
     "starlette": {"server"},
     "uvicorn": {"server"},
+    "httpx": {"client"},
     "python_multipart": {"server"},
     "orjson": {"server"},
     "argparse": {"cli"},

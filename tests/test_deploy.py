@@ -38,6 +38,11 @@ METRICS = {
     "inkdigits_request_seconds_bucket",
     "inkdigits_predictions_total",
     "inkdigits_confidence_bucket",
+    "inkdigits_confidence_sum",
+    "inkdigits_confidence_count",
+    "inkdigits_ink_sum",
+    "inkdigits_ink_count",
+    "inkdigits_baseline",
     "inkdigits_refusals_total",
     "inkdigits_queue_length",
     "inkdigits_shed_total",
@@ -204,7 +209,7 @@ def test_workflows_run_what_there_is():
 
 
 def test_prometheus_takes_its_files():
-    assert "6 rules found" in ran(tool("promtool"), "check", "config", DEPLOY / "monitoring" / "prometheus.yml")
+    assert "8 rules found" in ran(tool("promtool"), "check", "config", DEPLOY / "monitoring" / "prometheus.yml")
 
 
 def test_the_dashboard_asks_for_what_the_server_tells(tmp_path):

@@ -242,7 +242,7 @@ def test_images_that_cannot_be_read(client, body, status, slug, word):
         ({f"pixel{i}": v for i, v in enumerate(ROW) if i < 700}, ["pixel700 and 83 more missing"]),
         ({f"pixel{i + 1}": v for i, v in enumerate(ROW)}, ["pixel0 missing"]),
         ({f"pixel{i}": "x" if i == 5 else v for i, v in enumerate(ROW)}, ['pixel5 is "x"']),
-        ({"image": "…", "label": 3}, ["neither pixels nor pixel0", "image, label"]),
+        ({"picture": "…", "label": 3}, ["neither image, nor pixels, nor pixel0", "picture, label"]),
         ({}, ["keys: none"]),
         ([ROW], ["a list of 1"]),
         (7, ["the JSON is 7"]),
@@ -276,7 +276,7 @@ def test_damaged_json(client, body):
     ("body", "content_type", "word"),
     [
         (b"--x\r\n\r\nhello", "multipart/form-data; boundary=x", "closing boundary"),
-        (b"--x--\r\n", "multipart/form-data; boundary=x", "no file"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", "no image"),
         (b"hello", "multipart/form-data; boundary=x", "damaged"),
         (b"--x\r\n", "multipart/form-data", ""),
         (b"--x\r\n", "multipart/form-data; boundary=" + "x" * 5_000, ""),
@@ -324,7 +324,7 @@ def test_limits_are_settings(start_server):
 
 def test_too_many_text_fields(client):
     fields = {f"f{i}": (None, "x") for i in range(101)}
-    assert_problem(client.post("/predict", files=fields), 413, "too-many-images", "100 text fields")
+    assert_problem(client.post("/predict", files=fields), 413, "too-many-images", "100 fields that hold no image")
 
 
 def test_no_bytes_that_a_client_sends_make_the_server_fault(client):

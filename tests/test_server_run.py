@@ -1,15 +1,19 @@
 """Starting, stopping and surviving: what ``inkdigits serve`` does around the requests."""
 
 import os
+import shutil
 import signal
 import socket
+import threading
 import time
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
 
 import inkdigits
+from inkdigits.recognizer import SHIPPED, shipped_models
 from inkdigits.server.known import DIGIT
 from test_server_predict import THREE
 
@@ -97,6 +101,150 @@ def test_a_killed_worker_is_replaced(start_server):
     until(lambda: len(set(workers(server)) - {victim}) == 2)
     assert survivor in workers(server)
     assert ask(server) == DIGIT
+
+
+@processes
+def test_a_frozen_worker_is_replaced_and_its_clients_hear_of_it(start_server):
+    server = start_server("--workers", "2", "--frozen-seconds", "1")
+    victim, survivor = workers(server)
+    os.kill(survivor, signal.SIGSTOP)  # so that the other gets the connection
+    with httpx.Client(base_url=server.url) as theirs:
+        assert theirs.get("/health").status_code == 200
+        os.kill(victim, signal.SIGSTOP)
+        os.kill(survivor, signal.SIGCONT)
+        with pytest.raises(httpx.RequestError):
+            theirs.post("/predict", content=THREE, timeout=DEADLINE)
+    until(lambda: not alive(victim) and len(workers(server)) == 2)
+    until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
+    assert ask(server) == DIGIT
+    assert "has not stirred for 1 seconds" in server.stop()
+    assert server.process.returncode == 0
+
+
+@processes
+def test_a_frozen_worker_does_not_hold_up_the_end(start_server):
+    server = start_server("--workers", "2", "--frozen-seconds", "1")
+    pids = workers(server)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    server.stop()
+    assert server.process.returncode == 0
+    assert not any(map(alive, pids))
+
+
+@processes
+def test_not_ready_while_a_worker_is_missing(start_server):
+    server = start_server("--workers", "2", "--frozen-seconds", "60")
+    victim, _ = workers(server)
+    os.kill(victim, signal.SIGKILL)
+    seen = []
+
+    def back():
+        response = httpx.get(f"{server.url}/ready")
+        seen.append(response.json().get("detail"))
+        return len(seen) > 1 and response.status_code == 200
+
+    until(back)
+    assert len(set(workers(server)) - {victim}) == 2
+
+
+class Load:
+    """Asks on kept connections, as fast as it can, until the end of the ``with``."""
+
+    def __init__(self, url, clients=4):
+        self.url, self.digits, self.errors, self.end = url, [], [], threading.Event()
+        self.threads = [threading.Thread(target=self.ask) for _ in range(clients)]
+
+    def ask(self):
+        with httpx.Client(base_url=self.url, timeout=DEADLINE) as client:
+            while not self.end.is_set():
+                try:
+                    self.digits.append(client.post("/predict", content=THREE).json()["digit"])
+                except httpx.ConnectError:
+                    return  # it takes no more
+                except Exception as error:
+                    self.errors.append(error)
+                    return
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        until(lambda: len(self.digits) > 20)
+        return self
+
+    def __exit__(self, *_):
+        self.end.set()
+        for thread in self.threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_nobody_s_request_fails_when_it_drains(start_server, number):
+    server = start_server("--workers", number)
+    with Load(server.url) as load:
+        assert server.stop() == ""
+    assert load.errors == []
+    assert set(load.digits) == {DIGIT}
+
+
+@pytest.fixture
+def own_model(tmp_path, recognizer):
+    """A copy of the default model's file, to be replaced as an operator does: at once, by renaming."""
+    path = tmp_path / "own.onnx"
+
+    def put(source):
+        shutil.copy(source, tmp_path / "next")
+        (tmp_path / "next").replace(path)
+
+    put(recognizer.model.path)
+    return path, put
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+@pytest.mark.parametrize("number", ["1", "2"])
+def test_a_new_model_is_taken_up_without_a_dropped_request_and_a_bad_one_is_not(
+    start_server, own_model, constant_model, number
+):
+    path, put = own_model
+    server = start_server("--workers", number, "--model", str(path))
+
+    def hashes():
+        return {httpx.get(f"{server.url}/model").json()["sha256"] for _ in range(6)}
+
+    old = sha256(path.read_bytes()).hexdigest()
+    assert hashes() == {old}
+    with Load(server.url) as load:
+        put(constant_model)  # which reads an 8 in everything
+        server.process.send_signal(signal.SIGHUP)
+        assert "the old one stays: the model own reads a known 3 as 8" in server.process.stderr.readline()
+        assert hashes() == {old}
+        put(__file__)
+        server.process.send_signal(signal.SIGHUP)
+        assert "is not a model that ONNX Runtime can load" in server.process.stderr.readline()
+        assert hashes() == {old}
+        other = next(m for m in shipped_models().values() if m["sha256"] != old)
+        put(SHIPPED / other["file"])
+        server.process.send_signal(signal.SIGHUP)
+        assert f"SHA-256 {other['sha256']}" in server.process.stderr.readline()
+        assert hashes() == {other["sha256"]}
+        before = len(load.digits)
+        until(lambda: len(load.digits) > before + 20)
+    assert load.errors == []
+    assert set(load.digits) == {DIGIT}
+    assert httpx.get(f"{server.url}/ready").status_code == 200
+    assert httpx.get(f"{server.url}/model.onnx").headers["etag"] == f'"{other["sha256"]}"'
+
+
+@processes
+def test_a_model_that_was_not_reloaded_gets_into_no_new_worker(start_server, own_model, constant_model):
+    path, put = own_model
+    server = start_server("--workers", "2", "--model", str(path))
+    put(constant_model)
+    os.kill(workers(server)[0], signal.SIGKILL)
+    assert "ended with -9" in server.process.stderr.readline()
+    assert "the others answer with" in server.process.stderr.readline()
+    assert ask(server) == DIGIT
+    assert "1 of 2 workers not ready" in httpx.get(f"{server.url}/ready").json()["detail"]
 
 
 @processes

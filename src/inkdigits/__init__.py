@@ -12,12 +12,16 @@ from inkdigits.errors import (
     InvalidPixels,
     ModelError,
     NotAnImage,
+    ServerBusy,
+    ServerError,
+    ServerUnreachable,
     SettingError,
     TrainingError,
     UnreadableImage,
 )
 
 if TYPE_CHECKING:
+    from inkdigits.client import Client
     from inkdigits.image import Box, Limits
     from inkdigits.recognizer import ModelInfo, Prediction, Recognizer
 
@@ -25,6 +29,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Box",
+    "Client",
     "DataError",
     "ImageError",
     "ImageTooLarge",
@@ -37,6 +42,9 @@ __all__ = [
     "NotAnImage",
     "Prediction",
     "Recognizer",
+    "ServerBusy",
+    "ServerError",
+    "ServerUnreachable",
     "SettingError",
     "TrainingError",
     "UnreadableImage",
@@ -46,6 +54,7 @@ __all__ = [
 # Imported when first asked for: they bring NumPy and ONNX Runtime, which `inkdigits --help` has no use for.
 _LATE = {
     "Box": "inkdigits.image",
+    "Client": "inkdigits.client",
     "Limits": "inkdigits.image",
     "ModelInfo": "inkdigits.recognizer",
     "Prediction": "inkdigits.recognizer",

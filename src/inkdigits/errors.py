@@ -12,7 +12,10 @@ The tree::
     │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
     ├── ModelError            a model is unknown, damaged, or not a digit recogniser
     ├── DataError             a data set is missing, incomplete, damaged or of another format
-    └── TrainingError         a training run cannot start, go on or be exported
+    ├── TrainingError         a training run cannot start, go on or be exported
+    └── ServerError           a server gave no answer, or one that is none
+        ├── ServerUnreachable no connection to it, or no answer in time
+        └── ServerBusy        it sheds load or is not ready, and still was after the retries
 
 A message says what happened, the value that was seen, and what to do about it.
 """
@@ -26,6 +29,9 @@ __all__ = [
     "InvalidPixels",
     "ModelError",
     "NotAnImage",
+    "ServerBusy",
+    "ServerError",
+    "ServerUnreachable",
     "SettingError",
     "TrainingError",
     "UnreadableImage",
@@ -74,3 +80,15 @@ class DataError(InkdigitsError):
 
 class TrainingError(InkdigitsError):
     """A training run cannot start, go on or be exported."""
+
+
+class ServerError(InkdigitsError):
+    """A server gave no answer to a client, or one that is none."""
+
+
+class ServerUnreachable(ServerError):
+    """There was no connection to the server, or no answer in time."""
+
+
+class ServerBusy(ServerError):
+    """The server sheds load or is not ready, and still was after the retries."""

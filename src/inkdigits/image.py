@@ -171,7 +171,8 @@ def lay_out(ink: np.ndarray) -> np.ndarray:
         # Scaled down, a thin pen's line fades to grey; MNIST's lines are solid.
         peak = np.partition(ink, -_ISOLATED, axis=None)[-_ISOLATED:].mean() if ink.size >= _ISOLATED else ink.max()
         if peak < 1:
-            ink = np.minimum(ink * np.float32(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak))), 1)
+            ink = ink * np.float32(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak)))
+        ink = np.minimum(ink, 1)  # rounding may go beyond by a bit, too
     h, w = ink.shape
     mass = ink.sum()
     y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5 + TIE)

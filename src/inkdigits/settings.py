@@ -19,12 +19,21 @@ from inkdigits.errors import SettingError
 __all__ = ["Settings"]
 
 MEBIBYTE = 1 << 20
+LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
 def _setting(
-    default: Any, env: str, help: str, *, unit: str = "", low: int | None = None, high: int | None = None
+    default: Any,
+    env: str,
+    help: str,
+    *,
+    unit: str = "",
+    low: int | None = None,
+    high: int | None = None,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    return field(default=default, metadata={"env": env, "help": help, "unit": unit, "low": low, "high": high})
+    metadata = {"env": env, "help": help, "unit": unit, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Settings:
     cache: str = _setting(
         platformdirs.user_cache_dir("inkdigits"), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in"
     )
+    runs: str = _setting("runs", "INKDIGITS_RUNS", "folder that each training run leaves its record in")
     max_bytes: int = _setting(
         20 * MEBIBYTE, "INKDIGITS_MAX_BYTES", "largest request body, and largest image file", unit="bytes", low=1024
     )
@@ -54,7 +64,78 @@ class Settings:
     cors_origins: str = _setting(
         "", "INKDIGITS_CORS_ORIGINS", "origins, separated by commas, whose pages may call the server; * is any"
     )
-    log_level: str = _setting("info", "INKDIGITS_LOG_LEVEL", "critical, error, warning, info or debug")
+    max_connections: int = _setting(
+        4096, "INKDIGITS_MAX_CONNECTIONS", "most open connections of one process; further ones are closed", low=1
+    )
+    max_queue: int = _setting(
+        512, "INKDIGITS_MAX_QUEUE", "most small requests of one process that wait; further ones get 503", low=1
+    )
+    max_heavy: int = _setting(
+        16,
+        "INKDIGITS_MAX_HEAVY",
+        "most requests with large images that one process works on or has waiting; further ones get 503",
+        low=1,
+    )
+    max_buffered: int = _setting(
+        128 * MEBIBYTE,
+        "INKDIGITS_MAX_BUFFERED",
+        "most of all large request bodies together that one process holds; beyond it they get 503",
+        unit="bytes",
+        low=1024,
+    )
+    receive_seconds: int = _setting(
+        60,
+        "INKDIGITS_RECEIVE_SECONDS",
+        "time a client gets to send one request, and to take each part of an answer; then 408",
+        unit="seconds",
+        low=1,
+        high=3600,
+    )
+    keep_alive_seconds: int = _setting(
+        65,
+        "INKDIGITS_KEEP_ALIVE_SECONDS",
+        "time a connection stays open without a request; more than a proxy in front has",
+        unit="seconds",
+        low=1,
+        high=3600,
+    )
+    frozen_seconds: int = _setting(
+        5,
+        "INKDIGITS_FROZEN_SECONDS",
+        "time after which one of several workers that does not stir is killed and replaced",
+        unit="seconds",
+        low=1,
+        high=3600,
+    )
+    api_keys: str = _setting(
+        "",
+        "INKDIGITS_API_KEYS",
+        "SHA-256 hashes of the keys that may ask for predictions, in hex, separated by commas; empty: no key is needed",
+    )
+    rate_limit: int = _setting(
+        0, "INKDIGITS_RATE_LIMIT", "most predictions of one client a second, by key or address; 0: no limit", low=0
+    )
+    rate_burst: int = _setting(
+        20, "INKDIGITS_RATE_BURST", "predictions that a client may ask for at once before the rate counts", low=1
+    )
+    proxies: int = _setting(
+        0,
+        "INKDIGITS_PROXIES",
+        "proxies in front whose X-Forwarded-For names the client: it is this entry, counted from the end",
+        low=0,
+        high=16,
+    )
+    log_level: str = _setting("info", "INKDIGITS_LOG_LEVEL", "least serious lines that are logged", choices=LEVELS)
+    log_format: str = _setting("text", "INKDIGITS_LOG_FORMAT", "form of each line of the log", choices=("text", "json"))
+    log_requests: str = _setting(
+        "off", "INKDIGITS_LOG_REQUESTS", "log each request; log level debug does too", choices=("off", "on")
+    )
+    tracing: str = _setting(
+        "off",
+        "INKDIGITS_TRACING",
+        "OpenTelemetry traces, sent where OTEL_EXPORTER_OTLP_ENDPOINT says; needs inkdigits[otel]",
+        choices=("off", "otlp"),
+    )
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -66,11 +147,8 @@ class Settings:
             if (low is not None and value < low) or (high is not None and value > high):
                 bounds = f"from {low} to {high}" if high is not None else f"{low} or more"
                 raise SettingError(f"{_label(f)} must be {bounds}, not {value}")
-        levels = ("critical", "error", "warning", "info", "debug")
-        if self.log_level not in levels:
-            raise SettingError(
-                f"log_level (INKDIGITS_LOG_LEVEL) must be one of {', '.join(levels)}, not {self.log_level!r}"
-            )
+            if (choices := f.metadata["choices"]) and value not in choices:
+                raise SettingError(f"{_label(f)} must be one of {', '.join(choices)}, not {value!r}")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:

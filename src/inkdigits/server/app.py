@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from inkdigits.errors import SettingError
-from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
+from inkdigits.server.about import version_of
+from inkdigits.server.board import READY, UP, Board
+from inkdigits.server.guard import Guard
 from inkdigits.server.known import self_test
+from inkdigits.server.logs import wants_requests
+from inkdigits.server.metrics import CONTENT_TYPE, Metrics
+from inkdigits.server.oip import protocol
+from inkdigits.server.openapi import openapi
 from inkdigits.server.pages import device, page, reference
 from inkdigits.server.problems import HANDLERS
-from inkdigits.server.routes import Predict, api
-from inkdigits.server.schemas import openapi
+from inkdigits.server.reader import Bounds, Reader
+from inkdigits.server.routes import FRESH, Predict, api
+from inkdigits.server.service import Service, Site
+from inkdigits.server.tracing import tracer_of
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
@@ -31,54 +41,78 @@ PREFLIGHT_SECONDS = 24 * 60 * 60  # that a browser keeps the answer to its CORS 
 _ORIGIN = re.compile(r"https?://[^/\s,@*]+", re.ASCII)
 
 
-def create_app(settings: Settings | None = None) -> Starlette:
+def create_app(settings: Settings | None = None, board: Board | None = None, worker: int = 0) -> Service:
     """The service as an ASGI application, its model loaded and tried on a known digit.
 
     Args:
         settings: None reads them from the environment.
+        board: what the workers share; None where there is one.
+        worker: which of them this is.
 
     Raises:
         SettingError: a setting cannot be used.
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings.from_env()
+    board = board or Board()
     origins = _origins(settings.cors_origins)
-    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=limits)
-    fault = self_test(recognizer)
-    # Two at a time: a 16-megapixel photo takes some 100 MB while it is read.
-    threads = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="inkdigits")
+    metrics = Metrics(board, worker)
+    guard = Guard(settings, board, metrics)
+    bounds = Bounds(settings, metrics)
+    tracer = tracer_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if fault:
-            log.warning("not ready: %s", fault)
+        if service.site.fault:
+            log.warning("not ready: %s", service.site.fault)
         yield
-        threads.shutdown(cancel_futures=True)
+        bounds.heavy.close()
+        if tracer:
+            tracer.close()
 
-    app = Starlette(
-        routes=[
-            *api(recognizer, Predict(recognizer, settings, threads), fault),
-            *reference(openapi(settings, recognizer)),
-            *device(recognizer),
-        ],
-        middleware=[_cors(origins)] if origins else [],
-        exception_handlers=HANDLERS,
-        lifespan=lifespan,
-    )
-    # The page as default, not as a mount at "/": a mount would take requests that have the right path and the wrong
-    # method away from the routes, and 405 would become 404.
-    app.router.default = page()
-    app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
-    return app
+    def build() -> Site:
+        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=bounds.limits)
+        fault = self_test(recognizer)
+        reader = Reader(recognizer, bounds)
+
+        def wrong() -> str:
+            missing = board.workers - board.count(READY)
+            return fault or (f"{missing} of {board.workers} workers not ready" if missing else "")
+
+        async def told(request: Request) -> Response:
+            return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
+
+        predict = Predict(reader)
+        app = Starlette(
+            routes=[
+                *api(recognizer, predict, wrong),
+                *protocol(recognizer, reader, wrong),
+                *reference(openapi(settings, recognizer)),
+                *device(recognizer),
+                Route("/metrics", told),
+            ],
+            exception_handlers=HANDLERS,
+            lifespan=lifespan,
+        )
+        # The page as default, not as a mount at "/": a mount would take requests that have the right path and the
+        # wrong method away from the routes, and 405 would become 404.
+        app.router.default = page()
+        app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
+        return Site(recognizer, fault, predict, app)
+
+    around = partial(_cors, origins=origins) if origins else lambda app: app
+    service = Service(build, guard, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer)
+    board.set_state(worker, UP if service.site.fault else READY)
+    return service
 
 
-def _cors(origins: list[str]) -> Middleware:
-    return Middleware(
-        CORSMiddleware,
+def _cors(app: ASGIApp, origins: list[str]) -> CORSMiddleware:
+    return CORSMiddleware(
+        app,
         allow_origins=origins,
         allow_methods=["GET", "POST"],
-        allow_headers=["Content-Type"],
+        allow_headers=["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
+        expose_headers=["Retry-After", "X-Request-ID"],
         max_age=PREFLIGHT_SECONDS,
     )
 

@@ -1,21 +1,22 @@
-"""What a client may send → images: the raw file, multipart, or JSON numbers.
+"""What a client may send → images: the raw file, multipart, a form, JSON, or 784 bytes.
 
 Nothing here trusts a name or a declared type: what an image is, its content decides.
 """
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
-import orjson
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from inkdigits.image import SIDE
+from inkdigits.server.limits import pixels_of
 from inkdigits.server.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,
@@ -24,46 +25,59 @@ from inkdigits.server.problems import (
     Problem,
     shown,
 )
+from inkdigits.server.values import PIXELS, file_of, image_of, load, told
 
-__all__ = ["ACCEPT_POST", "Input", "parse"]
+__all__ = ["ACCEPT_POST", "Input", "at_most", "parse"]
 
-PIXELS = SIDE * SIDE
-PIXEL_NAMES = tuple(f"pixel{i}" for i in range(PIXELS))  # as Kaggle's digit files name them
-MAX_FIELDS = 100  # text fields of one multipart body
-ACCEPT_POST = "image/*, multipart/form-data, application/json, application/octet-stream"
+MAX_FIELDS = 100  # fields of one form that hold no image
+FIELD = "image"  # of a form: the text in it is an image's file
+ACCEPT_POST = (
+    "image/*, multipart/form-data, application/json, application/x-www-form-urlencoded, application/octet-stream"
+)
+_FORM = b"application/x-www-form-urlencoded"
 # What curl declares by itself, and what says nothing: the content decides.
-_UNDECLARED = (b"", b"application/octet-stream", b"application/x-www-form-urlencoded", b"binary/octet-stream")
+_UNDECLARED = (b"", b"application/octet-stream", _FORM, b"binary/octet-stream")
+# No image file looks like a form: all of them hold bytes beyond these.
+_A_FORM = re.compile(rb"[\w.%+*-]+=[ -~\r\n]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One image of a request, with its file name where it has one."""
+    """One image of a request: the bytes of its file, its pixels, or what is wrong with it; and its name."""
 
-    source: bytes | np.ndarray
+    source: bytes | np.ndarray | Problem
     name: str = ""
 
 
-def parse(content_type: str, body: bytes, max_files: int) -> list[Input]:
-    """The images of a request body; at least one.
+def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], bool]:
+    """The images of a request body, at least one; and whether they were sent as several.
 
     Args:
         content_type: the request's Content-Type header, or "".
         max_files: most images in one request.
 
     Raises:
-        Problem: the body holds no image, too many, or cannot be parsed as what it is said to be.
+        Problem: the body holds no image, too many, or cannot be parsed as what it is said to be; or it holds one, and
+            there is something wrong with it.
     """
     if not body:
         raise Problem(BAD_REQUEST, "the body is empty (0 bytes); send an image, multipart files or JSON pixels")
     kind, options = parse_options_header(content_type)
     if kind.startswith(b"image/"):
-        return [Input(body)]
+        return [Input(body)], False
     if kind == b"multipart/form-data":
-        return _multipart(body, options.get(b"boundary", b""), max_files)
+        return _several(_multipart(body, options.get(b"boundary", b""), max_files))
     if kind == b"application/json" or kind.endswith(b"+json"):
-        return [Input(_json_pixels(body))]
+        return _json(body, max_files)
     if kind in _UNDECLARED:
-        return [Input(_json_pixels(body) if body.lstrip()[:1] == b"{" else body)]
+        # 784 pixels may begin with a brace's number, but do not end with the other's as well.
+        if body.lstrip()[:1] == b"{" and (len(body) != PIXELS or body.rstrip()[-1:] == b"}"):
+            return _json(body, max_files)
+        if kind == _FORM and _A_FORM.fullmatch(body):
+            return _several(_urlencoded(body, max_files))
+        if len(body) == PIXELS and not pixels_of(body):
+            return [Input(np.frombuffer(body, np.uint8).reshape(SIDE, SIDE))], False
+        return [Input(body)], False
     raise Problem(
         UNSUPPORTED_MEDIA_TYPE,
         f"the Content-Type is {shown(content_type)!r}; taken are {ACCEPT_POST}",
@@ -71,8 +85,62 @@ def parse(content_type: str, body: bytes, max_files: int) -> list[Input]:
     )
 
 
+def at_most(max_files: int, count: int) -> None:
+    """Refuse more images than are read at once."""
+    if count > max_files:
+        raise Problem(TOO_MANY_IMAGES, f"the request holds more than {max_files} images, the most that is read at once")
+
+
+def _several(inputs: list[Input]) -> tuple[list[Input], bool]:
+    """Of a form, a single image gets a single answer."""
+    if len(inputs) == 1 and isinstance(inputs[0].source, Problem):
+        raise inputs[0].source
+    return inputs, len(inputs) > 1
+
+
+def _json(body: bytes, max_files: int) -> tuple[list[Input], bool]:
+    document = load(body)
+    if not isinstance(document, dict) or "instances" not in document:
+        return [Input(image_of(document))], False
+    instances = document["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise Problem(INVALID_PIXELS, f"instances is {told(instances)}; expected a list of one image or more")
+    at_most(max_files, len(instances))
+    names = (f"instances[{i}]" for i in range(len(instances)))
+    return [_read(name, image_of, value, name) for name, value in zip(names, instances, strict=True)], True
+
+
+def _read(name: str, function: Callable[..., bytes | np.ndarray], *args: Any) -> Input:
+    """An image that cannot be read holds its problem, so that the others are answered."""
+    try:
+        return Input(function(*args), name)
+    except Problem as problem:
+        return Input(problem, name)
+
+
+def _urlencoded(body: bytes, max_files: int) -> list[Input]:
+    """The texts of a form's fields that are called :data:`FIELD`."""
+    pairs = body.decode("ascii").split("&", max_files + MAX_FIELDS)
+    if len(pairs) > max_files + MAX_FIELDS:
+        raise Problem(TOO_MANY_IMAGES, f"the form has more than {max_files + MAX_FIELDS} fields, the most that is read")
+    # A plus that was not escaped stays one, which is a digit of base64; a blank is none.
+    fields = [(unquote(name), value) for name, _, value in (pair.partition("=") for pair in pairs)]
+    found = [_read(name, file_of, unquote(value), name) for name, value in fields if name == FIELD]
+    at_most(max_files, len(found))
+    return found or _no_image("form", [name for name, _ in fields])
+
+
+def _no_image(what: str, fields: list[str]) -> list[Input]:
+    seen = ", ".join(map(shown, fields[:5])) or "none"
+    raise Problem(
+        BAD_REQUEST,
+        f"the {what} holds no image (text fields: {seen}); send each image as a file, with a filename, "
+        f"or as a field {FIELD} that holds a data URL or base64",
+    )
+
+
 def _multipart(body: bytes, boundary: bytes, max_files: int) -> list[Input]:
-    """The files of a multipart/form-data body (RFC 7578), whatever their fields are called."""
+    """The images of a multipart/form-data body (RFC 7578): files, whatever their fields are called, and texts."""
     form = _Form(max_files)
     try:
         MultipartParser(boundary, form.callbacks()).write(body)
@@ -80,13 +148,7 @@ def _multipart(body: bytes, boundary: bytes, max_files: int) -> list[Input]:
         raise Problem(BAD_REQUEST, f"the multipart body is damaged: {error}") from None
     if not form.complete:
         raise Problem(BAD_REQUEST, "the multipart body ends before its closing boundary; send all of it")
-    if not form.files:
-        seen = ", ".join(map(shown, form.fields[:5])) or "none"
-        raise Problem(
-            BAD_REQUEST,
-            f"the multipart body holds no file (text fields: {seen}); send each image as a file, with a filename",
-        )
-    return form.files
+    return form.files or _no_image("multipart body", form.fields)
 
 
 class _Form:
@@ -96,6 +158,7 @@ class _Form:
         self.max_files = max_files
         self.files: list[Input] = []
         self.fields: list[str] = []
+        self.others = 0
         self.complete = False
         self._header = self._value = b""
         self._headers: dict[bytes, bytes] = {}
@@ -130,74 +193,24 @@ class _Form:
         field = options.get(b"name", b"").decode(errors="replace")
         name = options.get(b"filename", b"").decode(errors="replace")
         data = b"".join(self._data)
-        if not name and not self._headers.get(b"content-type", b"").lower().startswith(b"image/"):
+        if name or self._headers.get(b"content-type", b"").lower().startswith(b"image/"):
+            self._add(Input(data, name or field))
+        elif field == FIELD and data and not options.get(b"filename"):
+            self._add(_read(field, file_of, data.decode(), field) if data.isascii() else Input(data, field))
+        else:
+            self.others += 1
             # A form sends a file input that nothing was chosen in as an empty file without a name.
             if b"filename" not in options or data:
                 self.fields.append(field)
-            if len(self.fields) > MAX_FIELDS:
+            if self.others > MAX_FIELDS:
                 raise Problem(
-                    TOO_MANY_IMAGES, f"the multipart body has more than {MAX_FIELDS} text fields, the most that is read"
+                    TOO_MANY_IMAGES,
+                    f"the multipart body has more than {MAX_FIELDS} fields that hold no image, the most that is read",
                 )
-            return
-        self.files.append(Input(data, name or field))
-        if len(self.files) > self.max_files:
-            raise Problem(
-                TOO_MANY_IMAGES, f"the request holds more than {self.max_files} images, the most that is read at once"
-            )
+
+    def _add(self, image: Input) -> None:
+        self.files.append(image)
+        at_most(self.max_files, len(self.files))
 
     def _finish(self) -> None:
         self.complete = True
-
-
-def _json_pixels(body: bytes) -> np.ndarray:
-    """``{"pixels": [784 numbers]}`` or ``{"pixel0": …, …, "pixel783": …}`` → (28, 28), uint8, or float32 in [0, 1]."""
-    document = _load(body)
-    if not isinstance(document, dict):
-        raise Problem(INVALID_PIXELS, f"the JSON is {_json(document)}, not an object with pixels or pixel0 to pixel783")
-    if "pixels" in document:
-        values = document["pixels"]
-        if not isinstance(values, list):
-            raise Problem(INVALID_PIXELS, f"pixels is {_json(values)}, not a list of {PIXELS} numbers")
-        if len(values) != PIXELS:
-            raise Problem(
-                INVALID_PIXELS,
-                f"pixels holds {len(values):,} numbers; expected {PIXELS}: {SIDE} rows of {SIDE}, one after another",
-            )
-        return _image(values, "pixels[{}]".format)
-    missing = [name for name in PIXEL_NAMES if name not in document]
-    if len(missing) == PIXELS:
-        seen = ", ".join(shown(key) for key in list(document)[:5]) or "none"
-        raise Problem(INVALID_PIXELS, f"the JSON has neither pixels nor pixel0 to pixel{PIXELS - 1} (keys: {seen})")
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise Problem(INVALID_PIXELS, f"{missing[0]}{more} missing; expected pixel0 to pixel{PIXELS - 1}")
-    return _image([document[name] for name in PIXEL_NAMES], "pixel{}".format)
-
-
-def _load(body: bytes) -> Any:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        fault = error
-    try:
-        # NaN is no JSON, but Python's own encoder writes it: read so, the answer can say which pixel it is.
-        if b"NaN" in body or b"Infinity" in body:
-            return json.loads(body)
-    except (ValueError, RecursionError):
-        pass
-    raise Problem(BAD_REQUEST, f"the body is not valid JSON: {fault}")
-
-
-def _image(values: list[Any], label: Callable[[int], str]) -> np.ndarray:
-    for i, value in enumerate(values):
-        if type(value) not in (int, float) or not 0 <= value <= 255:  # by type, as True is an int too
-            raise Problem(INVALID_PIXELS, f"{label(i)} is {_json(value)}; expected a number from 0 to 255")
-    array = np.array(values).reshape(SIDE, SIDE)
-    return array.astype(np.uint8) if array.dtype.kind == "i" else (array / 255).astype(np.float32)
-
-
-def _json(value: Any) -> str:
-    """A value as a client wrote it, cut short."""
-    if isinstance(value, (dict, list)):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
-    return shown(json.dumps(value))

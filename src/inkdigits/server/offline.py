@@ -15,14 +15,14 @@ import orjson
 
 import inkdigits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.schemas import about
+from inkdigits.server.about import CARD, about
 
 __all__ = ["CARD", "LISTING", "MODEL", "VENDOR", "WEB", "device_files", "listing"]
 
 WEB = Path(inkdigits.__file__).with_name("web")
 VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
 LISTING = "files.js"  # what the service worker imports
-MODEL, CARD = "model.onnx", "model.json"
+MODEL = "model.onnx"
 
 _WORKER = "service-worker.js"  # keeps the others, and is itself always asked for anew
 _PACKED = ".gz"  # compressed beforehand: another form of a file, not one of its own

@@ -23,9 +23,10 @@ from inkdigits.errors import (
     UnreadableImage,
 )
 
-__all__ = ["HANDLERS", "KINDS", "Kind", "Problem", "problem_of"]
+__all__ = ["HANDLERS", "KINDS", "PROTOCOL", "Kind", "Problem", "fault", "problem_of", "response_of", "shown"]
 
 MEDIA_TYPE = "application/problem+json"
+PROTOCOL = "/v2"  # where the Open Inference Protocol's routes lie
 SHOWN = 80  # characters of a client's own text that an answer repeats
 
 
@@ -48,21 +49,29 @@ BAD_REQUEST = Kind(
     "bad-request",
     400,
     "The request cannot be read",
-    "An empty body, damaged multipart or JSON, or a bad query option.",
+    "An empty body, damaged multipart or JSON, a form without an image, a bad query option, or a tensor that the "
+    "request describes wrongly.",
     "the multipart body ends before its closing boundary; send all of it",
 )
 UNREADABLE_IMAGE = Kind(
     "unreadable-image",
     400,
     "The image is damaged",
-    "A supported format that is truncated or does not decode.",
-    "the PNG is truncated or damaged: image file is truncated (17 bytes not processed); send the whole file",
+    "A supported format that is truncated or does not decode, or a text that is neither a data URL nor base64.",
+    "the PNG is truncated or damaged: image file is truncated; send the whole file",
+)
+UNAUTHORIZED = Kind(
+    "unauthorized",
+    401,
+    "A key is needed",
+    "The server asks for an API key, as Authorization: Bearer or as X-API-Key, and the request has none that it knows.",
+    "the request has no API key; send one as Authorization: Bearer KEY or X-API-Key: KEY",
 )
 NOT_FOUND = Kind(
     "not-found",
     404,
     "There is nothing here",
-    "No such route and no such file.",
+    "No such route, no such file, or no such model.",
     "there is nothing at /predictions; /docs lists what there is",
 )
 METHOD_NOT_ALLOWED = Kind(
@@ -71,6 +80,13 @@ METHOD_NOT_ALLOWED = Kind(
     "This method is not allowed here",
     "The Allow header names the methods that are.",
     "GET /predict is not possible; allowed: POST",
+)
+TOO_SLOW = Kind(
+    "too-slow",
+    408,
+    "The request took too long",
+    "It was not all there within INKDIGITS_RECEIVE_SECONDS; the connection is closed.",
+    "the request was not complete after 60 s; its connection is closed",
 )
 BODY_TOO_LARGE = Kind(
     "body-too-large",
@@ -90,7 +106,7 @@ TOO_MANY_IMAGES = Kind(
     "too-many-images",
     413,
     "Too many images",
-    "More files in one request than INKDIGITS_MAX_FILES.",
+    "More images in one request than INKDIGITS_MAX_FILES, or more than 100 other fields in a form.",
     "the request holds more than 100 images, the most that is read at once",
 )
 UNSUPPORTED_MEDIA_TYPE = Kind(
@@ -99,7 +115,7 @@ UNSUPPORTED_MEDIA_TYPE = Kind(
     "This content type is not taken",
     "The Accept-Post header names the content types that are.",
     "the Content-Type is 'text/html'; taken are image/*, multipart/form-data, application/json, "
-    "application/octet-stream",
+    "application/x-www-form-urlencoded, application/octet-stream",
 )
 NOT_AN_IMAGE = Kind(
     "not-an-image",
@@ -122,6 +138,20 @@ INVALID_PIXELS = Kind(
     "A wrong count, name, type or range; the detail says which and where.",
     "pixels[17] is 256; expected a number from 0 to 255",
 )
+RATE_LIMITED = Kind(
+    "rate-limited",
+    429,
+    "Too many requests",
+    "More than INKDIGITS_RATE_LIMIT predictions a second; the Retry-After header says when to ask again.",
+    "more than 10 predictions a second; ask again in 1 s",
+)
+HEADERS_TOO_LARGE = Kind(
+    "headers-too-large",
+    431,
+    "The headers are too large",
+    "The request's first line and headers have more than 64 KiB; the connection is closed.",
+    "the request has more than 65,536 bytes before its body",
+)
 INTERNAL_ERROR = Kind(
     "internal-error",
     500,
@@ -136,12 +166,21 @@ NOT_READY = Kind(
     "The model does not read a known digit right, so this server should get no work.",
     "the model custom reads a known 3 as 8",
 )
+OVERLOADED = Kind(
+    "overloaded",
+    503,
+    "Too much to do",
+    "More requests than the server can hold; the Retry-After header says when to ask again.",
+    "4096 connections are open already; ask again later",
+)
 
 KINDS = (
     BAD_REQUEST,
     UNREADABLE_IMAGE,
+    UNAUTHORIZED,
     NOT_FOUND,
     METHOD_NOT_ALLOWED,
+    TOO_SLOW,
     BODY_TOO_LARGE,
     IMAGE_TOO_LARGE,
     TOO_MANY_IMAGES,
@@ -149,8 +188,11 @@ KINDS = (
     NOT_AN_IMAGE,
     IMAGE_TOO_SMALL,
     INVALID_PIXELS,
+    RATE_LIMITED,
+    HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
     NOT_READY,
+    OVERLOADED,
 )
 
 _OF_ERROR: dict[type[ImageError], Kind] = {
@@ -172,30 +214,47 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers
 
+    def document(self) -> dict[str, Any]:
+        """Its problem document."""
+        return self.kind.document(self.detail)
 
-def problem_of(error: ImageError) -> Problem:
-    """The problem that an image's error is to a client."""
+
+def problem_of(error: ImageError, at: str = "") -> Problem:
+    """The problem that an image's error is to a client.
+
+    Args:
+        at: the image's place in the request, where it holds several.
+    """
     kind = next(_OF_ERROR[c] for c in type(error).__mro__ if c in _OF_ERROR)
-    return Problem(kind, str(error))
+    return Problem(kind, f"{at}: {error}" if at else str(error))
+
+
+def fault() -> Problem:
+    """The problem of a request that the server failed at."""
+    return Problem(INTERNAL_ERROR, INTERNAL_ERROR.example)
 
 
 def shown(text: str) -> str:
-    """A client's own text, short enough to be repeated in an answer."""
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    """A client's own text, short enough to be repeated in an answer, and valid Unicode."""
+    text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    return text.encode(errors="replace").decode()
 
 
-def _response(problem: Problem) -> Response:
+def response_of(path: str, problem: Problem) -> Response:
+    """The answer that tells a problem, to a request of that path."""
     headers = {"x-content-type-options": "nosniff", **(problem.headers or {})}
-    body = orjson.dumps(problem.kind.document(problem.detail))
-    return Response(body, problem.kind.status, headers, MEDIA_TYPE)
+    document = problem.document()
+    if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
+        document["error"] = problem.detail  # what the Open Inference Protocol asks of an error
+    return Response(orjson.dumps(document), problem.kind.status, headers, MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, error: Problem) -> Response:
-    return _response(error)
+    return response_of(request.scope["path"], error)
 
 
 async def _on_image_error(request: Request, error: ImageError) -> Response:
-    return _response(problem_of(error))
+    return response_of(request.scope["path"], problem_of(error))
 
 
 async def _on_http(request: Request, error: HTTPException) -> Response:
@@ -203,12 +262,13 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
     if error.status_code == METHOD_NOT_ALLOWED.status:
         allowed = (error.headers or {}).get("Allow", "")
         detail = f"{request.method} {path} is not possible; allowed: {allowed}"
-        return _response(Problem(METHOD_NOT_ALLOWED, detail, error.headers))
-    return _response(Problem(NOT_FOUND, f"there is nothing at {path}; /docs lists what there is"))
+        return response_of(request.scope["path"], Problem(METHOD_NOT_ALLOWED, detail, error.headers))
+    nothing = Problem(NOT_FOUND, f"there is nothing at {path}; /docs lists what there is")
+    return response_of(request.scope["path"], nothing)
 
 
 async def _on_fault(request: Request, error: Exception) -> Response:
-    return _response(Problem(INTERNAL_ERROR, "the request could not be answered because of a fault in the server"))
+    return response_of(request.scope["path"], fault())
 
 
 HANDLERS: dict[Any, Any] = {

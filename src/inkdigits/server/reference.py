@@ -24,7 +24,8 @@ def render(document: dict[str, Any]) -> str:
     info = document["info"]
     operations = [(p, m, o) for p, item in document["paths"].items() for m, o in item.items() if m in _METHODS]
     links = "".join(
-        f'<a href="#{o["operationId"]}"><b class="method">{m.upper()}</b> {escape(p)}</a>' for p, m, o in operations
+        f'<a href="#{o["operationId"]}"><b class="method">{m.upper()}</b> <span>{_wrappable(p)}</span></a>'
+        for p, m, o in operations
     )
     sections = "".join(_operation(p, m, o) for p, m, o in operations)
     errors = "".join(_error(name, response) for name, response in document["components"]["responses"].items())
@@ -77,7 +78,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         parts.append(f"<h3>{escape(sample['label'])}</h3>{_code(sample['source'].strip())}")
     if parameters := operation.get("parameters"):
         rows = ((p["name"], p["in"], _type(p["schema"]), _text(p["description"])) for p in parameters)
-        parts.append("<h3>Options</h3>" + _table(("name", "in", "type", "meaning"), rows))
+        parts.append("<h3>Parameters</h3>" + _table(("name", "in", "type", "meaning"), rows))
     if body := operation.get("requestBody"):
         parts.append("<h3>Request body</h3>")
         for media, content in body["content"].items():
@@ -143,7 +144,7 @@ def _type(schema: dict[str, Any]) -> str:
     kind = schema.get("type", "any")
     if kind == "array":
         count = f"{schema['minItems']} × " if schema.get("minItems") == schema.get("maxItems", -1) else "list of "
-        return count + _type(schema["items"])
+        return count + _type(schema.get("items", {}))
     if kind == "object" and "additionalProperties" in schema:
         return "files"
     if kind == "object" and "properties" in schema and "$ref" not in schema:
@@ -158,6 +159,11 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     top = "".join(f"<th>{cell}</th>" for cell in head)
     body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f'<div class="table" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _wrappable(path: str) -> str:
+    """A path that may go on in another line at each of its slashes."""
+    return escape(path).replace("/", "<wbr>/")
 
 
 def _text(text: str) -> str:

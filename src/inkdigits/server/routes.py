@@ -2,131 +2,204 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 import orjson
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
 from inkdigits.recognizer import Prediction, Recognizer
+from inkdigits.server.about import about
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.limits import INLINE_BYTES, is_heavy, read_body
-from inkdigits.server.problems import BAD_REQUEST, NOT_READY, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of, shown
-from inkdigits.server.schemas import about
-from inkdigits.settings import Settings
+from inkdigits.server.limits import INLINE_BYTES, INLINE_PARSED, is_heavy
+from inkdigits.server.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
+from inkdigits.server.reader import Reader
 
-__all__ = ["Predict", "api", "fixed"]
+__all__ = ["FRESH", "Options", "Predict", "answer", "api", "fixed", "not_ready", "reply", "tell"]
 
 RETRY_SECONDS = 10  # after which to ask a server again that is not ready
-_FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+MAX_OPTIONS = 100  # of a query
+MAX_TOP = 10  # digits there are
+FRESH = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 _SWITCH = {"": True, "true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a query asks for beside the digit."""
+
+    image: bool = False  # what the network saw
+    explain: bool = False  # how much each part of the ink mattered
+    top: int = 0  # so many likeliest digits; 0: no list of them
+
+    @classmethod
+    def of(cls, query: bytes) -> Options:
+        """The options of a query string.
+
+        Raises:
+            Problem: one has a value that it cannot have.
+        """
+        try:
+            given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_OPTIONS)
+        except ValueError:
+            raise Problem(
+                BAD_REQUEST, f"the query has more than {MAX_OPTIONS} options, the most that is read"
+            ) from None
+        last = {name: values[-1] for name, values in given.items()}
+        return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
+
+
+def _switch(given: Mapping[str, str], name: str) -> bool:
+    """An on-or-off option: ``?name``, ``?name=true`` or ``1`` is on, ``false`` or ``0`` is off."""
+    value = given.get(name, "false")
+    if value.lower() not in _SWITCH:
+        raise Problem(BAD_REQUEST, f"the query option {name} is {shown(value)!r}; expected true or false")
+    return _SWITCH[value.lower()]
+
+
+def _top(value: str | None) -> int:
+    if value is None:
+        return 0
+    if not (value.isascii() and value.isdigit() and len(value) < 4 and 1 <= int(value) <= MAX_TOP):
+        raise Problem(BAD_REQUEST, f"the query option top is {shown(value)!r}; expected a number from 1 to {MAX_TOP}")
+    return int(value)
+
+
+_PLAIN = Options()
 
 
 class Predict:
     """``POST /predict``: images in, one answer or several out.
 
-    Small requests are answered in line, heavy ones in ``threads``, so that they do not hold up the small ones.
+    Small requests are read in the event loop, together with others that came at the same time; heavy ones in threads.
     """
 
-    def __init__(self, recognizer: Recognizer, settings: Settings, threads: ThreadPoolExecutor) -> None:
-        self._recognizer = recognizer
-        self._max_bytes = settings.max_bytes
-        self._max_files = settings.max_files
-        self._threads = threads
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        content_type, declared, encoding = b"", None, b"identity"
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"content-length":
-                declared = value
-            elif name == b"content-encoding":
-                encoding = value
-        if encoding.lower() != b"identity":
-            detail = f"the Content-Encoding is {shown(encoding.decode('latin-1'))!r}; send the body as it is"
-            raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, {"Accept-Encoding": "identity"})
-        with_image = explain = False
-        if scope["query_string"]:
-            with_image, explain = _option(scope["query_string"], "image"), _option(scope["query_string"], "explain")
-        try:
-            body = await read_body(receive, declared, self._max_bytes)
-        except ClientDisconnect:
-            return
-        inputs = await self._run(len(body) > INLINE_BYTES, parse, content_type.decode("latin-1"), body, self._max_files)
-        heavy = explain or len(body) > INLINE_BYTES or is_heavy([i.source for i in inputs])
-        answer = await self._run(heavy, self._answer, inputs, with_image, explain)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", b"application/json"),
-                    (b"content-length", b"%d" % len(answer)),
-                    (b"x-content-type-options", b"nosniff"),
-                ],
-            }
-        )
-        await send({"type": "http.response.body", "body": answer})
+        reader = self._reader
+        headers = dict(scope["headers"])
+        options = Options.of(scope["query_string"]) if scope["query_string"] else _PLAIN
+        with await reader.body(receive, headers) as body:
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            heavy = len(body) > INLINE_PARSED and not content_type.startswith("image/")
+            inputs, several = await reader.heavy.run(heavy, parse, content_type, body, reader.max_files)
+            sources = [i.source for i in inputs if not isinstance(i.source, Problem)]
+            heavy = len(body) > INLINE_BYTES or options.explain or is_heavy(sources)
+            if heavy:
+                told = await reader.heavy.run(True, self._read, sources, inputs, several, options)
+            else:
+                told = tell(reader.recognizer, inputs, await reader.read_small(sources), several, options)
+        await reply(send, told)
 
-    async def _run(self, heavy: bool, function: Callable[..., Any], *args: Any) -> Any:
-        if not heavy:
-            return function(*args)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
-
-    def _answer(self, inputs: list[Input], with_image: bool, explain: bool) -> bytes:
-        if len(inputs) == 1:
-            result = self._recognizer.predict(inputs[0].source, explain=explain)
-            return orjson.dumps(self._plain(result, with_image))
-        results = self._recognizer.predict_batch((i.source for i in inputs), errors="return", explain=explain)
-        return orjson.dumps(
-            {
-                "predictions": [
-                    {"name": i.name, **self._plain(r, with_image)} for i, r in zip(inputs, results, strict=True)
-                ]
-            }
-        )
-
-    def _plain(self, result: Prediction | ImageError, with_image: bool) -> dict[str, Any]:
-        if isinstance(result, ImageError):
-            problem = problem_of(result)
-            return {"error": problem.kind.document(problem.detail)}
-        return {**result.to_dict(image=with_image), "model": self._recognizer.model.name}
+    def _read(
+        self, sources: Sequence[bytes | np.ndarray], inputs: list[Input], several: bool, options: Options
+    ) -> bytes:
+        results = self._reader.read(sources, explain=options.explain)
+        return tell(self._reader.recognizer, inputs, results, several, options)
 
 
-def _option(query: bytes, name: str) -> bool:
-    """An on-or-off option of the query: ``?name``, ``?name=true`` or ``1`` is on, ``false`` or ``0`` is off."""
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(name, ["false"])
-    if values[-1].lower() not in _SWITCH:
-        raise Problem(BAD_REQUEST, f"the query option {name} is {shown(values[-1])!r}; expected true or false")
-    return _SWITCH[values[-1].lower()]
+def answer(recognizer: Recognizer, inputs: list[Input], several: bool, options: Options) -> bytes:
+    """Read images and :func:`tell`."""
+    readable = (i.source for i in inputs if not isinstance(i.source, Problem))
+    results = recognizer.predict_batch(readable, errors="return", explain=options.explain)
+    return tell(recognizer, inputs, results, several, options)
 
 
-def api(recognizer: Recognizer, predict: Predict, fault: str) -> list[BaseRoute]:
+def tell(
+    recognizer: Recognizer,
+    inputs: list[Input],
+    results: Iterable[Prediction | ImageError],
+    several: bool,
+    options: Options,
+) -> bytes:
+    """The JSON that answers images: one object, or ``predictions`` in order, where a broken one holds its error.
+
+    Args:
+        results: what was read in those that could be looked at, in order.
+
+    Raises:
+        ImageError: it is one image, and cannot be read.
+    """
+    result = iter(results)
+    rows = [i.source if isinstance(i.source, Problem) else next(result) for i in inputs]
+    if not several:
+        if isinstance(rows[0], Exception):
+            raise rows[0]
+        return orjson.dumps(_plain(rows[0], recognizer, options))
+    named = zip(inputs, rows, strict=True)
+    return orjson.dumps({"predictions": [{"name": i.name, **_plain(row, recognizer, options)} for i, row in named]})
+
+
+def _plain(result: Prediction | ImageError | Problem, recognizer: Recognizer, options: Options) -> dict[str, Any]:
+    if isinstance(result, ImageError):
+        result = problem_of(result)
+    if isinstance(result, Problem):
+        return {"error": result.document()}
+    plain = result.to_dict(image=options.image)
+    if options.top:
+        plain["top"] = _likeliest(result, options.top)
+    plain["model"] = recognizer.model.name
+    return plain
+
+
+def _likeliest(prediction: Prediction, count: int) -> list[dict[str, Any]]:
+    """The likeliest digits, best first; none of a blank image."""
+    if prediction.is_blank:
+        return []
+    probabilities = prediction.probabilities
+    best = sorted(range(len(probabilities)), key=lambda digit: -probabilities[digit])[:count]
+    return [{"digit": digit, "probability": probabilities[digit]} for digit in best]
+
+
+async def reply(send: Send, body: bytes, kind: bytes = b"application/json", *headers: tuple[bytes, bytes]) -> None:
+    """Send an answer of status 200."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [
+                (b"content-type", kind),
+                (b"content-length", b"%d" % len(body)),
+                (b"x-content-type-options", b"nosniff"),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def not_ready(fault: str) -> Problem:
+    """The problem of a server that is not ready, for this fault."""
+    return Problem(NOT_READY, fault, {"Cache-Control": "no-store", "Retry-After": str(RETRY_SECONDS)})
+
+
+def api(recognizer: Recognizer, predict: Predict, fault: Callable[[], str]) -> list[BaseRoute]:
     """The API's routes.
 
     Args:
-        fault: what the self-test found wrong, "" for nothing; ``GET /ready`` tells it.
+        fault: what keeps the server from being ready now, "" for nothing; ``GET /ready`` tells it.
     """
     state = {"status": "ready", "model": recognizer.model.name}
 
     async def ready(request: Request) -> Response:
-        if fault:
-            raise Problem(NOT_READY, fault, {"Cache-Control": "no-store", "Retry-After": str(RETRY_SECONDS)})
-        return Response(orjson.dumps(state), 200, _FRESH, "application/json")
+        if wrong := fault():
+            raise not_ready(wrong)
+        return Response(orjson.dumps(state), 200, FRESH, "application/json")
 
     return [
         Route("/predict", predict, methods=["POST"]),
-        Route("/health", fixed(orjson.dumps({"status": "ok"}), "application/json", _FRESH)),
+        Route("/health", fixed(orjson.dumps({"status": "ok"}), "application/json", FRESH)),
         Route("/ready", ready),
-        Route("/model", fixed(orjson.dumps(about(recognizer)), "application/json", _FRESH)),
+        Route("/model", fixed(orjson.dumps(about(recognizer)), "application/json", FRESH)),
     ]
 
 

@@ -1,30 +1,22 @@
-"""Run the service: one process, or several under uvicorn's supervisor, which replaces one that dies or hangs."""
+"""Run the service: in this process, or in several workers under a supervisor."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
+import logging.config
 import os
-import signal
 import socket
-import threading
-from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import uvicorn
-from starlette.applications import Starlette
-from uvicorn.supervisors import Multiprocess
 
 import inkdigits
 from inkdigits.errors import SettingError
 from inkdigits.server.app import create_app
+from inkdigits.server.logs import config
+from inkdigits.server.supervisor import Supervisor
+from inkdigits.server.worker import GRACE_SECONDS, Server
 from inkdigits.settings import Settings
 
-__all__ = ["serve"]
+__all__ = ["GRACE_SECONDS", "serve"]
 
-GRACE_SECONDS = 10  # that requests under way get to end after SIGTERM or Ctrl-C
-START_SECONDS = 60  # that a worker gets to load the model
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -39,61 +31,24 @@ def serve(settings: Settings) -> None:
     app = create_app(settings)
     listener = _listen(settings.host, settings.port)
     announce = partial(_announce, settings, listener.getsockname()[1])
-    debug = settings.log_level == "debug"
-    config = uvicorn.Config(
-        app if settings.workers == 1 else partial(_worker, settings),
-        factory=settings.workers > 1,
-        workers=settings.workers,
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        log_config=_logging(settings.log_level),
-        access_log=debug,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
-    if settings.workers > 1:
-        _Supervisor(config, [listener], announce).run()
+    _allow_connections()
+    if settings.workers == 1:
+        Server(settings, app, announce).run([listener])
         return
-    # uvicorn ends by raising the signal that stopped it once more, for whoever was to have it: here nobody is.
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    with contextlib.suppress(KeyboardInterrupt):
-        _Server(config, announce).run([listener])
+    logging.config.dictConfig(config(settings))
+    sha256 = app.site.recognizer.model.sha256
+    del app
+    Supervisor(settings, listener, sha256, announce).run()
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._announce = announce
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._announce()
-
-
-class _Supervisor(Multiprocess):
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
-        super().__init__(config, sockets)
-        self._announce = announce
-
-    def init_processes(self) -> None:
-        super().init_processes()
-        if all(process.wait_until_ready(START_SECONDS, self.should_exit) for process in self.processes):
-            self._announce()
-
-
-def _worker(settings: Settings) -> Starlette:
-    """The application of one worker, which does not outlive its supervisor, however that ends."""
-    supervisor = multiprocessing.parent_process()
-
-    def follow() -> None:
-        supervisor.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=follow, daemon=True).start()
-    return create_app(settings)
+def _allow_connections() -> None:
+    """As many open files as the system lets this process have: each connection is one."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -118,21 +73,3 @@ def _announce(settings: Settings, port: int) -> None:
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
     print(f"inkdigits {inkdigits.__version__} serves on {url} (API: {url}/docs{workers}; Ctrl-C stops)", flush=True)
-
-
-def _logging(level: str) -> dict[str, Any]:
-    """Logging to standard error. Below debug, uvicorn speaks up only when something is wrong."""
-    server = "DEBUG" if level == "debug" else "WARNING" if level == "info" else level.upper()
-    return {
-        "version": 1,
-        "disable_existing_loggers": False,
-        "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-        "loggers": {
-            "inkdigits": {"handlers": ["stderr"], "level": level.upper()},
-            "uvicorn.error": {"handlers": ["stderr"], "level": server},
-            "uvicorn.access": {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-            # Says in the log what the client is told in its answer.
-            "python_multipart": {"level": "ERROR"},
-        },
-    }

@@ -178,7 +178,7 @@ def fit(
     Args:
         config: every option.
         training: what to learn from.
-        validation: what to choose the epoch by, never learnt from: the mean accuracy over those that hold digits.
+        validation: what to choose the epoch by, never learnt from: the accuracy on all that hold digits.
         checkpoint: file that everything needed to go on is written to after each epoch; None: none.
         resume: go on from it.
         say: called with each line of text.
@@ -315,8 +315,12 @@ def _loss(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Ten
 
 
 def _validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, float, dict[str, float]]:
-    """Mean loss and mean accuracy over the pools that hold digits, and a figure by pool."""
-    losses, figures = [], {}
+    """Loss and accuracy over all images that hold digits, whatever pool they are of, and a figure by pool.
+
+    Every image counts the same: of two pools the smaller would else decide by chance.
+    """
+    lost = right = total = 0.0
+    figures = {}
     for name, pool in validation.items():
         images, labels = _tensors(pool)
         logits = _logits(network, images)
@@ -324,9 +328,10 @@ def _validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, f
             figures[name] = (logits[:, DIGIT] < 0).double().mean().item()
             continue
         figures[name] = (logits[:, :DIGIT].argmax(dim=1) == labels).double().mean().item()
-        losses.append(F.cross_entropy(logits[:, :DIGIT], labels).item())
-    digits = [share for name, share in figures.items() if (validation[name].labels != NO_DIGIT).all()]
-    return sum(losses) / len(losses), sum(digits) / len(digits), figures
+        lost += F.cross_entropy(logits[:, :DIGIT], labels, reduction="sum").item()
+        right += figures[name] * len(labels)
+        total += len(labels)
+    return lost / total, right / total, figures
 
 
 def _tensors(pool: Pool) -> tuple[Tensor, Tensor]:

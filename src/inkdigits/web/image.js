@@ -196,10 +196,8 @@ function layOut({ width, height, data }) {
     const order = sorted(ink);
     const few = order.subarray(order.length >= ISOLATED ? -ISOLATED : -1);
     const peak = Math.fround(sum(0, few.length, (i) => few[i]) / few.length);
-    if (peak < 1) {
-      const gain = Math.fround(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak)));
-      ink = ink.map((value) => Math.min(value * gain, 1));
-    }
+    const gain = peak < 1 ? Math.fround(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak))) : 1;
+    ink = ink.map((value) => Math.min(value * gain, 1)); // rounding may go beyond by a bit, too
   }
   const mass = sum(0, ink.length, (i) => ink[i]);
   const y = Math.trunc(sum(0, ink.length, (i) => Math.trunc(i / width) * ink[i]) / mass + 0.5 + TIE);

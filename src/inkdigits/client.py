@@ -1,0 +1,383 @@
+"""A client of the HTTP service: what :class:`~inkdigits.Recognizer` answers, read by a server elsewhere.
+
+>>> from inkdigits import Client
+>>> with Client("http://127.0.0.1:9696") as client:  # doctest: +SKIP
+...     print(client.predict("seven.png").digit)
+...     for p in client.predict_many(["seven.png", "two.jpg"]):
+...         print(p.digit, p.confidence)
+
+A server that sheds load (429, 503) or drops a connection is asked again, after a while that doubles and is chosen at
+random, so that many clients do not come back at once:
+https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, overload
+from urllib.parse import urlsplit
+
+import numpy as np
+from PIL import Image
+
+from inkdigits.decode import ImageSource, Limits, decode
+from inkdigits.errors import (
+    ImageError,
+    ImageTooLarge,
+    ImageTooSmall,
+    InvalidPixels,
+    NotAnImage,
+    ServerBusy,
+    ServerError,
+    ServerUnreachable,
+    SettingError,
+    UnreadableImage,
+)
+from inkdigits.image import Box
+from inkdigits.recognizer import Prediction
+
+try:
+    import httpx
+except ModuleNotFoundError:  # told when a Client is made, so that all public names can be imported without it
+    httpx = None  # type: ignore[assignment]
+
+__all__ = ["Client"]
+
+URL = "http://127.0.0.1:9696"
+TIMEOUT = 30.0  # seconds, to connect, and between bytes
+RETRIES = 4  # times that a server which cannot answer now is asked again
+BACKOFF = 0.2  # seconds: the longest first wait; it doubles with each
+LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
+BATCH_SIZE = 32  # images a request, within INKDIGITS_MAX_FILES of a server with default settings
+BATCH_BYTES = 8 << 20  # of a request, likewise within INKDIGITS_MAX_BYTES
+_BUSY = (429, 503)
+_TOO_LARGE = 413
+# What a server's problem documents call the errors of images.
+_ERRORS: dict[str, type[ImageError]] = {
+    "not-an-image": NotAnImage,
+    "unreadable-image": UnreadableImage,
+    "image-too-small": ImageTooSmall,
+    "image-too-large": ImageTooLarge,
+    "body-too-large": ImageTooLarge,
+    "invalid-pixels": InvalidPixels,
+}
+
+
+class Client:
+    """Reads digits with a server's model. Use it as a context manager, or close it; threads may share it.
+
+    Args:
+        url: the server's address, such as ``http://127.0.0.1:9696``.
+        timeout: seconds to connect, and to wait for the next bytes of an answer.
+        retries: times that a server which sheds load or drops the connection is asked again.
+        headers: sent with every request.
+        transport: an ``httpx`` transport of one's own, such as one with a proxy or a client certificate.
+
+    Raises:
+        SettingError: the address is none, or httpx is not installed (``pip install 'inkdigits[client]'``).
+    """
+
+    def __init__(
+        self,
+        url: str = URL,
+        *,
+        timeout: float = TIMEOUT,
+        retries: int = RETRIES,
+        headers: Mapping[str, str] | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        if httpx is None:
+            raise SettingError("inkdigits.Client needs httpx, which is not installed: pip install 'inkdigits[client]'")
+        self._url = url.rstrip("/")
+        self._retries = retries
+        try:
+            parsed = urlsplit(self._url)
+            valid = parsed.scheme in ("http", "https") and bool(parsed.hostname and httpx.URL(self._url).host)
+        except (ValueError, httpx.InvalidURL):
+            valid = False
+        if not valid:
+            raise SettingError(f"the server's address is {url!r}; expected one such as {URL}")
+        self._http = httpx.Client(timeout=timeout, headers=headers, transport=transport)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._url!r})"
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._http.close()
+
+    def predict(self, image: ImageSource, *, explain: bool = False) -> Prediction:
+        """Read the digit in one image, as :meth:`Recognizer.predict` does.
+
+        Args:
+            image: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
+                (H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or float in [0, 1]. Files go as they are.
+            explain: also say how much each part of the ink mattered.
+
+        Raises:
+            ImageError: it cannot be read as an image; the class says which way.
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
+        """
+        return self._one(_file(image), explain)
+
+    @overload
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        errors: Literal["raise"] = ...,
+        explain: bool = ...,
+        batch_size: int = ...,
+    ) -> Iterator[Prediction]: ...
+
+    @overload
+    def predict_many(
+        self, images: Iterable[ImageSource], *, errors: Literal["return"], explain: bool = ..., batch_size: int = ...
+    ) -> Iterator[Prediction | ImageError]: ...
+
+    def predict_many(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        errors: Literal["raise", "return"] = "raise",
+        explain: bool = False,
+        batch_size: int = BATCH_SIZE,
+    ) -> Iterator[Any]:
+        """Read the digit in each image, many in a request.
+
+        Args:
+            images: any iterable of what :meth:`predict` takes; a generator is consumed a batch at a time.
+            errors: "raise" stops at the first image that cannot be read; "return" puts its ImageError in its place.
+            explain: as for :meth:`predict`.
+            batch_size: most images in a request; a server that takes fewer is given fewer.
+
+        Yields:
+            One Prediction (or, with ``errors="return"``, ImageError) for each image, in order, batch by batch.
+
+        Raises:
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
+        """
+        if errors not in ("raise", "return"):
+            raise ValueError(f'errors must be "raise" or "return", not {errors!r}')
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, not {batch_size}")
+        if isinstance(images, (str, bytes, PathLike)):
+            raise TypeError(f"predict_many takes an iterable of images, not one {type(images).__name__}; use predict")
+        return self._stream(images, errors, explain, batch_size)
+
+    def model(self) -> dict[str, Any]:
+        """Which model answers: what the server's ``GET /model`` tells.
+
+        Raises:
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
+        """
+        return _answer(self._ask("GET", "/model"))
+
+    def _stream(
+        self, images: Iterable[ImageSource], errors: str, explain: bool, batch_size: int
+    ) -> Iterator[Prediction | ImageError]:
+        done = 0
+        for batch in _batches(images, batch_size):
+            files = [file for file in batch if isinstance(file, bytes)]
+            answers = iter(self._several(files, explain))
+            for file in batch:
+                result = next(answers) if isinstance(file, bytes) else file
+                if isinstance(result, ImageError) and errors == "raise":
+                    result.add_note(f"at index {done} of the images")
+                    raise result
+                yield result
+                done += 1
+
+    def _several(self, files: Sequence[bytes], explain: bool) -> list[Prediction | ImageError]:
+        if not files:
+            return []
+        if len(files) == 1:
+            try:
+                return [self._one(files[0], explain)]
+            except ImageError as error:
+                return [error]
+        parts = [("image", (str(i), file, "application/octet-stream")) for i, file in enumerate(files)]
+        response = self._ask("POST", "/predict", params=_query(explain), files=parts)
+        if response.status_code == _TOO_LARGE:  # for this server, in one request
+            half = len(files) // 2
+            return self._several(files[:half], explain) + self._several(files[half:], explain)
+        rows = _answer(response).get("predictions")
+        if not isinstance(rows, list) or len(rows) != len(files):
+            raise ServerError(f"{self._url} did not give {len(files)} images as many predictions; is it inkdigits?")
+        results = [_error(row["error"]) if "error" in row else _prediction(row) for row in rows]
+        if fault := next((result for result in results if isinstance(result, ServerError)), None):
+            raise fault
+        return results
+
+    def _one(self, file: bytes, explain: bool) -> Prediction:
+        # As an image of no type in particular: its content tells which.
+        headers = {"Content-Type": "image/*"}
+        response = self._ask("POST", "/predict", params=_query(explain), content=file, headers=headers)
+        return _prediction(_answer(response))
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer to a request that may be repeated, as all of this service may."""
+        attempt = 0
+        while True:
+            fault: httpx.TransportError | None = None
+            asked = 0.0
+            try:
+                response = self._http.request(method, self._url + path, **options)
+                if response.status_code not in _BUSY:
+                    return response
+                asked = _retry_after(response)
+            except httpx.TimeoutException as error:
+                raise ServerUnreachable(f"{self._url} did not answer in time ({_said(error)})") from error
+            except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
+                fault = error
+            except httpx.TransportError as error:
+                raise ServerUnreachable(f"cannot ask {self._url}: {_said(error)}") from error
+            if attempt == self._retries or asked > LONGEST_WAIT:
+                break
+            time.sleep(min(asked + random.uniform(0, BACKOFF * 2**attempt), LONGEST_WAIT))
+            attempt += 1
+        times = f"asked {attempt + 1} times" if attempt else "asked once"
+        if fault is not None:
+            raise ServerUnreachable(f"cannot reach {self._url}: {_said(fault)} ({times}); does it run?") from fault
+        wait = f"; it asks to come back in {asked:.0f} s" if asked else ""
+        raise ServerBusy(f"{self._url} cannot answer now ({times}): {_detail(response)}{wait}")
+
+
+def _query(explain: bool) -> dict[str, str]:
+    return {"image": "true", "explain": "true"} if explain else {"image": "true"}
+
+
+def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[bytes | ImageError]]:
+    """The images' files, in batches of so many at most, and of so many bytes that a request may have."""
+    batch: list[bytes | ImageError] = []
+    total = 0
+    for image in images:
+        try:
+            file: bytes | ImageError = _file(image)
+        except ImageError as error:
+            file = error
+        length = len(file) if isinstance(file, bytes) else 0
+        if batch and (len(batch) == size or total + length > BATCH_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(file)
+        total += length
+    if batch:
+        yield batch
+
+
+def _file(source: ImageSource) -> bytes:
+    """An image's file as it is, or a lossless file of a picture in memory."""
+    file = _read(source)
+    if not file:
+        raise NotAnImage("the image is empty (0 bytes); give a whole image file")
+    return file
+
+
+def _read(source: ImageSource) -> bytes:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    if isinstance(source, (str, PathLike)):
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            raise UnreadableImage(f"cannot open {source}: {error.strerror}") from None
+        except ValueError as error:  # a NUL byte in the path
+            raise UnreadableImage(f"cannot open {source!r}: {error}") from None
+    if not isinstance(source, (np.ndarray, Image.Image)) and hasattr(source, "read"):
+        data = source.read()
+        if not isinstance(data, bytes):
+            raise NotAnImage(f"the file object gives {type(data).__name__}, not bytes; open it in binary mode")
+        return data
+    picture = decode(source, Limits())
+    if picture.mode == "F":  # finer grey levels than 8 bits hold
+        picture = Image.fromarray(np.rint(np.asarray(picture) * np.float32(65535 / 255)).astype(np.uint16))
+    file = io.BytesIO()
+    # Without what the picture carries beside its pixels: decode has made use of it.
+    Image.fromarray(np.asarray(picture)).save(file, "PNG")
+    return file.getvalue()
+
+
+def _prediction(answer: Mapping[str, Any]) -> Prediction:
+    try:
+        return Prediction(
+            digit=answer["digit"],
+            confidence=answer["confidence"],
+            probabilities=tuple(answer["probabilities"]),
+            image=np.array(answer["image"], np.float32) / np.float32(255),
+            box=Box(**answer["box"]) if answer["box"] else None,
+            polarity=answer["polarity"],
+            is_digit=answer["is_digit"],
+            digit_score=answer["digit_score"],
+            explanation=np.array(answer["explanation"], np.float32) if "explanation" in answer else None,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError(
+            f"the server's answer is no prediction ({type(error).__name__}: {error}); is it inkdigits?"
+        ) from None
+
+
+def _answer(response: httpx.Response) -> dict[str, Any]:
+    if response.is_success:
+        try:
+            answer = response.json()
+        except ValueError:
+            answer = None
+        if isinstance(answer, dict):
+            return answer
+        raise ServerError(f"{response.url} answered with no JSON object; is it inkdigits?")
+    raise _error(_problem(response), response)
+
+
+def _error(problem: Mapping[str, Any], response: httpx.Response | None = None) -> ImageError | ServerError:
+    """The error that a problem document tells of."""
+    kind = _ERRORS.get(str(problem.get("type", "")).rpartition("#")[2])
+    if kind is not None:
+        return kind(problem.get("detail", ""))
+    status = response.status_code if response is not None else problem.get("status")
+    detail = problem.get("detail") or (_detail(response) if response is not None else problem)
+    return ServerError(f"the server answered with status {status}: {detail}")
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    try:
+        problem = response.json()
+    except ValueError:
+        return {}
+    return problem if isinstance(problem, dict) else {}
+
+
+def _detail(response: httpx.Response) -> str:
+    return str(_problem(response).get("detail") or response.reason_phrase)
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds to wait by the Retry-After header (RFC 9110, 10.2.3), a number or a date; 0 where there is none."""
+    text = response.headers.get("retry-after", "")
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    return max(0.0, (when - datetime.now(when.tzinfo and UTC)).total_seconds())
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

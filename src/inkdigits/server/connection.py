@@ -1,0 +1,142 @@
+"""A connection, with the limits that uvicorn leaves out: how long a request may take to come, and how large its headers
+may be.
+
+Clients that send a byte a second, or headers without end, would else hold a connection or memory as long as they like.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from inkdigits.server.metrics import Metrics, route_of
+from inkdigits.server.problems import (
+    BAD_REQUEST,
+    HEADERS_TOO_LARGE,
+    MEDIA_TYPE,
+    OVERLOADED,
+    TOO_SLOW,
+    Kind,
+)
+from inkdigits.server.service import REFUSED
+from inkdigits.server.work import RETRY_SECONDS
+
+__all__ = ["MAX_HEADER", "Connection", "Rules"]
+
+MAX_HEADER = 64 << 10  # bytes of a request that are not its body
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What all connections of a process have in common."""
+
+    metrics: Metrics
+    seconds: int  # in which a request must have come, and each part of an answer must be taken
+    most: int  # connections at once
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection."""
+
+    def __init__(self, rules: Rules, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._rules = rules
+        self._receiving = True  # a client that connects and says nothing is late, too
+        self._begun = False  # whether the request in hand has reached the application
+        self._unread = 0  # bytes since the parser last came to a body or a request's end
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stuck: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._rules.most:
+            self._rules.metrics.shed("connections")
+            self._refuse(OVERLOADED, f"{self._rules.most} connections are open already; ask again later")
+            return
+        self._deadline = self.loop.call_later(self._rules.seconds, self._late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for timer in (self._deadline, self._stuck):
+            if timer:
+                timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._unread += len(data)
+        super().data_received(data)
+        if self._unread > MAX_HEADER and not self.transport.is_closing():
+            self._refuse(HEADERS_TOO_LARGE, f"the request has more than {MAX_HEADER:,} bytes before its body")
+        # A request that came in one piece, as nearly all do, costs no timer.
+        elif self._receiving or self._unread:
+            if self._deadline is None:
+                self._deadline = self.loop.call_later(self._rules.seconds, self._late)
+        elif self._deadline:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def on_message_begin(self) -> None:
+        self._receiving, self._begun = True, False
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._unread, self._begun = 0, True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._unread = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._receiving = False
+        self._unread = 0
+        super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self._rules.seconds, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stuck:
+            self._stuck.cancel()
+            self._stuck = None
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(BAD_REQUEST, "the request is not valid HTTP/1.1")
+
+    def _late(self) -> None:
+        self._deadline = None
+        if not self.transport.is_closing():
+            self._refuse(
+                TOO_SLOW, f"the request was not complete after {self._rules.seconds} s; its connection is closed"
+            )
+
+    def _refuse(self, kind: Kind, detail: str) -> None:
+        """Answer here, where the application has not, and close the connection."""
+        cycle = self.cycle
+        under_way = cycle is not None and not cycle.response_complete
+        answerable = under_way and not cycle.response_started if self._begun else not under_way
+        if answerable and not self.pipeline:
+            if under_way:
+                cycle.scope[REFUSED] = kind.status
+            else:
+                path = self.scope.get("path", "") if self.scope else ""
+                self._rules.metrics.request(route_of(path), kind.status, 0.0)
+            body = orjson.dumps(kind.document(detail))
+            headers = [
+                b"HTTP/1.1 %d %s" % (kind.status, kind.title.encode("ascii")),
+                b"content-type: " + MEDIA_TYPE.encode("ascii"),
+                b"content-length: %d" % len(body),
+                b"connection: close",
+            ]
+            if kind is OVERLOADED:
+                headers.append(b"retry-after: %d" % RETRY_SECONDS)
+            self.transport.write(b"\r\n".join([*headers, b"", body]))
+        if under_way:  # what the application still says is not to follow
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()

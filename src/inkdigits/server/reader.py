@@ -1,0 +1,73 @@
+"""What the endpoints that read images have in common: one model, and the bounds of what they take on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from time import perf_counter
+
+import numpy as np
+from starlette.types import Receive
+
+from inkdigits.image import Limits
+from inkdigits.recognizer import Recognizer
+from inkdigits.server.limits import Bodies, Body
+from inkdigits.server.metrics import Metrics
+from inkdigits.server.work import Batcher, Heavy, Result, read
+from inkdigits.settings import Settings
+
+__all__ = ["Bounds", "Reader"]
+
+
+class Bounds:
+    """What a process takes on at most, whichever model reads it."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+        self.heavy = Heavy(metrics, settings.max_heavy)
+        self.bodies = Bodies(self.heavy, metrics, settings.max_bytes, settings.max_buffered)
+        self.max_files = settings.max_files
+        self.max_queue = settings.max_queue
+
+
+class Reader:
+    """Reads bodies and images with one model.
+
+    Attributes:
+        recognizer: the model.
+        heavy: the threads for large work.
+        max_files: most images of one request.
+    """
+
+    def __init__(self, recognizer: Recognizer, bounds: Bounds) -> None:
+        self.recognizer = recognizer
+        self.heavy = bounds.heavy
+        self.max_files = bounds.max_files
+        self._bounds = bounds
+        self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue)
+
+    async def body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> Body:
+        """A request's body; see :meth:`Bodies.read`.
+
+        Raises:
+            Problem: it cannot be taken, or the server has too much to do.
+            ClientDisconnect: the client left before its body was complete.
+        """
+        self._batcher.check()
+        start = perf_counter()
+        body = await self._bounds.bodies.read(receive, headers)
+        self._bounds.metrics.stage("receive", perf_counter() - start)
+        return body
+
+    async def read_small(self, sources: Sequence[bytes | np.ndarray]) -> list[Result]:
+        """A Prediction or an ImageError for each of a few small images, in the event loop.
+
+        Raises:
+            Problem: too many requests wait.
+        """
+        return await self._batcher.read(sources) if sources else []
+
+    def read(self, sources: Sequence[bytes | np.ndarray], *, explain: bool = False) -> list[Result]:
+        """The same of any images, here and now; to be called in a thread."""
+        bounds = self._bounds
+        return read(self.recognizer, sources, bounds.limits, bounds.metrics, explain=explain)

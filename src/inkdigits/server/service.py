@@ -1,0 +1,180 @@
+"""The outermost part of the service: what happens to every request, whichever route answers it.
+
+Each gets an id, is counted and, where wanted, logged and traced; one that asks for a prediction passes the guard. The
+model and the routes that answer with it are one :class:`Site`, which is swapped as a whole for another model.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from inkdigits.errors import ImageError, ModelError
+from inkdigits.recognizer import Recognizer
+from inkdigits.server.guard import Guard
+from inkdigits.server.logs import REQUESTS
+from inkdigits.server.metrics import LEFT, Metrics, route_of
+from inkdigits.server.problems import Problem, fault, problem_of, response_of, shown
+from inkdigits.server.routes import Predict
+
+__all__ = ["REFUSED", "Service", "Site"]
+
+PREDICT = "/predict"
+REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
+_ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)  # a client's own request id; any other gets one of ours
+_CLOSE = (b"connection", b"close")
+
+log = logging.getLogger("inkdigits")
+requests = logging.getLogger(REQUESTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One model and what answers with it.
+
+    Attributes:
+        fault: what the self-test found wrong, "" for nothing.
+    """
+
+    recognizer: Recognizer
+    fault: str
+    predict: Predict
+    app: Starlette
+
+
+class Service:
+    """The ASGI application.
+
+    Args:
+        build: makes a site of the model that the settings name now.
+        around: wraps the routes, for CORS.
+
+    Attributes:
+        draining: whether clients are to leave: each answer then ends its connection.
+        site: what answers now.
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], Site],
+        guard: Guard,
+        metrics: Metrics,
+        *,
+        around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        log_requests: bool = False,
+        tracer: Any = None,
+    ) -> None:
+        self.draining = False
+        self.metrics = metrics
+        self.site = build()
+        self._build = build
+        self._next: Site | None = None
+        self._guard = guard
+        self._log = log_requests
+        self._inner = around(self._answer)
+        self._tracer = tracer
+        self._ids = (f"{secrets.token_hex(6)}{number:08x}".encode() for number in count())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.site.app(scope, receive, send)
+            return
+        start = perf_counter()
+        status = LEFT
+        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = given if given and _ID.fullmatch(given) else next(self._ids)
+
+        async def sender(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = [*message.get("headers", ()), (b"x-request-id", request_id)]
+                message = {**message, "headers": [*headers, _CLOSE] if self.draining else headers}
+            await send(message)
+
+        try:
+            if self._tracer is None:
+                await self._inner(scope, receive, sender)
+            else:
+                with self._tracer.request(scope, request_id) as span:
+                    await self._inner(scope, receive, sender)
+                    span.end(status)
+        finally:
+            seconds = perf_counter() - start
+            status = scope.get(REFUSED, status)
+            self.metrics.request(route_of(scope["path"]), status, seconds)
+            if self._log:
+                _log_request(scope, status, seconds, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Guard and route; what a client is at fault for, and what the server is, becomes a problem document."""
+        site = self.site
+        path = scope["path"]
+        try:
+            if scope["method"] != "POST":
+                await site.app(scope, receive, send)
+                return
+            if self._guard.active:
+                self._guard.admit(scope, dict(scope["headers"]))
+            # Past the framework, which costs more than the network does.
+            await (site.predict if path == PREDICT else site.app)(scope, receive, send)
+        except ClientDisconnect:
+            pass
+        except Problem as problem:
+            await response_of(path, problem)(scope, receive, send)
+        except ImageError as error:
+            await response_of(path, problem_of(error))(scope, receive, send)
+        except Exception:
+            log.exception("a fault while answering %s %s", scope["method"], shown(path))
+            if path == PREDICT:  # the framework has answered itself
+                await response_of(path, fault())(scope, receive, send)
+
+    def prepare(self) -> str:
+        """Load the model anew, as it is now, and try it; it does not answer before :meth:`commit`.
+
+        Returns:
+            Its SHA-256.
+
+        Raises:
+            ModelError: it cannot be loaded, or reads a known digit wrong.
+        """
+        site = self._build()
+        if site.fault:
+            raise ModelError(site.fault)
+        self._next = site
+        return site.recognizer.model.sha256
+
+    def commit(self) -> None:
+        """Answer with what was prepared from the next request on; those under way keep the model they began with."""
+        if self._next:
+            self.site = self._next
+        self._next = None
+
+    def drop(self) -> None:
+        """Forget what was prepared."""
+        self._next = None
+
+
+def _log_request(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+    client = scope["client"][0] if scope.get("client") else "-"
+    fields = {
+        "request_id": request_id.decode("ascii"),
+        "client": client,
+        "method": scope["method"],
+        "path": shown(scope["path"]),
+        "status": status,
+        "milliseconds": round(seconds * 1000, 3),
+    }
+    line = '%s "%s %s HTTP/%s" %d %.1fms %s'
+    values = (client, scope["method"], fields["path"].encode("unicode_escape").decode(), scope["http_version"], status)
+    requests.info(line, *values, seconds * 1000, fields["request_id"], extra={"fields": fields})

@@ -1,0 +1,91 @@
+"""OpenTelemetry traces, by an option: a span for each request, continued from the client's ``traceparent``.
+
+Needs ``pip install 'inkdigits[otel]'``. Where spans go, the variables of OpenTelemetry say
+(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from starlette.types import Scope
+
+import inkdigits
+from inkdigits.errors import SettingError
+from inkdigits.server.metrics import route_of
+from inkdigits.settings import Settings
+
+__all__ = ["Tracer", "tracer_of"]
+
+
+def tracer_of(settings: Settings) -> Tracer | None:
+    """What traces requests by these settings; None for nothing.
+
+    Raises:
+        SettingError: traces are wanted and the packages for them are not there.
+    """
+    if settings.tracing == "off":
+        return None
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    except ImportError as error:
+        raise SettingError(
+            f"tracing (INKDIGITS_TRACING) is {settings.tracing}, which needs pip install 'inkdigits[otel]': {error}"
+        ) from None
+    provider = TracerProvider(resource=Resource.create({"service.name": "inkdigits"}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    return Tracer(provider)
+
+
+class Tracer:
+    """Makes a span for each request.
+
+    Args:
+        provider: an OpenTelemetry TracerProvider.
+    """
+
+    def __init__(self, provider: Any) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("inkdigits", inkdigits.__version__)
+
+    @contextmanager
+    def request(self, scope: Scope, request_id: bytes) -> Iterator[Span]:
+        """The span of a request, named and labelled by OpenTelemetry's HTTP conventions; never what was sent."""
+        from opentelemetry.propagate import extract
+        from opentelemetry.trace import SpanKind
+
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        route = route_of(scope["path"])
+        attributes = {
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "url.path": scope["path"],
+            "inkdigits.request_id": request_id.decode("ascii"),
+        }
+        name, context = f"{scope['method']} {route}", extract(carrier)
+        with self._tracer.start_as_current_span(name, context, SpanKind.SERVER, attributes) as span:
+            yield Span(span)
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._provider.shutdown()
+
+
+class Span:
+    """One request's span."""
+
+    def __init__(self, span: Any) -> None:
+        self._span = span
+
+    def end(self, status: int) -> None:
+        """Note the answer's status; 5xx is the server's error."""
+        from opentelemetry.trace import StatusCode
+
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            self._span.set_status(StatusCode.ERROR)

@@ -1,0 +1,220 @@
+"""Where requests wait and are worked on: small ones together in the event loop, large ones in threads; both bounded.
+
+Small requests that arrive in the same turn of the event loop share one normalisation and one network run. There is no
+timer: nobody waits for a batch to fill, so a lone request takes as long as it would by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from inkdigits.decode import decode
+from inkdigits.errors import ImageError
+from inkdigits.image import SIDE, Limits, Normalised, normalise_picture
+from inkdigits.ready import is_ready, normalise_ready
+from inkdigits.recognizer import Prediction, Recognizer
+from inkdigits.server.metrics import Metrics
+from inkdigits.server.problems import OVERLOADED, Problem
+
+__all__ = ["Batcher", "Heavy", "overloaded", "read"]
+
+BATCH = 64  # images after which other work of the loop gets its turn
+RETRY_SECONDS = 1  # after which to ask again a server that sheds load
+
+Source = bytes | np.ndarray
+Result = Prediction | ImageError
+
+
+def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
+    """The problem of a request that is turned away; it is counted."""
+    metrics.shed(reason)
+    return Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)})
+
+
+class Batcher:
+    """Reads small requests' images.
+
+    Args:
+        most: requests that may wait.
+    """
+
+    def __init__(self, recognizer: Recognizer, limits: Limits, metrics: Metrics, most: int) -> None:
+        self._recognizer = recognizer
+        self._limits = limits
+        self._metrics = metrics
+        self._most = most
+        self._waiting: deque[tuple[Sequence[Source], asyncio.Future[list[Result]]]] = deque()
+
+    @property
+    def full(self) -> bool:
+        """Whether the next request would be turned away."""
+        return len(self._waiting) >= self._most
+
+    def check(self) -> None:
+        """Turn a request away when too many wait.
+
+        Raises:
+            Problem: too many wait.
+        """
+        if self.full:
+            raise overloaded(self._metrics, "queue", f"{len(self._waiting)} requests wait already; ask again later")
+
+    async def read(self, sources: Sequence[Source]) -> list[Result]:
+        """A Prediction or an ImageError for each image, in order.
+
+        Raises:
+            Problem: too many wait.
+        """
+        self.check()
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._run)
+        future: asyncio.Future[list[Result]] = loop.create_future()
+        self._waiting.append((sources, future))
+        self._metrics.queue("small", len(self._waiting))
+        return await future
+
+    def _run(self) -> None:
+        """Read what waits, or the first :data:`BATCH` images of it."""
+        batch, count = [], 0
+        while self._waiting and count < BATCH:
+            batch.append(self._waiting.popleft())
+            count += len(batch[-1][0])
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+        self._metrics.queue("small", len(self._waiting))
+        try:
+            results = read(
+                self._recognizer, [s for sources, _ in batch for s in sources], self._limits, self._metrics, len(batch)
+            )
+        except Exception as error:
+            if len(batch) == 1:
+                _answer(batch[0][1], error)
+                return
+            # One of them is at fault; the others are not to share its fate.
+            for sources, future in batch:
+                try:
+                    _answer(future, read(self._recognizer, sources, self._limits, self._metrics))
+                except Exception as fault:
+                    _answer(future, fault)
+            return
+        at = 0
+        for sources, future in batch:
+            _answer(future, results[at : at + len(sources)])
+            at += len(sources)
+
+
+def _answer(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
+    if future.done():  # cancelled
+        return
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
+
+
+def read(
+    recognizer: Recognizer,
+    sources: Sequence[Source],
+    limits: Limits,
+    metrics: Metrics,
+    requests: int = 1,
+    *,
+    explain: bool = False,
+) -> list[Result]:
+    """A Prediction or an ImageError for each image, as ``Recognizer.predict_batch`` has them, its stages timed.
+
+    Args:
+        requests: how many requests share these images, for the metrics.
+    """
+    start = perf_counter()
+    pictures = [_decoded(source, limits) for source in sources]
+    decoded = perf_counter()
+    seen = _normalised(pictures, limits)
+    normalised = perf_counter()
+    answers = iter(recognizer.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
+    results = [next(answers) if isinstance(s, Normalised) else s for s in seen]
+    metrics.stage("decode", decoded - start, requests)
+    metrics.stage("normalise", normalised - decoded, requests)
+    metrics.stage("network", perf_counter() - normalised, requests)
+    metrics.predictions(results)
+    return results
+
+
+def _decoded(source: Source, limits: Limits) -> Image.Image | np.ndarray | ImageError:
+    """A picture; as an array if it is one of those that are normalised many at once."""
+    if is_ready(source, limits):
+        return source
+    try:
+        picture = decode(source, limits)
+    except ImageError as error:
+        return error
+    return np.asarray(picture) if picture.mode == "L" and picture.size == (SIDE, SIDE) else picture
+
+
+def _normalised(pictures: list[Image.Image | np.ndarray | ImageError], limits: Limits) -> list[Normalised | ImageError]:
+    ready = [i for i, picture in enumerate(pictures) if isinstance(picture, np.ndarray)]
+    seen: list[Any] = list(pictures)
+    if len(ready) > 1:
+        for i, found in zip(ready, normalise_ready([pictures[i] for i in ready]), strict=True):
+            seen[i] = found
+    elif ready:  # by itself it is faster the other way
+        seen[ready[0]] = normalise_picture(Image.fromarray(pictures[ready[0]]))
+    return [normalise_picture(s) if isinstance(s, Image.Image) else s for s in seen]
+
+
+class Heavy:
+    """Threads for what would hold up the event loop.
+
+    Args:
+        most: calls that may be under way or wait.
+    """
+
+    def __init__(self, metrics: Metrics, most: int) -> None:
+        # Two at a time: a 16-megapixel photo takes some 100 MB while it is read.
+        self._threads = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="inkdigits")
+        self._metrics = metrics
+        self._most = most
+        self._length = 0
+
+    def check(self) -> None:
+        """Turn a request away when too many are under way.
+
+        Raises:
+            Problem: too many are.
+        """
+        if self._length >= self._most:
+            detail = f"{self._length} requests with large images are under way already; ask again later"
+            raise overloaded(self._metrics, "heavy", detail)
+
+    async def run(self, heavy: bool, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function: in a thread where it is heavy, else here and now.
+
+        Raises:
+            Problem: too many are under way.
+        """
+        if not heavy:
+            return function(*args)
+        self.check()
+        self._count(1)
+        # It is under way until the thread is done with it, even if nobody waits for it any more.
+        future = asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        future.add_done_callback(lambda _: self._count(-1))
+        return await future
+
+    def _count(self, step: int) -> None:
+        self._length += step
+        self._metrics.queue("heavy", self._length)
+
+    def close(self) -> None:
+        """End the threads, and what waits for them."""
+        self._threads.shutdown(cancel_futures=True)

@@ -1,0 +1,250 @@
+"""The OpenAPI document is true: every route is there, and every example is answered as it says."""
+
+import base64
+import json
+import re
+import shutil
+import socket
+from hashlib import sha256
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+import inkdigits
+from inkdigits.server.known import DIGIT
+from inkdigits.server.problems import KINDS
+from test_server_predict import ROW, THREE, encode, png_that_claims
+
+
+@pytest.fixture(scope="module")
+def document(client):
+    return client.get("/openapi.json").json()
+
+
+def resolve(document, schema):
+    while "$ref" in schema:
+        target = document
+        for key in schema["$ref"].removeprefix("#/").split("/"):
+            target = target[key]
+        schema = target
+    return schema
+
+
+def conforms(document, schema, value, at="$"):
+    """A small JSON Schema validator, of the keywords that the document uses; returns what is wrong, "" for nothing."""
+    schema = resolve(document, schema)
+    known = {"type", "properties", "required", "items", "minItems", "maxItems", "minimum", "maximum", "enum", "const"}
+    known |= {"oneOf", "allOf", "description", "format", "patternProperties", "additionalProperties", "default"}
+    assert set(schema) <= known, set(schema) - known
+    if "oneOf" in schema:
+        wrong = [conforms(document, s, value, at) for s in schema["oneOf"]]
+        return "" if wrong.count("") == 1 else f"{at}: {wrong}"
+    for part in schema.get("allOf", ()):
+        if wrong := conforms(document, part, value, at):
+            return wrong
+    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
+    kinds["null"] = type(None)
+    names = schema.get("type", [])
+    names = [names] if isinstance(names, str) else names
+    if names and not any(isinstance(value, kinds[n]) and (n == "boolean" or value is not True) for n in names):
+        return f"{at}: {value!r} is no {names}"
+    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
+        return f"{at}: {value!r}"
+    if isinstance(value, (int, float)) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        return f"{at}: {value}"
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            return f"{at}: {len(value)} items"
+        wrong = [conforms(document, schema.get("items", {}), item, f"{at}[{i}]") for i, item in enumerate(value)]
+        return next(filter(None, wrong), "")
+    if isinstance(value, dict):
+        if missing := set(schema.get("required", ())) - set(value):
+            return f"{at}: {missing} missing"
+        properties = {k: s for k, s in schema.get("properties", {}).items() if k in value}
+        for pattern, s in schema.get("patternProperties", {}).items():
+            properties |= {k: s for k in value if re.search(pattern, k)}
+        return next(filter(None, (conforms(document, s, value[k], f"{at}.{k}") for k, s in properties.items())), "")
+    return ""
+
+
+def address(path, operation):
+    """A path with its parameters filled in: each has one value."""
+    given = {p["name"]: p["schema"]["enum"][0] for p in operation.get("parameters", ()) if p["in"] == "path"}
+    return path.format(**given)
+
+
+def operations(document):
+    return [(path, method, o) for path, item in document["paths"].items() for method, o in item.items()]
+
+
+def test_the_document_describes_the_routes_and_every_reference_leads_somewhere(document):
+    assert document["openapi"].startswith("3.1.")
+    assert document["info"]["version"] == inkdigits.__version__
+    references = re.findall(r"'\$ref': '([^']+)'", str(document))
+    assert references
+    for reference in references:
+        assert resolve(document, {"$ref": reference})
+    names = [operation["operationId"] for _, _, operation in operations(document)]
+    assert len(names) == len(set(names))
+
+
+def test_every_get_is_answered_as_its_example(client, document):
+    for path, method, operation in operations(document):
+        if method == "get":
+            [example] = operation["responses"]["200"]["content"]["application/json"]["examples"].values()
+            assert client.get(address(path, operation)).json() == example["value"]
+
+
+def test_answers_are_as_the_document_says(client, document):
+    def answer(method, path, media="application/json", status="200"):
+        response = resolve(document, document["paths"][path][method]["responses"][status])
+        return response["content"][media]["schema"]
+
+    blank = base64.b64decode("R0lGODlhFAAUAIAAAP///wAAACH5BAAAAAAALAAAAAAUABQAAAIRhI+py+0Po5y02ouz3rz7rxUAOw==")
+    files = [("f", ("a.png", THREE)), ("f", ("b.png", b"hello")), ("f", ("c.gif", blank))]
+    several = client.post("/predict?image=true", files=files).json()
+    assert several["predictions"][2]["blank"]
+    for value in (
+        client.post("/predict", content=THREE).json(),
+        client.post("/predict", content=blank).json(),
+        several,
+    ):
+        assert conforms(document, answer("post", "/predict"), value) == ""
+    for path in ("/health", "/ready", "/model"):
+        assert conforms(document, answer("get", path), client.get(path).json()) == ""
+    problem = client.post("/predict", content=b"hello")
+    assert conforms(document, answer("post", "/predict", "application/problem+json", "415"), problem.json()) == ""
+
+
+def sent(media, key, value):
+    """What a client sends for an example of a request body."""
+    kind = {"Content-Type": media.replace("*", "png")}
+    if media == "application/json":
+        return {"json": value}
+    if media == "application/x-www-form-urlencoded":
+        return {"content": value, "headers": kind}
+    if media != "multipart/form-data":  # bytes are shown in base64
+        return {"content": base64.b64decode(value), "headers": kind}
+    [(field, content)] = value.items()
+    if isinstance(content, str):
+        return {"files": {field: (None, content)}}
+    return {"files": [(field, (n, base64.b64decode(c))) for n, c in zip(("three.png", "notes.pdf"), content)]}  # noqa: B905
+
+
+def test_every_example_of_a_request_is_answered_as_its_example_says(client, document):
+    for path, method, operation in operations(document):
+        if method != "post":
+            continue
+        answers = operation["responses"]["200"]["content"]["application/json"]["examples"]
+        for media, content in operation["requestBody"]["content"].items():
+            for key, example in content["examples"].items():
+                if media == "application/json":
+                    assert conforms(document, content["schema"], example["value"]) == "", (path, key)
+                response = client.post(address(path, operation), **sent(media, key, example["value"]))
+                assert response.json() == answers.get(key, answers.get("one"))["value"], (path, media, key)
+
+
+def test_the_examples_show_each_kind_of_answer(client, document):
+    operation = document["paths"]["/predict"]["post"]
+    answers = operation["responses"]["200"]["content"]["application/json"]["examples"]
+    png = sent("image/*", "png", operation["requestBody"]["content"]["image/*"]["examples"]["png"]["value"])
+    assert client.post("/predict?top=3", **png).json() == answers["top"]["value"]
+    assert answers["one"]["value"]["digit"] == DIGIT
+    assert answers["blank"]["value"]["blank"]
+    rows = answers["instances"]["value"]["predictions"]
+    assert [row.get("digit") for row in rows] == [DIGIT, DIGIT, DIGIT, None]
+    assert rows[3]["error"]["type"] == "/docs#not-an-image"
+
+
+def raw(live_server, head):
+    """The body that answers a request of which only the head is sent."""
+    host, port = live_server.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(head)
+        answer = b""
+        while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):
+            answer += connection.recv(4096)
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
+
+
+# A request that gets the example of each kind of error; of a fault of the server's own there is a test by itself.
+REQUESTS = {
+    "bad-request": {
+        "content": b"--x\r\nContent-Disposition: form-data\r\n\r\n",
+        "headers": {"Content-Type": "multipart/form-data; boundary=x"},
+    },
+    "unreadable-image": {"content": THREE[:-40]},
+    "not-found": {"method": "GET", "url": "/predictions"},
+    "method-not-allowed": {"method": "GET"},
+    "image-too-large": {"content": png_that_claims(9_000, 6_000)},
+    "too-many-images": {"json": {"instances": [0] * 101}},
+    "unsupported-media-type": {"content": "seven", "headers": {"Content-Type": "text/html"}},
+    "not-an-image": {"content": b"%PDF-1.7"},
+    "image-too-small": {"content": encode(np.zeros((4, 4), np.uint8))},
+    "invalid-pixels": {"json": {"pixels": [*ROW[:17], 256, *ROW[18:]]}},
+}
+
+
+def test_every_example_of_an_error_is_what_a_server_answers(
+    client, live_server, start_server, constant_model, document
+):
+    examples = {
+        key: example["value"]
+        for response in document["components"]["responses"].values()
+        for key, example in response["content"]["application/problem+json"]["examples"].items()
+    }
+    assert set(examples) == {kind.slug for kind in KINDS}
+    answers = {
+        slug: client.request(**{"method": "POST", "url": "/predict", **request}).json()
+        for slug, request in REQUESTS.items()
+    }
+    answers["body-too-large"] = raw(
+        live_server, b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 31457280\r\n\r\n"
+    )
+    custom = shutil.copy(constant_model, constant_model.with_name("custom.onnx"))
+    answers["not-ready"] = httpx.get(f"{start_server('--model', str(custom)).url}/ready").json()
+    answers["internal-error"] = examples["internal-error"]
+    answers |= turned_away(start_server)
+    assert answers == examples
+
+
+def turned_away(start_server):
+    """What strict servers say to clients without a key, too slow, too many, or with too much to say."""
+    key = {"Authorization": "Bearer secret"}
+    guarded = ("--api-keys", sha256(b"secret").hexdigest(), "--rate-limit", "10", "--rate-burst", "1")
+    strict = start_server(*guarded, "--receive-seconds", "1").url
+    answers = {"unauthorized": httpx.post(f"{strict}/predict", content=THREE).json()}
+    assert httpx.post(f"{strict}/predict", content=THREE, headers=key).status_code == 200
+    while "rate-limited" not in answers:
+        response = httpx.post(f"{strict}/predict", content=THREE, headers=key)
+        if response.status_code == 429:
+            answers["rate-limited"] = response.json()
+    late = raw(strict, b"POST /predict HTTP/1.1\r\nHost: x\r\n")
+    answers["too-slow"] = {**late, "detail": late["detail"].replace("after 1 s", "after 60 s")}
+    answers["headers-too-large"] = raw(strict, b"POST /predict HTTP/1.1\r\nX: " + 70_000 * b"x")
+    full = start_server("--max-connections", "1").url
+    with httpx.Client(base_url=full) as first:
+        assert first.get("/health").status_code == 200
+        refused = raw(full, b"")
+    answers["overloaded"] = {**refused, "detail": refused["detail"].replace("1 conn", "4096 conn")}
+    return answers
+
+
+def test_examples_of_answers_and_errors_fit_their_schemas(document):
+    responses = [*document["components"]["responses"].values()]
+    for item in document["paths"].values():
+        responses += [resolve(document, r) for o in item.values() for r in o["responses"].values()]
+    for response in responses:
+        for content in response["content"].values():
+            for example in content["examples"].values():
+                assert conforms(document, content["schema"], example["value"]) == ""
+
+
+def test_the_docs_list_every_route_and_kind_of_error(document):
+    text = (Path(inkdigits.__file__).parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        assert f"| {kind.status} | `{kind.slug}` |" in text
+    for path, item in document["paths"].items():
+        assert f"`{next(iter(item)).upper()} {path}`" in text
