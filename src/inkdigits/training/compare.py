@@ -24,11 +24,11 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training import fit, mlp
 from inkdigits.training.baselines import KNN, LADDER, LOGISTIC, Neighbours, logistic
+from inkdigits.training.calibrate import fit_temperature
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.data import load, parts
 from inkdigits.training.evaluate import evaluate
 from inkdigits.training.files import write_atomically
-from inkdigits.training.fit import fit_temperature
 from inkdigits.training.pools import Pool, joined, make_pools, split_names
 from inkdigits.training.progress import bars
 from inkdigits.training.standings import Cell, Standings

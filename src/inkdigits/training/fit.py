@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from inkdigits.errors import TrainingError
 from inkdigits.settings import Settings
 from inkdigits.training.augment import augment
+from inkdigits.training.calibrate import baseline, fit_temperature, fit_threshold, refusals
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.data import fetch
@@ -32,14 +33,12 @@ from inkdigits.training.pools import NO_DIGIT, Pool, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
 from inkdigits.training.watch import UNWATCHED, Watch
 
-__all__ = ["Fitted", "TrainConfig", "fit", "fit_temperature", "fit_threshold", "train"]
+__all__ = ["Fitted", "TrainConfig", "fit", "train"]
 
 DIGIT = 10  # which output of a network that refuses is the logit of "this is a digit"
 REFUSAL_WEIGHT = 0.5  # of the loss of that output, beside the loss of the ten digits
-REFUSED_DIGITS = 0.007  # share of the validation digits under the threshold of refusal; leaves room under 1%
 VALIDATION_BATCH = 500  # images
 PARITY_SAMPLES = 512  # validation images that the exported file is compared on
-TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
 
 
 @dataclass(frozen=True)
@@ -124,11 +123,11 @@ def train(
     network = fitted.network
     # What is drawn, written or scanned well sets temperature and threshold; disturbed pictures are for hard days.
     calm = [_tensors(pools.validation[name]) for name in pools.validation if name in names]
-    logits, labels = torch.cat([_logits(network, images) for images, _ in calm]), torch.cat([y for _, y in calm])
+    images, labels = torch.cat([x for x, _ in calm]), torch.cat([y for _, y in calm])
+    logits = _logits(network, images)
     temperature = fit_temperature(logits[:, :DIGIT], labels)
-    metadata = {"network": config.network}
-    if config.negatives:
-        metadata["threshold"] = repr(fit_threshold(logits[:, DIGIT]))
+    threshold = fit_threshold(logits[:, DIGIT]) if config.negatives else None
+    metadata = {"network": config.network} | ({} if threshold is None else {"threshold": repr(threshold)})
 
     def write(path: Path) -> None:
         export(network, path, temperature=temperature, metadata=metadata)
@@ -141,7 +140,12 @@ def train(
         settings,
         write=write,
         sha256=pools.sha256,
-        validation={"accuracy": fitted.validation_accuracy, **fitted.validation},
+        validation={
+            "accuracy": fitted.validation_accuracy,
+            **fitted.validation,
+            **baseline(logits[:, :DIGIT], images, temperature),
+            **({} if threshold is None else {"refusals": refusals(logits[:, DIGIT], threshold)}),
+        },
         parameters=sum(p.numel() for p in network.parameters()),
         training={
             "best_epoch": fitted.best_epoch,
@@ -337,35 +341,6 @@ def _validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, f
 def _tensors(pool: Pool) -> tuple[Tensor, Tensor]:
     """(N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
     return torch.from_numpy(pool.images)[:, None].float() / 255, torch.from_numpy(pool.labels)
-
-
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that makes the likelihood of the labels largest, within 0.2 to 5.
-
-    Args:
-        logits: (N, 10).
-        labels: (N,) int64.
-
-    C. Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
-    """
-    z = logits.double()
-    of_label = z.gather(1, labels[:, None])[:, 0]
-    # In the inverse temperature the loss is convex, so its slope changes sign once: halve the interval around that.
-    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
-    for _ in range(50):
-        middle = (low + high) / 2
-        slope = ((z * middle).softmax(dim=1) * z).sum(dim=1) - of_label
-        low, high = (low, middle) if slope.mean() > 0 else (middle, high)
-    return 2 / (low + high)
-
-
-def fit_threshold(logits: Tensor) -> float:
-    """The score, 0 to 1, under which a small share of digits lies (REFUSED_DIGITS); less is refused.
-
-    Args:
-        logits: (N,) of "this is a digit", for validation images that are.
-    """
-    return torch.quantile(logits.double(), REFUSED_DIGITS).sigmoid().item()
 
 
 def _precision(config: TrainConfig) -> str:

@@ -27,10 +27,10 @@ from inkdigits.errors import TrainingError
 from inkdigits.image import NORMALISATION_VERSION, SIDE
 from inkdigits.recognizer import METADATA_PREFIX, Recognizer
 from inkdigits.settings import Settings
+from inkdigits.training.calibrate import baseline, fit_temperature
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.files import write_atomically
 from inkdigits.training.finish import check_out, finish
-from inkdigits.training.fit import fit_temperature
 from inkdigits.training.pools import Pool, joined, make_pools
 from inkdigits.training.progress import Progress, bars
 from inkdigits.training.watch import UNWATCHED, Watch
@@ -302,9 +302,9 @@ def train(
     )
     images = validation.images.astype(np.float32)[:, None] / 255
     logits = fitted.network.logits(images)
+    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(validation.labels))
 
     def write(path: Path) -> None:
-        temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(validation.labels))
         write_atomically(path, to_onnx(fitted.network, temperature=temperature))
         answers = Recognizer(path).logits(images[:PARITY_SAMPLES])
         difference = float(np.abs(answers - logits[:PARITY_SAMPLES]).max())
@@ -318,7 +318,11 @@ def train(
         settings,
         write=write,
         sha256=pools.sha256,
-        validation={"accuracy": fitted.accuracy, "swapped": fitted.swapped_accuracy},
+        validation={
+            "accuracy": fitted.accuracy,
+            "swapped": fitted.swapped_accuracy,
+            **baseline(torch.from_numpy(logits), torch.from_numpy(images), temperature),
+        },
         parameters=fitted.network.parameters,
         training={
             "best_epoch": fitted.best_epoch,

@@ -1,0 +1,67 @@
+"""What turns logits into probabilities that can be trusted: a temperature, a threshold of refusal, and a baseline.
+
+All three are fitted on validation images, stored with the model, and applied wherever it answers.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["baseline", "fit_temperature", "fit_threshold", "refusals"]
+
+REFUSED_DIGITS = 0.003  # share of the validation digits under the threshold: to refuse a digit is the worse mistake
+TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature that makes the likelihood of the labels largest, within 0.2 to 5.
+
+    Args:
+        logits: (N, 10).
+        labels: (N,) int64.
+
+    C. Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
+    """
+    z = logits.double()
+    of_label = z.gather(1, labels[:, None])[:, 0]
+    # In the inverse temperature the loss is convex, so its slope changes sign once: halve the interval around that.
+    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
+    for _ in range(50):
+        middle = (low + high) / 2
+        slope = ((z * middle).softmax(dim=1) * z).sum(dim=1) - of_label
+        low, high = (low, middle) if slope.mean() > 0 else (middle, high)
+    return 2 / (low + high)
+
+
+def fit_threshold(logits: Tensor) -> float:
+    """The score, 0 to 1, under which a small share of digits lies (REFUSED_DIGITS); less is refused.
+
+    Args:
+        logits: (N,) of "this is a digit", for validation images that are.
+    """
+    return torch.quantile(logits.double(), REFUSED_DIGITS).sigmoid().item()
+
+
+def refusals(logits: Tensor, threshold: float) -> float:
+    """Share of images whose score lies under the threshold.
+
+    Args:
+        logits: (N,) of "this is a digit".
+        threshold: score, 0 to 1.
+    """
+    return (logits.double().sigmoid() < threshold).double().mean().item()
+
+
+def baseline(logits: Tensor, images: Tensor, temperature: float) -> dict[str, float]:
+    """Means on validation that a server in use is compared with, to tell drift.
+
+    Args:
+        logits: (N, 10).
+        images: (N, 1, 28, 28) in [0, 1], what they are of.
+
+    Returns:
+        "confidence", of the likeliest digit, and "ink", the share of an image that is ink.
+    """
+    confidence = (logits.double() / temperature).softmax(dim=1).amax(dim=1)
+    return {"confidence": confidence.mean().item(), "ink": images.double().mean().item()}
