@@ -324,6 +324,8 @@ def start(*argv):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and hands that down to the tests and to this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -365,8 +367,8 @@ def test_killed_ten_times_it_ends_the_same(run, folder, ending):
 
 
 def test_ctrl_c_leaves_what_is_finished(run, folder):
-    process = start(*[folder / "digits.zip"] * 100, "-o", "o.csv", "--processes", "2")
-    until(lambda: size_of("o.csv.part") > 20_000)
+    process = start(*[folder / "digits.zip"] * 30, "-o", "o.csv", "--processes", "2")
+    until(lambda: size_of("o.csv.part") > 10_000)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
@@ -379,8 +381,8 @@ def test_ctrl_c_leaves_what_is_finished(run, folder):
 @processes
 def test_a_dead_process_is_told(run, folder):
     before = readers()
-    process = start(*[folder / "digits.zip"] * 100, "-o", "o.csv", "--processes", "2")
-    until(lambda: size_of("o.csv.part") > 20_000)
+    process = start(*[folder / "digits.zip"] * 30, "-o", "o.csv", "--processes", "2")
+    until(lambda: size_of("o.csv.part") > 10_000)
     os.kill(min(readers() - before), signal.SIGKILL)
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
