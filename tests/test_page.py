@@ -37,9 +37,10 @@ def answer(winner, confidence=0.91, **more):
 
 
 def ink_share(page):
-    """Share of the pad's pixels that carry ink."""
+    """Share of the pad's pixels that carry ink, once what was done to it is painted."""
     return page.evaluate(
-        """() => {
+        """async () => {
+          await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
           const pad = document.getElementById('pad');
           const { width, height } = pad;
           const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
