@@ -160,7 +160,8 @@ def main() -> None:
         drawable_max_ms=f"{drawable.max():.0f}",
         first_load_bytes=int(max(each["bytes"] for each in loads)),
         first_load_files=int(loads[0]["files"]),
-        layout_shift=f"{max(watched['shift'], *(each['shift'] for each in loads)):.4f}",
+        first_load_shift=f"{max(each['shift'] for each in loads):.4f}",
+        drawing_shift=f"{watched['shift']:.4f}",  # of all its answers together
         chromium=version,
     )
 
