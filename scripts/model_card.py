@@ -157,7 +157,7 @@ def _measured(evaluations: Sequence[Evaluation], reports: Sequence[str | None]) 
     head = ("data", "images", "right", "95% interval", "wrong", "worst digit", "calibration error")
     return (
         "## How well it reads\n\n"
-        "Each image went through `Recognizer`, as a user's does; none was learnt from or chosen by. Intervals are "
+        "Each image went through `Recognizer`, as a user's does; none was learnt from. Intervals are "
         f"Wilson's; the calibration error has 15 bins.\n\n{_table(head, rows)}"
     )
 
@@ -276,6 +276,8 @@ def _limits(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
         f"The hands it knows are those of its data: {' and '.join(hands) or 'see above'}. Shapes of digits that are "
         "rare there are read worse.",
         "It does not tell whether writing is genuine, or who wrote it.",
+        "Figures of disturbed pictures and of refusal are figures of development in part: [what was seen while it was "
+        "built](evaluation.md#what-was-seen-while-it-was-built).",
     ]
     for each in evaluations:
         if found := each["robustness"]:
