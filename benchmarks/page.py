@@ -21,7 +21,7 @@ from _common import ROOT, record
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import launched, place
+from browser import NO_WORKER, launched, place
 from conftest import Server
 from drawings import DIGITS
 
@@ -72,7 +72,7 @@ def opened(browser: Browser, url: str, ready: str = "^Ready") -> Page:
     """The page in a profile of its own, watched from its beginning."""
     context = browser.new_context(viewport=SCREEN)
     context.add_init_script(f"({WATCH})()")
-    context.add_init_script("delete Navigator.prototype.serviceWorker")  # what is kept for later is no part of it
+    context.add_init_script(NO_WORKER)  # what is kept for later is no part of the first load
     page = context.new_page()
     page.goto(url)
     expect(page.get_by_test_id("status")).to_have_text(re.compile(ready))

@@ -3,9 +3,10 @@
     inkdigits evaluate cnn --data mnist --robustness --report docs/report-cnn-mnist.html
     inkdigits evaluate cnn --data pen --robustness --report docs/report-cnn-pen.html
     inkdigits evaluate cnn --data digits --report docs/report-cnn-digits.html
-    python scripts/model_card.py cnn docs/report-cnn-*.json -o docs/model-card.md
+    python scripts/model_card.py cnn docs/report-cnn-*.json
 
-Every figure in it comes from these files. An evaluation of another file than the one that ships is refused.
+Every figure in it comes from these files. An evaluation of another file than the one that ships is refused. The card is
+written as docs/model-card.md, and as the page that ships beside the model and that the server shows.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ import json
 import sys
 import textwrap
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from markdown_it import MarkdownIt
+
 from inkdigits.errors import InkdigitsError, ModelError
-from inkdigits.recognizer import shipped_models
+from inkdigits.recognizer import SHIPPED, shipped_models
+from inkdigits.server.about import CARD_SUFFIX
 
 Evaluation = dict[str, Any]
 
@@ -49,6 +54,26 @@ GROUPS = {"held out": "kinds no training uses", "trained": "kinds in training", 
 WORST = 5  # kinds of disturbance, and pairs of digits, that are named
 SHOWN_THRESHOLDS = (0.0, 0.9, 0.99)  # of confidence
 LINE = 118  # characters, that paragraphs are wrapped at
+DOCS = Path("docs/model-card.md")
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<link rel="icon" href="icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="style.css">
+<link rel="stylesheet" href="card.css">
+</head>
+<body class="card">
+<header><p class="brand"><a href="./">inkdigits</a></p></header>
+<main>
+{body}</main>
+</body>
+</html>
+"""
 
 
 def card(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation], reports: Sequence[str | None]) -> str:
@@ -84,6 +109,28 @@ def card(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation], re
         _licence(entry),
     ]
     return "\n\n".join(_wrapped(block) for text in sections if text for block in text.split("\n\n")) + "\n"
+
+
+def page(text: str) -> str:
+    """The card as a web page in the look of the drawing page, whose styles lie beside it.
+
+    It stands without the docs that the card links, so links are plain text, and without style in line, which the
+    page's policy forbids.
+
+    Args:
+        text: the card as Markdown.
+    """
+    markdown = MarkdownIt("commonmark").enable("table")
+    markdown.add_render_rule("table_open", lambda *_: '<div class="table" tabindex="0"><table>\n')
+    markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    tokens = markdown.parse(text)
+    for token in tokens:
+        if token.attrs.pop("style", None):  # of a column that is aligned to the right
+            token.attrSet("class", "number")
+        if token.children:
+            token.children = [child for child in token.children if child.type not in ("link_open", "link_close")]
+    title = escape(next(token.content for token in tokens if token.type == "inline"))
+    return PAGE.format(title=title, body=markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def _wrapped(block: str) -> str:
@@ -201,8 +248,8 @@ def _robust(evaluations: Sequence[Evaluation]) -> str:
     kinds = next(e["robustness"]["kinds"] for e in evaluations if e["robustness"])
     return (
         f"## Disturbed pictures\n\n{len(kinds)} kinds of what hands, pens, papers, cameras and scanners do, at three "
-        f"strengths; {sum(not kind['trained'] for kind in kinds)} of them are held out of all training "
-        "([pictures of each](augmentation.md)).\n\n" + "\n\n".join(parts)
+        f"strengths; {sum(not kind['trained'] for kind in kinds)} of them are held out of all training. Pictures of "
+        "each are in [docs/augmentation.md](augmentation.md).\n\n" + "\n\n".join(parts)
     )
 
 
@@ -244,7 +291,7 @@ def _cost(evaluations: Sequence[Evaluation]) -> str:
     versions = f"onnxruntime {environment['onnxruntime']}, {environment['processor']}"
     return (
         f"## What an answer costs\n\nMedians of {cost['calls']} calls on {_name(evaluations[0])}, one "
-        f"thread, {versions}.\n\n{_table(('', 'time'), rows)}"
+        f"thread, {versions}.\n\n{_table(('what', 'time'), rows)}"
     )
 
 
@@ -260,7 +307,7 @@ def _training(entry: dict[str, Any]) -> str:
         f"{training['epochs']} epochs in {took} on {threads}, {training['precision']}; epoch {training['best_epoch']} "
         f"was the best by validation, with an accuracy of {_percent(entry['metrics']['validation']['accuracy'])}. "
         f"Python {versions['python']}, torch {versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run "
-        "does is told in [Training](training.md).\n\n"
+        "does is told in [docs/training.md](training.md).\n\n"
         f"{_table(('data', 'what it is', 'SHA-256 of its content'), rows, '---')}"
     )
 
@@ -276,8 +323,8 @@ def _limits(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
         f"The hands it knows are those of its data: {' and '.join(hands) or 'see above'}. Shapes of digits that are "
         "rare there are read worse.",
         "It does not tell whether writing is genuine, or who wrote it.",
-        "Figures of disturbed pictures and of refusal are figures of development in part: [what was seen while it was "
-        "built](evaluation.md#what-was-seen-while-it-was-built).",
+        "Figures of disturbed pictures and of refusal are figures of development in part: what was seen while it was "
+        "built is told in [docs/evaluation.md](evaluation.md#what-was-seen-while-it-was-built).",
     ]
     for each in evaluations:
         if found := each["robustness"]:
@@ -313,24 +360,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Write the model card of a shipped model.")
     parser.add_argument("model", help="name of a shipped model")
     parser.add_argument("evaluations", nargs="+", type=Path, help="JSON files that inkdigits evaluate --report wrote")
-    parser.add_argument("-o", "--output", type=Path, default=Path("docs/model-card.md"))
+    parser.add_argument(
+        *("-o", "--output"),
+        type=Path,
+        action="append",
+        help=f".md or .html file to write; by default {DOCS}, and the page beside the model's file",
+    )
     args = parser.parse_args(argv)
     pages = [path.with_suffix(".html") for path in args.evaluations]
     try:
         entry = shipped_models().get(args.model)
         if entry is None:
             raise ModelError(f"no shipped model {args.model!r}; shipped are: {', '.join(shipped_models())}")
-        text = card(
-            args.model,
-            entry,
-            [json.loads(path.read_text(encoding="utf-8")) for path in args.evaluations],
-            [page.name if page.parent == args.output.parent and page.is_file() else None for page in pages],
-        )
-        args.output.write_text(text, encoding="utf-8")
+        evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in args.evaluations]
+        for output in args.output or (DOCS, (SHIPPED / entry["file"]).with_suffix(CARD_SUFFIX)):
+            reports = [each.name if each.parent == output.parent and each.is_file() else None for each in pages]
+            text = card(args.model, entry, evaluations, reports)
+            output.write_text(page(text) if output.suffix == ".html" else text, encoding="utf-8")
+            print(f"wrote {output}")
     except (InkdigitsError, OSError, ValueError) as error:
         print(f"model_card: {error}", file=sys.stderr)
         return 2
-    print(f"wrote {args.output}")
     return 0
 
 

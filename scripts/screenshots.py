@@ -11,13 +11,14 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import expect
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import launched  # noqa: E402
+from browser import NO_WORKER, launched  # noqa: E402
 from conftest import Server  # noqa: E402
 from states import STATES  # noqa: E402
 
@@ -37,14 +38,22 @@ SHOWN = [
     ("files", "desktop", "dark"),
     ("why", "desktop", "light"),
 ]
-COLOURS = 128  # of a picture for the docs: flat paper and few inks, so a palette holds it
+COLOURS = 128  # by each of two palettes, of a picture for the docs: flat paper and few inks
 SETTLE_MS = 700  # milliseconds, until bars and numerals have come to rest
 
 
 def shrink(path: Path) -> None:
     """Give a picture a palette, which makes the file a fraction of what it was."""
-    with Image.open(path) as image:
-        small = image.convert("RGB").quantize(COLOURS, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    # One kind of palette has the shades of what there is most of, the other a dot of a colour of its own.
+    kinds = (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE)
+    palette = np.concatenate([image.quantize(COLOURS, kind).getpalette()[: 3 * COLOURS] for kind in kinds])
+    # Pillow's own search for the nearest colour looks at the upper bits only, which shows on paper.
+    colours, at = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = [np.square(palette.reshape(-1, 3) - colour).sum(axis=1).argmin() for colour in colours.astype(int)]
+    small = Image.fromarray(np.array(nearest, np.uint8)[at].reshape(image.height, image.width), "P")
+    small.putpalette(palette.tolist())
     small.save(path, optimize=True)
 
 
@@ -62,14 +71,16 @@ def main() -> None:
         with launched() as browser:
             for state, screen, scheme in wanted:
                 context = browser.new_context(color_scheme=scheme, **SCREENS[screen])
+                context.add_init_script(NO_WORKER)
                 page = context.new_page()
                 page.goto(server.url)
                 expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready"))
                 STATES[state](page)
                 page.wait_for_timeout(SETTLE_MS)
                 path = folder / f"page-{state}-{screen}-{scheme}.png"
-                page.screenshot(path=path, full_page=state in ("files", "why", "device"))
-                shrink(path)
+                page.screenshot(path=path, full_page=state in ("files", "why", "card", "device"))
+                if not everything:
+                    shrink(path)
                 print(f"{path} {path.stat().st_size / 1000:.0f} kB")
                 context.close()
     finally:

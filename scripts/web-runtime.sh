@@ -25,10 +25,13 @@ if ! cmp -s package-lock.json node_modules/.installed; then
 fi
 mkdir -p "$vendor"
 for file in $files; do
-    cmp -s "$package/dist/$file" "$vendor/$file" && continue
-    cp "$package/dist/$file" "$vendor/$file.part"
-    mv "$vendor/$file.part" "$vendor/$file"
+    kept=$vendor/${file%.mjs}
+    [ "$file" = "${file%.mjs}" ] || kept=$kept.js # many a web server does not know .mjs, and sends it as no script
+    cmp -s "$package/dist/$file" "$kept" && continue
+    cp "$package/dist/$file" "$kept.part"
+    mv "$kept.part" "$kept"
 done
+rm -f "$vendor"/*.mjs # of an earlier version of this script
 # 14 MB become 4 here, once, and not in each answer of the server.
 wasm=$vendor/ort-wasm-simd-threaded.wasm
 [ "$wasm.gz" -nt "$wasm" ] || { gzip -9 -n -c "$wasm" >"$wasm.gz.part" && mv "$wasm.gz.part" "$wasm.gz"; }

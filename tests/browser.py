@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,9 @@ ARGUMENTS = [
 ]
 START_SECONDS = 60  # that a browser may take to print its version
 AXE = Path(__file__).resolve().parent.parent / "node_modules" / "axe-core" / "axe.min.js"
+NO_WORKER = "delete Navigator.prototype.serviceWorker"  # a page without one: it answers in the place of routes
 STEP_PIXELS = 40  # CSS pixels between the events of a mouse that draws
+SMALL_STEPS = 12  # that a drawing is long, where it is small
 WAIT_MS = 15_000  # milliseconds that a test waits for what it expects; machines that test are often busy
 POLL_MS = 20  # milliseconds
 
@@ -115,7 +117,7 @@ def visit(chromium, live_server):
 
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         if not offline:
-            context.add_init_script("delete Navigator.prototype.serviceWorker")
+            context.add_init_script(NO_WORKER)
         context.set_default_timeout(WAIT_MS)
         contexts.append(context)
         page = context.new_page()
@@ -157,13 +159,25 @@ def until(page, condition):
 
 
 def draw(page, strokes, **where):
-    """Draw strokes with the mouse as a hand does, in moves of about STEP_PIXELS."""
-    for stroke in place(page, strokes, **where):
+    """Draw strokes with the mouse as a hand does, in moves of about STEP_PIXELS, or less where the drawing is small."""
+    placed = place(page, strokes, **where)
+    ink = [*chain.from_iterable(placed)]
+    small = min(STEP_PIXELS, max(math.dist(ink[0], point) for point in ink) / SMALL_STEPS)
+    for stroke in (thinned(stroke, small) for stroke in placed):
         page.mouse.move(*stroke[0])
         page.mouse.down()
         for before, after in pairwise(stroke):
             page.mouse.move(*after, steps=max(1, round(math.dist(before, after) / STEP_PIXELS)))
         page.mouse.up()
+
+
+def thinned(stroke, least):
+    """The points of a stroke without those nearer to their predecessor than ``least``; its ends stay."""
+    kept = stroke[:1]
+    for point in stroke[1:-1]:
+        if math.dist(kept[-1], point) >= least:
+            kept.append(point)
+    return [*kept, stroke[-1]]
 
 
 def settled(page):

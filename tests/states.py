@@ -125,6 +125,13 @@ def why(page):
         answer(page)
 
 
+def card(page):
+    """The card of the model that answers."""
+    page.get_by_text("About").click()
+    page.get_by_role("link", name="Model card").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Model card: "))
+
+
 def none(page):
     """Ink that looks like no digit."""
     page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
@@ -222,7 +229,7 @@ def impossible(page):
 STATES = {
     state.__name__: state
     for state in (
-        *(empty, hint, answer, paper, seen, why, none, keys, eraser, refused, slow, away, stand_in, device, no_device),
-        *(files, reading, dropping, impossible),
+        *(empty, hint, answer, paper, seen, why, card, none, keys, eraser, refused, slow, away, stand_in, device),
+        *(no_device, files, reading, dropping, impossible),
     )
 }

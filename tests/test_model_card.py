@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inkdigits import Recognizer
 from inkdigits.recognizer import shipped_models
+from inkdigits.server.about import CARD_SUFFIX
 from inkdigits.training import refusal, report, robustness
 from inkdigits.training.dataset import Dataset
 from inkdigits.training.disturb import KINDS
@@ -91,3 +93,28 @@ def test_an_evaluation_of_another_model_is_refused(script, evaluations, recogniz
     assert not (tmp_path / "card.md").exists()
     assert script.main(["nobody", str(tmp_path / "other.json")]) == 2
     assert "no shipped model 'nobody'; shipped are: " in capsys.readouterr().err
+
+
+def test_the_shipped_card_is_that_of_the_shipped_model(script):
+    """After another model was trained: python scripts/model_card.py, as docs/evaluation.md tells."""
+    model = Recognizer().model
+    text = (ROOT / "docs" / "model-card.md").read_text(encoding="utf-8")
+    assert text.startswith(f"# Model card: {model.name}\n")
+    assert f"SHA-256 `{model.sha256}`" in text
+    assert model.path.with_suffix(CARD_SUFFIX).read_text(encoding="utf-8") == script.page(text)
+
+
+def test_the_page_of_a_card_stands_alone(script):
+    text = "# Model card: a<b\n\nSee [docs/x.md](x.md).\n\n| data | right |\n| --- | ---: |\n| a & b | **99%** |\n"
+    page = script.page(text)
+    assert "<title>Model card: a&lt;b</title>" in page
+    assert "See docs/x.md." in page
+    assert '<td>a &amp; b</td>\n<td class="number"><strong>99%</strong></td>' in page
+    assert "style=" not in page
+
+
+def test_what_is_written_follows_the_ending(script, evaluations, recognizer):
+    name, report = recognizer.model.name, str(evaluations / "report-digits.json")
+    out, page = evaluations / "card.md", evaluations / "card.html"
+    assert script.main([name, report, "-o", str(out), "-o", str(page)]) == 0
+    assert page.read_text(encoding="utf-8") == script.page(out.read_text(encoding="utf-8"))

@@ -239,6 +239,7 @@ def test_without_the_runtime_the_page_says_how_to_get_it(visit):
     page.get_by_test_id("on-device").check()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("Cannot read on this device: .*make web-runtime"))
     draw(page, DIGITS[2])
+    expect(page.get_by_test_id("runner-up")).to_have_text("Switch “On this device” off, and the server reads")
     expect(page.get_by_test_id("digit")).to_have_text("–")
     page.get_by_test_id("on-device").uncheck()
     expect(page.get_by_test_id("digit")).to_have_text("2")

@@ -8,10 +8,12 @@ import inkdigits
 from inkdigits.image import NORMALISATION_VERSION
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["CARD", "about", "version_of"]
+__all__ = ["CARD", "CARD_SUFFIX", "FIGURES", "about", "card_of", "version_of"]
 
 VERSION_LETTERS = 12  # of the model file's SHA-256
-CARD = "model.json"  # under which a server tells this too; the card of a model whose registry names none
+CARD = "model-card.html"  # under which a server shows the card
+CARD_SUFFIX = ".card.html"  # of the page that lies beside a model's file
+FIGURES = "model.json"  # under which a server tells this too; stands in for the card of a model that has none
 
 
 def about(recognizer: Recognizer) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
         "parameters": model.entry.get("parameters"),
         "created": model.entry.get("created"),
         "metrics": dict(model.metrics),
-        "card": model.entry.get("card", CARD),
+        "card": model.entry.get("card") or (FIGURES if card_of(recognizer) is None else CARD),
         "temperature": model.temperature,
         "threshold": model.threshold,
         "normalisation": NORMALISATION_VERSION,
@@ -36,3 +38,13 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
 def version_of(recognizer: Recognizer) -> str:
     """The version of a model: its file's SHA-256, shortened, so that another file is another version."""
     return recognizer.model.sha256[:VERSION_LETTERS]
+
+
+def card_of(recognizer: Recognizer) -> bytes | None:
+    """The page beside the model's file that tells of it; None where there is none, or where it tells of another.
+
+    A card is a model's own when it names the SHA-256 of its file: one that was trained anew has none until it is made.
+    """
+    path = recognizer.model.path.with_suffix(CARD_SUFFIX)
+    card = path.read_bytes() if path.is_file() else b""
+    return card if recognizer.model.sha256.encode() in card else None

@@ -15,9 +15,9 @@ import orjson
 
 import inkdigits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.about import CARD, about
+from inkdigits.server.about import CARD, FIGURES, about, card_of
 
-__all__ = ["CARD", "LISTING", "MODEL", "VENDOR", "WEB", "device_files", "listing"]
+__all__ = ["LISTING", "MODEL", "VENDOR", "WEB", "device_files", "listing"]
 
 WEB = Path(inkdigits.__file__).with_name("web")
 VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
@@ -30,8 +30,10 @@ _VERSION_LETTERS = 16
 
 
 def device_files(recognizer: Recognizer) -> dict[str, bytes]:
-    """The model and what is known of it, by the name under which the page asks for them."""
-    return {MODEL: recognizer.model.path.read_bytes(), CARD: orjson.dumps(about(recognizer))}
+    """The model, what is known of it, and its card if it has one, by the name under which the page asks for them."""
+    files = {MODEL: recognizer.model.path.read_bytes(), FIGURES: orjson.dumps(about(recognizer))}
+    card = card_of(recognizer)
+    return files if card is None else {**files, CARD: card}
 
 
 def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:

@@ -19,7 +19,7 @@ import inkdigits
 from inkdigits.image import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import oip
-from inkdigits.server.about import about, version_of
+from inkdigits.server.about import CARD, about, version_of
 from inkdigits.server.inputs import Input, parse
 from inkdigits.server.known import DIGIT, known_digit
 from inkdigits.server.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
@@ -75,6 +75,7 @@ def openapi(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
         "paths": {
             "/predict": {"post": _predict(settings, recognizer)},
             "/model": {"get": _get("model", "Which model answers", "Model", about(recognizer))},
+            f"/{CARD}": {"get": _card()},
             "/health": {"get": _get("health", "Whether the process runs", "Health", {"status": "ok"})},
             "/ready": {"get": _ready("ready", "Ready", {"status": "ready", "model": recognizer.model.name})},
             **_protocol(recognizer),
@@ -239,6 +240,20 @@ def _request_content() -> dict[str, Any]:
 def _get(name: str, summary: str, schema: str, example: dict[str, Any]) -> dict[str, Any]:
     content = {"application/json": {"schema": ref(schema), "examples": {name: {"value": example}}}}
     return {"operationId": name, "summary": summary, "responses": {"200": {"description": summary, "content": content}}}
+
+
+def _card() -> dict[str, Any]:
+    what = "The card of the model that answers"
+    page = {"schema": {"type": "string", "description": "A web page."}, "examples": {}}
+    return {
+        "operationId": "model-card",
+        "summary": what,
+        "description": "What the model is for, how well it reads, and what it was made of. A model may have none.",
+        "responses": {
+            "200": {"description": what, "content": {"text/html": page}},
+            str(NOT_FOUND.status): _error(NOT_FOUND.status),
+        },
+    }
 
 
 def _ready(name: str, schema: str, example: dict[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,6 @@ for suffix, kind in {
     ".css": "text/css",
     ".html": "text/html",
     ".js": "text/javascript",
-    ".mjs": "text/javascript",
     ".json": "application/json",
     ".svg": "image/svg+xml",
     ".wasm": "application/wasm",

@@ -146,7 +146,8 @@ function bar(digit) {
 function setBar(item, probability, wins) {
   const [, track, value] = /** @type {HTMLElement[]} */ ([...item.children]);
   /** @type {HTMLElement} */ (track.firstElementChild).style.transform = `scaleY(${probability})`;
-  value.textContent = text.percent(probability);
+  // New words in a new element: to a browser that measures layout shifts, an old one would have moved.
+  value.replaceChildren(span('figure', text.percent(probability)));
   item.classList.toggle('wins', wins);
   item.classList.toggle('slight', probability < 0.005);
 }

@@ -75,7 +75,10 @@ function start(readers, address) {
 
   /** @param {Reading | null} reading */
   function answered(reading) {
-    if (!reading) return view.say(text.blank);
+    if (!reading) {
+      if (!readers.onDevice) link.worked(); // nobody was asked, so nobody failed to answer
+      return view.say(text.blank);
+    }
     view.show(reading.answer);
     const style = getComputedStyle(whyPanel);
     const colours = { for: style.getPropertyValue('--for'), against: style.getPropertyValue('--against') };
@@ -87,7 +90,13 @@ function start(readers, address) {
     if (!(error instanceof Unavailable || error instanceof Missing)) {
       say('down', text.refused(error instanceof Error ? error.message : String(error)));
     }
-    if (!drawing.isEmpty) view.say(readers.isAway ? text.awayMore : '');
+    if (!drawing.isEmpty) view.say(readers.isAway ? comfort() : '');
+  }
+
+  /** What to say to who waits while nobody answers. */
+  function comfort() {
+    if (!readers.onDevice) return text.awayMore;
+    return address ? text.switchOff : '';
   }
 
   /** @param {boolean} grown rather than changed into another drawing */
@@ -99,7 +108,7 @@ function start(readers, address) {
       if (about.isOpen) about.showCurl(null);
       return view.say(text.waiting);
     }
-    if (readers.isAway) return view.say(text.awayMore);
+    if (readers.isAway) return view.say(comfort());
     view.expect();
     if (grown) follower.grown();
     else follower.changed();

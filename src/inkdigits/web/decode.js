@@ -30,7 +30,7 @@ export async function decode(file) {
   if (Math.max(width, height) < MIN_SIDE) throw new Refused(text.tooSmall(width, height, MIN_SIDE));
   if (width * height > MAX_PIXELS) throw new Refused(text.tooLarge(width, height, MAX_PIXELS));
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
-  if (!context) throw new Error('this browser has no canvas to read pixels with');
+  if (!context) throw new Error(text.noCanvas);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return flatten(width, height, context.getImageData(0, 0, width, height).data);

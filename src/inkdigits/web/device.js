@@ -13,7 +13,7 @@ import { text } from './text.js';
 /** @typedef {import('./reader.js').Model} Model */
 /** @typedef {typeof import('onnxruntime-web/wasm')} Runtime */
 
-const RUNTIME = 'vendor/ort.wasm.bundle.min.mjs';
+const RUNTIME = 'vendor/ort.wasm.bundle.min.js';
 const WASM = 'vendor/ort-wasm-simd-threaded.wasm';
 const MODEL = 'model.onnx';
 const CARD = 'model.json';

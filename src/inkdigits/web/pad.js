@@ -4,6 +4,7 @@
 
 import { paint } from './paint.js';
 import { SIDE } from './strokes.js';
+import { text } from './text.js';
 
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
@@ -38,7 +39,7 @@ export class Pad extends EventTarget {
   constructor(canvas, drawing, tool) {
     super();
     const context = canvas.getContext('2d');
-    if (!context) throw new Error('this browser has no canvas to draw on');
+    if (!context) throw new Error(text.noCanvas);
     this.canvas = canvas;
     this.context = context;
     this.drawing = drawing;

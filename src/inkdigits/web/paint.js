@@ -3,6 +3,7 @@
  */
 
 import { SIDE, bounds, ribbon } from './strokes.js';
+import { text } from './text.js';
 
 /** @typedef {import('./strokes.js').Stroke} Stroke */
 /** @typedef {import('./strokes.js').Disc} Disc */
@@ -56,7 +57,7 @@ export async function picture(strokes) {
   const scale = PICTURE_SIDE / (Math.max(width, height) + 2 * margin);
   const canvas = new OffscreenCanvas(Math.ceil((width + 2 * margin) * scale), Math.ceil((height + 2 * margin) * scale));
   const context = canvas.getContext('2d', { willReadFrequently: true });
-  if (!context) throw new Error('this browser has no canvas to draw on');
+  if (!context) throw new Error(text.noCanvas);
   const [left, top] = [box.left - margin, box.top - margin];
   context.setTransform(scale, 0, 0, scale, -left * scale, -top * scale);
   // Ink that ran over the pad's edge cannot be seen, so it is not read either.
@@ -67,7 +68,7 @@ export async function picture(strokes) {
   // The paper comes last, under the ink, for an eraser takes away what lies there.
   const copy = new OffscreenCanvas(canvas.width, canvas.height);
   const sheet = copy.getContext('2d', { alpha: false, willReadFrequently: true });
-  if (!sheet) throw new Error('this browser has no canvas to draw on');
+  if (!sheet) throw new Error(text.noCanvas);
   sheet.fillStyle = PAPER;
   sheet.fillRect(0, 0, copy.width, copy.height);
   sheet.drawImage(canvas, 0, 0);

@@ -2,6 +2,8 @@
  * The reader: pictures in, answers out, and the one that asks a server over HTTP; nothing else of the page knows how.
  */
 
+import { text } from './text.js';
+
 const READ_TIMEOUT = 20_000; // milliseconds, for one picture
 const PROBE_TIMEOUT = 4_000; // milliseconds, for a sign of life
 
@@ -56,8 +58,7 @@ export function serverAddress(page) {
   const named = asked || meta?.content || '.';
   if (named === 'none') return null;
   const url = new URL(named, page.baseURI);
-  if (!/^https?:$/.test(url.protocol))
-    throw new TypeError(`the server's address must be http or https, not ${url.href}`);
+  if (!/^https?:$/.test(url.protocol)) throw new TypeError(text.notHttp(url.href));
   url.search = url.hash = '';
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
@@ -129,7 +130,7 @@ export class ServerReader {
     try {
       return await fetch(new URL(path, this.address), { ...init, signal });
     } catch (error) {
-      throw new Unavailable(signal.aborted ? `no answer within ${timeout / 1000} s` : String(error));
+      throw new Unavailable(signal.aborted ? text.noAnswer(timeout / 1000) : String(error));
     }
   }
 }

@@ -93,6 +93,7 @@ export const text = {
   blank: 'No ink to read yet',
   noDigit: 'This does not look like a digit',
   awayMore: 'Nothing is lost: the answer comes as soon as the server does',
+  switchOff: 'Switch “On this device” off, and the server reads',
   drawKeys: 'Draw by keyboard',
   noOther: 'No other digit comes close',
 
@@ -169,6 +170,14 @@ export const text = {
    */
   tooLarge: (width, height, most) =>
     `the image is ${width}×${height} pixels; at most ${most.toLocaleString('en')} are read: scale it down`,
+
+  noCanvas: 'this browser has no canvas to draw on',
+
+  /** @param {string} address */
+  notHttp: (address) => `the server's address must be http or https, not ${address}`,
+
+  /** @param {number} seconds */
+  noAnswer: (seconds) => `no answer within ${seconds} s`,
 
   notShown: 'this browser cannot open it as an image; a server may read it, or save it as PNG or JPEG',
   noRuntime: 'the reader for this device is not here. Who runs this server gets it by “make web-runtime”',
