@@ -1,21 +1,23 @@
-"""What the scripts that put load on a server share: a server of their own, a client on sockets, and mixed inputs."""
+"""What the scripts that put load on a server share: a server of their own, clients, and mixed inputs."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
+import random
 import re
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 from PIL import Image
 
 from inkdigits.image import normalise
@@ -26,7 +28,11 @@ sys.path.append(str(ROOT / "tests"))
 from drawings import picture
 
 TIMEOUT_SECONDS = 30
+TICK_SECONDS = 0.001  # between two looks at what is to be asked
+BAD_SHARE = 0.02
+LARGE_SHARE = 0.03  # of the good: pictures of 280×280
 FAILED = 0  # counted as the status of a request whose connection failed
+_LENGTH = re.compile(rb"content-length: (\d+)")
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,9 @@ def question(body: bytes, kind: str, digit: int | None, status: int = 200) -> Qu
     return Question(head.encode() + body, digit, status)
 
 
-def questions() -> tuple[list[Question], list[Question]]:
-    """Good ones of every kind: small and large files, JSON, bytes; and bad ones."""
-    good = []
+def questions() -> tuple[list[Question], list[Question], list[Question]]:
+    """Good ones of every kind: small files, JSON and bytes; large files; and bad ones."""
+    good, great = [], []
     for digit in range(10):
         large = Image.fromarray(picture(digit))
         pixels = np.rint(normalise(large).image * 255).astype(np.uint8)
@@ -53,7 +59,7 @@ def questions() -> tuple[list[Question], list[Question]]:
         for image, form in ((small, "PNG"), (small, "GIF"), (large, "PNG"), (large, "JPEG"), (large, "WEBP")):
             file = io.BytesIO()
             image.save(file, form)
-            good.append(question(file.getvalue(), "image/x", digit))
+            (great if image is large else good).append(question(file.getvalue(), "image/x", digit))
         good.append(question(pixels.tobytes(), "application/octet-stream", digit))
         good.append(question(json.dumps({"pixels": pixels.tolist()}).encode(), "application/json", digit))
     bad = [
@@ -63,7 +69,19 @@ def questions() -> tuple[list[Question], list[Question]]:
         question(b"{", "application/json", None, 400),
         question(b"<html>", "text/html", None, 415),
     ]
-    return good, bad
+    return good, great, bad
+
+
+def mixed() -> Callable[[], Question]:
+    """Gives a question after another: every kind, 2% of them bad."""
+    good, great, bad = questions()
+    chance = random.Random(0)
+
+    def one() -> Question:
+        kind = chance.random()
+        return chance.choice(bad if kind < BAD_SHARE else great if kind < BAD_SHARE + LARGE_SHARE else good)
+
+    return one
 
 
 @contextmanager
@@ -106,7 +124,7 @@ class Tally:
     def add(self, asked: Question, status: int, body: bytes, seconds: float) -> None:
         self.statuses[status] += 1
         self.seconds.setdefault(status, []).append(seconds)
-        if status == 200 and json.loads(body).get("digit") != asked.digit:
+        if status == 200 and orjson.loads(body).get("digit") != asked.digit:
             self.wrong += 1
         if status not in (200, 429, 503, FAILED) and status != asked.status:
             self.wrong += 1
@@ -148,3 +166,128 @@ class Client:
         if self._streams:
             self._streams[1].close()
         self._streams = None
+
+
+class Line(asyncio.Protocol):
+    """One kept connection of a :class:`Crowd`, as cheap as can be: the load must not be what is measured."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+        self._asked: Question | None = None
+        self._came = b""
+        self._start = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._crowd.free(self)
+
+    def ask(self, asked: Question) -> None:
+        self._asked, self._start = asked, time.perf_counter()
+        self._transport.write(asked.request)
+
+    def data_received(self, data: bytes) -> None:
+        self._came += data
+        head, found, body = self._came.partition(b"\r\n\r\n")
+        if not found or len(body) < int(_LENGTH.search(head)[1]):
+            return
+        self._came = b""
+        self._answered(int(head[9:12]), body)
+        if b"connection: close" in head:
+            self._transport.close()
+        else:
+            self._crowd.free(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._asked:
+            self._answered(FAILED, b"")
+        self._crowd.lost()
+
+    def _answered(self, status: int, body: bytes) -> None:
+        self._crowd.tally.add(self._asked, status, body, time.perf_counter() - self._start)
+        self._asked = None
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+class Crowd:
+    """Clients that ask at a rate whether or not those before have their answer, or each as soon as it has its own.
+
+    Args:
+        size: connections, all of them open from the start.
+        next: gives the questions.
+    """
+
+    def __init__(self, host: str, port: int, size: int, next: Callable[[], Question]) -> None:
+        self.tally = Tally()
+        self.sent = 0
+        self._address = host, port
+        self._size = size
+        self._next = next
+        self._lines: list[Line] = []
+        self._idle: list[Line] = []
+        self._eager = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> Crowd:
+        await asyncio.gather(*(self._open() for _ in range(self._size)))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._eager = False
+        end = time.perf_counter() + TIMEOUT_SECONDS
+        while len(self._idle) < self._size and time.perf_counter() < end:
+            await asyncio.sleep(0.01)
+        self._size = 0
+        for line in self._lines:
+            line.close()
+
+    async def _open(self) -> None:
+        _, line = await asyncio.get_running_loop().create_connection(lambda: Line(self), *self._address)
+        self._lines.append(line)
+
+    def free(self, line: Line) -> None:
+        """A line has its answer."""
+        if self._eager:
+            self.sent += 1
+            line.ask(self._next())
+        else:
+            self._idle.append(line)
+
+    def lost(self) -> None:
+        """A line was closed: another takes its place."""
+        self._idle = [line for line in self._idle if not line._transport.is_closing()]
+        if self._size:
+            task = asyncio.get_running_loop().create_task(self._open())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def at(
+        self,
+        rate: float,
+        requests: int,
+        each: Callable[[int], None] = lambda number: None,
+        seconds: float = float("inf"),
+    ) -> None:
+        """Send so many requests at a rate a second, for so long at most; ``each`` is told how many were sent."""
+        start, first = time.perf_counter(), self.sent
+        while (done := self.sent - first) < requests and time.perf_counter() - start < seconds:
+            due = min(int((time.perf_counter() - start) * rate), requests) - done
+            for line in [self._idle.pop() for _ in range(min(due, len(self._idle)))]:
+                self.sent += 1
+                line.ask(self._next())
+                each(self.sent - first)
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def eager(self, seconds: float) -> list[float]:
+        """Each asks again at once for so long: the answers a second, in each tenth of the time."""
+        self._eager = True
+        rates, idle, self._idle = [], self._idle, []
+        for line in idle:
+            self.free(line)
+        for _ in range(10):
+            before, start = self.tally.statuses[200], time.perf_counter()
+            await asyncio.sleep(seconds / 10)
+            rates.append((self.tally.statuses[200] - before) / (time.perf_counter() - start))
+        self._eager = False
+        return rates

@@ -15,7 +15,7 @@ from _load import Client, Tally, children, questions, server
 
 
 async def measure(pid: int, host: str, port: int, args: argparse.Namespace) -> dict[str, object]:
-    good, _ = questions()
+    good, *_ = questions()
     phases = {name: Tally() for name in ("harm", "reload", "drain")}
     phase, stop, harmed = "harm", False, 0
 

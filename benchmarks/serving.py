@@ -1,247 +1,230 @@
-"""Serve one model by inkdigits and by others, and measure each in the same way.
+"""Serve the same models by inkdigits and by others, and measure each in the same way.
 
-    python benchmarks/serving.py                        # all of them
-    python benchmarks/serving.py inkdigits fastapi constant --seconds 2 --workers 1
+    python benchmarks/serving.py                                  # all of them: about ten minutes
+    python benchmarks/serving.py --only inkdigits,fastapi --seconds 2
+    python benchmarks/serving.py --resume                         # what the last run has not measured yet
 
 Each server has its own virtual environment under build/serving, which this installs, and runs in its documented best
-setting with one thread of ONNX Runtime a worker. Every one is asked for ten digits, 28×28 PNGs, first, and not measured
-unless its answers are right. wrk (https://github.com/wg/wrk) makes the load. Results go to results/serving.csv.
+setting with one thread of ONNX Runtime a worker. Each is asked for ten digits, 28×28 PNGs, first, and not measured
+unless its answers are right. wrk (https://github.com/wg/wrk) makes the load, on the same cores. Rows go to
+results/serving.csv, and the last run's as tables to results/serving.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
+import csv
 import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import numpy as np
-from PIL import Image
+import onnxruntime
 
-from inkdigits.image import normalise
+from inkdigits.decode import Limits, decode
 from inkdigits.recognizer import find_model
 
-from _common import ROOT, record
+from _common import RESULTS, record
+from _serving import (
+    BUILD,
+    PEERS,
+    Peer,
+    ask,
+    body,
+    figures,
+    installed,
+    load_of,
+    photo,
+    samples,
+    served,
+    size_of,
+    wrk,
+)
 
-sys.path.append(str(ROOT / "tests"))
-
-HERE = Path(__file__).with_name("serving")  # the peers
-
-BUILD = ROOT / "build" / "serving"
-ONNX = ("onnxruntime", "numpy", "pillow")
-UVLOOP = ("uvicorn", "uvloop", "httptools")
-START_SECONDS = 120
-BOUNDARY = "digits"
-
-
-@dataclass(frozen=True)
-class Peer:
-    """How a server is installed, started and asked."""
-
-    packages: tuple[str, ...]
-    command: tuple[str, ...]  # {bin}, {port} and {workers} are filled in
-    path: str = "/predict"
-    form: str = "raw"  # how an image is sent: raw, multipart, or the Open Inference Protocol's JSON
-    right: bool = True  # whether its answers are to be right
-    where: Path = HERE
+CONNECTIONS = (1, 16, 64)
+WARM_SECONDS = 1
+BESIDE = 16  # connections of small requests, beside one that sends photos
+TABLE = RESULTS / "serving.md"
 
 
-UVICORN = ("--port", "{port}", "--workers", "{workers}", "--no-access-log", "--log-level", "warning")
-PEERS = {
-    "inkdigits": Peer((str(ROOT),), ("{bin}/inkdigits", "serve", "--port", "{port}", "--workers", "{workers}")),
-    "inkdigits-multipart": Peer(
-        (str(ROOT),), ("{bin}/inkdigits", "serve", "--port", "{port}", "--workers", "{workers}"), form="multipart"
-    ),
-    "inkdigits-json": Peer(
-        (str(ROOT),), ("{bin}/inkdigits", "serve", "--port", "{port}", "--workers", "{workers}"), form="pixels"
-    ),
-    "constant": Peer(UVLOOP, ("{bin}/uvicorn", "constant:app", *UVICORN), right=False),
-    "fastapi": Peer(
-        ("fastapi", "python-multipart", *UVLOOP, *ONNX),
-        ("{bin}/uvicorn", "plain_fastapi:app", *UVICORN),
-        form="multipart",
-    ),
-    "litserve": Peer(("litserve", *UVLOOP, *ONNX), ("{bin}/python", "litserve_app.py")),
-    "bentoml": Peer(
-        ("bentoml", "uvloop", "httptools", *ONNX),
-        ("{bin}/bentoml", "serve", "bentoml_app:Digits", "--port", "{port}"),
-    ),
-    "mlserver": Peer(
-        ("mlserver", "uvloop", *ONNX),
-        ("{bin}/mlserver", "start", "."),
-        "/v2/models/digits/infer",
-        "tensor",
-        where=HERE / "mlserver_app",
-    ),
-    "ray": Peer(("ray[serve]", *ONNX), ("{bin}/python", "ray_app.py")),
-}
-
-
-def samples() -> list[tuple[int, bytes, list[int]]]:
-    """Ten digits: which, as a 28×28 PNG, and as pixels."""
-    from drawings import picture
-
-    found = []
-    for digit in range(10):
-        pixels = np.rint(normalise(picture(digit)).image * 255).astype(np.uint8)
-        file = io.BytesIO()
-        Image.fromarray(pixels).save(file, "PNG")
-        found.append((digit, file.getvalue(), pixels.ravel().tolist()))
-    return found
-
-
-def body(form: str, png: bytes, pixels: list[int]) -> tuple[bytes, str]:
-    """A request's body and Content-Type."""
-    if form == "raw":
-        return png, "image/png"
-    if form == "pixels":
-        return json.dumps({"pixels": pixels}).encode(), "application/json"
-    if form == "tensor":
-        tensor = {"name": "image", "shape": [1, 784], "datatype": "UINT8", "data": pixels}
-        return json.dumps({"inputs": [tensor]}).encode(), "application/json"
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
-    return head.encode() + png + f"\r\n--{BOUNDARY}--\r\n".encode(), f"multipart/form-data; boundary={BOUNDARY}"
-
-
-def installed(name: str, peer: Peer) -> Path:
-    """The bin folder of the peer's environment, made where it is not there."""
-    folder = BUILD / name.partition("-")[0]
-    stamp = folder / ".installed"
-    if not stamp.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        command = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", *peer.packages]
-        subprocess.run(command, check=True)
-        stamp.touch()
-    return folder / "bin"
-
-
-@contextmanager
-def served(peer: Peer, bin: Path, model: Path, port: int, workers: int) -> Iterator[tuple[int, float]]:
-    """The server running: its process group and the seconds that its start took."""
-    environ = {**os.environ, "MODEL": str(model), "INKDIGITS_MODEL": str(model), "PORT": str(port)}
-    environ |= {"WORKERS": str(workers), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
-    environ |= {
-        "MLSERVER_HTTP_PORT": str(port),
-        "MLSERVER_PARALLEL_WORKERS": "0",
-        "RAY_SERVE_EXPERIMENTAL_HAPROXY": "1",
-    }
-    command = [part.format(bin=bin, port=port, workers=workers) for part in peer.command]
-    start = time.monotonic()
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, cwd=peer.where, env=environ, stdout=log, stderr=log, start_new_session=True)
-        try:
-            _, png, pixels = samples()[0]
-            while True:
-                try:
-                    ask(peer, port, png, pixels)
-                    break
-                except OSError:
-                    if process.poll() is not None or time.monotonic() - start > START_SECONDS:
-                        log.seek(0)
-                        raise SystemExit(f"{command[0]} did not start:\n{log.read().decode()[-3000:]}") from None
-                    time.sleep(0.05)
-            yield process.pid, time.monotonic() - start
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-
-def ask(peer: Peer, port: int, png: bytes, pixels: list[int]) -> int:
-    """The digit that the server reads."""
-    data, kind = body(peer.form, png, pixels)
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{peer.path}", data, {"Content-Type": kind})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        answer = json.load(response)
-    return answer["outputs"][0]["data"][0] if "outputs" in answer else answer["digit"]
-
-
-def memory(group: int) -> int:
-    """Bytes of the process group that are its own (PSS)."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(path.name)) == group:
-                total += int(re.search(r"^Pss:\s+(\d+)", (path / "smaps_rollup").read_text(), re.M)[1]) << 10
-        except (OSError, TypeError):
-            continue
-    return total
-
-
-def wrk(peer: Peer, port: int, connections: int, seconds: int, warm: bool = False) -> dict[str, float]:
-    """Requests a second, p50 and p99 in ms; an error counts against the peer."""
-    script = BUILD / "ask.lua"
+def measure(name: str, model: str, args: argparse.Namespace, done: set[tuple[str, ...]]) -> None:
+    """Each row of one server that is not measured yet."""
+    peer = PEERS[name]
+    cells = [(name, model, str(n)) for n in CONNECTIONS]
+    photos = (name, model, f"{BESIDE}+photo")
+    if name == "inkdigits":
+        cells.append(photos)
+    cells = [cell for cell in cells if cell not in done]
+    if not cells:
+        return
+    bin = installed(name.partition("-")[0])
+    _, path, _ = find_model(model)
     bodies = [body(peer.form, png, pixels) for _, png, pixels in samples()]
-    listed = ",".join('"' + "".join(f"\\{byte:03d}" for byte in data) + '"' for data, _ in bodies)
-    script.write_text(
-        f"local bodies = {{{listed}}}\nlocal n = 0\n"
-        f'wrk.method = "POST"\nwrk.headers["Content-Type"] = "{bodies[0][1]}"\n'
-        "request = function() n = n % #bodies + 1; return wrk.format(nil, nil, nil, bodies[n]) end\n"
-        "done = function(s, l) io.write(string.format("
-        '"%f %f %f %d\\n", s.requests / s.duration * 1e6, l:percentile(50) / 1e3, l:percentile(99) / 1e3, '
-        "s.errors.status + s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout)) end\n"
+    script = load_of(peer.form, [data for data, _ in bodies], bodies[0][1])
+    with served(peer, bin, path, args.port, args.workers) as running:
+        wrong = [digit for digit, png, pixels in samples() if peer.reads and ask(peer, args.port, png, pixels) != digit]
+        if wrong:
+            raise RuntimeError(f"{name} reads {wrong} wrong: it is not measured")
+        for cell in cells:
+            connections = BESIDE if cell == photos else int(cell[2])
+            figures(wrk(script, peer, args.port, connections, WARM_SECONDS))
+            cpu = running.cpu()
+            found = _beside_photos(script, peer, args) if cell == photos else {}
+            found = found or figures(wrk(script, peer, args.port, connections, args.seconds))
+            requests = found["rate"] * args.seconds
+            record(
+                run=args.run,
+                server=name,
+                model=model,
+                connections=cell[2],
+                **found,
+                cpu_us=round((running.cpu() - cpu) / max(requests, 1) * 1e6),
+                memory_mb=running.memory() >> 20,
+                start_s=round(running.start, 2),
+                installed_mb=size_of(bin) >> 20,
+                workers=args.workers,
+                seconds=args.seconds,
+            )
+
+
+def _beside_photos(script: object, peer: Peer, args: argparse.Namespace) -> dict[str, float]:
+    """Small requests while one connection sends one photo of 12 megapixels after another."""
+    photos = wrk(load_of("photo", [photo()], "image/jpeg"), peer, args.port, 1, args.seconds + 1)
+    time.sleep(0.5)
+    found = figures(wrk(script, peer, args.port, BESIDE, args.seconds))
+    beside = figures(photos)
+    if beside["errors"]:
+        raise RuntimeError(f"{beside['errors']} of the photos failed")
+    return {**found, "photos_a_second": beside["rate"]}
+
+
+def parts_of(model: str) -> dict[str, float]:
+    """Microseconds of what no server can do without: decoding the PNG, and the network, in a batch of 64."""
+    _, path, _ = find_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    batch = np.zeros((64, 1, 28, 28), np.float32)
+    for i in range(64):
+        batch[i, 0] = np.reshape(samples()[i % 10][2], (28, 28)) / np.float32(255)
+    png = samples()[3][1]
+    return {
+        "decode": _microseconds(lambda: decode(png, Limits()), 1),
+        "network": _microseconds(lambda: session.run(["logits"], {"image": batch}), 64),
+    }
+
+
+def _microseconds(call: Callable[[], object], images: int) -> float:
+    """The median of many calls, an image."""
+    times = []
+    end = time.perf_counter() + 1
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return round(float(np.median(times)) / images * 1e6, 1)
+
+
+def rows_of(run: str | None = None) -> list[dict[str, str]]:
+    """The rows of a run, the last by default."""
+    path = RESULTS / "serving.csv"
+    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+    run = run or (rows[-1]["run"] if rows else "")
+    return [row for row in rows if row["run"] == run]
+
+
+def tell(rows: list[dict[str, str]]) -> str:
+    """The rows as Markdown: a table for each model, and what the ideal is."""
+    last = rows[-1]
+    text = [
+        f"Measured {last['when'][:10]} at {last['commit']}, {last['cores']} cores of {last['cpu']}, "
+        f"Python {last['python']}, {last['workers']} workers, wrk on the same cores, {last['seconds']} s a figure, "
+        "28×28 PNG. Requests a second, and in brackets p50 / p99 in ms.\n"
+    ]
+    constant = {row["connections"]: row for row in rows if row["server"] == "constant"}
+    for model in dict.fromkeys(row["model"] for row in rows if row["model"]):
+        of = {(row["server"], row["connections"]): row for row in rows if row["model"] == model}
+        of |= {("constant", connections): row for connections, row in constant.items()}
+        ours = of.get(("inkdigits", "64"))
+        names = [name for name in PEERS if any(server == name for server, _ in of)]
+        heads = ("server", *(f"{n} connections" for n in CONNECTIONS), "CPU µs", "MB", "start s", "installed MB", "×")
+        text += [f"### {model}\n", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+        for name in names:
+            cells = [of.get((name, str(n))) for n in CONNECTIONS]
+            row = next(cell for cell in reversed(cells) if cell)
+            times = f"{int(ours['rate']) / int(row['rate']):.1f}" if ours and row["connections"] == "64" else ""
+            listed = [_cell(cell) for cell in cells]
+            values = (name, *listed, row["cpu_us"], row["memory_mb"], row["start_s"], row["installed_mb"], times)
+            text.append(f"| {' | '.join(values)} |")
+        text.append("")
+        if ours and "64" in constant:
+            text.append(_ideal(model, int(ours["rate"]), int(constant["64"]["rate"]), int(last["workers"])))
+        if (photos := of.get(("inkdigits", f"{BESIDE}+photo"))) and (alone := of.get(("inkdigits", str(BESIDE)))):
+            text.append(
+                f"Beside a connection that sends photos of 12 megapixels ({photos['photos_a_second']} a second), "
+                f"{BESIDE} connections get {int(photos['rate']):,} requests a second, "
+                f"p99 {float(photos['p99_ms']):.1f} ms in place of {float(alone['p99_ms']):.1f}.\n"
+            )
+    return "\n".join(text)
+
+
+def _cell(row: dict[str, str] | None) -> str:
+    if row is None:
+        return ""
+    failed = f", {row['errors']} failed" if int(row["errors"]) else ""
+    return f"{int(row['rate']):,} ({float(row['p50_ms']):.2f} / {float(row['p99_ms']):.2f}{failed})"
+
+
+def _ideal(model: str, ours: int, constant: int, workers: int) -> str:
+    parts = parts_of(model)
+    ideal = 1 / (1 / constant + (parts["decode"] + parts["network"]) * 1e-6 / workers)
+    return (
+        f"The ideal is a constant answer ({constant:,} requests a second), decoding ({parts['decode']} µs) and the "
+        f"network in a batch ({parts['network']} µs), and nothing else: {ideal:,.0f} requests a second, of which "
+        f"inkdigits reaches {ours / ideal:.0%}.\n"
     )
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{1 if warm else seconds}s", "-s", script]
-    done = subprocess.run([*command, f"http://127.0.0.1:{port}{peer.path}"], capture_output=True, text=True, check=True)
-    rate, p50, p99, errors = map(float, done.stdout.splitlines()[-1].split())
-    return {"rate": round(rate), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3), "errors": int(errors)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("peers", nargs="*", help=f"which of: {', '.join(PEERS)}; all by default")
-    parser.add_argument("--model", default="lenet", help="a shipped model, the same in all (default: lenet)")
-    parser.add_argument("--seconds", type=int, default=10, help="of each measurement (default: 10)")
-    parser.add_argument("--runs", type=int, default=3, help="of each measurement (default: 3)")
+    parser.add_argument("--only", default=",".join(PEERS), help="servers, separated by commas (default: all)")
+    parser.add_argument("--models", default="lenet,cnn", help="shipped models (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=6, help="of each measurement (default: 6)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
-    parser.add_argument("--connections", default="1,16,64", help="(default: 1,16,64)")
     parser.add_argument("--port", type=int, default=9797)
+    parser.add_argument("--install", action="store_true", help="only install the servers")
+    parser.add_argument("--resume", action="store_true", help="go on with the last run")
     args = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not installed; on Debian: apt-get install wrk")
-    if unknown := set(args.peers) - set(PEERS):
-        parser.error(f"no peer {sorted(unknown)[0]!r}; there are: {', '.join(PEERS)}")
-    _, model, _ = find_model(args.model)
+    names = args.only.split(",")
+    if unknown := sorted(set(names) - set(PEERS)):
+        parser.error(f"no server {unknown[0]!r}; there are: {', '.join(PEERS)}")
     BUILD.mkdir(parents=True, exist_ok=True)
-    for name in args.peers or PEERS:
-        peer = PEERS[name]
-        bin = installed(name, peer)
-        size = sum(f.stat().st_size for f in bin.parent.rglob("*") if f.is_file() and not f.is_symlink()) >> 20
-        with served(peer, bin, model, args.port, args.workers) as (group, start):
-            wrong = [d for d, png, pixels in samples() if peer.right and ask(peer, args.port, png, pixels) != d]
-            if wrong:
-                raise SystemExit(f"{name} reads {wrong} wrong: it is not measured")
-            for connections in map(int, args.connections.split(",")):
-                wrk(peer, args.port, connections, args.seconds, warm=True)
-                for run in range(args.runs):
-                    figures = wrk(peer, args.port, connections, args.seconds)
-                    record(
-                        server=name,
-                        model=args.model,
-                        connections=connections,
-                        run=run,
-                        **figures,
-                        memory_mb=memory(group) >> 20,
-                        start_s=round(start, 2),
-                        installed_mb=size,
-                        workers=args.workers,
-                        seconds=args.seconds,
-                    )
+    if args.install:
+        for name in dict.fromkeys(name.partition("-")[0] for name in names):
+            installed(name)
+        return
+    rows = rows_of() if args.resume else []
+    args.run = rows[0]["run"] if rows else datetime.now(UTC).isoformat(timespec="seconds")
+    done = {(row["server"], row["model"], row["connections"]) for row in rows}
+    failed = []
+    for name in names:
+        # What answers the same whatever it is asked needs no model.
+        for model in args.models.split(",") if PEERS[name].reads else [""]:
+            try:
+                measure(name, model, args, done)
+            except RuntimeError as error:
+                print(f"{name}, {model}: {error}", file=sys.stderr, flush=True)
+                failed.append(name)
+    if rows := rows_of(args.run):
+        TABLE.write_text(tell(rows), encoding="utf-8")
+        print(f"\n{TABLE.read_text(encoding='utf-8')}")
+    if failed:
+        raise SystemExit(f"not measured: {', '.join(dict.fromkeys(failed))}")
 
 
 if __name__ == "__main__":

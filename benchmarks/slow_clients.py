@@ -24,7 +24,7 @@ async def slow(host: str, port: int, begin: bytes) -> None:
 
 
 async def measure(host: str, port: int, args: argparse.Namespace) -> dict[str, object]:
-    good, _ = questions()
+    good, *_ = questions()
 
     async def asked() -> Tally:
         tally, connection, end = Tally(), Client(host, port), time.perf_counter() + args.seconds

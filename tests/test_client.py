@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from hashlib import sha256
 
 import httpx
 import numpy as np
@@ -173,6 +174,19 @@ def test_what_cannot_be_read_raises_as_the_recogniser_does(reader, source, kind)
     with pytest.raises(kind) as caught:
         reader.predict(source)
     assert str(caught.value)
+
+
+def test_a_server_that_wants_a_key(start_server):
+    url = start_server(INKDIGITS_API_KEYS=sha256(b"a key of mine").hexdigest()).url
+    with Client(url, api_key="a key of mine", headers={"X-Request-ID": "mine"}) as client:
+        assert client.predict(THREE).digit == 3
+    for options in ({}, {"api_key": "another"}):
+        with Client(url, **options) as client, pytest.raises(ServerError, match=r"status 401.*API key"):
+            client.predict(THREE)
+    for key in ("", " ", "a\r\nX: 1", "schlüssel", "trailing "):
+        with pytest.raises(SettingError, match=f"the API key of {len(key)} characters") as raised:
+            Client(url, api_key=key)
+        assert not key.strip() or key not in str(raised.value)
 
 
 def test_batches_are_made_smaller_for_a_server_that_takes_less(start_server):

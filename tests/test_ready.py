@@ -1,10 +1,26 @@
-"""Many 28×28 arrays at once: the same as one by one, to the last bit, on digits and on what is hard."""
+"""28×28 pictures, one or many at once: the same as the way for all pictures has them, to the last bit."""
+
+import os
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
 
-from inkdigits.image import Limits, normalise
-from inkdigits.ready import is_ready, normalise_ready
+from inkdigits.decode import Limits
+from inkdigits.errors import ImageError
+from inkdigits.image import normalise
+from inkdigits.ink import PIECE_SHARE, pieces
+from inkdigits.ready import Spent, is_ready, normalise_each, normalise_ready
+from inkdigits.settings import Settings
+from inkdigits.training.data import load
+from inkdigits.training.disturb import KINDS as DISTURBANCES
+from inkdigits.training.disturb import disturb
+from test_server_predict import encode
+
+from drawings import DIGITS, picture
 
 KINDS = (
     *("as they are", "inverted", "at 20 pixels", "bars of 20 pixels", "faint", "on grey", "moved", "small", "noise"),
@@ -43,22 +59,93 @@ def hard(kind, digits):
     }[kind]
 
 
+def same(one, other) -> bool:
+    return one.box == other.box and one.polarity == other.polarity and np.array_equal(one.image, other.image)
+
+
+def assert_same(images):
+    """Together, and each by itself, as one by one on the way for all."""
+    together, expected = normalise_ready(images), [normalise(image) for image in images]
+    wrong = [i for i, (a, b) in enumerate(zip(together, expected, strict=True)) if not same(a, b)]
+    assert not wrong
+    assert all(found.image.dtype == np.float32 and found.image.shape == (28, 28) for found in together)
+    assert all(same(normalise_ready(image[None])[0], e) for image, e in zip(images[:50], expected[:50], strict=True))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_together_as_one_by_one(kind, digits):
-    images = hard(kind, digits)[:600]
-    for image, found in zip(images, normalise_ready(images), strict=True):
-        expected = normalise(image)
-        assert found.box == expected.box
-        assert found.polarity == expected.polarity
-        assert found.image.dtype == np.float32
-        np.testing.assert_array_equal(found.image, expected.image)
+    assert_same(hard(kind, digits)[:600])
+
+
+def test_real_handwriting():
+    """MNIST's 10,000 test images where INKDIGITS_DATA has them, else scikit-learn's 1,797 digits, smoothly reduced."""
+    if os.environ.get("INKDIGITS_DATA"):
+        images = load("mnist", Settings.from_env(), part="test").images
+    else:
+        pictures = map(Image.fromarray, load("digits", Settings(), part="all").images)
+        images = np.stack([np.asarray(image.resize((28, 28), Image.Resampling.BOX)) for image in pictures])
+    assert_same(images)
+
+
+@pytest.mark.parametrize("kind", DISTURBANCES)
+def test_disturbed_drawings(kind):
+    random = np.random.default_rng(5)
+    found = []
+    for digit in DIGITS:
+        for strength in (0.3, 0.6, 1.0):
+            disturbed = Image.fromarray(disturb(picture(digit, 112), kind, strength, random)).convert("L")
+            for how in (Image.Resampling.BOX, Image.Resampling.NEAREST):
+                found.append(np.asarray(disturbed.resize((28, 28), how)))
+    assert_same(np.stack([*found, *(255 - image for image in found)]))
+
+
+@given(arrays(bool, (28, 28)), st.integers(1, 255), st.sampled_from((0, 77, 255)))
+@settings(max_examples=200, deadline=None)
+def test_made_up_masks(mask, ink, paper):
+    assert_same(np.where(mask, ink, paper).astype(np.uint8)[None])
+
+
+def specks_beside(size: int) -> np.ndarray:
+    """A piece of so many pixels; beside it a speck that is just too small to be kept, and one that is not."""
+    image = np.zeros((28, 28), np.uint8)
+    image[4:24, 2:22] = 255 * (np.arange(400) < size).reshape(20, 20)
+    least = int(np.ceil(PIECE_SHARE * size))
+    image[4 : 3 + least, 24] = 255
+    image[6 : 6 + least, 27] = 255
+    return image
+
+
+def test_specks_of_every_size():
+    images = np.stack([specks_beside(size) for size in range(1, 401)])
+    assert any(not np.array_equal(pieces(image > 0), image > 0) for image in images)
+    assert_same(images)
 
 
 def test_the_plain_case_is_mnist_s(digits, monkeypatch):
     """Of MNIST's own kind, ink in a 20×20 box, nothing goes the long way."""
     box = np.pad(digits[:300, 3:25, 3:25][:, :20, :20], [(0, 0), (4, 4), (4, 4)])
-    monkeypatch.setattr("inkdigits.ready.normalise", None)
+    monkeypatch.setattr("inkdigits.ready.normalise_picture", None)
     assert len(normalise_ready(box)) == 300
+
+
+def test_each_source_in_its_place(digits):
+    sources = [
+        *(encode(Image.fromarray(image)) for image in digits[:5]),
+        b"hello",
+        encode(Image.fromarray(digits[5]).convert("RGB")),
+        encode(picture(6)),
+        *digits[7:9],
+        digits[9].astype(np.float32) / 255,
+        np.zeros((28, 28), np.uint8),
+    ]
+    spent = Spent()
+    found = normalise_each(iter(sources), Limits(), spent)
+    assert isinstance(found[5], ImageError)
+    for source, seen in zip(sources, found, strict=True):
+        assert isinstance(seen, ImageError) or same(seen, normalise(source))
+    assert spent.decode > 0
+    assert spent.normalise > 0
+    assert normalise_each([], Limits()) == []
 
 
 def test_what_is_ready():

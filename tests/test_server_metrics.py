@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inkdigits import Recognizer, SettingError
@@ -16,7 +17,7 @@ from inkdigits.server import create_app
 from inkdigits.server.about import version_of
 from inkdigits.server.board import Board
 from inkdigits.server.known import DIGIT
-from inkdigits.server.metrics import ROUTES, Metrics, route_of
+from inkdigits.server.metrics import ROUTES, SECONDS, STAGES, Metrics, route_of
 from inkdigits.server.tracing import Tracer, tracer_of
 from inkdigits.settings import Settings
 from test_server_predict import THREE, encode
@@ -36,6 +37,30 @@ def samples(text: str) -> dict[tuple, float]:
 
 def value(found, metric, **labels):
     return found.get((f"inkdigits_{metric}", *sorted(labels.items())), 0.0)
+
+
+def test_histograms_are_as_prometheus_own_client_counts_them(recognizer):
+    registry, metrics = CollectorRegistry(), Metrics(Board())
+    theirs = Histogram("inkdigits_request_seconds", "of a request", ["stage"], registry=registry, buckets=SECONDS)
+    for i, stage in enumerate(STAGES[:-1]):
+        theirs.labels(stage)
+        for value in (0, 0.0001, 0.00011, 0.03, 0.5, 9.99, 10, 11)[: 2 * i]:
+            metrics.stage(stage, value)
+            theirs.labels(stage).observe(value)
+
+    def samples(text: bytes):
+        families = text_string_to_metric_families(text.decode())
+        [family] = [family for family in families if family.name == "inkdigits_request_seconds"]
+        assert family.type == "histogram"
+        return {
+            (s.name, s.labels["stage"], float(s.labels.get("le", "nan").replace("+Inf", "inf")).hex()): s.value
+            for s in family.samples
+            if s.labels["stage"] != "total" and not s.name.endswith("_created")
+        }
+
+    found = samples(metrics.text(recognizer.model, "1"))
+    assert found == pytest.approx(samples(generate_latest(registry)))
+    assert len(found) == 4 * (len(SECONDS) + 3)
 
 
 def test_counts_are_right_across_workers(start_server, recognizer):

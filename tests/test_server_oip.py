@@ -286,7 +286,7 @@ def test_every_error_below_v2_holds_what_the_protocol_asks_for(client, name, sta
     server = start_server("--model", str(constant_model), "--max-bytes", "4000")
     for path in ("/v2/health/ready", "/v2/models/constant/ready"):
         response = httpx.get(server.url + path)
-        assert_protocol_problem(response, 503, "constant reads a known 3 as 8")
+        assert_protocol_problem(response, 503, "constant reads known digits wrong: 0 as 8, 1 as 8")
         assert response.headers["retry-after"]
     assert httpx.get(f"{server.url}/v2/health/live").json() == {"live": True}
     assert_protocol_problem(httpx.post(f"{server.url}/v2/models/constant/infer", content=bytes(4001)), 413, "4,001")

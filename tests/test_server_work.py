@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from inkdigits import ImageError, Limits, Recognizer
+from inkdigits.decode import decode
 from inkdigits.server.board import Board
 from inkdigits.server.known import DIGIT
 from inkdigits.server.metrics import Metrics
@@ -123,14 +124,13 @@ def test_a_full_queue_turns_away_and_recovers(recognizer, metrics, monkeypatch):
 def test_a_fault_stays_with_its_request(recognizer, metrics, monkeypatch):
     batcher, _ = batcher_of(recognizer, metrics, monkeypatch)
     poison = encode(picture(2))
-    decode = read.__globals__["decode"]
 
     def fail(source, limits):
         if source == poison:
             raise RuntimeError("a fault")
         return decode(source, limits)
 
-    monkeypatch.setitem(read.__globals__, "decode", fail)
+    monkeypatch.setattr("inkdigits.ready.decode", fail)
 
     async def ask():
         asked = ([THREE], [poison], [THREE, THREE])

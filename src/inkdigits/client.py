@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -58,6 +59,7 @@ BACKOFF = 0.2  # seconds: the longest first wait; it doubles with each
 LONGEST_WAIT = 30.0  # seconds; a server that asks for more is not waited for
 BATCH_SIZE = 32  # images a request, within INKDIGITS_MAX_FILES of a server with default settings
 BATCH_BYTES = 8 << 20  # of a request, likewise within INKDIGITS_MAX_BYTES
+_KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _BUSY = (429, 503)
 _TOO_LARGE = 413
 # What a server's problem documents call the errors of images.
@@ -78,11 +80,12 @@ class Client:
         url: the server's address, such as ``http://127.0.0.1:9696``.
         timeout: seconds to connect, and to wait for the next bytes of an answer.
         retries: times that a server which sheds load or drops the connection is asked again.
+        api_key: of a server that wants one; sent as ``Authorization: Bearer …``.
         headers: sent with every request.
         transport: an ``httpx`` transport of one's own, such as one with a proxy or a client certificate.
 
     Raises:
-        SettingError: the address is none, or httpx is not installed (``pip install 'inkdigits[client]'``).
+        SettingError: the address or the key is none, or httpx is not installed (``pip install 'inkdigits[client]'``).
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Client:
         *,
         timeout: float = TIMEOUT,
         retries: int = RETRIES,
+        api_key: str | None = None,
         headers: Mapping[str, str] | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -105,7 +109,12 @@ class Client:
             valid = False
         if not valid:
             raise SettingError(f"the server's address is {url!r}; expected one such as {URL}")
-        self._http = httpx.Client(timeout=timeout, headers=headers, transport=transport)
+        sent = dict(headers or {})
+        if api_key is not None:
+            if not _KEY.fullmatch(api_key):  # which is not shown: it may end up in a log
+                raise SettingError(f"the API key of {len(api_key)} characters is none; expected printable ASCII")
+            sent["Authorization"] = f"Bearer {api_key}"
+        self._http = httpx.Client(timeout=timeout, headers=sent, transport=transport)
 
     def __enter__(self) -> Self:
         return self

@@ -14,17 +14,19 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, InvalidPixels, NotAnImage, UnreadableImage
 
-__all__ = ["ImageSource", "Limits", "decode"]
+__all__ = ["ImageSource", "Limits", "decode", "encoded"]
 
 ImageSource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _SUPPORTED = "supported are PNG, JPEG, GIF, WebP, BMP and TIFF"
 # First bytes of the supported formats: a file that starts so but does not open is damaged, not foreign.
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MAGIC = (_PNG, b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 # Formats that people send and that are not read, by their first bytes after an offset.
 _FOREIGN = (
     (4, b"ftyphei", "a HEIC photo"),
@@ -74,7 +76,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
         _check_size(source.size, limits)
         image = source
     else:
-        image = _open(_read(source, limits), limits)
+        image = _open(encoded(source, limits), limits)
     try:
         image.load()
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, …
@@ -85,7 +87,12 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
     return _flatten(image)
 
 
-def _read(source: ImageSource, limits: Limits) -> bytes:
+def encoded(source: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> bytes:
+    """The bytes of an image file, of which no more are read than the limits allow.
+
+    Raises:
+        UnreadableImage, ImageTooLarge, NotAnImage: as their names say.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif isinstance(source, (str, PathLike)):
@@ -114,7 +121,10 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise NotAnImage(f"the image is empty (0 bytes); {_SUPPORTED}")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
+        image = (
+            PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else Image.open(io.BytesIO(data), formats=FORMATS)
+        )
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"the image has more than the {limits.max_pixels:,} pixels that are read") from None
     except Exception as error:  # a damaged header raises whatever the format's parser stumbled over

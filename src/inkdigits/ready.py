@@ -1,21 +1,37 @@
-"""Many 28×28 arrays at once, exactly as :func:`inkdigits.image.normalise` has them one by one.
+"""Pictures, one or many: 28×28 bytes of grey on a way of their own, as :func:`inkdigits.image.normalise` has them.
 
-Pictures of that size come by the million, and the calls that each of them takes would cost more than the network. What
-follows takes the steps of :mod:`inkdigits.ink` and :func:`inkdigits.image.lay_out` on all of them together, for the
-plain case: no grain, a border of one level, ink as large as MNIST's. A picture of any other kind goes the one way there
-is for all. A test holds both to the same bits.
+Those come by the million, and the calls that each of them takes would cost more than the network. What
+follows takes the steps of :mod:`inkdigits.ink` and :func:`inkdigits.image.lay_out` with few of them, for the plain
+case: no grain, a border of one level. Levels are worked on as arrays, all pictures at once; masks as Python's whole
+numbers, a bit a pixel, on which an operation over a whole picture costs as little as one on a small number. A picture
+of any other kind goes the one way there is for all. A test holds both to the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from inkdigits.image import BLANK, BOX_SIDE, CENTRE, SIDE, TIE, Box, Limits, Normalised, lay_out, normalise
+from inkdigits.decode import ImageSource, Limits, decode
+from inkdigits.errors import ImageError
+from inkdigits.image import (
+    BLANK,
+    BOX_SIDE,
+    CENTRE,
+    SIDE,
+    TIE,
+    Box,
+    Normalised,
+    lay_out,
+    normalise_picture,
+)
 from inkdigits.ink import (
     FULL_SHARE,
-    INK_QUANTILE,
     ISOLATED,
     MIN_CONTRAST,
     PIECE_SHARE,
@@ -24,19 +40,81 @@ from inkdigits.ink import (
     SOLID,
     UNEVEN,
     UNEVEN_QUANTILES,
-    drawn,
-    grown,
     ring_of,
-    runs,
 )
 
-__all__ = ["is_ready", "normalise_ready"]
+__all__ = ["Spent", "is_ready", "normalise_each", "normalise_ready"]
 
+BLOCK = 16  # pictures at a time: what is made of them stays in the nearest cache
 NEAR_TIE = 1e-3  # pixels: a centre of mass this near to between two is summed up as for a single picture
+WHITE = 255
+
 _RING = ring_of(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
 _LOW, _HIGH = (int(q * (len(_RING) - 1)) for q in UNEVEN_QUANTILES)
-_AXIS = np.arange(SIDE)
+_NO_GRAIN = SIDE * (SIDE - 2) // 2  # neighbours' differences; when more of them are 0, so is their median
 _SHAPE = (SIDE, SIDE)
+# Full ink is the level of this pixel, from the darkest: of so few, no share is more than the least.
+assert FULL_SHARE * SIDE * SIDE < ISOLATED
+_FULL = SIDE * SIDE - ISOLATED
+
+# By the depth of full ink: what solid and soft ink is deeper than, and what turns depth into cover.
+_DEPTHS = np.arange(WHITE + 1)
+_SOLID, _SOFT = (
+    np.maximum(share * _DEPTHS, np.minimum(MIN_CONTRAST, floor * _DEPTHS)).astype(np.float32).astype(np.uint8)
+    for share, floor in ((SOLID, 0.7), (SOFT, 0.5))
+)
+_COVER = (1 / np.maximum(_DEPTHS, 1)).astype(np.float32)
+# Sums of ink, of ink × row and of ink × column; those of whole numbers are exact, as all are below 2²⁴.
+_MOMENTS = np.stack([np.ones(_SHAPE), *np.indices(_SHAPE)], axis=-1).reshape(-1, 3).astype(np.float32)
+
+# A mask as a number: a bit a pixel, rows of this many bits, so that what grows over the edge meets no other pixel.
+_ROW = 32
+_BYTES = _ROW * _ROW // 8
+_COLUMN = sum(1 << _ROW * y for y in range(SIDE))  # the first one
+assert _ROW - SIDE > REACH
+
+
+@dataclass(slots=True)
+class Spent:
+    """Seconds that pictures took."""
+
+    decode: float = 0.0
+    normalise: float = 0.0
+
+
+def normalise_each(
+    sources: Iterable[ImageSource], limits: Limits, spent: Spent | None = None
+) -> list[Normalised | ImageError]:
+    """:func:`inkdigits.image.normalise` of each source, in order; its error in place of one that cannot be read.
+
+    Args:
+        spent: gets what this took added.
+    """
+    seen: list[Any] = []
+    small: dict[int, np.ndarray] = {}
+    spent = spent or Spent()
+    for source in sources:
+        start = perf_counter()
+        try:
+            found: Any = source if is_ready(source, limits) else decode(source, limits)
+        except ImageError as error:
+            found = error
+        if isinstance(found, Image.Image) and found.mode == "L" and found.size == _SHAPE:
+            found = np.frombuffer(found.tobytes(), np.uint8).reshape(_SHAPE)
+        decoded = perf_counter()
+        spent.decode += decoded - start
+        if isinstance(found, np.ndarray):
+            small[len(seen)] = found
+        elif isinstance(found, Image.Image):  # at once, so that one large picture is held at a time
+            found = normalise_picture(found)
+            spent.normalise += perf_counter() - decoded
+        seen.append(found)
+    if small:
+        start = perf_counter()
+        for i, normalised in zip(small, normalise_ready(list(small.values())), strict=True):
+            seen[i] = normalised
+        spent.normalise += perf_counter() - start
+    return seen
 
 
 def is_ready(image: object, limits: Limits) -> bool:
@@ -56,103 +134,162 @@ def normalise_ready(images: Sequence[np.ndarray] | np.ndarray) -> list[Normalise
     Args:
         images: (N, 28, 28) uint8, or a sequence of such (28, 28).
     """
-    levels = images if isinstance(images, np.ndarray) else np.stack(images)
-    border = np.sort(levels.reshape(len(levels), -1)[:, _RING], axis=1).astype(np.int16)
-    plain = (border[:, _HIGH] - border[:, _LOW] <= UNEVEN) & _no_grain(levels)
-    found: list[Normalised] = [BLANK] * len(levels)
-    for i in (~plain).nonzero()[0]:
-        found[i] = normalise(levels[i])
-    if plain.any():
-        paper = border[plain, len(_RING) // 2, None, None]
-        _plain(levels[plain].astype(np.int16) - paper, plain.nonzero()[0], found)
+    levels = images if isinstance(images, np.ndarray) else np.concatenate(images).reshape(-1, SIDE, SIDE)
+    return [found for start in range(0, len(levels), BLOCK) for found in _normalise(levels[start : start + BLOCK])]
+
+
+def _normalise(levels: np.ndarray) -> list[Normalised]:
+    n = len(levels)
+    border = levels.reshape(n, -1).take(_RING, axis=1)
+    border.sort(axis=1)
+    paper = border[:, len(_RING) // 2]
+    spread = np.subtract(border[:, _HIGH], border[:, _LOW], dtype=np.int16).tolist()
+    light = _is_light(levels, paper)
+    depth = _depth(levels, paper, light)
+    full = np.partition(depth.reshape(n, -1), _FULL, axis=1)[:, _FULL]
+
+    masks = np.zeros((3, n, _ROW, _ROW), bool)
+    np.greater(depth, _SOLID[full][:, None, None], out=masks[0, :, :SIDE, :SIDE])
+    np.greater(depth, _SOFT[full][:, None, None], out=masks[1, :, :SIDE, :SIDE])
+    step = np.subtract(levels[:, :, 1:], levels[:, :, :-1], dtype=np.int16)
+    np.equal(step[:, :, 1:], step[:, :, :-1], out=masks[2, :, :SIDE, : SIDE - 2])
+    solid, soft, even = _numbers(masks)
+
+    found = [BLANK] * n
+    inks, bounds = [0] * n, {}
+    for i, deepest in enumerate(full.tolist()):
+        if spread[i] > UNEVEN or even[i].bit_count() <= _NO_GRAIN:
+            found[i] = normalise_picture(Image.fromarray(levels[i]))
+        elif deepest >= MIN_CONTRAST:
+            inks[i], bounds[i] = _ink(_without_specks(solid[i]), soft[i])
+    if bounds:
+        for i, image in _laid_out(depth, full, _pictures(inks), bounds):
+            box = Box(*map(float, bounds[i]))
+            found[i] = Normalised(image, box, "light-on-dark" if light[i] else "dark-on-light")
     return found
 
 
-def _no_grain(levels: np.ndarray) -> np.ndarray:
-    """(N,) bool: where the median of the neighbours' differences is 0."""
-    wide = levels.astype(np.int16)
-    even = wide[:, :, 2:] - 2 * wide[:, :, 1:-1] + wide[:, :, :-2] == 0
-    return even.sum(axis=(1, 2)) > SIDE * (SIDE - 2) // 2
-
-
-def _plain(depth: np.ndarray, place: np.ndarray, found: list[Normalised]) -> None:
-    """Find the ink in pictures of level paper and put what was found in its place; blank ones are left out.
+def _laid_out(
+    depth: np.ndarray, full: np.ndarray, mask: np.ndarray, bounds: dict[int, tuple[int, int, int, int]]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The number and the (28, 28) float32 of each picture that has ink in it.
 
     Args:
-        depth: (N, 28, 28) int16, above the paper's level.
-        place: (N,) int, where each is in ``found``.
+        depth: (N, 28, 28) uint8.
+        full: (N,) uint8, the depth of full ink.
+        mask: (N, 28, 28) uint8, 1 where there is ink.
+        bounds: x0, y0, x1, y1 of the ink by the picture's number.
     """
-    marks = np.abs(depth) >= MIN_CONTRAST
-    light = (depth * marks).sum(axis=(1, 2), dtype=np.int64) > 0
-    depth = np.where(light[:, None, None], depth, -depth)
-    many = marks.sum(axis=(1, 2))
-    rank = np.maximum(ISOLATED, np.minimum(INK_QUANTILE * many, FULL_SHARE * SIDE * SIDE).astype(int))
-    ordered = np.sort(np.where(marks, depth, -SIDE * SIDE).reshape(len(depth), -1), axis=1)
-    full = ordered[np.arange(len(depth)), -rank].astype(np.float64)
-    inked = (many >= rank) & (full >= MIN_CONTRAST)
-    depth, full, light, place = depth[inked].astype(np.float32), full[inked], light[inked], place[inked]
-    if not len(depth):
-        return
-
-    def deeper_than(share: float, floor: float) -> np.ndarray:
-        least = np.maximum(share * full, np.minimum(MIN_CONTRAST, floor * full))
-        return depth > least.astype(np.float32)[:, None, None]
-
-    solid = _without_specks(deeper_than(SOLID, 0.7))
-    keep = grown(solid, REACH) & deeper_than(SOFT, 0.5)
-    cover = np.clip(depth * (1 / full).astype(np.float32)[:, None, None], 0, 1)
-    rows, columns = keep.any(axis=2), keep.any(axis=1)
-    (y0, y1), (x0, x1) = _bounds(rows), _bounds(columns)
-    cover *= grown(keep, 1) & _between(y0, y1)[:, :, None] & _between(x0, x1)[:, None, :]
-
-    # Where the middle of the ink is, as lay_out has it: sums of float32 in another order may differ in the last bit.
-    y, near_y = _middle(cover.sum(axis=2, dtype=np.float64), y0)
-    x, near_x = _middle(cover.sum(axis=1, dtype=np.float64), x0)
-    as_it_is = (np.maximum(y1 - y0, x1 - x0) == BOX_SIDE) & ~near_y & ~near_x
-    top = np.clip(CENTRE - y, 0, SIDE - (y1 - y0))
-    left = np.clip(CENTRE - x, 0, SIDE - (x1 - x0))
-    laid = _moved(cover, top - y0, left - x0)
-    for i, (at, a, b, c, d) in enumerate(zip(place, x0.tolist(), y0.tolist(), x1.tolist(), y1.tolist(), strict=True)):
-        image = laid[i] if as_it_is[i] else lay_out(cover[i, b:d, a:c])
-        polarity = "light-on-dark" if light[i] else "dark-on-light"
-        found[at] = Normalised(image, Box(float(a), float(b), float(c), float(d)), polarity)
+    n = len(depth)
+    cover = depth * _COVER[full][:, None, None]
+    np.minimum(cover, 1, out=cover)
+    cover *= mask
+    clipped = np.minimum(depth, full[:, None, None])
+    clipped *= mask
+    moments = (clipped.reshape(n, -1).astype(np.float32) @ _MOMENTS).tolist()
+    sheets = np.zeros(depth.shape, np.float32)
+    for i, (x0, y0, x1, y1) in bounds.items():
+        ink = cover[i, y0:y1, x0:x1]
+        h, w = y1 - y0, x1 - x0
+        mass, down, right = moments[i]
+        y, x = down / mass - y0 + 0.5 + TIE, right / mass - x0 + 0.5 + TIE
+        if max(h, w) != BOX_SIDE or abs(y - round(y)) < NEAR_TIE or abs(x - round(x)) < NEAR_TIE:
+            yield i, lay_out(ink)
+            continue
+        top, left = min(max(CENTRE - int(y), 0), SIDE - h), min(max(CENTRE - int(x), 0), SIDE - w)
+        sheets[i, top : top + h, left : left + w] = ink
+        yield i, sheets[i]
 
 
-def _without_specks(masks: np.ndarray) -> np.ndarray:
-    """:func:`inkdigits.ink.pieces` of (N, 28, 28) masks, none of them empty."""
-    n = len(masks)
-    sheet = np.zeros((n, SIDE + 1, SIDE), bool)  # one below the other, a row of paper between
-    sheet[:, :SIDE] = masks
-    starts, ends, area = runs(sheet.reshape(-1, SIDE))
-    of_mask = starts // ((SIDE + 1) * (SIDE + 2))
-    first = np.searchsorted(of_mask, np.arange(n))
-    good = area >= np.maximum(PIECE_SHARE * np.maximum.reduceat(area, first), 1)[of_mask]
-    return drawn(starts[good], ends[good], (n * (SIDE + 1), SIDE)).reshape(sheet.shape)[:, :SIDE]
+def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether what differs from the paper is lighter on the whole."""
+    light = paper == 0
+    if (light | (paper == WHITE)).all():
+        return light
+    above = levels - paper.astype(np.int16)[:, None, None]
+    above *= np.abs(above) >= MIN_CONTRAST
+    return above.sum(axis=(1, 2), dtype=np.int64) > 0
 
 
-def _bounds(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 28) bool → the first that is set in each, and the one after the last."""
-    return lines.argmax(axis=1), SIDE - lines[:, ::-1].argmax(axis=1)
+def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's; 0 on its other side."""
+    if not light.all():
+        turn = np.where(light, 0, WHITE).astype(np.uint8)
+        levels, paper = levels ^ turn[:, None, None], paper ^ turn
+    if not paper.any():
+        return levels
+    paper = paper[:, None, None]
+    return np.maximum(levels, paper) - paper
 
 
-def _between(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """(N, 28) bool, set from ``low`` until ``high``."""
-    return (low[:, None] <= _AXIS) & (high[:, None] > _AXIS)
+def _numbers(masks: np.ndarray) -> list[list[int]]:
+    """(K, N, 32, 32) bool → K lists of N masks."""
+    kinds, n = masks.shape[:2]
+    data = np.packbits(masks, bitorder="little").tobytes()
+    every = [int.from_bytes(data[i : i + _BYTES], "little") for i in range(0, len(data), _BYTES)]
+    return [every[k * n : (k + 1) * n] for k in range(kinds)]
 
 
-def _middle(sums: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pixel, counted from ``start``, that the centre of mass is rounded to, and whether that is a near thing."""
-    middle = sums @ _AXIS / sums.sum(axis=1) - start + 0.5 + TIE
-    pixel = middle.astype(int)
-    return pixel, np.abs(middle - np.rint(middle)) < NEAR_TIE
+def _pictures(masks: list[int]) -> np.ndarray:
+    """N masks → (N, 28, 28) uint8, 0 and 1."""
+    data = np.frombuffer(b"".join([mask.to_bytes(_BYTES, "little") for mask in masks]), np.uint8)
+    return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
 
 
-def _moved(images: np.ndarray, down: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Each of (N, 28, 28) images moved; what comes in from outside is paper."""
-    laid = images.copy()
-    for i in ((down != 0) | (right != 0)).nonzero()[0]:
-        y, x = int(down[i]), int(right[i])
-        laid[i] = 0
-        source = images[i, max(-y, 0) : SIDE - max(y, 0), max(-x, 0) : SIDE - max(x, 0)]
-        laid[i, max(y, 0) : SIDE + min(y, 0), max(x, 0) : SIDE + min(x, 0)] = source
-    return laid
+def _grown(mask: int, reach: int) -> int:
+    """:func:`inkdigits.ink.grown`; what grows over the edges is to be cut off by the caller."""
+    for _ in range(reach):
+        mask |= mask << 1 | mask >> 1
+    for _ in range(reach):
+        mask |= mask << _ROW | mask >> _ROW
+    return mask
+
+
+def _without_specks(mask: int) -> int:
+    """:func:`inkdigits.ink.pieces` of a mask that is not empty."""
+    if _no_specks(mask):
+        return mask
+    pieces, rest = [], mask
+    while rest:
+        piece = rest & -rest
+        while (more := _grown(piece, 1) & rest) != piece:
+            piece = more
+        pieces.append(piece)
+        rest ^= piece
+    least = max(PIECE_SHARE * max(piece.bit_count() for piece in pieces), 1)
+    return sum(piece for piece in pieces if piece.bit_count() >= least)
+
+
+def _no_specks(mask: int) -> bool:
+    """Whether all pieces are surely large enough: each pixel hangs together with a block of as many as needed."""
+    needed = PIECE_SHARE * mask.bit_count()  # at most: it is that share of the largest piece
+    if needed <= 1:
+        return True
+    pairs = mask & mask >> 1
+    if needed <= 4:
+        seen = pairs & pairs >> _ROW
+    elif needed <= 6:
+        triples = pairs & pairs >> 1
+        seen = pairs & pairs >> _ROW & pairs >> 2 * _ROW | triples & triples >> _ROW
+    else:
+        return False
+    reached = 0
+    while seen != reached:
+        reached = seen
+        seen |= seen << 1 | seen >> 1
+        seen |= seen << _ROW | seen >> _ROW
+        seen &= mask
+    return seen == mask
+
+
+def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
+    """Where ink is, as :func:`inkdigits.ink.find_ink` has it from what is solid and what is soft; and its bounds."""
+    keep = _grown(solid, REACH) & soft
+    y0, y1 = ((keep & -keep).bit_length() - 1) // _ROW, (keep.bit_length() - 1) // _ROW + 1
+    columns = keep
+    for rows in (16, 8, 4, 2, 1):
+        columns |= columns >> rows * _ROW
+    columns &= (1 << _ROW) - 1
+    x0, x1 = (columns & -columns).bit_length() - 1, columns.bit_length()
+    within = ((1 << x1) - (1 << x0)) * (_COLUMN & (1 << _ROW * y1) - (1 << _ROW * y0))
+    return _grown(keep, 1) & within, (x0, y0, x1, y1)

@@ -111,7 +111,8 @@ class Metrics:
         read = [result for result in results if isinstance(result, Prediction)]
         if not read:
             return
-        shares = np.concatenate([result.image for result in read]).reshape(len(read), -1).mean(axis=1).tolist()
+        images = np.concatenate([result.image for result in read]).reshape(len(read), -1)
+        shares = (np.add.reduce(images, axis=1) / images.shape[1]).tolist()
         row = self._row
         with self._lock:
             for result, share in zip(read, shares, strict=True):

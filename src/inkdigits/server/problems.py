@@ -163,8 +163,8 @@ NOT_READY = Kind(
     "not-ready",
     503,
     "Not ready",
-    "The model does not read a known digit right, so this server should get no work.",
-    "the model custom reads a known 3 as 8",
+    "The model does not read known digits right, so this server should get no work.",
+    "the model custom reads known digits wrong: 0 as 8, 1 as 8, 2 as 8, 3 as 8, 4 as 8, 5 as 8, 6 as 8, 7 as 8, 9 as 8",
 )
 OVERLOADED = Kind(
     "overloaded",
@@ -240,13 +240,18 @@ def shown(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def response_of(path: str, problem: Problem) -> Response:
-    """The answer that tells a problem, to a request of that path."""
-    headers = {"x-content-type-options": "nosniff", **(problem.headers or {})}
+def body_of(path: str, problem: Problem) -> bytes:
+    """The document that tells a problem, to a request of that path."""
     document = problem.document()
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
         document["error"] = problem.detail  # what the Open Inference Protocol asks of an error
-    return Response(orjson.dumps(document), problem.kind.status, headers, MEDIA_TYPE)
+    return orjson.dumps(document)
+
+
+def response_of(path: str, problem: Problem) -> Response:
+    """The answer that tells a problem, to a request of that path."""
+    headers = {"x-content-type-options": "nosniff", **(problem.headers or {})}
+    return Response(body_of(path, problem), problem.kind.status, headers, MEDIA_TYPE)
 
 
 async def _on_problem(request: Request, error: Problem) -> Response:

@@ -160,12 +160,14 @@ def _likeliest(prediction: Prediction, count: int) -> list[dict[str, Any]]:
     return [{"digit": digit, "probability": probabilities[digit]} for digit in best]
 
 
-async def reply(send: Send, body: bytes, kind: bytes = b"application/json", *headers: tuple[bytes, bytes]) -> None:
-    """Send an answer of status 200."""
+async def reply(
+    send: Send, body: bytes, kind: bytes = b"application/json", *headers: tuple[bytes, bytes], status: int = 200
+) -> None:
+    """Send an answer."""
     await send(
         {
             "type": "http.response.start",
-            "status": 200,
+            "status": status,
             "headers": [
                 (b"content-type", kind),
                 (b"content-length", b"%d" % len(body)),

@@ -24,8 +24,8 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import Problem, fault, problem_of, response_of, shown
-from inkdigits.server.routes import Predict
+from inkdigits.server.problems import MEDIA_TYPE, Problem, body_of, fault, problem_of, shown
+from inkdigits.server.routes import Predict, reply
 
 __all__ = ["REFUSED", "Service", "Site"]
 
@@ -131,13 +131,13 @@ class Service:
         except ClientDisconnect:
             pass
         except Problem as problem:
-            await response_of(path, problem)(scope, receive, send)
+            await _refuse(send, path, problem)
         except ImageError as error:
-            await response_of(path, problem_of(error))(scope, receive, send)
+            await _refuse(send, path, problem_of(error))
         except Exception:
             log.exception("a fault while answering %s %s", scope["method"], shown(path))
             if path == PREDICT:  # the framework has answered itself
-                await response_of(path, fault())(scope, receive, send)
+                await _refuse(send, path, fault())
 
     def prepare(self) -> str:
         """Load the model anew, as it is now, and try it; it does not answer before :meth:`commit`.
@@ -163,6 +163,12 @@ class Service:
     def drop(self) -> None:
         """Forget what was prepared."""
         self._next = None
+
+
+async def _refuse(send: Send, path: str, problem: Problem) -> None:
+    """Tell a problem; past the framework, too, as requests that are turned away must cost next to nothing."""
+    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
+    await reply(send, body_of(path, problem), MEDIA_TYPE.encode(), *headers, status=problem.kind.status)
 
 
 def _log_request(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:

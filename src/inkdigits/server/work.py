@@ -15,19 +15,17 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from inkdigits.decode import decode
 from inkdigits.errors import ImageError
-from inkdigits.image import SIDE, Limits, Normalised, normalise_picture
-from inkdigits.ready import is_ready, normalise_ready
+from inkdigits.image import Limits, Normalised
+from inkdigits.ready import Spent, normalise_each
 from inkdigits.recognizer import Prediction, Recognizer
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import OVERLOADED, Problem
 
 __all__ = ["Batcher", "Heavy", "overloaded", "read"]
 
-BATCH = 64  # images after which other work of the loop gets its turn
+BATCH = 128  # images after which other work of the loop gets its turn, such as turning away what is too much
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
 Source = bytes | np.ndarray
@@ -136,40 +134,16 @@ def read(
     Args:
         requests: how many requests share these images, for the metrics.
     """
+    spent = Spent()
+    seen = normalise_each(sources, limits, spent)
     start = perf_counter()
-    pictures = [_decoded(source, limits) for source in sources]
-    decoded = perf_counter()
-    seen = _normalised(pictures, limits)
-    normalised = perf_counter()
     answers = iter(recognizer.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
     results = [next(answers) if isinstance(s, Normalised) else s for s in seen]
-    metrics.stage("decode", decoded - start, requests)
-    metrics.stage("normalise", normalised - decoded, requests)
-    metrics.stage("network", perf_counter() - normalised, requests)
+    metrics.stage("decode", spent.decode, requests)
+    metrics.stage("normalise", spent.normalise, requests)
+    metrics.stage("network", perf_counter() - start, requests)
     metrics.predictions(results)
     return results
-
-
-def _decoded(source: Source, limits: Limits) -> Image.Image | np.ndarray | ImageError:
-    """A picture; as an array if it is one of those that are normalised many at once."""
-    if is_ready(source, limits):
-        return source
-    try:
-        picture = decode(source, limits)
-    except ImageError as error:
-        return error
-    return np.asarray(picture) if picture.mode == "L" and picture.size == (SIDE, SIDE) else picture
-
-
-def _normalised(pictures: list[Image.Image | np.ndarray | ImageError], limits: Limits) -> list[Normalised | ImageError]:
-    ready = [i for i, picture in enumerate(pictures) if isinstance(picture, np.ndarray)]
-    seen: list[Any] = list(pictures)
-    if len(ready) > 1:
-        for i, found in zip(ready, normalise_ready([pictures[i] for i in ready]), strict=True):
-            seen[i] = found
-    elif ready:  # by itself it is faster the other way
-        seen[ready[0]] = normalise_picture(Image.fromarray(pictures[ready[0]]))
-    return [normalise_picture(s) if isinstance(s, Image.Image) else s for s in seen]
 
 
 class Heavy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import logging.config
 import signal
@@ -82,6 +83,9 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         loop = asyncio.get_running_loop()
         self._start(self._live())
+        # What was loaded stays: the collector need not go through all of it again and again, and hold requests up.
+        gc.collect()
+        gc.freeze()
         if self._pipe:
             loop.add_reader(self._pipe.fileno(), self._told)
         elif hasattr(signal, "SIGHUP"):
