@@ -3,14 +3,16 @@
 Bare, for the table: ONNX Runtime on batches that are ready, as many sessions of one thread as processes. Bare, for the
 files: decode, normalise and ONNX Runtime in as many processes, nothing written. Both are measured in the same run, just
 before the command and right after; the share is the command's rate, its start and its output included, by their mean.
-Memory is the largest process' peak.
+Memory is the largest process' peak; with Ray, that of the command alone. Ray reads the same table on a cluster that the
+command starts on this machine, to the same bytes or the script ends.
 
-    python benchmarks/bulk.py --images 1000000 --pictures 20000 --processes 2
+    python benchmarks/bulk.py --images 1000000 --pictures 10000 --processes 2
 """
 
 from __future__ import annotations
 
 import argparse
+import filecmp
 import multiprocessing
 import os
 import subprocess
@@ -98,13 +100,13 @@ def together(function: Callable[..., None], arguments: list[tuple]) -> float:
     return time.perf_counter() - start
 
 
-def predict(source: Path, out: Path, processes: int) -> tuple[float, float]:
+def predict(source: Path, out: Path, processes: int, engine: str) -> tuple[float, float]:
     """Seconds of the command from start to end, and MiB of its largest process."""
     code = (
         "import resource, sys; from inkdigits.cli import main; code = main(sys.argv[1:]); "
         "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
     )
-    options = ["predict", str(source), "-o", str(out), "--processes", str(processes)]
+    options = ["predict", str(source), "-o", str(out), "--processes", str(processes), "--engine", engine]
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code, *options], capture_output=True, text=True, check=True)
     return time.perf_counter() - start, int(done.stdout) / 1024
@@ -113,7 +115,7 @@ def predict(source: Path, out: Path, processes: int) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--images", type=int, default=1_000_000)
-    parser.add_argument("--pictures", type=int, default=20_000)
+    parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
     args = parser.parse_args()
     n = args.processes
@@ -122,12 +124,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
 
-        def measure(what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> None:
+        def measure(what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> float:
             before = bare()
-            seconds, memory = predict(source, folder / f"out.{ending}", n)
+            seconds, memory = predict(source, folder / f"out.{ending}", n, "processes")
             rates = before, bare()
             record(
                 what=what,
+                engine="processes",
                 output=ending,
                 n=count,
                 processes=n,
@@ -138,6 +141,23 @@ def main() -> None:
                 share=percent(count / seconds / (sum(rates) / 2)),
                 peak_mib=round(memory),
             )
+            return seconds
+
+        def measure_ray(what: str, source: Path, count: int, plain: float) -> None:
+            seconds, memory = predict(source, folder / "ray.csv", n, "ray")
+            if not filecmp.cmp(folder / "out.csv", folder / "ray.csv", shallow=False):
+                raise RuntimeError("Ray's output is another one")
+            record(
+                what=what,
+                engine="ray",
+                output="csv",
+                n=count,
+                processes=n,
+                seconds=round(seconds, 2),
+                rate=round(count / seconds),
+                times_processes=round(seconds / plain, 2),
+                peak_mib=round(memory),
+            )
 
         def bare_ready() -> float:
             return n * BARE_IMAGES / together(run_ready, list(repeat((ready, BARE_IMAGES), n)))
@@ -145,8 +165,11 @@ def main() -> None:
         for count in (args.images // 100, args.images):
             table = folder / f"{count}.parquet"
             write_table(digits, count, table)
-            for ending in ("csv", "parquet") if count == args.images else ("csv",):
-                measure("28×28 from Parquet", table, count, ending, bare_ready)
+            what = "28×28 from Parquet"
+            seconds = measure(what, table, count, "csv", bare_ready)
+            measure_ray(what, table, count, seconds)
+            if count == args.images:
+                measure(what, table, count, "parquet", bare_ready)
             table.unlink()
         pictures = folder / "pictures"
         write_pictures(digits, args.pictures, pictures)

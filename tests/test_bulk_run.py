@@ -303,8 +303,8 @@ def test_errors_before_a_kill_count(run, tmp_path, digits):
     assert [bool(row["error"]) for row in rows_of("o.csv")] == [True, False]
 
 
-def until(condition):
-    end = time.monotonic() + DEADLINE
+def until(condition, seconds=DEADLINE):
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -22,6 +23,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import inkdigits
+from inkdigits.cli import build_parser
 from inkdigits.server.known import DIGIT
 from test_server_predict import THREE
 from test_server_run import until
@@ -29,10 +31,10 @@ from test_server_run import until
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
-KUBERNETES_VERSION = "1.33"
+KUBERNETES_VERSION = "1.35"
 STOP_SECONDS = 20
 # Custom resources, which no schema of Kubernetes' own knows.
-CUSTOM = {"ServiceMonitor", "InferenceService", "ClusterConfig", "Kustomization"}
+CUSTOM = {"ServiceMonitor", "InferenceService", "RayJob", "ClusterConfig", "Kustomization"}
 METRICS = {
     "inkdigits_requests_total",
     "inkdigits_request_seconds_bucket",
@@ -149,8 +151,41 @@ def test_a_pod_has_time_to_drain():
     assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > GRACE_SECONDS
 
 
-def test_the_dockerfile_is_clean():
-    assert ran(tool("hadolint"), DEPLOY / "Dockerfile") == ""
+def test_the_version_of_kubernetes_is_the_cluster_s():
+    cluster = yaml.safe_load((KUBERNETES / "cluster.yaml").read_text())
+    assert cluster["metadata"]["version"] == KUBERNETES_VERSION
+
+
+def test_a_ray_job_runs_what_there_is():
+    """KubeRay's own schema is no package; what it is made of is Kubernetes' and this project's, and checked as such."""
+    job = yaml.safe_load((KUBERNETES / "rayjob.yaml").read_text())["spec"]
+    cluster = job["rayClusterSpec"]
+    nodes = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    dockerfile = (DEPLOY / "ray.Dockerfile").read_text()
+    assert dockerfile.count(f"ray:{cluster['rayVersion']}-py") == dockerfile.count(f"ray=={cluster['rayVersion']}") == 1
+    [image] = {container["image"] for node in nodes for container in node["template"]["spec"]["containers"]}
+    assert image == f"inkdigits-ray:{inkdigits.__version__}"
+    for node in nodes:
+        template = {
+            "apiVersion": "v1",
+            "kind": "PodTemplate",
+            "metadata": {"name": "ray"},
+            "template": node["template"],
+        }
+        kubernetes_validate.validate(template, KUBERNETES_VERSION, strict=True)
+        assert all(isinstance(value, str) for value in node["rayStartParams"].values())
+        assert node["template"]["spec"]["securityContext"]["runAsNonRoot"]
+    program, *argv = shlex.split(job["entrypoint"])
+    assert program == "inkdigits"
+    args = build_parser().parse_args(argv)
+    assert (args.engine, args.resume) == ("ray", True)
+    mounts = [mount["mountPath"] for c in nodes[0]["template"]["spec"]["containers"] for mount in c["volumeMounts"]]
+    assert all(str(Path(path).parent) in mounts for path in [*args.images, args.output])
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "ray.Dockerfile"])
+def test_the_dockerfiles_are_clean(name):
+    assert ran(tool("hadolint"), DEPLOY / name) == ""
 
 
 def test_the_image_gets_all_that_it_copies_and_nothing_else():
@@ -226,6 +261,64 @@ def test_the_dashboard_asks_for_what_the_server_tells(tmp_path):
     records = [{"record": f"panel:{i}", "expr": expr.replace("$__rate_interval", "1m")} for i, expr in enumerate(asked)]
     (tmp_path / "queries.yml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": records}]}))
     assert f"{len(asked)} rules found" in ran(tool("promtool"), "check", "rules", tmp_path / "queries.yml")
+
+
+def asked_of_prometheus(base, path, **params):
+    answer = httpx.get(f"{base}/api/v1/{path}", params=params).json()
+    assert answer["status"] == "success", answer
+    return answer["data"]
+
+
+def test_prometheus_answers_what_the_dashboard_and_the_alerts_ask(start_server, tmp_path):
+    """Both are asked of a real Prometheus that has scraped a server in use; where nothing is told, a name is wrong."""
+    server = start_server()
+    [port] = free_ports(1)
+    text = (DEPLOY / "monitoring" / "prometheus.yml").read_text()
+    for before, after in {
+        '"inkdigits:9696"': json.dumps(server.url.removeprefix("http://")),
+        "scrape_interval: 5s": "scrape_interval: 1s",
+        "evaluation_interval: 5s": "evaluation_interval: 1s",
+    }.items():
+        assert before in text
+        text = text.replace(before, after)
+    (tmp_path / "prometheus.yml").write_text(text)
+    shutil.copy(DEPLOY / "monitoring" / "alerts.yml", tmp_path)
+    base = f"http://127.0.0.1:{port}"
+    command = [
+        tool("prometheus"),
+        f"--config.file={tmp_path}/prometheus.yml",
+        f"--storage.tsdb.path={tmp_path}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--log.level=error",
+    ]
+    dashboard = json.loads((DEPLOY / "monitoring" / "dashboards" / "inkdigits.json").read_text())
+    asked = {target["expr"].replace("$__rate_interval", "1m") for p in dashboard["panels"] for target in p["targets"]}
+    rules = yaml.safe_load((DEPLOY / "monitoring" / "alerts.yml").read_text())["groups"][0]["rules"]
+    # Of a rule, what it compares: the comparison itself tells nothing while all is well.
+    asked |= {re.fullmatch(r"(.+) (>|==) [\d.]+\s*", rule["expr"], re.DOTALL)[1] for rule in rules}
+
+    with running(f"{base}/-/ready", *command), httpx.Client(base_url=server.url) as client:
+        until(lambda: asked_of_prometheus(base, "query", query="up")["result"])
+
+        def told(query):
+            client.post("/predict", content=THREE)
+            client.post("/predict", content=b"no picture")
+            return [s for s in asked_of_prometheus(base, "query", query=query)["result"] if s["value"][1] != "NaN"]
+
+        # No request failed, and none was turned away by a limit: nothing is what these must tell.
+        errors = {query for query in asked if 'status=~"5.."' in query}
+        assert errors
+        for query in asked - errors:
+            until(lambda query=query: told(query))
+        assert not any(told(query) for query in errors if query.startswith("sum by"))
+        assert {s["metric"]["digit"] for s in told("inkdigits_predictions_total")} >= {str(DIGIT)}
+        found = asked_of_prometheus(base, "rules")["groups"][0]["rules"]
+        assert [rule["name"] for rule in found] == [rule["alert"] for rule in rules]
+        assert {(rule["health"], rule["state"]) for rule in found} == {("ok", "inactive")}
+        server.stop()
+        until(lambda: asked_of_prometheus(base, "alerts")["alerts"])
+        [alert] = asked_of_prometheus(base, "alerts")["alerts"]
+        assert (alert["labels"]["alertname"], alert["state"]) == ("InkdigitsDown", "pending")
 
 
 def test_systemd_takes_its_unit(tmp_path):
@@ -402,8 +495,24 @@ def test_the_wheel_has_everything_that_runs(packages):
     }
     assert wanted - inside == set()
     assert {
-        f"inkdigits/web/vendor/{name}" for name in ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+        f"inkdigits/web/vendor/{name}" for name in ("ort.wasm.bundle.min.js", "ort-wasm-simd-threaded.wasm")
     } <= inside
+
+
+def test_the_bill_of_materials_names_what_is_installed(packages, tmp_path):
+    """As the workflow makes it; the tool itself holds it to CycloneDX' schema."""
+    venv.create(tmp_path / "empty", with_pip=False)
+    python = tmp_path / "empty" / "bin" / "python"
+    site = Path(ran(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    ran(sys.executable, "-m", "pip", "--quiet", "install", "--no-deps", "--no-index", "--target", site, packages[0])
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "build.yml").read_text())["jobs"]["packages"]["steps"]
+    [line] = [step["run"] for step in steps if step.get("run", "").startswith("cyclonedx-py ")]
+    command = line.replace(" empty ", f" {python} ").replace("dist/", f"{tmp_path}/").split()[1:]
+    ran(tool("cyclonedx-py"), *command, "--validate")
+    bill = json.loads((tmp_path / "inkdigits.cdx.json").read_text())
+    [component] = [c for c in bill["components"] if c["name"] == "inkdigits"]
+    assert component["version"] == inkdigits.__version__
+    assert component["licenses"] == [{"license": {"acknowledgement": "declared", "id": "MIT"}}]
 
 
 def test_installed_in_an_empty_environment_it_reads_and_serves(packages, tmp_path):
@@ -427,7 +536,7 @@ def test_installed_in_an_empty_environment_it_reads_and_serves(packages, tmp_pat
         url = f"http://127.0.0.1:{port}"
         until(lambda: answers(url))
         assert "<canvas" in httpx.get(url).text
-        assert httpx.get(f"{url}/vendor/ort.wasm.bundle.min.mjs").status_code == 200
+        assert httpx.get(f"{url}/vendor/ort.wasm.bundle.min.js").status_code == 200
     finally:
         process.terminate()
         assert process.wait(STOP_SECONDS) == 0

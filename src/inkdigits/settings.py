@@ -49,6 +49,9 @@ class Settings:
     workers: int = _setting(1, "INKDIGITS_WORKERS", "server processes; one a core is best under load", low=1, high=256)
     model: str = _setting("", "INKDIGITS_MODEL", "name of a shipped model or path of an .onnx file; empty: the default")
     threads: int = _setting(1, "INKDIGITS_THREADS", "threads of one network run", low=1, high=256)
+    ray_address: str = _setting(
+        "", "RAY_ADDRESS", "Ray cluster for predict --engine ray, HOST:6379 or auto; empty: one is started for the run"
+    )
     data: str = _setting("", "INKDIGITS_DATA", "folder that holds data sets (mnist/…); empty: download to the cache")
     cache: str = _setting(
         platformdirs.user_cache_dir("inkdigits"), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in"

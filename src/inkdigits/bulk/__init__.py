@@ -2,7 +2,7 @@
 
 ``rows`` reads with one recogniser, ``inputs`` finds the images in files, folders, archives and tables, ``forms`` writes
 rows as text, CSV, JSON or Parquet, ``spool`` keeps what is finished of an output, ``run`` spreads the work over
-processes.
+processes, ``cluster`` over the nodes of a Ray cluster.
 
 >>> from inkdigits import Recognizer
 >>> from inkdigits.bulk import find_images, read

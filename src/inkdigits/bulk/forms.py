@@ -6,12 +6,14 @@ file of the blocks.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
+
+import orjson
 
 from inkdigits.bulk.rows import Row
 
@@ -20,6 +22,7 @@ __all__ = ["NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
 Form = Literal["lines", "csv", "json", "parquet"]
 
 _FORM_OF: dict[str, Form] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
+_PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
 COLUMNS = ("name", "digit", "confidence", *(f"p{digit}" for digit in range(10)), "error")
 # Of an explanation: for ink that mattered much, some, little, and for ink against the digit.
@@ -37,7 +40,7 @@ def block(rows: Sequence[Row], form: Form) -> bytes:
         return _arrow(rows)
     out = io.StringIO(newline="")
     if form == "csv":
-        csv.writer(out, lineterminator="\n").writerows(map(_cells, rows))
+        out.writelines(_csv(rows))
     elif form == "json":
         out.writelines(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows)
     else:
@@ -85,6 +88,25 @@ def _arrow(rows: Sequence[Row]) -> bytes:
     with pa.ipc.new_stream(out, schema) as stream:
         stream.write_batch(pa.record_batch(columns, schema=schema))
     return out.getvalue()
+
+
+def _csv(rows: Sequence[Row]) -> Iterator[str]:
+    """Lines of CSV. orjson writes the numbers, a quarter of what a row costs otherwise; each is the same when read."""
+    read = [row.prediction for row in rows if row.prediction is not None]
+    numbers = iter(orjson.dumps([(p.confidence, *p.probabilities) for p in read])[2:-2].decode().split("],["))
+    for row in rows:
+        p = row.prediction
+        if p is None:
+            yield f"{_quoted(row.name)},{',' * (len(COLUMNS) - 2)}{_quoted(str(row.error))}\n"
+        else:
+            yield f"{_quoted(row.name)},{'' if p.digit is None else p.digit},{next(numbers)},\n"
+
+
+def _quoted(text: str) -> str:
+    """Text as a cell of CSV, https://www.rfc-editor.org/rfc/rfc4180."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return '"' + text.replace('"', '""') + '"'
 
 
 def _cells(row: Row) -> list[object]:

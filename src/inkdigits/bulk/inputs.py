@@ -29,7 +29,7 @@ TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 ARCHIVES = ZIPS + TARS
 TABLES = (".csv", ".csv.gz", ".parquet", ".npz")
 CHUNK_PICTURES = 256  # files of pictures in a chunk
-CHUNK_BYTES = 32 << 20  # of an archive's pictures in a chunk, but for its last
+CHUNK_BYTES = 32 << 20  # of pictures in a chunk, but for its last
 CHUNK_ROWS = 4096  # of arrays in a chunk
 PICTURE_COLUMN = "image"  # of a Parquet table of encoded pictures, as Hugging Face's have it: bytes, or {bytes, path}
 
@@ -123,12 +123,22 @@ def _chunked(items: Iterable[_Item]) -> Iterator[Chunk]:
     for name, source in items:
         names.append(name)
         sources.append(source)
-        size += len(source) if isinstance(source, bytes) else 0
+        size += _size(source)
         if len(names) == CHUNK_PICTURES or size >= CHUNK_BYTES:
             yield Chunk(names, sources)
             names, sources, size = [], [], 0
     if names:
         yield Chunk(names, sources)
+
+
+def _size(source: ImageSource | ImageError) -> int:
+    """Bytes of a picture in memory or in a file; 0 of one that is not there."""
+    if isinstance(source, bytes):
+        return len(source)
+    try:
+        return source.stat().st_size if isinstance(source, Path) else 0
+    except OSError:
+        return 0
 
 
 def _in_archive(path: Path, kind: _Kind, limits: Limits) -> Iterator[_Item]:

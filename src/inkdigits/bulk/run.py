@@ -51,6 +51,12 @@ class Job:
         """A recogniser as the job wants it."""
         return Recognizer(self.model, threads=self.threads, limits=self.limits)
 
+    def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
+        """Read one chunk with the recogniser that :meth:`recognizer` gave."""
+        rows = list(read(recognizer, zip(chunk.names, chunk.sources, strict=True), explain=self.explain))
+        errors = [(row.name, str(row.error)) for row in rows if row.error is not None]
+        return Block(block(rows, self.form), len(rows), errors, chunk.crc())
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -89,7 +95,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
     start = list(islice(chunks, 2))
     if processes == 1 or len(start) < 2:
         for chunk in chain(start, chunks):
-            yield _read(recognizer, job, chunk)
+            yield job.read(recognizer, chunk)
         return
     del recognizer
     waiting: deque[Future[Block]] = deque()
@@ -109,7 +115,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
         pool.shutdown(cancel_futures=True)
 
 
-_own: tuple[Recognizer, Job]
+_own: tuple[Job, Recognizer]
 
 
 def _start(job: Job) -> None:
@@ -123,14 +129,9 @@ def _start(job: Job) -> None:
         os._exit(1)  # it was killed, and nobody wants the answers
 
     threading.Thread(target=follow, daemon=True).start()
-    _own = job.recognizer(), job
+    _own = job, job.recognizer()
 
 
 def _work(chunk: Chunk) -> Block:
-    return _read(*_own, chunk)
-
-
-def _read(recognizer: Recognizer, job: Job, chunk: Chunk) -> Block:
-    rows = list(read(recognizer, zip(chunk.names, chunk.sources, strict=True), explain=job.explain))
-    errors = [(row.name, str(row.error)) for row in rows if row.error is not None]
-    return Block(block(rows, job.form), len(rows), errors, chunk.crc())
+    job, recognizer = _own
+    return job.read(recognizer, chunk)

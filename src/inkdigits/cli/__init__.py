@@ -32,6 +32,7 @@ examples:
 _EXTRA_OF = {
     **dict.fromkeys(("torch", "onnx", "onnxscript", "sklearn", "rich", "threadpoolctl", "tensorboard"), "train"),
     "pyarrow": "bulk",
+    "ray": "ray",
     "optuna": "tune",
     "mlflow": "mlflow",
 }

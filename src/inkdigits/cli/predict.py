@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ examples:
   curl -s https://example.com/5.png | inkdigits predict -
   inkdigits predict scans.tar.gz train.parquet t10k-images-idx3-ubyte.gz -o digits.parquet
   inkdigits predict scans/ -o digits.csv --resume   go on after Ctrl-C, a kill or a power cut
+  inkdigits predict scans/ -o digits.csv --engine ray   on all machines of a Ray cluster
 
 With -o, what is finished is kept in OUT.part until all is done.
 
@@ -74,13 +76,21 @@ def add(commands: Commands) -> None:
         help="processes that share the work; 0: one a core (default: 0)",
     )
     predict.add_argument(
+        "--engine",
+        choices=("processes", "ray"),
+        default="processes",
+        metavar="NAME",
+        help="what shares the work: processes of this machine, or ray: the tasks of a Ray cluster, with inkdigits[ray] "
+        "(default: processes)",
+    )
+    predict.add_argument(
         "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
     )
-    add_settings(predict, ("model",))
+    add_settings(predict, ("model", "ray_address"))
 
 
 def _predict(args: argparse.Namespace) -> int:
-    settings = Settings.from_env(model=args.model)
+    settings = Settings.from_env(model=args.model, ray_address=args.ray_address)
     for path in args.images:
         if path != "-" and not Path(path).exists():
             raise SettingError(f"there is no file or folder {path!r}")
@@ -90,6 +100,10 @@ def _predict(args: argparse.Namespace) -> int:
         raise SettingError(f"--processes must be 0 or more, not {args.processes}")
     if args.resume and (not args.output or "-" in args.images):
         raise SettingError("--resume needs -o OUT, and images that are still there: no standard input")
+    if args.engine != "ray" and args.ray_address:
+        raise SettingError("--ray-address is for --engine ray")
+    if args.engine == "ray" and settings.ray_address and args.processes:
+        raise SettingError(f"--processes is not for a cluster that runs already ({settings.ray_address}): it has CPUs")
     from inkdigits.bulk import SUFFIXES, find_images
     from inkdigits.bulk.forms import form_of
     from inkdigits.bulk.run import Job
@@ -104,21 +118,27 @@ def _predict(args: argparse.Namespace) -> int:
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
     job = Job(settings.model or None, settings.threads, limits, form, args.explain)
     processes = args.processes or _cores()
+    if args.engine == "ray":
+        from inkdigits.bulk.cluster import blocks as on_cluster
+
+        read = partial(on_cluster, job=job, processes=processes, address=settings.ray_address)
+    else:
+        from inkdigits.bulk.run import blocks
+
+        read = partial(blocks, job=job, processes=processes)
     if args.output:
-        return _to_file(args, job, processes)
+        return _to_file(args, job, read)
     from inkdigits.bulk.forms import heading
-    from inkdigits.bulk.run import blocks
 
     failed = False
     sys.stdout.write(heading(form).decode())
-    for block in blocks(_chunks(args.images, limits), job, processes):
+    for block in read(_chunks(args.images, limits)):
         sys.stdout.write(block.content.decode())
         failed |= _tell_errors(block)
     return BAD_IMAGE if failed else FINE
 
 
-def _to_file(args: argparse.Namespace, job: Job, processes: int) -> int:
-    from inkdigits.bulk.run import blocks
+def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
     from inkdigits.bulk.spool import Spool
     from inkdigits.recognizer import find_model
     from inkdigits.training.progress import bars
@@ -135,7 +155,7 @@ def _to_file(args: argparse.Namespace, job: Job, processes: int) -> int:
     try:
         with bars()("reading", None, "") as advance:
             advance(spool.rows)
-            for block in blocks(spool.rest(_chunks(args.images, job.limits)), job, processes):
+            for block in read(spool.rest(_chunks(args.images, job.limits))):
                 spool.add(block)
                 _tell_errors(block)
                 advance(block.rows)

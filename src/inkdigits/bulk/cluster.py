@@ -1,0 +1,199 @@
+"""Chunks of images spread over a Ray cluster by Ray Data; the blocks of rows come back in order.
+
+The command's own process reads the inputs and sends them with the model, so that the nodes need no shared storage,
+nothing but inkdigits. Chunks go out in waves, each a dataset whose blocks this process holds until their rows are back:
+what a node takes with it when it dies is read again from them, by tasks that any other node can run. (A dataset that
+streams from one reader may have to run that reader anew: https://github.com/ray-project/ray/pull/64805.) A wave goes
+out before the one ahead of it is through, so that no node waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import chain
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import inkdigits
+from inkdigits.bulk.inputs import Chunk
+from inkdigits.bulk.run import Block, Job
+from inkdigits.decode import encoded
+from inkdigits.errors import ImageError, InkdigitsError, SettingError
+from inkdigits.image import ImageSource, Limits
+from inkdigits.recognizer import Recognizer, find_model
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import ray
+
+__all__ = ["blocks"]
+
+# Bytes of a wave. What a wave costs by itself, about a second, is little beside a large one; the first are small, so
+# that the first rows come soon.
+FIRST_WAVE, LARGEST_WAVE = 16 << 20, 256 << 20
+CONNECT_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker needs to know: the job, the model's file, and the version of inkdigits that sends them."""
+
+    job: Job
+    model: bytes
+    version: str
+
+
+def blocks(chunks: Iterable[Chunk], job: Job, processes: int, address: str) -> Iterator[Block]:
+    """Read chunks of images as :func:`inkdigits.bulk.run.blocks` does, to the same bytes.
+
+    Args:
+        chunks: any number; consumed as they are needed.
+        job: how to read them.
+        processes: workers of a cluster that is started for this alone; another one has as many as CPUs.
+        address: of a cluster, as Ray has it: ``HOST:6379``, or ``auto`` for the one that this machine is a node of.
+            Empty: one is started on this machine, and ends with the last block.
+
+    Yields:
+        A block for each chunk, in order.
+
+    Raises:
+        ModelError: the model cannot be loaded.
+        SettingError: there is no such cluster.
+        InkdigitsError: the cluster failed, or has another version of inkdigits.
+    """
+    job.recognizer()  # what cannot be loaded is told once and in one line
+    _, path, _ = find_model(job.model)
+    work = _Work(job, path.read_bytes(), inkdigits.__version__)
+    with _connected(address, processes) as ray:
+        try:
+            sent = ray.put(work)
+            before: Iterator[Block] = iter(())
+            for wave in _waves(chunks, job.limits):
+                stream = _read_wave(wave, sent)
+                first = next(stream)  # it has begun
+                yield from before
+                before = chain([first], stream)
+            yield from before
+        except ray.exceptions.RayError as error:
+            raise InkdigitsError(f"the Ray cluster could not read on: {_reason(error)}") from None
+
+
+@contextmanager
+def _connected(address: str, processes: int) -> Iterator[Any]:
+    """Ray, connected, and quiet: progress and errors are the command's own."""
+    if address.startswith("ray://"):
+        raise SettingError(
+            f"Ray Data does not run through Ray Client ({address}); run this on a node of the cluster, "
+            "and give its address without ray://, or auto"
+        )
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    import ray.data
+
+    start: dict[str, Any] = {} if address else {"num_cpus": processes, "include_dashboard": False}
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        if address not in ("", "auto"):  # Ray would try for a minute
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        ray.init(address or "local", **start, **quiet)
+    except Exception as error:  # which is also what Ray raises where a node does not start in time
+        what, mend = f"connect to Ray at {address}", "start a node here with ray start --address=HEAD:6379"
+        if not address:
+            what, mend = "start Ray", "try again on a less busy machine, or without --engine ray"
+        raise SettingError(f"cannot {what}: {_reason(error)}; {mend}") from None
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # it shows a traceback of Ctrl-C, too
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _waves(chunks: Iterable[Chunk], limits: Limits) -> Iterator[list[dict[str, bytes]]]:
+    """Chunks by the wave, each as a row for Ray Data: enough for every CPU that the cluster has by then."""
+    import ray
+
+    wave: list[dict[str, bytes]] = []
+    size, enough = 0, FIRST_WAVE
+    for chunk in chunks:
+        if not isinstance(chunk.sources, np.ndarray):
+            chunk = Chunk(chunk.names, [_content(source, limits) for source in chunk.sources])
+        content = pickle.dumps(chunk, protocol=5)
+        wave.append({"chunk": content})
+        size += len(content)
+        if size >= enough and len(wave) >= ray.cluster_resources().get("CPU", 1):
+            yield wave
+            wave, size, enough = [], 0, min(2 * enough, LARGEST_WAVE)
+    if wave:
+        yield wave
+
+
+def _content(source: ImageSource | ImageError, limits: Limits) -> ImageSource | ImageError:
+    """A picture's bytes in place of its path, which means nothing on another machine."""
+    if not isinstance(source, PathLike):
+        return source
+    try:
+        return encoded(source, limits)
+    except ImageError as error:
+        return error
+
+
+def _read_wave(wave: list[dict[str, bytes]], work: ray.ObjectRef) -> Iterator[Block]:
+    import ray.data
+
+    # One block a chunk: rows of a dataset are handed out by the block.
+    sent = ray.data.from_items(wave, override_num_blocks=len(wave))
+    # Tasks and not actors: a task that was lost with its node runs on any other, an actor waits until there is room.
+    read = sent.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=1, fn_kwargs={"work": work})
+    for batch in read.iter_batches(batch_size=None, batch_format="pyarrow"):
+        for cell in batch["found"]:
+            found: Block | InkdigitsError = pickle.loads(cell.as_buffer())
+            if isinstance(found, InkdigitsError):
+                raise found
+            yield found
+
+
+def _read(batch: pa.Table, work: ray.ObjectRef) -> dict[str, list[bytes]]:
+    """What a worker does. An error of ours is an answer: one that is raised comes as a page of Ray's."""
+    found: list[Block | InkdigitsError] = []
+    try:
+        job, recognizer = _ready(work)
+        found += (job.read(recognizer, pickle.loads(cell.as_buffer())) for cell in batch["chunk"])
+    except InkdigitsError as error:
+        found.append(error)
+    return {"found": [pickle.dumps(one) for one in found]}
+
+
+@lru_cache(maxsize=1)  # one model a worker, however many chunks it reads
+def _ready(work: ray.ObjectRef) -> tuple[Job, Recognizer]:
+    import ray
+
+    given: _Work = ray.get(work)
+    if given.version != inkdigits.__version__:
+        here = f"{inkdigits.__version__} on {ray.util.get_node_ip_address()}"
+        raise InkdigitsError(f"inkdigits is {given.version} here, but {here}: install the same on every node")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(given.model)
+        return given.job, replace(given.job, model=str(path)).recognizer()
+
+
+def _reason(error: Exception) -> str:
+    """The last line that names an error: Ray's tell what happened on a worker among much else."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return next((line for line in reversed(lines) if "Error: " in line), lines[-1])
