@@ -99,5 +99,6 @@ told = [recognizer.predict(test.images[i], explain=True) for i in first]
 figures.gallery(
     [p.image for p in told],
     [f"{p.digit} at {p.confidence:.0%}" for p in told],
+    columns=5,
     why=[p.explanation for p in told],
 )

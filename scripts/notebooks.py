@@ -33,7 +33,10 @@ def run(text: Path, folder: Path) -> nbformat.NotebookNode:
     """
     notebook = jupytext.read(text)
     notebook.metadata.kernelspec = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    NotebookClient(notebook, timeout=CELL_SECONDS, resources={"metadata": {"path": str(folder)}}).execute()
+    # Lines that are printed one by one are kept as one text.
+    NotebookClient(
+        notebook, timeout=CELL_SECONDS, coalesce_streams=True, resources={"metadata": {"path": str(folder)}}
+    ).execute()
     for number, cell in enumerate(notebook.cells, 1):
         cell.id = f"cell-{number}"  # a random one would be another at each run
         cell.metadata.pop("execution", None)  # when it ran

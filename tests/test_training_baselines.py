@@ -36,9 +36,10 @@ def test_the_ladder_goes_from_the_floor_to_the_default():
     trained = [rung.config for rung in LADDER.values() if isinstance(rung.config, TrainConfig)]
     assert {config.network for config in trained} <= set(NETWORKS)
     # Each of these steps changes one thing.
-    plain, augmented, deep = (
-        LADDER[name].config.to_dict() for name in ("baseline", "baseline_augmented", "baseline_deep")
+    lenet, plain, augmented, deep = (
+        LADDER[name].config.to_dict() for name in ("lenet", "baseline", "baseline_augmented", "baseline_deep")
     )
+    assert {key for key in lenet if lenet[key] != plain[key]} == {"network"}
     assert {key for key in plain if plain[key] != augmented[key]} == {"augment"}
     assert {key for key in plain if augmented[key] != deep[key]} == {"network"}
 

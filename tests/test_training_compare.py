@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import statistics
 import xml.etree.ElementTree as ET
@@ -170,6 +171,9 @@ def test_a_model_that_was_trained_before_is_taken(run, tmp_path, settings):
     assert (taken.validation, taken.parameters, taken.seconds) == (before.validation, before.parameters, before.seconds)
     assert standings.rows[0].about == "a model that was trained before"
     assert "| lenet-1 | 1 |" in (tmp_path / "comparison.md").read_text()
+    again = compare(Plan(models=(os.path.relpath(path),), data="digits"), tmp_path, settings, console=log())
+    assert again.rows[0].tests == standings.rows[0].tests
+    assert again.cells[0].network_us == taken.network_us  # kept, not measured anew
     # What it was validated on is not what others are validated on here.
     other = Recognizer("lenet").model.path
     standings = compare(Plan(models=(str(other),), data="digits"), tmp_path, settings, console=log())

@@ -6,6 +6,9 @@ import hashlib
 import io
 import json
 import re
+import shlex
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,16 +109,20 @@ def test_another_seed_gives_another_run(run, tmp_path):
 
 
 def test_a_killed_run_goes_on_to_the_very_same_file(run, tmp_path):
-    out = tmp_path / "reader.onnx"
-    with pytest.raises(SystemExit):
-        train(CONFIG, out, Settings(), console=Log("epoch   4", SystemExit()))
+    """As a user runs it: killed in its fourth epoch, it goes on in another process."""
+    command = [sys.executable, "-m", *shlex.split(CONFIG.command("reader.onnx")), "--no-record"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("epoch   3"):
+                process.kill()
     assert [p.name for p in tmp_path.iterdir()] == ["reader.ckpt"]
-    log = Log()
-    entry = train(CONFIG, out, Settings(), resume=True, console=log)
-    assert "going on after epoch 3" in log.text
-    assert out.read_bytes() == run.out.read_bytes()
+    done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"going on after epoch [23] ", done.stdout)  # its checkpoint may not have been written yet
+    assert (tmp_path / "reader.onnx").read_bytes() == run.out.read_bytes()
+    entry = json.loads((tmp_path / "registry.json").read_text())["models"]["reader"]
     assert entry["training"]["best_epoch"] == run.entry["training"]["best_epoch"]
-    assert not out.with_suffix(".ckpt").exists()
+    assert not (tmp_path / "reader.ckpt").exists()
 
 
 def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):

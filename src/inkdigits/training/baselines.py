@@ -49,13 +49,15 @@ LADDER: Mapping[str, Rung] = MappingProxyType(
         LOGISTIC: Rung("logistic regression on the 784 pixels (scikit-learn)"),
         KNN: Rung(f"k-nearest neighbours, k = {NEIGHBOURS}, weighted by distance (scikit-learn)"),
         "mlp": Rung("multilayer perceptron 784-100-40-10, NumPy alone", MlpConfig()),
-        "baseline": Rung("two 3×3 convolutions, pooling, dropout, dense", TrainConfig(network="baseline", augment=0)),
+        "lenet": Rung("LeNet-5, without augmentation", TrainConfig(network="lenet", augment=0)),
+        "baseline": Rung(
+            "two 3×3 convolutions, pooling, dropout, dense; likewise", TrainConfig(network="baseline", augment=0)
+        ),
         "baseline_augmented": Rung("the same, with augmentation", TrainConfig(network="baseline")),
         "baseline_deep": Rung(
             "the same, with twice the convolutions, more dropout, batch normalisation",
             TrainConfig(network="baseline_deep"),
         ),
-        "lenet": Rung("LeNet-5, with the same augmentation", TrainConfig(network="lenet")),
         _SHIPPED.network: Rung("the default network", _SHIPPED),
     }
 )

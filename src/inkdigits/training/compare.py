@@ -278,7 +278,8 @@ def _path(folder: Path, name: str, seed: int) -> Path:
 def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
     """A finished cell; None where it is yet to be made."""
     try:
-        cell = Cell(**json.loads(path.read_text(encoding="utf-8")))
+        # The same file may be named by another path now.
+        cell = replace(Cell(**json.loads(path.read_text(encoding="utf-8"))), model=name)
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):

@@ -106,6 +106,9 @@ class TrainConfig(_Options):
     weight_decay: float = _option(0.02, "of the weight matrices, AdamW", low=0)
     label_smoothing: float = _option(0.05, "share of the target spread over all ten digits", low=0, high=0.9)
     augment: float = _option(1.0, "share of the training images that are disturbed, anew each epoch", low=0, high=1)
+    elastic: float = _option(
+        0.25, "pixels by which those disturbances bend the lines; 1 and more cost accuracy", low=0, high=10
+    )
     ema_decay: float = _option(
         0.998, "a step's weight in the averaged weights is 1 minus this; 0 averages nothing", low=0, high=0.99999
     )

@@ -101,9 +101,11 @@ def balance(labels: np.ndarray) -> Picture:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(3.0)
         bars = axes.bar(range(CLASSES), counts, color=ACCENT, width=0.7)
-        axes.bar_label(bars, [f"{n:,}" for n in counts], padding=-13, color=PAPER)
+        axes.bar_label(bars, [f"{n:,}" for n in counts], label_type="center", color=PAPER)
         axes.axhline(len(labels) / CLASSES, color=SECOND, linewidth=1, linestyle="--")
-        axes.text(CLASSES - 0.35, len(labels) / CLASSES, "even", color=SECOND, va="center")
+        axes.annotate(
+            "even", (CLASSES, len(labels) / CLASSES), (0, 3), textcoords="offset points", color=SECOND, ha="right"
+        )
         axes.set(xticks=range(CLASSES), xlabel="digit", ylabel="images", xlim=(-0.6, CLASSES))
         axes.set_title(f"{len(labels):,} images", loc="left")
         return Picture(figure)

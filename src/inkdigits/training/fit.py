@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from inkdigits.errors import TrainingError
 from inkdigits.settings import Settings
-from inkdigits.training.augment import augment
+from inkdigits.training.augment import Strength, augment
 from inkdigits.training.calibrate import baseline, fit_temperature, fit_threshold, refusals
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
@@ -226,7 +226,7 @@ def fit(
             order = torch.randperm(len(images), generator=generator)
             with progress(f"epoch {epoch + 1}/{config.epochs}", steps, "") as advance:
                 for chosen in order[: steps * batch].split(batch):
-                    x, y = _disturbed(images[chosen].float() / 255, config.augment, generator), labels[chosen]
+                    x, y = _disturbed(images[chosen].float() / 255, config, generator), labels[chosen]
                     rate = _learning_rate(step, steps * config.epochs, config)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
@@ -365,12 +365,13 @@ def _learning_rate(step: int, steps: int, config: TrainConfig) -> float:
     return config.learning_rate * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
 
 
-def _disturbed(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    if share == 1:
-        return augment(images, generator)
-    chosen = (torch.rand(len(images), generator=generator) < share).nonzero()[:, 0]
+def _disturbed(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    strength = Strength(elastic=config.elastic)
+    if config.augment == 1:
+        return augment(images, generator, strength)
+    chosen = (torch.rand(len(images), generator=generator) < config.augment).nonzero()[:, 0]
     if len(chosen):
-        images[chosen] = augment(images[chosen], generator)
+        images[chosen] = augment(images[chosen], generator, strength)
     return images
 
 

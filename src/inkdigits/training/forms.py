@@ -98,8 +98,8 @@ def _crossed_out(rng: np.random.Generator) -> Strokes:
 
 
 def _jagged(rng: np.random.Generator) -> Strokes:
-    """One line of long straight parts, with so many corners that no digit is drawn like it."""
-    return [rng.uniform(0, 1, (int(rng.integers(7, 12)), 2))]
+    """One line of long straight parts, with so many corners that no digit is drawn like it: of eight, some are a 4."""
+    return [rng.uniform(0, 1, (int(rng.integers(11, 20)), 2))]
 
 
 def _tangle(rng: np.random.Generator) -> Strokes:

@@ -184,7 +184,7 @@ def build(name: str, *, refuses: bool = False) -> nn.Module:
         SettingError: there is no network of that name.
     """
     if name not in NETWORKS:
-        raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}")
+        raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}, mlp")
     network = NETWORKS[name]()
     if refuses:
         last = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)][-1]

@@ -142,7 +142,8 @@ class Standings:
         heads, rows = self._table()
         lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 2) + "---|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
-        return f"# Models compared on {self.data}\n\n" + "\n".join(lines) + f"\n\n![]({plot})\n\n{self._notes()}\n"
+        title = f"# Models compared on {self.data}"
+        return f"{title}\n\n" + "\n".join(lines) + f"\n\n![Accuracy of each]({plot})\n\n{self._notes()}\n"
 
     def text(self) -> str:
         """The table for a terminal."""
