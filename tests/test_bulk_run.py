@@ -330,11 +330,13 @@ def start(*argv):
 
 
 def readers():
-    """The processes that multiprocessing started and that are alive."""
+    """The processes that multiprocessing started from this folder and that are alive."""
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"spawn_main" in path.read_bytes() and "Z" not in (path.parent / "stat").read_text().rpartition(")")[2]:
+            here = (path.parent / "cwd").samefile(Path.cwd())
+            dead = "Z" in (path.parent / "stat").read_text().rpartition(")")[2]
+            if here and not dead and b"spawn_main" in path.read_bytes():
                 found.add(int(path.parent.name))
         except OSError:  # it has ended
             continue
