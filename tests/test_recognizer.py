@@ -304,6 +304,14 @@ def test_what_is_no_digit_is_told_and_still_has_its_probabilities(refusing):
     assert np.abs(strict.predict(image, explain=True).explanation).max() == pytest.approx(1)
 
 
+@pytest.mark.parametrize("pen", [5, 10, 16])
+def test_no_plainly_drawn_digit_is_refused(pen):
+    reader = Recognizer()
+    for wanted in DIGITS:
+        seen = reader.predict(picture(wanted, pen=pen))
+        assert (seen.digit, seen.is_digit) == (wanted, True), seen.digit_score
+
+
 def test_a_model_that_cannot_tell_takes_all_ink_for_digits(tmp_path):
     seen = Recognizer("lenet").predict(picture(4, 100))
     assert Recognizer("lenet").model.threshold is None

@@ -138,7 +138,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(images, generator):
+    def interrupted(images, generator, strength):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fit, "augment", interrupted)

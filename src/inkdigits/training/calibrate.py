@@ -10,7 +10,7 @@ from torch import Tensor
 
 __all__ = ["baseline", "fit_temperature", "fit_threshold", "refusals"]
 
-REFUSED_DIGITS = 0.003  # share of the validation digits under the threshold: to refuse a digit is the worse mistake
+REFUSED_DIGITS = 0.001  # share of the validation digits under the threshold: to refuse a digit is the worse mistake
 TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
 
 
