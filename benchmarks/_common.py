@@ -7,8 +7,10 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 
 RESULTS = Path(__file__).with_name("results")
@@ -17,11 +19,10 @@ ROOT = Path(__file__).parents[1]
 
 def record(**figures: object) -> None:
     """Print the figures and append them as a row to this script's CSV, with command, hardware and versions."""
-    script = Path(sys.argv[0])
     row = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "--", "src") else ""),
-        "command": " ".join(["python", f"benchmarks/{script.name}", *sys.argv[1:]]),
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
         **figures,
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -29,19 +30,33 @@ def record(**figures: object) -> None:
         **{name: version(name) for name in ("inkdigits", "onnxruntime", "numpy", "pillow")},
     }
     print("  ".join(f"{key}={value}" for key, value in figures.items()), flush=True)
-    path = RESULTS / f"{script.stem}.csv"
+    keep([*kept(), row])
+
+
+def kept() -> list[dict[str, str]]:
+    """The rows of this script's CSV; none where there is no such file."""
+    path = _results()
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def keep(rows: Sequence[Mapping[str, object]]) -> None:
+    """Write this script's CSV anew; what a row has no figure for stays empty."""
     RESULTS.mkdir(exist_ok=True)
-    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
-    names = list(rows[0]) if rows else []
-    names += [name for name in row if name not in names]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, restval="", lineterminator="\n")
+    with _results().open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(chain.from_iterable(rows))), restval="", lineterminator="\n")
         writer.writeheader()
-        writer.writerows([*rows, row])
+        writer.writerows(rows)
 
 
 def percent(share: float) -> str:
     return f"{100 * share:.2f}%"
+
+
+def _results() -> Path:
+    return RESULTS / f"{Path(sys.argv[0]).stem}.csv"
 
 
 def _git(*arguments: str) -> str:

@@ -12,7 +12,6 @@ writers that are not trained on, and disturbed pictures of both. Each seed is a 
 from __future__ import annotations
 
 import argparse
-import csv
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -32,7 +31,7 @@ from inkdigits.training.networks import NETWORKS, build
 from inkdigits.training.pools import Pools, make_pools
 from inkdigits.training.progress import Progress, bars
 
-from _common import RESULTS, percent, record
+from _common import keep, kept, percent, record
 
 RECIPE = {
     "data": "mnist+pen",
@@ -95,13 +94,9 @@ def cost_of(name: str, network: nn.Module) -> dict[str, object]:
 
 
 def measure_costs_again() -> None:
-    path = RESULTS / "networks.csv"
-    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    rows = kept()
     found = {name: cost_of(name, build(name)) for name in dict.fromkeys(row["network"] for row in rows)}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, **found[row["network"]]} for row in rows)
+    keep([{**row, **found[row["network"]]} for row in rows])
     for name, figures in found.items():
         print(name, figures)
 
@@ -109,7 +104,7 @@ def measure_costs_again() -> None:
 def plot(path: Path) -> None:
     """Two charts of the rows that are there, means over seeds: MNIST's errors and all validation errors against µs."""
     found = defaultdict(list)
-    for row in csv.DictReader((RESULTS / "networks.csv").open(encoding="utf-8")):
+    for row in kept():
         found[row["network"]].append(row)
 
     def average(name: str, column: str) -> float:

@@ -11,8 +11,6 @@ results/recipe.csv holds already is not trained again, so that a run that was st
 from __future__ import annotations
 
 import argparse
-import csv
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ from inkdigits.training.fit import fit
 from inkdigits.training.pools import make_pools
 from inkdigits.training.progress import bars
 
-from _common import percent, record
+from _common import kept, percent, record
 
 RECIPE = TrainConfig(data="mnist", validation=12_000, epochs=8, threads=1)
 CHANGES: dict[str, dict[str, Any]] = {
@@ -46,9 +44,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     options = parser.parse_args()
     torch.set_num_threads(RECIPE.threads)
-    path = Path(__file__).parent / "results" / "recipe.csv"
-    rows = csv.DictReader(path.open(encoding="utf-8")) if path.exists() else []
-    done = {(row["change"], row["seed"]) for row in rows}
+    done = {(row["change"], row["seed"]) for row in kept()}
     for change in [options.only] if options.only else CHANGES:
         for seed in options.seeds.split(","):
             if (change, seed) not in done:

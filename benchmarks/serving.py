@@ -13,7 +13,6 @@ results/serving.csv, and the last run's as tables to results/serving.md.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import shutil
 import sys
@@ -27,7 +26,7 @@ import onnxruntime
 from inkdigits.decode import Limits, decode
 from inkdigits.recognizer import find_model
 
-from _common import RESULTS, record
+from _common import RESULTS, kept, record
 from _serving import (
     BUILD,
     PEERS,
@@ -130,8 +129,7 @@ def _microseconds(call: Callable[[], object], images: int) -> float:
 
 def rows_of(run: str | None = None) -> list[dict[str, str]]:
     """The rows of a run, the last by default."""
-    path = RESULTS / "serving.csv"
-    rows = list(csv.DictReader(path.open(encoding="utf-8"))) if path.exists() else []
+    rows = kept()
     run = run or (rows[-1]["run"] if rows else "")
     return [row for row in rows if row["run"] == run]
 

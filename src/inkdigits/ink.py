@@ -32,6 +32,7 @@ INK_QUANTILE = 0.1  # of the inked pixels are darker than what counts as full in
 FULL_SHARE = 0.004  # of the picture's pixels, at most, are darker than that: stains and rules outnumber thin strokes
 SOLID = 0.45  # of full ink, from which a pixel is surely ink
 SOFT = 0.2  # of full ink, from which a pixel beside sure ink is ink
+SOLID_MOST, SOFT_MOST = 0.7, 0.5  # of full ink: no grain asks for more
 REACH = 3  # pixels that soft ink may lie from sure ink
 RULE_SIDE = 48  # pixels; in smaller pictures no ruled lines are looked for
 RULE_LEVEL = 0.25  # of full ink, from which a pixel may be of a ruled line
@@ -86,7 +87,7 @@ def find_ink(grey: np.ndarray) -> Ink | None:
     if full < floor:  # what is there lies on the other side of the paper's level
         return None
     # Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
-    solid = depth > max(SOLID * full, min(floor, 0.7 * full))
+    solid = depth > max(SOLID * full, min(floor, SOLID_MOST * full))
     solid = pieces(_without_rules(solid, depth > RULE_LEVEL * full))
     if solid is None:
         return None
@@ -94,7 +95,7 @@ def find_ink(grey: np.ndarray) -> Ink | None:
     left, top = max(x0 - REACH - 1, 0), max(y0 - REACH - 1, 0)
     around = slice(top, y1 + REACH + 1), slice(left, x1 + REACH + 1)
     solid, depth = solid[around], depth[around]
-    keep = grown(solid, REACH) & (depth > max(SOFT * full, min(floor, 0.5 * full)))
+    keep = grown(solid, REACH) & (depth > max(SOFT * full, min(floor, SOFT_MOST * full)))
     cover = np.clip(depth * np.float32(1 / full), 0, 1)
     if grain > 0:
         cover[cover < GRAIN_CUT * grain / full] = 0

@@ -37,7 +37,9 @@ from inkdigits.ink import (
     PIECE_SHARE,
     REACH,
     SOFT,
+    SOFT_MOST,
     SOLID,
+    SOLID_MOST,
     UNEVEN,
     UNEVEN_QUANTILES,
     ring_of,
@@ -60,8 +62,8 @@ _FULL = SIDE * SIDE - ISOLATED
 # By the depth of full ink: what solid and soft ink is deeper than, and what turns depth into cover.
 _DEPTHS = np.arange(WHITE + 1)
 _SOLID, _SOFT = (
-    np.maximum(share * _DEPTHS, np.minimum(MIN_CONTRAST, floor * _DEPTHS)).astype(np.float32).astype(np.uint8)
-    for share, floor in ((SOLID, 0.7), (SOFT, 0.5))
+    np.maximum(share * _DEPTHS, np.minimum(MIN_CONTRAST, most * _DEPTHS)).astype(np.float32).astype(np.uint8)
+    for share, most in ((SOLID, SOLID_MOST), (SOFT, SOFT_MOST))
 )
 _COVER = (1 / np.maximum(_DEPTHS, 1)).astype(np.float32)
 # Sums of ink, of ink × row and of ink × column; those of whole numbers are exact, as all are below 2²⁴.

@@ -76,12 +76,18 @@ def _schema():
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
 
 
+def _cells(row: Row) -> list[object]:
+    """By :data:`COLUMNS`, None for none."""
+    name, p = row.name.encode("utf-8", "backslashreplace").decode(), row.prediction
+    if p is None:
+        return [name, *[None] * (len(COLUMNS) - 2), str(row.error)]
+    return [name, p.digit, p.confidence, *p.probabilities, None]
+
+
 def _arrow(rows: Sequence[Row]) -> bytes:
     import pyarrow as pa
 
-    cells = [[None if cell == "" else cell for cell in _cells(row)] for row in rows]
-    for row in cells:
-        row[0] = row[0].encode("utf-8", "backslashreplace").decode()
+    cells = [_cells(row) for row in rows]
     schema = _schema()
     columns = [pa.array(column, field.type) for column, field in zip(zip(*cells, strict=True), schema, strict=True)]
     out = io.BytesIO()
@@ -107,13 +113,6 @@ def _quoted(text: str) -> str:
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace('"', '""') + '"'
-
-
-def _cells(row: Row) -> list[object]:
-    if row.prediction is None:
-        return [row.name, *[""] * 12, str(row.error)]
-    p = row.prediction
-    return [row.name, "" if p.digit is None else p.digit, p.confidence, *p.probabilities, ""]
 
 
 def _line(row: Row, width: int) -> str:

@@ -20,6 +20,8 @@ const INK_QUANTILE = 0.1; // of the inked pixels are darker than what counts as 
 const FULL_SHARE = 0.004;
 const SOLID = 0.45; // of full ink, from which a pixel is surely ink
 const SOFT = 0.2; // of full ink, from which a pixel beside sure ink is ink
+const SOLID_MOST = 0.7; // of full ink: no grain asks for more of sure ink
+const SOFT_MOST = 0.5; // nor for more beside it
 const REACH = 3; // pixels that soft ink may lie from sure ink
 const RULE_LEVEL = 0.25; // of full ink, from which a pixel may be of a ruled line
 const ISOLATED = 4; // pixels: full ink is never judged by fewer
@@ -51,7 +53,7 @@ export function findInk(picture) {
   const full = marks[marks.length - rank];
   if (full < floor) return null; // what is there lies on the other side of the paper's level
   // Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
-  const sure = Math.fround(Math.max(SOLID * full, Math.min(floor, 0.7 * full)));
+  const sure = Math.fround(Math.max(SOLID * full, Math.min(floor, SOLID_MOST * full)));
   const ruled = Math.fround(RULE_LEVEL * full);
   const inked = { width, height, data: maskOf(depth, (value) => value > sure) };
   const faint = { width, height, data: maskOf(depth, (value) => value > ruled) };
@@ -66,7 +68,7 @@ export function findInk(picture) {
     Math.min(y1 + REACH + 1, height),
   ];
   const near = cropped({ width, height, data: depth }, around);
-  const possible = Math.fround(Math.max(SOFT * full, Math.min(floor, 0.5 * full)));
+  const possible = Math.fround(Math.max(SOFT * full, Math.min(floor, SOFT_MOST * full)));
   const keep = grown(cropped(solid, around), REACH);
   keep.data = keep.data.map((set, i) => (set && near.data[i] > possible ? 1 : 0));
   const edge = grown(keep, 1).data;
