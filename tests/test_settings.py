@@ -1,5 +1,9 @@
 """Settings: one table; the environment, then options; a bad value is named with its setting."""
 
+import os
+import subprocess
+import sys
+import tempfile
 from dataclasses import fields
 from pathlib import Path
 
@@ -64,3 +68,20 @@ def test_values_in_code_are_checked_too():
 def test_the_home_folder_may_be_abbreviated(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     assert Settings(data="~/data").data_folder == Path("/home/someone/data")
+
+
+def test_a_user_without_a_home_has_a_cache_folder():
+    """As in a container under an id that its passwd does not name, which OpenShift gives each project."""
+    code = (
+        "import pwd\n"
+        "def unknown(uid): raise KeyError(f'getpwuid(): uid not found: {uid}')\n"
+        "pwd.getpwuid = unknown\n"
+        "from inkdigits import Recognizer\n"
+        "from inkdigits.settings import Settings\n"
+        "Recognizer()\n"
+        "print(Settings.from_env().cache)\n"
+    )
+    environ = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.strip()) == Path(tempfile.gettempdir(), "inkdigits")

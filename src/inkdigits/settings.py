@@ -7,6 +7,7 @@ come from it, so a setting is added in one place.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -20,6 +21,14 @@ __all__ = ["Settings"]
 
 MEBIBYTE = 1 << 20
 LEVELS = ("critical", "error", "warning", "info", "debug")
+
+
+def _cache_folder() -> str:
+    """The user's cache folder; one below the folder for temporary files where the user has no home."""
+    try:
+        return platformdirs.user_cache_dir("inkdigits")
+    except RuntimeError:  # no HOME and no entry in passwd, as where a container runs under any user id
+        return str(Path(tempfile.gettempdir(), "inkdigits"))
 
 
 def _setting(
@@ -53,9 +62,7 @@ class Settings:
         "", "RAY_ADDRESS", "Ray cluster for predict --engine ray, HOST:6379 or auto; empty: one is started for the run"
     )
     data: str = _setting("", "INKDIGITS_DATA", "folder that holds data sets (mnist/…); empty: download to the cache")
-    cache: str = _setting(
-        platformdirs.user_cache_dir("inkdigits"), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in"
-    )
+    cache: str = _setting(_cache_folder(), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in")
     runs: str = _setting("runs", "INKDIGITS_RUNS", "folder that each training run leaves its record in")
     max_bytes: int = _setting(
         20 * MEBIBYTE, "INKDIGITS_MAX_BYTES", "largest request body, and largest image file", unit="bytes", low=1024
