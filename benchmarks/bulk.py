@@ -6,7 +6,12 @@ before the command and right after; the share is the command's rate, its start a
 Memory is the largest process' peak; with Ray, that of the command alone. Ray reads the same table on a cluster that the
 command starts on this machine, to the same bytes or the script ends.
 
-    python benchmarks/bulk.py --images 1000000 --pictures 10000 --processes 2
+Parts: memory (the peak at a hundredth of the images), parquet (CSV and Parquet out), ray, png. Each is measured by
+itself and recorded as it is done; the inputs are kept in build/bulk for the next time. Run it where inkdigits[ray]
+alone is installed, as its users have it: what the development environment has besides slows down Ray's start.
+
+    python3 -m venv build/bulk/env && build/bulk/env/bin/pip install -e '.[ray]'
+    build/bulk/env/bin/python benchmarks/bulk.py --only png
 """
 
 from __future__ import annotations
@@ -15,11 +20,13 @@ import argparse
 import filecmp
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from itertools import repeat
 from pathlib import Path
 
@@ -34,8 +41,11 @@ from inkdigits.settings import Settings
 from inkdigits.tables import PIXELS
 from inkdigits.training.data import load
 
-from _common import percent, record
+from _common import ROOT, percent, record
 
+BUILD = ROOT / "build" / "bulk"
+PARTS = ("memory", "parquet", "ray", "png")
+TABLE = "28×28 from Parquet"
 ROW_GROUP = 20_000  # rows
 SIDE = 280  # pixels of a picture
 BARE_IMAGES = 40_000  # ready images of one measurement of bare ONNX Runtime
@@ -44,17 +54,21 @@ BARE_IMAGES = 40_000  # ready images of one measurement of bare ONNX Runtime
 def write_table(images: np.ndarray, n: int, path: Path) -> None:
     """``n`` rows: the images again and again."""
     schema = pa.schema([(name, pa.uint8()) for name in PIXELS])
-    with pa.parquet.ParquetWriter(path, schema) as table:
+    part = path.with_suffix(".part")
+    with pa.parquet.ParquetWriter(part, schema) as table:
         for start in range(0, n, ROW_GROUP):
             rows = images[np.arange(start, min(start + ROW_GROUP, n)) % len(images)].reshape(-1, len(PIXELS))
             table.write_table(pa.table(list(np.ascontiguousarray(rows.T)), schema=schema))
+    part.rename(path)
 
 
 def write_pictures(images: np.ndarray, n: int, folder: Path) -> None:
-    folder.mkdir()
+    part = folder.with_suffix(".part")
+    part.mkdir(exist_ok=True)
     for i in range(n):
         picture = Image.fromarray(255 - images[i % len(images)]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-        picture.save(folder / f"{i:07}.png")
+        picture.save(part / f"{i:07}.png")
+    part.rename(folder)
 
 
 def run_ready(batches: np.ndarray, n: int) -> None:
@@ -112,73 +126,103 @@ def predict(source: Path, out: Path, processes: int, engine: str) -> tuple[float
     return time.perf_counter() - start, int(done.stdout) / 1024
 
 
+class Measured:
+    """The parts, each with the inputs that it needs."""
+
+    def __init__(self, images: int, pictures: int, processes: int) -> None:
+        self._n, self._images, self._pictures = processes, images, pictures
+        self._digits = load("mnist", Settings.from_env(), part="test").images
+        self._out = Path(tempfile.mkdtemp(dir=BUILD))
+
+    def close(self) -> None:
+        shutil.rmtree(self._out)
+
+    def memory(self) -> None:
+        table = self._table(self._images // 100)
+        self._measure(TABLE, table, self._images // 100, "csv", self._bare_ready)
+
+    def parquet(self) -> None:
+        table = self._table(self._images)
+        for ending in ("csv", "parquet"):
+            self._measure(TABLE, table, self._images, ending, self._bare_ready)
+
+    def ray(self) -> None:
+        if find_spec("rfc3987_syntax"):  # jsonschema imports it in each of Ray's processes, which takes seconds
+            raise SystemExit("measure Ray where inkdigits[ray] alone is installed: python benchmarks/bulk.py --help")
+        table = self._table(self._images)
+        plain, _ = predict(table, self._out / "out.csv", self._n, "processes")
+        seconds, memory = predict(table, self._out / "ray.csv", self._n, "ray")
+        if not filecmp.cmp(self._out / "out.csv", self._out / "ray.csv", shallow=False):
+            raise RuntimeError("Ray's output is another one")
+        record(
+            what=TABLE,
+            engine="ray",
+            output="csv",
+            n=self._images,
+            processes=self._n,
+            seconds=round(seconds, 2),
+            rate=round(self._images / seconds),
+            processes_seconds=round(plain, 2),
+            times_processes=round(seconds / plain, 2),
+            peak_mib=round(memory),
+        )
+
+    def png(self) -> None:
+        folder = BUILD / f"{self._pictures}-pictures"
+        if not folder.exists():
+            write_pictures(self._digits, self._pictures, folder)
+        paths = sorted(folder.iterdir())
+
+        def bare() -> float:
+            return len(paths) / together(run_files, [(paths[i :: self._n],) for i in range(self._n)])
+
+        self._measure(f"{SIDE}×{SIDE} PNG files", folder, len(paths), "csv", bare)
+
+    def _table(self, count: int) -> Path:
+        path = BUILD / f"{count}.parquet"
+        if not path.exists():
+            write_table(self._digits, count, path)
+        return path
+
+    def _bare_ready(self) -> float:
+        ready = np.stack([normalise(image).image for image in self._digits])[:, None]
+        return self._n * BARE_IMAGES / together(run_ready, list(repeat((ready, BARE_IMAGES), self._n)))
+
+    def _measure(self, what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> None:
+        before = bare()
+        seconds, memory = predict(source, self._out / f"out.{ending}", self._n, "processes")
+        rates = before, bare()
+        record(
+            what=what,
+            engine="processes",
+            output=ending,
+            n=count,
+            processes=self._n,
+            seconds=round(seconds, 2),
+            rate=round(count / seconds),
+            bare_rate_before=round(rates[0]),
+            bare_rate_after=round(rates[1]),
+            share=percent(count / seconds / (sum(rates) / 2)),
+            peak_mib=round(memory),
+        )
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument(
+        "--only", choices=PARTS, nargs="+", default=PARTS, metavar="PART", help="of " + ", ".join(PARTS)
+    )
     args = parser.parse_args()
-    n = args.processes
-    digits = load("mnist", Settings.from_env(), part="test").images
-    ready = np.stack([normalise(image).image for image in digits])[:, None]
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-
-        def measure(what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> float:
-            before = bare()
-            seconds, memory = predict(source, folder / f"out.{ending}", n, "processes")
-            rates = before, bare()
-            record(
-                what=what,
-                engine="processes",
-                output=ending,
-                n=count,
-                processes=n,
-                seconds=round(seconds, 2),
-                rate=round(count / seconds),
-                bare_rate_before=round(rates[0]),
-                bare_rate_after=round(rates[1]),
-                share=percent(count / seconds / (sum(rates) / 2)),
-                peak_mib=round(memory),
-            )
-            return seconds
-
-        def measure_ray(what: str, source: Path, count: int, plain: float) -> None:
-            seconds, memory = predict(source, folder / "ray.csv", n, "ray")
-            if not filecmp.cmp(folder / "out.csv", folder / "ray.csv", shallow=False):
-                raise RuntimeError("Ray's output is another one")
-            record(
-                what=what,
-                engine="ray",
-                output="csv",
-                n=count,
-                processes=n,
-                seconds=round(seconds, 2),
-                rate=round(count / seconds),
-                times_processes=round(seconds / plain, 2),
-                peak_mib=round(memory),
-            )
-
-        def bare_ready() -> float:
-            return n * BARE_IMAGES / together(run_ready, list(repeat((ready, BARE_IMAGES), n)))
-
-        for count in (args.images // 100, args.images):
-            table = folder / f"{count}.parquet"
-            write_table(digits, count, table)
-            what = "28×28 from Parquet"
-            seconds = measure(what, table, count, "csv", bare_ready)
-            measure_ray(what, table, count, seconds)
-            if count == args.images:
-                measure(what, table, count, "parquet", bare_ready)
-            table.unlink()
-        pictures = folder / "pictures"
-        write_pictures(digits, args.pictures, pictures)
-        paths = sorted(pictures.iterdir())
-
-        def bare_files() -> float:
-            return len(paths) / together(run_files, [(paths[i::n],) for i in range(n)])
-
-        measure(f"{SIDE}×{SIDE} PNG files", pictures, args.pictures, "csv", bare_files)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    measured = Measured(args.images, args.pictures, args.processes)
+    try:
+        for part in args.only:
+            getattr(measured, part)()
+    finally:
+        measured.close()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """``inkdigits predict --engine ray`` on a cluster of several nodes: the same bytes, whatever is killed."""
 
 import contextlib
+import os
 import signal
 import sys
 from pathlib import Path
@@ -41,9 +42,15 @@ def add_node(cluster, tries=3):
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(monkeypatch, tmp_path_factory):
     """A Ray cluster of nodes with a CPU each, all on this machine; the first one is the one the command is on."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    # jsonschema, which each of Ray's processes imports, imports this where it is installed, which takes three seconds
+    # each time. Only the tools that check a bill of materials bring it.
+    monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)
+    without = tmp_path_factory.mktemp("without")
+    (without / "rfc3987_syntax.py").write_text("raise ImportError\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(without), os.environ.get("PYTHONPATH")])))
     from ray.cluster_utils import Cluster
 
     cluster = Cluster()

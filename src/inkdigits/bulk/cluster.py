@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+from math import ceil
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,11 @@ __all__ = ["blocks"]
 
 # Bytes of a wave. What a wave costs by itself, about a second, is little beside a large one; the first are small, so
 # that the first rows come soon.
-FIRST_WAVE, LARGEST_WAVE = 16 << 20, 256 << 20
+FIRST_WAVE, LARGEST_WAVE = 16 << 20, 128 << 20
+# Of a task, at most. Ray Data sees that a task has ended, and hands its worker another one, up to 0.2 seconds later,
+# which a chunk alone is a poor use of; but no worker is to be left with a last long task of its wave.
+TASK_CHUNKS, TASK_BYTES = 8, 32 << 20
+TASKS_PER_CPU = 4  # of a wave, at least
 CONNECT_SECONDS = 10
 
 
@@ -124,10 +129,8 @@ def _connected(address: str, processes: int) -> Iterator[Any]:
         ray.shutdown()
 
 
-def _waves(chunks: Iterable[Chunk], limits: Limits) -> Iterator[list[dict[str, bytes]]]:
-    """Chunks by the wave, each as a row for Ray Data: enough for every CPU that the cluster has by then."""
-    import ray
-
+def _waves(chunks: Iterable[Chunk], limits: Limits) -> Iterator[ray.data.Dataset]:
+    """Chunks by the wave, each a row of a dataset: enough for every CPU that the cluster has by then."""
     wave: list[dict[str, bytes]] = []
     size, enough = 0, FIRST_WAVE
     for chunk in chunks:
@@ -136,11 +139,27 @@ def _waves(chunks: Iterable[Chunk], limits: Limits) -> Iterator[list[dict[str, b
         content = pickle.dumps(chunk, protocol=5)
         wave.append({"chunk": content})
         size += len(content)
-        if size >= enough and len(wave) >= ray.cluster_resources().get("CPU", 1):
-            yield wave
-            wave, size, enough = [], 0, min(2 * enough, LARGEST_WAVE)
+        if size >= enough and len(wave) >= _cpus():
+            yield _sent(wave, size)
+            size, enough = 0, min(2 * enough, LARGEST_WAVE)
     if wave:
-        yield wave
+        yield _sent(wave, size)
+
+
+def _cpus() -> int:
+    import ray
+
+    return int(ray.cluster_resources().get("CPU", 1))
+
+
+def _sent(wave: list[dict[str, bytes]], size: int) -> ray.data.Dataset:
+    """The dataset of a wave, which is emptied: what Ray's object store has need not be held twice."""
+    import ray.data
+
+    tasks = max(ceil(len(wave) / TASK_CHUNKS), ceil(size / TASK_BYTES), TASKS_PER_CPU * _cpus())
+    sent = ray.data.from_items(wave, override_num_blocks=min(tasks, len(wave)))
+    wave.clear()
+    return sent
 
 
 def _content(source: ImageSource | ImageError, limits: Limits) -> ImageSource | ImageError:
@@ -153,13 +172,9 @@ def _content(source: ImageSource | ImageError, limits: Limits) -> ImageSource | 
         return error
 
 
-def _read_wave(wave: list[dict[str, bytes]], work: ray.ObjectRef) -> Iterator[Block]:
-    import ray.data
-
-    # One block a chunk: rows of a dataset are handed out by the block.
-    sent = ray.data.from_items(wave, override_num_blocks=len(wave))
+def _read_wave(wave: ray.data.Dataset, work: ray.ObjectRef) -> Iterator[Block]:
     # Tasks and not actors: a task that was lost with its node runs on any other, an actor waits until there is room.
-    read = sent.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=1, fn_kwargs={"work": work})
+    read = wave.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=1, fn_kwargs={"work": work})
     for batch in read.iter_batches(batch_size=None, batch_format="pyarrow"):
         for cell in batch["found"]:
             found: Block | InkdigitsError = pickle.loads(cell.as_buffer())
