@@ -188,6 +188,7 @@ class Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._came += data
         head, found, body = self._came.partition(b"\r\n\r\n")
+        head = head.lower()  # nginx writes names of headers otherwise than the server does
         if not found or len(body) < int(_LENGTH.search(head)[1]):
             return
         self._came = b""

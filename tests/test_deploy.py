@@ -7,7 +7,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,11 +27,11 @@ from inkdigits.server.known import DIGIT
 from test_server_predict import THREE
 from test_server_run import until
 
+from fronts import DEPLOY, STOP_SECONDS, free_ports, nginx, running
+
 ROOT = Path(__file__).parents[1]
-DEPLOY = ROOT / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 KUBERNETES_VERSION = "1.35"
-STOP_SECONDS = 20
 # Custom resources, which no schema of Kubernetes' own knows.
 CUSTOM = {"ServiceMonitor", "InferenceService", "RayJob", "ClusterConfig", "Kustomization"}
 METRICS = {
@@ -329,12 +328,6 @@ def test_systemd_takes_its_unit(tmp_path):
     assert "inkdigits.service" not in printed, printed
 
 
-def free_ports(n):
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
-        return [s.getsockname()[1] for s in taken]
-
-
 def answers(url):
     try:
         return httpx.get(f"{url}/ready").status_code == 200
@@ -369,49 +362,9 @@ def test_the_procfile_starts_the_server(tmp_path):
         process.wait()
 
 
-@contextlib.contextmanager
-def running(url, *command, **options):
-    """A web server, from when it answers anything until the end of the block."""
-    process = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, **options)
-
-    def listens():
-        assert process.poll() is None, "it ended"
-        try:
-            return httpx.get(url)
-        except httpx.TransportError:
-            return None
-
-    try:
-        until(listens)
-        yield
-    finally:
-        process.terminate()
-        process.wait(STOP_SECONDS)
-
-
-def nginx(folder, port, servers, **changed):
-    """Command that runs nginx with the shipped configuration on other ports, as this user and in this folder."""
-    site = (DEPLOY / "nginx" / "inkdigits.conf").read_text()
-    changed |= {"listen 80;": f"listen 127.0.0.1:{port};", "    listen [::]:80;\n": ""}
-    changed |= {f"127.0.0.1:{old}": f"127.0.0.1:{new}" for old, new in zip((9696, 9697), servers, strict=True)}
-    for before, after in changed.items():
-        assert before in site
-        site = site.replace(before, after)
-    (folder / "site.conf").write_text(site)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    user = "user root;" if os.geteuid() == 0 else ""
-    (folder / "nginx.conf").write_text(
-        f"{user} daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
-        "http { access_log off; "
-        + " ".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
-        + f" include {folder}/site.conf; }}\n"
-    )
-    return [tool("nginx"), "-e", folder / "error.log", "-c", folder / "nginx.conf"]
-
-
 def test_nginx_in_front(start_server, tmp_path):
     port, *ports = free_ports(3)
-    command = nginx(tmp_path, port, ports)
+    command = nginx(tool("nginx"), tmp_path, port, ports)
     start_server("--port", str(ports[0]))  # the other one is down, and nobody notices
     url = f"http://127.0.0.1:{port}"
     with running(url, *command), httpx.Client(base_url=url) as client:
@@ -424,7 +377,7 @@ def test_nginx_in_front(start_server, tmp_path):
 
 def test_no_request_fails_while_servers_are_restarted_behind_nginx(start_server, tmp_path):
     port, *ports = free_ports(3)
-    command = nginx(tmp_path, port, ports, **{"rate=20r/s": "rate=100000r/s"})
+    command = nginx(tool("nginx"), tmp_path, port, ports, **{"rate=20r/s": "rate=100000r/s"})
     servers = [start_server("--port", str(p)) for p in ports]
     url = f"http://127.0.0.1:{port}"
     statuses, done = [], threading.Event()
