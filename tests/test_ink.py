@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from inkdigits.ink import SMALL, _running, _smooth, find_ink, pieces
@@ -82,6 +83,20 @@ def test_grain_is_smoothed_by_what_a_box_filter_leaves():
     np.testing.assert_allclose(smooth, ndimage.uniform_filter(noise, 5, mode="nearest"), atol=0.01)
     assert grain == pytest.approx(20 / 5, rel=0.5)
     assert find_ink(noise) is None
+
+
+@pytest.mark.parametrize("side", [10, 12, 16, 20])
+@pytest.mark.parametrize("swap", [False, True])
+def test_the_edges_of_a_ring_that_fills_a_tiny_picture_are_no_grain(side, swap):
+    large = Image.new("L", (side * 20, side * 20), 255)
+    box = (side * 2, side * 2, side * 18, side * 18)
+    ImageDraw.Draw(large).ellipse(box, outline=0, width=side * 20 // 12)
+    grey = np.asarray(large.resize((side, side), Image.Resampling.BOX), np.float32)
+    found = find_ink(255 - grey if swap else grey)
+    assert found is not None
+    assert found.polarity == ("light-on-dark" if swap else "dark-on-light")
+    margin = side // 10
+    assert found.bounds == (margin, margin, side - margin, side - margin)
 
 
 @pytest.mark.parametrize("window", [3, 4, 9, 48])

@@ -107,6 +107,7 @@ def odd_pictures():
             "large": picture(digit, 1600, height=1200),
             "28 pixels": picture(digit, 28),
             "12 pixels": picture(digit, 12),
+            "filling 10 pixels": np.asarray(Image.fromarray(paper[40:240, 40:240]).resize((10, 10))),
             "strip": picture(digit, 640, height=40),
             "cut close": paper[50:230, 90:190],
             "coloured": np.stack([255 - (255 - paper) * 0.1, 255 - (255 - paper) * 0.7, 120 + paper * 0.16], -1),

@@ -34,7 +34,7 @@ __all__ = [
     "normalise_picture",
 ]
 
-NORMALISATION_VERSION = "2"  # changes whenever the same picture would give other pixels: models are trained for one
+NORMALISATION_VERSION = "2"  # changes when pictures that models learn from would give other pixels: 24 and more a side
 
 SIDE = 28  # pixels, of what the network sees
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit

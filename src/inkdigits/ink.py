@@ -23,6 +23,7 @@ MOST_INK_ON_BORDER = 0.35  # of the border may be ink that touches it
 AS_DEEP = 0.6  # of the deepest ink is what touches the border, if it is ink
 
 GRAINY = 2.5  # grey levels, standard deviation of the paper's grain from which the picture is smoothed first
+GRAIN_SIDE = 24  # pixels of the shorter side; in smaller pictures the digit's own edges would be taken for grain
 GRAIN_ROWS = 32  # rows that the grain is judged by
 SMOOTH = 64  # pixels of the longer side for each pixel that the smoothing reaches
 NOISE_FACTOR = 4.5  # ink differs from the paper by more than this many standard deviations of its grain
@@ -137,9 +138,9 @@ def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _grain(grey: np.ndarray) -> float:
     """Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch."""
-    rows = grey[:: max(1, grey.shape[0] // GRAIN_ROWS)]
-    if rows.shape[1] < 3:
+    if min(grey.shape) < GRAIN_SIDE:
         return 0.0
+    rows = grey[:: max(1, grey.shape[0] // GRAIN_ROWS)]
     difference = np.abs(rows[:, 2:] - 2 * rows[:, 1:-1] + rows[:, :-2]).ravel()
     return float(_MAD * np.partition(difference, difference.size // 2)[difference.size // 2] / 6**0.5)
 

@@ -11,6 +11,7 @@ import { boundsOf, cropped, grown, withoutRules, withoutSpecks } from './pieces.
 
 const MIN_CONTRAST = 15; // grey levels; less is a blank sheet
 const GRAINY = 2.5; // grey levels, standard deviation of the paper's grain from which the picture is smoothed first
+const GRAIN_SIDE = 24; // pixels of the shorter side; in smaller pictures the digit's own edges would be taken for grain
 const GRAIN_ROWS = 32; // rows that the grain is judged by
 const SMOOTH = 64; // pixels of the longer side for each pixel that the smoothing reaches
 const NOISE_FACTOR = 4.5; // ink differs from the paper by more than this many standard deviations of its grain
@@ -134,7 +135,7 @@ function smooth(grey) {
  * @param {Plane} grey
  */
 function grainOf({ width, height, data }) {
-  if (width < 3) return 0;
+  if (Math.min(width, height) < GRAIN_SIDE) return 0;
   const round = precision(data);
   const stride = Math.max(1, Math.trunc(height / GRAIN_ROWS));
   const rows = Math.ceil(height / stride);
