@@ -303,12 +303,25 @@ def _training(entry: dict[str, Any]) -> str:
     took = f"{hours:.1f} hours" if hours >= 1 else f"{training['seconds'] / 60:.0f} minutes"
     threads = f"{training['threads']} thread{'s' * (training['threads'] > 1)}"
     return (
-        f"## How it was trained\n\n```sh\n{entry['command']}\n```\n\n"
+        f"## How it was trained\n\n{_origin(entry)}```sh\n{entry['command']}\n```\n\n"
         f"{training['epochs']} epochs in {took} on {threads}, {training['precision']}; epoch {training['best_epoch']} "
         f"was the best by validation, with an accuracy of {_percent(entry['metrics']['validation']['accuracy'])}. "
         f"Python {versions['python']}, torch {versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run "
         "does is told in [docs/training.md](training.md).\n\n"
         f"{_table(('data', 'what it is', 'SHA-256 of its content'), rows, '---')}"
+    )
+
+
+def _origin(entry: dict[str, Any]) -> str:
+    """The commands that made the models which it came from, in their order."""
+    before = entry.get("lineage", {})
+    if not before:
+        return ""
+    commands = "\n".join(each["command"] for each in before.values() if "command" in each)
+    minutes = sum(each["training"]["seconds"] for each in before.values() if "training" in each) / 60
+    return (
+        f"It started from the weights of one model and learnt from the answers of others, made first ({minutes:.0f} "
+        f"minutes together):\n\n```sh\n{commands}\n```\n\n"
     )
 
 

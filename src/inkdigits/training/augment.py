@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from inkdigits.training.config import TrainConfig
+
 __all__ = ["Strength", "augment"]
 
 
@@ -24,10 +26,10 @@ class Strength:
     aspect: float = 0.15  # log of width : height, either way; the longer side stays as it is
     scale: float = 0.08  # log of the size, either way
     shift: float = 1.2  # pixels, either way
-    elastic: float = 0.25  # pixels, standard deviation of the displacement of a coarse grid; more costs accuracy
+    elastic: float = TrainConfig.elastic  # pixels, standard deviation of the displacement of a coarse grid
     elastic_grid: int = 6  # knots a side of that grid
     thickness: float = 0.3  # probability that the pen is made wider or thinner
-    coarse: float = 0.1  # probability that the picture was only 9 to 18 pixels wide
+    coarse: float = TrainConfig.coarse  # probability that the picture was only 9 to 18 pixels wide
     fade: float = 0.15  # probability that the ink's strength or contrast changes
 
 

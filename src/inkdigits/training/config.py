@@ -109,6 +109,12 @@ class TrainConfig(_Options):
     elastic: float = _option(
         0.25, "pixels by which those disturbances bend the lines; 1 and more cost accuracy", low=0, high=10
     )
+    coarse: float = _option(
+        0.1, "share of the images that are made as coarse as a picture of 9 to 18 pixels", low=0, high=1
+    )
+    init: str = _option("", "model of the same network to start from, by name or path; empty: fresh weights")
+    teacher: str = _option("", "models whose answers are learnt beside the labels, joined by commas; empty: none")
+    distillation: float = _option(0.5, "share of the digits' loss that compares with the teachers", low=0, high=1)
     ema_decay: float = _option(
         0.998, "a step's weight in the averaged weights is 1 minus this; 0 averages nothing", low=0, high=0.99999
     )

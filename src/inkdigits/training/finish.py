@@ -57,6 +57,7 @@ def finish(
     packages: Sequence[str],
     say: Callable[[str], None],
     progress: Progress,
+    lineage: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a model, read the test part of its data once through Recognizer on that very file, and register it.
 
@@ -72,6 +73,7 @@ def finish(
         packages: whose versions the entry names.
         say: called with each line of text.
         progress: shows the reading of the test part.
+        lineage: by file name what is known of the models that it started from or was taught by.
 
     Returns:
         The registry's entry.
@@ -103,6 +105,7 @@ def finish(
             "training": dict(training),
             "command": config.command(out.name),
             "config": config.to_dict(),
+            **({"lineage": dict(lineage)} if lineage else {}),
             "data": hashes,
             "versions": {
                 "python": platform.python_version(),

@@ -31,6 +31,7 @@ from inkdigits.training.finish import check_out, finish
 from inkdigits.training.networks import build
 from inkdigits.training.pools import NO_DIGIT, Pool, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
+from inkdigits.training.teach import Teachers, lineage, start_from
 from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "train"]
@@ -38,6 +39,7 @@ __all__ = ["Fitted", "TrainConfig", "fit", "train"]
 DIGIT = 10  # which output of a network that refuses is the logit of "this is a digit"
 REFUSAL_WEIGHT = 0.5  # of the loss of that output, beside the loss of the ten digits
 VALIDATION_BATCH = 500  # images
+START_SAMPLES = 2048  # training images by which a network is set that starts from another's weights
 PARITY_SAMPLES = 512  # validation images that the exported file is compared on
 
 
@@ -94,6 +96,7 @@ def train(
     out = check_out(Path(out))
     checkpoint = out.with_suffix(".ckpt")
     build(config.network)  # an unknown name should not wait for the data
+    origin = dict(lineage(config.init, config.teacher))
     if config.threads:
         torch.set_num_threads(config.threads)
     # The test part, too: a long run must not fail at its last step for want of it.
@@ -155,6 +158,7 @@ def train(
             "precision": _precision(config),
         },
         packages=("torch", "onnx", "onnxruntime", "numpy"),
+        lineage=origin,
         say=say,
         progress=progress,
     )
@@ -198,6 +202,10 @@ def fit(
     network = build(config.network, refuses=config.negatives > 0).to(
         memory_format=torch.channels_last
     )  # 1.6 times as fast for LeNet on a CPU
+    if config.init and not resume:
+        sample = images[torch.randperm(len(images), generator=generator)[:START_SAMPLES]].float() / 255
+        start_from(config.init, network, _disturbed(sample, config, generator))
+    teachers = Teachers(config.teacher) if config.teacher else None
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     pairs = list(zip(averaged.state_dict().values(), network.state_dict().values(), strict=True))
     optimizer = _optimizer(network, config)
@@ -233,7 +241,7 @@ def fit(
 
                     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                         logits = network(x)
-                    objective, loss, right = _loss(logits.float(), y, config.label_smoothing)
+                    objective, loss, right = _loss(logits.float(), y, config, teachers and teachers(x))
                     optimizer.zero_grad()
                     objective.backward()
                     optimizer.step()
@@ -304,15 +312,21 @@ def fit(
     return Fitted(averaged, best["epoch"], best["accuracy"], best["figures"], epoch, seconds, interrupted)
 
 
-def _loss(logits: Tensor, labels: Tensor, smoothing: float) -> tuple[Tensor, Tensor, int]:
+def _loss(
+    logits: Tensor, labels: Tensor, config: TrainConfig, taught: Tensor | None = None
+) -> tuple[Tensor, Tensor, int]:
     """What to descend on, the plain cross-entropy of the digits, and how many of them are right.
 
-    Where the network has an eleventh output, what is no digit teaches that output only.
+    Where the network has an eleventh output, what is no digit teaches that output only. ``taught`` are the teachers'
+    probabilities, (N, 10).
     """
-    is_digit = labels != NO_DIGIT
+    is_digit, smoothing = labels != NO_DIGIT, config.label_smoothing
     log_p, y = F.log_softmax(logits[is_digit, :DIGIT], dim=1), labels[is_digit]
     loss = F.nll_loss(log_p, y)
     objective = (1 - smoothing) * loss - smoothing * log_p.mean()
+    if taught is not None:
+        from_teachers = -(taught[is_digit] * log_p).sum(dim=1).mean()
+        objective = (1 - config.distillation) * objective + config.distillation * from_teachers
     if logits.shape[1] > DIGIT:
         objective = objective + REFUSAL_WEIGHT * F.binary_cross_entropy_with_logits(logits[:, DIGIT], is_digit.float())
     return objective, loss, int((log_p.argmax(dim=1) == y).sum())
@@ -366,7 +380,7 @@ def _learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 def _disturbed(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    strength = Strength(elastic=config.elastic)
+    strength = Strength(elastic=config.elastic, coarse=config.coarse)
     if config.augment == 1:
         return augment(images, generator, strength)
     chosen = (torch.rand(len(images), generator=generator) < config.augment).nonzero()[:, 0]

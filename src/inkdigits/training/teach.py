@@ -1,0 +1,132 @@
+"""What an exported model passes on to a training run: its weights to start from, and its answers to learn from.
+
+An exported file has its batch normalisation folded into the convolutions. :func:`start_from` unfolds it again, so that
+the network answers as the file does and still learns as a fresh one would; :class:`Teachers` gives the probabilities
+that models of any network find, as targets beside the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from inkdigits.errors import TrainingError
+from inkdigits.recognizer import CLASSES, Recognizer, find_model
+from inkdigits.training.export import MAX_DIFFERENCE
+
+__all__ = ["Teachers", "lineage", "start_from"]
+
+_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalisation became
+
+
+def start_from(model: str, network: nn.Module, images: Tensor) -> None:
+    """Give a network the weights of an exported model.
+
+    Folded batch normalisation is set to pass on what comes, with mean and variance of these images, so that the
+    network answers as the file does when it is measured and normalises as usual when it learns.
+
+    Args:
+        model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote.
+        network: of the same kind, on the CPU; its weights are replaced.
+        images: (N, 1, 28, 28) float32, as the network will learn from.
+
+    Raises:
+        ModelError: there is no such model.
+        TrainingError: it is of another network, or does not hold this one's weights.
+    """
+    _, path, _ = find_model(model)
+    stored = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    folded: list[_BatchNorm] = []
+
+    def give(parameter: Tensor, name: str) -> None:
+        if name not in stored or stored[name].shape != tuple(parameter.shape):
+            found = stored[name].shape if name in stored else "missing"
+            raise TrainingError(
+                f"{path} does not hold the weights of this network: {name} is {found}, "
+                f"not {tuple(parameter.shape)}; start from a model of the same network, and give the same --negatives"
+            )
+        parameter.copy_(torch.from_numpy(stored[name].copy()))
+
+    with torch.no_grad():
+        before = ""  # the weight that a batch normalisation without one of its own was folded into
+        for name, module in network.named_modules():
+            if isinstance(module, _BatchNorm) and f"{name}.weight" not in stored:
+                module.reset_parameters()
+                give(module.bias, before + _FOLDED)
+                folded.append(module)
+            elif isinstance(module, nn.Conv2d | nn.Linear | _BatchNorm):
+                before = f"{name}.weight"
+                state = module.state_dict(keep_vars=True)
+                for key, value in state.items():
+                    if value.is_floating_point():
+                        give(value, f"{name}.{key}")
+        _unfold(network, folded, images)
+        network.eval()
+        difference = float(np.abs(network(images).numpy() - Recognizer(path).logits(images.numpy())).max())
+    if not difference <= MAX_DIFFERENCE:
+        raise TrainingError(
+            f"with the weights of {path} this network answers otherwise: its logits differ by {difference:.2g}; "
+            "start from a model of the same network"
+        )
+
+
+def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> None:
+    """Set mean, variance, weight and bias so that nothing changes but what is learnt next."""
+
+    def still(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+        variance, mean = torch.var_mean(inputs[0], dim=[0, *range(2, inputs[0].ndim)], correction=0)
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance)
+        module.weight.copy_(torch.sqrt(variance + module.eps))
+        module.bias.add_(mean)
+
+    hooks = [module.register_forward_pre_hook(still) for module in folded]
+    network.eval()(images)
+    for hook in hooks:
+        hook.remove()
+
+
+class Teachers:
+    """Models whose answers are learnt beside the labels: knowledge distillation.
+
+    G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015,
+    https://arxiv.org/abs/1503.02531
+
+    Args:
+        models: names or paths, joined by commas.
+        threads: of each.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+
+    def __init__(self, models: str, threads: int = 1) -> None:
+        self._models = [Recognizer(name.strip(), threads=threads) for name in models.split(",")]
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """The mean of their probabilities, (N, 10), for (N, 1, 28, 28) float32 images.
+
+        Before their temperature: what a calibrated model finds all but certain teaches no more than the label.
+        """
+        batch = images.contiguous().numpy()
+        answers = [torch.from_numpy(model.logits(batch)[:, :CLASSES]).softmax(dim=1) for model in self._models]
+        return torch.stack(answers).mean(dim=0)
+
+
+def lineage(*models: str) -> Iterator[tuple[str, dict[str, object]]]:
+    """By file name, what is known of each of these models, comma-separated, and of those that they came from.
+
+    Yields:
+        Name of the file and its SHA-256, and its command and training where a registry holds them.
+    """
+    for name in dict.fromkeys(each.strip() for text in models for each in text.split(",") if each.strip()):
+        info = Recognizer(name).model
+        yield from info.entry.get("lineage", {}).items()
+        known = {key: info.entry[key] for key in ("command", "training", "versions") if key in info.entry}
+        yield Path(info.path).name, {"sha256": info.sha256, **known}
