@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -16,13 +15,11 @@ import zipfile
 from pathlib import Path
 
 import httpx
-import kubernetes_validate
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
 import inkdigits
-from inkdigits.cli import build_parser
 from inkdigits.server.known import DIGIT
 from test_server_predict import THREE
 from test_server_run import until
@@ -30,10 +27,6 @@ from test_server_run import until
 from fronts import DEPLOY, STOP_SECONDS, free_ports, nginx, running
 
 ROOT = Path(__file__).parents[1]
-KUBERNETES = DEPLOY / "kubernetes"
-KUBERNETES_VERSION = "1.35"
-# Custom resources, which no schema of Kubernetes' own knows.
-CUSTOM = {"ServiceMonitor", "InferenceService", "RayJob", "ClusterConfig", "Kustomization"}
 METRICS = {
     "inkdigits_requests_total",
     "inkdigits_request_seconds_bucket",
@@ -62,124 +55,6 @@ def ran(*command, **options):
     done = subprocess.run([str(c) for c in command], capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def manifests():
-    """(file, resource) of every manifest, as it stands."""
-    for path in sorted(KUBERNETES.rglob("*.yaml")):
-        for resource in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            yield path, resource
-
-
-def rendered(overlay):
-    """The resources of an overlay as the cluster gets them, by kind."""
-    text = ran(tool("kubectl"), "kustomize", KUBERNETES / "overlays" / overlay)
-    return {resource["kind"]: resource for resource in yaml.safe_load_all(text)}
-
-
-def validate(resource):
-    if resource["kind"] not in CUSTOM:
-        kubernetes_validate.validate(resource, KUBERNETES_VERSION, strict=True)
-
-
-def test_every_manifest_fits_the_schema():
-    kinds = set()
-    for _, resource in manifests():
-        validate(resource)
-        kinds.add(resource["kind"])
-    assert kinds >= CUSTOM | {
-        *("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget", "NetworkPolicy", "Namespace")
-    }
-
-
-@pytest.mark.parametrize("overlay", ["local", "eks"])
-def test_an_overlay_is_whole(overlay):
-    found = rendered(overlay)
-    for resource in found.values():
-        validate(resource)
-    labels = found["Deployment"]["spec"]["template"]["metadata"]["labels"].items()
-    selectors = [
-        found["Deployment"]["spec"]["selector"]["matchLabels"],
-        found["Service"]["spec"]["selector"],
-        found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
-        found["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"],
-    ]
-    for selector in selectors:
-        assert selector.items() <= labels
-    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
-    assert (target["kind"], target["name"]) == ("Deployment", found["Deployment"]["metadata"]["name"])
-    if overlay == "eks":
-        monitor = found["ServiceMonitor"]["spec"]
-        assert monitor["selector"]["matchLabels"].items() <= found["Service"]["metadata"]["labels"].items()
-        assert monitor["endpoints"][0]["port"] == found["Service"]["spec"]["ports"][0]["name"]
-
-
-def containers():
-    for path, resource in manifests():
-        if resource["kind"] == "Deployment":
-            yield path, resource["spec"]["template"]["spec"]
-        elif resource["kind"] == "InferenceService":
-            yield path, resource["spec"]["predictor"]
-
-
-def test_a_pod_is_what_the_server_needs():
-    for _, pod in containers():
-        [container] = pod["containers"]
-        [port] = container["ports"]
-        assert {"name": "PORT", "value": str(port["containerPort"])} in container["env"]
-        assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
-        assert container["livenessProbe"]["httpGet"]["path"] == "/health"
-        assert pod["securityContext"]["runAsNonRoot"]
-        assert f"USER {pod['securityContext']['runAsUser']}:" in (DEPLOY / "Dockerfile").read_text()
-        security = container["securityContext"]
-        assert security["readOnlyRootFilesystem"]
-        assert not security["allowPrivilegeEscalation"]
-        assert security["capabilities"]["drop"] == ["ALL"]
-        assert container["resources"].keys() == {"requests", "limits"}
-
-
-def test_a_pod_has_time_to_drain():
-    from inkdigits.server.run import GRACE_SECONDS
-
-    [(_, pod)] = [(path, pod) for path, pod in containers() if "deployment" in path.name]
-    wait = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-    assert pod["terminationGracePeriodSeconds"] > wait + GRACE_SECONDS
-    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["inkdigits"]
-    assert int(compose["stop_grace_period"].removesuffix("s")) > GRACE_SECONDS
-    unit = (DEPLOY / "systemd" / "inkdigits.service").read_text()
-    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > GRACE_SECONDS
-
-
-def test_the_version_of_kubernetes_is_the_cluster_s():
-    cluster = yaml.safe_load((KUBERNETES / "cluster.yaml").read_text())
-    assert cluster["metadata"]["version"] == KUBERNETES_VERSION
-
-
-def test_a_ray_job_runs_what_there_is():
-    """KubeRay's own schema is no package; what it is made of is Kubernetes' and this project's, and checked as such."""
-    job = yaml.safe_load((KUBERNETES / "rayjob.yaml").read_text())["spec"]
-    cluster = job["rayClusterSpec"]
-    nodes = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    dockerfile = (DEPLOY / "ray.Dockerfile").read_text()
-    assert dockerfile.count(f"ray:{cluster['rayVersion']}-py") == dockerfile.count(f"ray=={cluster['rayVersion']}") == 1
-    [image] = {container["image"] for node in nodes for container in node["template"]["spec"]["containers"]}
-    assert image == f"inkdigits-ray:{inkdigits.__version__}"
-    for node in nodes:
-        template = {
-            "apiVersion": "v1",
-            "kind": "PodTemplate",
-            "metadata": {"name": "ray"},
-            "template": node["template"],
-        }
-        kubernetes_validate.validate(template, KUBERNETES_VERSION, strict=True)
-        assert all(isinstance(value, str) for value in node["rayStartParams"].values())
-        assert node["template"]["spec"]["securityContext"]["runAsNonRoot"]
-    program, *argv = shlex.split(job["entrypoint"])
-    assert program == "inkdigits"
-    args = build_parser().parse_args(argv)
-    assert (args.engine, args.resume) == ("ray", True)
-    mounts = [mount["mountPath"] for c in nodes[0]["template"]["spec"]["containers"] for mount in c["volumeMounts"]]
-    assert all(str(Path(path).parent) in mounts for path in [*args.images, args.output])
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "ray.Dockerfile"])
