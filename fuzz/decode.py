@@ -1,8 +1,11 @@
 """Fuzz the decoding and normalising of images, guided by coverage (atheris, for Python 3.11 to 3.13 on Linux).
 
     pip install atheris
-    python fuzz/decode.py --seed fuzz/corpus                  # writes the small files that it starts from
-    python fuzz/decode.py fuzz/corpus -max_total_time=3600    # an hour; what fails is written as crash-…
+    python fuzz/decode.py --seed fuzz/corpus                              # writes the small files that it starts from
+    mkdir -p build/found
+    python fuzz/decode.py build/found fuzz/corpus -max_total_time=3600    # an hour
+
+What it comes upon goes to build/found; what fails is written as crash-… Hypothesis and schemathesis are in the tests.
 
 Every input must end in a picture that is what the networks expect, or in an ImageError.
 """

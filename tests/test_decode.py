@@ -6,10 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from inkdigits import ImageTooLarge, ImageTooSmall, InvalidPixels, Limits, NotAnImage, UnreadableImage
-from inkdigits.decode import decode
+from inkdigits.decode import _plain_png, decode
 
 from drawings import picture
 
@@ -196,9 +198,6 @@ def test_size_limits():
 
 @pytest.mark.parametrize("side", [5000, 12_000, 30_000])
 def test_a_bomb_is_refused_by_its_header(side):
-    def chunk(kind, body):
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     with pytest.raises(ImageTooLarge, match="pixels"):
         decode(head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""), Limits())
@@ -220,3 +219,74 @@ def test_a_bomb_is_refused_by_its_header(side):
 def test_arrays_that_are_not_pictures(array, says):
     with pytest.raises(InvalidPixels, match=says):
         decode(array, Limits())
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def grey_png(
+    compressed: bytes, width: int = 28, height: int = 28, kind: bytes = b"\x08\0\0\0\0", *more: bytes
+) -> bytes:
+    head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">II", width, height) + kind)
+    return b"".join((head, *more, chunk(b"IDAT", compressed), chunk(b"IEND", b"")))
+
+
+def by_pillow(data: bytes) -> bytes | None:
+    """The pixels, or None for what Pillow finds damaged."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            return image.tobytes()
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def test_plain_small_pngs_are_read_past_pillow_s_layers():
+    data = encoded(Image.fromarray(FIVE), "PNG")
+    assert _plain_png(data, Limits()).tobytes() == FIVE.tobytes()
+
+
+# Scanlines by each of the filters and none there is, streams that end early, that go on, and that are damaged anywhere.
+@settings(max_examples=300, deadline=None)
+@given(
+    st.binary(min_size=28 * 29, max_size=28 * 29),
+    st.lists(st.integers(0, 5), min_size=28, max_size=28),
+    st.sampled_from([None, *range(0, 900, 7)]),
+    st.sampled_from([b"", b"\0", b"more"]),
+    st.sampled_from([None, *range(0, 60, 3)]),
+)
+def test_plain_small_pngs_are_read_as_pillow_reads_them(rows, filters, cut, more, flip):
+    lines = bytearray(rows)
+    lines[::29] = bytes(filters)
+    stream = bytearray(zlib.compress(bytes(lines))[:cut] + more)
+    if flip is not None and flip < len(stream):
+        stream[flip] ^= 0x10
+    data = grey_png(bytes(stream))
+    plain = _plain_png(data, Limits())
+    if plain is not None:
+        assert plain.tobytes() == by_pillow(data)
+    elif cut is flip is None and max(filters) < 5:
+        raise AssertionError("it is whole, and was not read")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\2\0\0\0"),  # colour
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\0\0\0\1"),  # interlaced
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x10\0\0\0\0"),  # 16 bits
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\0\0\0\0", chunk(b"tRNS", b"\0\0")),
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\0\0\0\0", chunk(b"IDAT", b"")),
+        grey_png(zlib.compress(bytes(29 * 28))) + b"\0",
+        grey_png(zlib.compress(bytes(29 * 28)))[:-1],
+        grey_png(zlib.compress(bytes(29 * 28)))[:-20] + b"\0\0\0\0" + grey_png(zlib.compress(bytes(29 * 28)))[-16:],
+        grey_png(zlib.compress(bytes(100)), 0, 28),
+        grey_png(zlib.compress(bytes(100)), 4, 4),
+        grey_png(zlib.compress(bytes(100)), 1 << 20, 1 << 20),
+        b"\x89PNG\r\n\x1a\n",
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        b"",
+    ],
+)
+def test_all_but_plain_small_pngs_go_pillow_s_way(data):
+    assert _plain_png(data, Limits()) is None

@@ -157,15 +157,14 @@ def test_heavy_work_is_bounded_and_counts_until_its_thread_is_done(recognizer, m
     release = threading.Event()
 
     async def ask():
-        under_way = [asyncio.create_task(heavy.run(True, release.wait, 10)) for _ in range(2)]
+        under_way = [asyncio.create_task(heavy.run(release.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0.01)
         assert cell(metrics, recognizer, 'queue_length{queue="heavy"}') == 2
-        assert await heavy.run(False, int, "7") == 7  # small work needs no thread
         with pytest.raises(Problem, match="2 requests with large images are under way already"):
-            await heavy.run(True, int, "7")
+            await heavy.run(int, "7")
         release.set()
         assert await asyncio.gather(*under_way) == [True, True]
-        assert await heavy.run(True, int, "7") == 7
+        assert await heavy.run(int, "7") == 7
 
     asyncio.run(ask())
     heavy.close()

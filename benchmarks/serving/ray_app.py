@@ -4,6 +4,7 @@ import os
 import time
 
 import numpy as np
+import ray
 from ray import serve
 from starlette.requests import Request
 
@@ -24,6 +25,7 @@ class Digits:
 
 
 if __name__ == "__main__":
+    ray.init("local")  # not a cluster that is there already
     serve.start(http_options={"host": "127.0.0.1", "port": int(os.environ["PORT"])})
     serve.run(Digits.bind(), route_prefix="/predict")
     while True:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
+from zlib import crc32
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -26,6 +27,9 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _SUPPORTED = "supported are PNG, JPEG, GIF, WebP, BMP and TIFF"
 # First bytes of the supported formats: a file that starts so but does not open is damaged, not foreign.
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_HEAD = _PNG + b"\0\0\0\rIHDR"
+_PNG_GREY = b"\x08\0\0\0\0"  # depth, colour, compression, filters, not interlaced
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _MAGIC = (_PNG, b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 # Formats that people send and that are not read, by their first bytes after an offset.
 _FOREIGN = (
@@ -76,7 +80,11 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
         _check_size(source.size, limits)
         image = source
     else:
-        image = _open(encoded(source, limits), limits)
+        data = encoded(source, limits)
+        plain = _plain_png(data, limits)
+        if plain is not None:
+            return plain
+        image = _open(data, limits)
     try:
         image.load()
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, …
@@ -137,6 +145,30 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
         raise NotAnImage(f"not an image of a known format: it is {_describe(data)}; {_SUPPORTED}") from None
     _check_size(image.size, limits)
     return image
+
+
+def _plain_png(data: bytes, limits: Limits) -> Image.Image | None:
+    """A PNG of 8-bit grey that is whole, in one piece and holds nothing else; None where it is any other file.
+
+    Most small digits are such, and Pillow takes three times as long to go through their chunks and its own layers as
+    to decode them. What is amiss in any way goes that way, which also finds out what.
+    """
+    at = len(_PNG_HEAD)
+    start, end = at + 25, len(data) - len(_PNG_END) - 4  # of the pixels, compressed
+    if not (data.startswith(_PNG_HEAD) and data.endswith(_PNG_END) and data[at + 8 : at + 13] == _PNG_GREY):
+        return None
+    width, height = int.from_bytes(data[at : at + 4]), int.from_bytes(data[at + 4 : at + 8])
+    if int.from_bytes(data[at + 17 : at + 21]) != end - start or data[at + 21 : start] != b"IDAT":
+        return None
+    if not (limits.min_side <= max(width, height) and 0 < width * height <= limits.max_pixels):
+        return None
+    sums = crc32(data[at - 4 : at + 13]), crc32(data[start - 4 : end])
+    if sums != (int.from_bytes(data[at + 13 : at + 17]), int.from_bytes(data[end : end + 4])):
+        return None
+    try:
+        return Image.frombytes("L", (width, height), data[start:end], "zip", "L")
+    except ValueError:
+        return None
 
 
 def _describe(data: bytes) -> str:

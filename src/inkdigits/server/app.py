@@ -98,9 +98,9 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         # wrong method away from the routes, and 405 would become 404.
         app.router.default = page()
         app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
-        return Site(recognizer, fault, predict, app)
+        return Site(recognizer, fault, reader, predict, app)
 
-    around = partial(_cors, origins=origins) if origins else lambda app: app
+    around = partial(_cors, origins=origins) if origins else None
     service = Service(build, guard, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer)
     board.set_state(worker, UP if service.site.fault else READY)
     return service

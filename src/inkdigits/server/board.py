@@ -11,15 +11,17 @@ from ctypes import c_double
 from multiprocessing import get_context
 from secrets import token_bytes
 
-__all__ = ["DOWN", "READY", "UP", "Board"]
+__all__ = ["DOWN", "OPEN", "READY", "UP", "Board"]
 
 # What a worker is: not there or starting; there, but its model reads a known digit wrong; fit for work.
 DOWN, UP, READY = 0.0, 1.0, 2.0
 
-ROW = 512  # numbers of a worker: these two, and what inkdigits.server.metrics counts
-_BEAT, _STATE = 0, 1
-FREE = 2  # the first number that is free for metrics
+ROW = 512  # numbers of a worker: these three, and what inkdigits.server.metrics counts
+_BEAT, _STATE, OPEN = 0, 1, 2
+FREE = 3  # the first number that is free for metrics
 SLOT = 3  # numbers of a bucket: the client's fingerprint, its tokens, and when they were counted
+# By how many connections, or what share of them, a worker may be ahead of another.
+LEAD, LEAD_SHARE = 16, 0.5
 BUCKETS = 16384  # clients whose rate is known at a time
 
 
@@ -60,6 +62,15 @@ class Board:
     def set_state(self, worker: int, state: float) -> None:
         """Note what a worker is."""
         self.row(worker)[_STATE] = state
+
+    def set_open(self, worker: int, connections: int) -> None:
+        """Note how many connections a worker has."""
+        self.row(worker)[OPEN] = connections
+
+    def room(self, worker: int) -> int:
+        """How many connections more a worker may take, not to have many more than another that is there."""
+        fewest = min((row[OPEN] for row in self.rows() if row[_STATE] >= UP), default=0)
+        return int(fewest + max(LEAD, LEAD_SHARE * fewest) - self.row(worker)[OPEN])
 
     def count(self, least: float) -> int:
         """How many workers are this or better."""

@@ -10,33 +10,71 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from inkdigits.server.metrics import Metrics, route_of
+from inkdigits.server.metrics import route_of
 from inkdigits.server.problems import (
     BAD_REQUEST,
     HEADERS_TOO_LARGE,
-    MEDIA_TYPE,
     OVERLOADED,
     TOO_SLOW,
     Kind,
+    Problem,
+    response_bytes,
 )
-from inkdigits.server.service import REFUSED
+from inkdigits.server.service import CLOSE, REFUSED, Service
 from inkdigits.server.work import RETRY_SECONDS
 
 __all__ = ["MAX_HEADER", "Connection", "Rules"]
 
 MAX_HEADER = 64 << 10  # bytes of a request that are not its body
+_CONTINUE = b"HTTP/1.1 100"
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What all connections of a process have in common."""
 
-    metrics: Metrics
+    service: Service
     seconds: int  # in which a request must have come, and each part of an answer must be taken
     most: int  # connections at once
+
+
+class _Joined:
+    """A transport that sends the head of an answer together with the first of its body.
+
+    uvicorn writes them one by one: two system calls, of which each costs as much as parsing a request does, and two
+    packets.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._write = transport.write
+        self._head: bytes | None = b""  # what is held back; None while a body is sent
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            self._write(self._head + data)
+            self._head = None
+        elif self._head is None or data.startswith(_CONTINUE):
+            self._write(data)
+        else:
+            self._head = data
+
+    def end(self) -> None:
+        """Of an answer; one without a body is a head alone."""
+        if self._head:
+            self._write(self._head)
+        self._head = b""
+
+    def close(self) -> None:
+        self.end()
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -52,9 +90,10 @@ class Connection(HttpToolsProtocol):
         self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Joined(transport))  # type: ignore[arg-type]
+        self._rules.service.metrics.connections(len(self.connections))
         if len(self.connections) > self._rules.most:
-            self._rules.metrics.shed("connections")
+            self._rules.service.metrics.shed("connections")
             self._refuse(OVERLOADED, f"{self._rules.most} connections are open already; ask again later")
             return
         self._deadline = self.loop.call_later(self._rules.seconds, self._late)
@@ -64,6 +103,7 @@ class Connection(HttpToolsProtocol):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
+        self._rules.service.metrics.connections(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
@@ -94,6 +134,30 @@ class Connection(HttpToolsProtocol):
         self._receiving = False
         self._unread = 0
         super().on_message_complete()
+        # It was answered before it was all there, and the rest has ended uvicorn's wait for another.
+        if self.cycle.response_complete and self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        service = self._rules.service
+        last = service.draining or not cycle.keep_alive
+        headers = [*cycle.default_headers, CLOSE] if last else cycle.default_headers
+        # Pipelined requests are answered from within one another, and are not to be so without end.
+        answer = None if self.pipeline else service.turn_away(cycle.scope, headers)
+        if answer is None:
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(answer)
+        if last:
+            self.transport.close()
+        cycle.on_response()
+
+    def on_response_complete(self) -> None:
+        self.transport.end()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -121,21 +185,14 @@ class Connection(HttpToolsProtocol):
         under_way = cycle is not None and not cycle.response_complete
         answerable = under_way and not cycle.response_started if self._begun else not under_way
         if answerable and not self.pipeline:
+            path = self.scope.get("path", "") if self.scope else ""
             if under_way:
                 cycle.scope[REFUSED] = kind.status
             else:
-                path = self.scope.get("path", "") if self.scope else ""
-                self._rules.metrics.request(route_of(path), kind.status, 0.0)
-            body = orjson.dumps(kind.document(detail))
-            headers = [
-                b"HTTP/1.1 %d %s" % (kind.status, kind.title.encode("ascii")),
-                b"content-type: " + MEDIA_TYPE.encode("ascii"),
-                b"content-length: %d" % len(body),
-                b"connection: close",
-            ]
-            if kind is OVERLOADED:
-                headers.append(b"retry-after: %d" % RETRY_SECONDS)
-            self.transport.write(b"\r\n".join([*headers, b"", body]))
+                self._rules.service.metrics.request(route_of(path), kind.status, 0.0)
+            retry = {"Retry-After": str(RETRY_SECONDS)} if kind is OVERLOADED else None
+            headers = [*self.server_state.default_headers, CLOSE]
+            self.transport.write(response_bytes(path, Problem(kind, detail, retry), headers))
         if under_way:  # what the application still says is not to follow
             cycle.disconnected = True
             cycle.message_event.set()

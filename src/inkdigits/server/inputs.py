@@ -62,9 +62,9 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
     """
     if not body:
         raise Problem(BAD_REQUEST, "the body is empty (0 bytes); send an image, multipart files or JSON pixels")
-    kind, options = parse_options_header(content_type)
-    if kind.startswith(b"image/"):
+    if content_type[:6].lower() == "image/":
         return [Input(body)], False
+    kind, options = parse_options_header(content_type)
     if kind == b"multipart/form-data":
         return _several(_multipart(body, options.get(b"boundary", b""), max_files))
     if kind == b"application/json" or kind.endswith(b"+json"):

@@ -14,7 +14,7 @@ import numpy as np
 
 from inkdigits.errors import ImageError
 from inkdigits.recognizer import CLASSES, ModelInfo, Prediction
-from inkdigits.server.board import FREE, ROW, Board
+from inkdigits.server.board import FREE, OPEN, ROW, Board
 
 __all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]
 
@@ -81,10 +81,12 @@ class Metrics:
 
     def __init__(self, board: Board, worker: int = 0) -> None:
         self._board = board
+        self._worker = worker
         self._row = board.row(worker)
         self._lock = Lock()  # the threads of large work count too, and an addition is a read and a write
         for queue in QUEUES:
             self.queue(queue, 0)  # what a worker before this one had waiting died with it
+        self.connections(0)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request that has its answer."""
@@ -105,6 +107,14 @@ class Metrics:
     def queue(self, queue: str, length: int) -> None:
         """Note how many requests wait."""
         self._row[_QUEUES + QUEUES.index(queue)] = length
+
+    def connections(self, count: int) -> None:
+        """Note how many connections are open."""
+        self._board.set_open(self._worker, count)
+
+    def room(self) -> int:
+        """How many connections more this worker may take; see :meth:`Board.room`."""
+        return self._board.room(self._worker)
 
     def predictions(self, results: Iterable[Prediction | ImageError | Exception]) -> None:
         """Count what was read; images that could not be are left out."""
@@ -161,6 +171,8 @@ def _lines(total: np.ndarray, model: ModelInfo, version: str, board: Board) -> I
         yield from histogram("request_seconds", f'stage="{stage}"', place, SECONDS)
     yield from told("queue_length", "gauge", "Requests that wait or, if heavy, are worked on.")
     yield from counted("queue_length", "queue", QUEUES, _QUEUES)
+    yield from told("connections", "gauge", "Connections that are open.")
+    yield f"inkdigits_connections {total[OPEN]:.0f}"
     yield from told("shed_total", "counter", "Requests and connections turned away, by reason.")
     yield from counted("shed_total", "reason", SHED, _SHEDS)
     yield from told("predictions_total", "counter", "Images read, by digit.")

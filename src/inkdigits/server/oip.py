@@ -150,10 +150,10 @@ class Infer:
         except ClientDisconnect:
             return
         with held as body:
-            heavy = len(body) > INLINE_PARSED
-            call = await reader.heavy.run(heavy, parse, body, headers.get(HEADER_LENGTH), reader.max_files)
+            asked = body, headers.get(HEADER_LENGTH), reader.max_files
+            call = await reader.heavy.run(parse, *asked) if len(body) > INLINE_PARSED else parse(*asked)
             if len(body) > INLINE_BYTES or is_heavy(call.images):
-                results = await reader.heavy.run(True, reader.read, call.images)
+                results = await reader.heavy.run(reader.read, call.images)
             else:
                 results = await reader.read_small(call.images)
         head, tail = tell(reader.recognizer, call, results)

@@ -5,8 +5,9 @@ The table feeds the answers, the OpenAPI description and the reference page, so 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import orjson
@@ -252,6 +253,20 @@ def response_of(path: str, problem: Problem) -> Response:
     """The answer that tells a problem, to a request of that path."""
     headers = {"x-content-type-options": "nosniff", **(problem.headers or {})}
     return Response(body_of(path, problem), problem.kind.status, headers, MEDIA_TYPE)
+
+
+def response_bytes(path: str, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """The same answer as HTTP/1.1 has it on the wire, for those that no application is asked for."""
+    body = body_of(path, problem)
+    lines = [
+        b"HTTP/1.1 %d %s" % (problem.kind.status, HTTPStatus(problem.kind.status).phrase.encode("ascii")),
+        b"content-type: " + MEDIA_TYPE.encode("ascii"),
+        b"content-length: %d" % len(body),
+        b"x-content-type-options: nosniff",
+        *(f"{name.lower()}: {value}".encode("latin-1") for name, value in (problem.headers or {}).items()),
+        *(b"%s: %s" % header for header in headers),
+    ]
+    return b"\r\n".join([*lines, b"", body])
 
 
 async def _on_problem(request: Request, error: Problem) -> Response:

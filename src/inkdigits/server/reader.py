@@ -12,6 +12,7 @@ from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.limits import Bodies, Body
 from inkdigits.server.metrics import Metrics
+from inkdigits.server.problems import Problem
 from inkdigits.server.work import Batcher, Heavy, Result, read
 from inkdigits.settings import Settings
 
@@ -45,6 +46,10 @@ class Reader:
         self.max_files = bounds.max_files
         self._bounds = bounds
         self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue)
+
+    def let_in(self) -> Problem | None:
+        """What a request that comes now is to be told where too many wait already; None where it may begin."""
+        return self._batcher.let_in()
 
     async def body(self, receive: Receive, headers: Mapping[bytes, bytes]) -> Body:
         """A request's body; see :meth:`Bodies.read`.

@@ -90,12 +90,12 @@ class Predict:
         options = Options.of(scope["query_string"]) if scope["query_string"] else _PLAIN
         with await reader.body(receive, headers) as body:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
+            sent = content_type, body, reader.max_files
             heavy = len(body) > INLINE_PARSED and not content_type.startswith("image/")
-            inputs, several = await reader.heavy.run(heavy, parse, content_type, body, reader.max_files)
+            inputs, several = await reader.heavy.run(parse, *sent) if heavy else parse(*sent)
             sources = [i.source for i in inputs if not isinstance(i.source, Problem)]
-            heavy = len(body) > INLINE_BYTES or options.explain or is_heavy(sources)
-            if heavy:
-                told = await reader.heavy.run(True, self._read, sources, inputs, several, options)
+            if len(body) > INLINE_BYTES or options.explain or is_heavy(sources):
+                told = await reader.heavy.run(self._read, sources, inputs, several, options)
             else:
                 told = tell(reader.recognizer, inputs, await reader.read_small(sources), several, options)
         await reply(send, told)

@@ -24,15 +24,17 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import MEDIA_TYPE, Problem, body_of, fault, problem_of, shown
+from inkdigits.server.problems import MEDIA_TYPE, Problem, body_of, fault, problem_of, response_bytes, shown
+from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
 
-__all__ = ["REFUSED", "Service", "Site"]
+__all__ = ["CLOSE", "REFUSED", "Service", "Site"]
 
 PREDICT = "/predict"
+SMALL = (PREDICT, "/v2/infer")  # routes whose requests wait in the queue of small ones
 REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
 _ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)  # a client's own request id; any other gets one of ours
-_CLOSE = (b"connection", b"close")
+CLOSE = (b"connection", b"close")
 
 log = logging.getLogger("inkdigits")
 requests = logging.getLogger(REQUESTS)
@@ -48,6 +50,7 @@ class Site:
 
     recognizer: Recognizer
     fault: str
+    reader: Reader
     predict: Predict
     app: Starlette
 
@@ -70,7 +73,7 @@ class Service:
         guard: Guard,
         metrics: Metrics,
         *,
-        around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        around: Callable[[ASGIApp], ASGIApp] | None = None,
         log_requests: bool = False,
         tracer: Any = None,
     ) -> None:
@@ -81,9 +84,11 @@ class Service:
         self._next: Site | None = None
         self._guard = guard
         self._log = log_requests
-        self._inner = around(self._answer)
+        self._inner = around(self._answer) if around else self._answer
+        self._around = around
         self._tracer = tracer
-        self._ids = (f"{secrets.token_hex(6)}{number:08x}".encode() for number in count())
+        mine = secrets.token_hex(6)
+        self._ids = (f"{mine}{number:08x}".encode() for number in count())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,15 +96,14 @@ class Service:
             return
         start = perf_counter()
         status = LEFT
-        given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-        request_id = given if given and _ID.fullmatch(given) else next(self._ids)
+        request_id = self._id(scope)
 
         async def sender(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", request_id)]
-                message = {**message, "headers": [*headers, _CLOSE] if self.draining else headers}
+                message = {**message, "headers": [*headers, CLOSE] if self.draining else headers}
             await send(message)
 
         try:
@@ -115,6 +119,33 @@ class Service:
             self.metrics.request(route_of(scope["path"]), status, seconds)
             if self._log:
                 _log_request(scope, status, seconds, request_id)
+
+    def turn_away(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+        """The whole answer to a request that there is no room for; None where it is to be answered as any other.
+
+        This comes before anything is begun for a request: in the time that a server takes for those it turns away, it
+        reads none. Where answers need more than these bytes, as in CORS and traces, they go the long way.
+
+        Args:
+            headers: of the answer, beside its own.
+        """
+        path = scope["path"]
+        if scope["method"] != "POST" or route_of(path) not in SMALL or self._around or self._tracer:
+            return None
+        problem = self.site.reader.let_in()
+        if problem is None:
+            return None
+        self.metrics.request(route_of(path), problem.kind.status, 0.0)
+        request_id = self._id(scope)
+        if self._log:
+            _log_request(scope, problem.kind.status, 0.0, request_id)
+        return response_bytes(path, problem, [*headers, (b"x-request-id", request_id)])
+
+    def _id(self, scope: Scope) -> bytes:
+        for name, value in scope["headers"]:
+            if name == b"x-request-id" and _ID.fullmatch(value):
+                return value
+        return next(self._ids)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Guard and route; what a client is at fault for, and what the server is, becomes a problem document."""
@@ -166,7 +197,7 @@ class Service:
 
 
 async def _refuse(send: Send, path: str, problem: Problem) -> None:
-    """Tell a problem; past the framework, too, as requests that are turned away must cost next to nothing."""
+    """Tell a problem; past the framework, too."""
     headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
     await reply(send, body_of(path, problem), MEDIA_TYPE.encode(), *headers, status=problem.kind.status)
 

@@ -63,6 +63,7 @@ class Worker:
         self._board.set_state(self.number, DOWN)
         self.process.kill()
         self.process.join()
+        self._board.set_open(self.number, 0)
         self.pipe.close()
 
 

@@ -156,7 +156,11 @@ def file_of(text: Any, at: str) -> bytes:
         if data[:5].lower() == b"data:":
             head, comma, data = data.partition(b",")
             if not comma:
-                raise Problem(UNREADABLE_IMAGE, f"{at} is a data URL without a comma, so it holds no data")
+                raise Problem(
+                    UNREADABLE_IMAGE,
+                    f"{at} is a data URL without a comma, so it holds no data "
+                    "(curl -F cuts a text at its semicolon, curl --form-string does not)",
+                )
             data = unquote_to_bytes(data)
             if not head.lower().endswith(b";base64"):
                 return data

@@ -25,7 +25,8 @@ from inkdigits.server.problems import OVERLOADED, Problem
 
 __all__ = ["Batcher", "Heavy", "overloaded", "read"]
 
-BATCH = 128  # images after which other work of the loop gets its turn, such as turning away what is too much
+BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
+TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
 Source = bytes | np.ndarray
@@ -51,11 +52,20 @@ class Batcher:
         self._metrics = metrics
         self._most = most
         self._waiting: deque[tuple[Sequence[Source], asyncio.Future[list[Result]]]] = deque()
+        self._size = BATCH  # images of a run that takes a turn of the event loop at most, as the last ones went
+        self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
 
-    @property
-    def full(self) -> bool:
-        """Whether the next request would be turned away."""
-        return len(self._waiting) >= self._most
+    def let_in(self) -> Problem | None:
+        """What a request that comes now is to be told where too many wait already; None where it may begin."""
+        if len(self._waiting) + self._begun >= self._most:
+            return self._full()
+        if not self._begun:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._begun += 1
+        return None
+
+    def _turn(self) -> None:
+        self._begun = 0
 
     def check(self) -> None:
         """Turn a request away when too many wait.
@@ -63,8 +73,12 @@ class Batcher:
         Raises:
             Problem: too many wait.
         """
-        if self.full:
-            raise overloaded(self._metrics, "queue", f"{len(self._waiting)} requests wait already; ask again later")
+        if len(self._waiting) >= self._most:
+            raise self._full()
+
+    def _full(self) -> Problem:
+        detail = f"{self._most} requests or more wait already; ask again later"
+        return overloaded(self._metrics, "queue", detail)
 
     async def read(self, sources: Sequence[Source]) -> list[Result]:
         """A Prediction or an ImageError for each image, in order.
@@ -82,14 +96,23 @@ class Batcher:
         return await future
 
     def _run(self) -> None:
-        """Read what waits, or the first :data:`BATCH` images of it."""
+        """Read what waits, or as much of it as a turn of the loop has time for."""
+        start = perf_counter()
         batch, count = [], 0
-        while self._waiting and count < BATCH:
+        while self._waiting and count < self._size:
             batch.append(self._waiting.popleft())
             count += len(batch[-1][0])
+        self._read(batch)
+        if perf_counter() - start > TURN_SECONDS:
+            self._size = max(1, count // 2)
+        elif count >= self._size:
+            self._size = min(BATCH, 2 * self._size)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
         self._metrics.queue("small", len(self._waiting))
+
+    def _read(self, batch: list[tuple[Sequence[Source], asyncio.Future[list[Result]]]]) -> None:
+        """Read these requests' images together."""
         try:
             results = read(
                 self._recognizer, [s for sources, _ in batch for s in sources], self._limits, self._metrics, len(batch)
@@ -170,14 +193,12 @@ class Heavy:
             detail = f"{self._length} requests with large images are under way already; ask again later"
             raise overloaded(self._metrics, "heavy", detail)
 
-    async def run(self, heavy: bool, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the function: in a thread where it is heavy, else here and now.
+    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Call the function in a thread.
 
         Raises:
             Problem: too many are under way.
         """
-        if not heavy:
-            return function(*args)
         self.check()
         self._count(1)
         # It is under way until the thread is done with it, even if nobody waits for it any more.

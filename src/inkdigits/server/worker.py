@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
+from itertools import islice
 from multiprocessing.connection import Connection as Pipe
 from types import FrameType
 
@@ -30,6 +31,7 @@ __all__ = ["BEAT_SECONDS", "COMMIT", "DROP", "GRACE_SECONDS", "PREPARE", "Server
 GRACE_SECONDS = 10  # that requests under way get to end after SIGTERM or Ctrl-C
 LINGER_SECONDS = 0.5  # in which clients that keep their connection get to ask once more, and are told to leave
 BEAT_SECONDS = 0.25  # between two signs of life
+PAUSE_SECONDS = 1  # in which no connection is taken, when no more files may be opened
 PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a new model, as Service's methods
 
 log = logging.getLogger("inkdigits")
@@ -52,7 +54,7 @@ class Server(uvicorn.Server):
         beat: Callable[[], None] = lambda: None,
         pipe: Pipe | None = None,
     ) -> None:
-        rules = Rules(service.metrics, settings.receive_seconds, settings.max_connections)
+        rules = Rules(service, settings.receive_seconds, settings.max_connections)
         config = uvicorn.Config(
             service,
             http=partial(Connection, rules),
@@ -80,8 +82,15 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        # uvloop takes one connection in a turn of the loop (libuv does, from 1.48). Under load a turn takes long, and
+        # the thousandth client would wait for a thousand of them. Windows has no uvloop, and its loop no readers.
+        own = sys.platform != "win32"
+        await super().startup([] if own else sockets)
         loop = asyncio.get_running_loop()
+        for listener in sockets if own and sockets else []:
+            listener.listen(self.config.backlog)
+            listener.setblocking(False)
+            self._listen(listener)
         self._start(self._live())
         # What was loaded stays: the collector need not go through all of it again and again, and hold requests up.
         gc.collect()
@@ -96,22 +105,45 @@ class Server(uvicorn.Server):
         self._service.draining = True
         loop = asyncio.get_running_loop()
         # Clients that wait to be accepted would be reset when the last worker closes the socket.
-        accepted = [connection for listener in sockets or [] for connection in _accepted(listener)]
         for server in self.servers:
             server.close()
         for listener in sockets or []:
+            if not self.servers:
+                loop.remove_reader(listener)
+            with contextlib.suppress(OSError):
+                for connection in _accepted(listener):
+                    await self._connect(connection)
             listener.close()
-        protocol = partial(
-            self.config.http_protocol_class, self.config, self.server_state, self.lifespan.state, _loop=loop
-        )
-        for connection in accepted:
-            await loop.connect_accepted_socket(protocol, connection)
         end = loop.time() + LINGER_SECONDS
         while self.server_state.connections and loop.time() < end and not self.force_exit:
             await asyncio.sleep(LINGER_SECONDS / 20)
         await super().shutdown()
         for task in self._tasks:
             task.cancel()
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Take connections that wait; not many more than the other workers have, as clients keep theirs for long."""
+        most = max(1, self._service.metrics.room())
+        try:
+            for connection in islice(_accepted(listener), most):
+                self._start(self._connect(connection))
+        except OSError as error:
+            log.error("no connection can be taken for %d s: %s", PAUSE_SECONDS, error.strerror)
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(listener)
+            loop.call_later(PAUSE_SECONDS, self._listen, listener)
+
+    def _listen(self, listener: socket.socket) -> None:
+        if not self._service.draining:
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = partial(
+            self.config.http_protocol_class, self.config, self.server_state, self.lifespan.state, _loop=loop
+        )
+        with contextlib.suppress(OSError):  # the client has left
+            await loop.connect_accepted_socket(protocol, connection)
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -162,9 +194,13 @@ class Server(uvicorn.Server):
 
 
 def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that wait."""
+    """The connections that wait.
+
+    Raises:
+        OSError: the process may open no more files.
+    """
     listener.setblocking(False)
-    with contextlib.suppress(OSError):  # there is none
+    with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # there is none, or its client has left
         while True:
             yield listener.accept()[0]
 
