@@ -202,7 +202,7 @@ def test_a_client_that_was_answered_early_is_not_kept_for_ever(start_server):
 @pytest.fixture
 def server(monkeypatch):
     """A server whose connections are but counted."""
-    server = Server(Settings(), create_app(Settings()))
+    server = Server(Settings(), create_app(Settings(), Board(2)))
     server.taken = 0
 
     def connect(connection):
@@ -226,6 +226,28 @@ def test_many_connections_are_taken_in_a_turn(server):
         server._accept(listener)  # where there is none any more
         for connection in crowd:
             connection.close()
+
+
+@posix
+def test_a_worker_that_is_ahead_leaves_clients_to_the_others(server):
+    board = server._service.metrics._board
+    board.set_state(1, UP)  # it has none
+    board.set_open(0, 100)
+
+    async def serve():
+        loop = asyncio.get_running_loop()
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setblocking(False)
+            crowd = [socket.create_connection(listener.getsockname()) for _ in range(3)]
+            server._accept(listener)
+            assert server.taken == 1
+            await asyncio.sleep(0.2)  # nobody else came for them
+            assert server.taken == 3
+            loop.remove_reader(listener)
+            for connection in crowd:
+                connection.close()
+
+    asyncio.run(serve())
 
 
 @posix

@@ -21,7 +21,7 @@ _BEAT, _STATE, OPEN = 0, 1, 2
 FREE = 3  # the first number that is free for metrics
 SLOT = 3  # numbers of a bucket: the client's fingerprint, its tokens, and when they were counted
 # By how many connections, or what share of them, a worker may be ahead of another.
-LEAD, LEAD_SHARE = 16, 0.5
+LEAD, LEAD_SHARE = 4, 0.5
 BUCKETS = 16384  # clients whose rate is known at a time
 
 

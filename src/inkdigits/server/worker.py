@@ -31,6 +31,7 @@ __all__ = ["BEAT_SECONDS", "COMMIT", "DROP", "GRACE_SECONDS", "PREPARE", "Server
 GRACE_SECONDS = 10  # that requests under way get to end after SIGTERM or Ctrl-C
 LINGER_SECONDS = 0.5  # in which clients that keep their connection get to ask once more, and are told to leave
 BEAT_SECONDS = 0.25  # between two signs of life
+YIELD_SECONDS = 0.005  # that a worker that has more connections than another leaves to it before it takes one more
 PAUSE_SECONDS = 1  # in which no connection is taken, when no more files may be opened
 PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a new model, as Service's methods
 
@@ -123,15 +124,24 @@ class Server(uvicorn.Server):
 
     def _accept(self, listener: socket.socket) -> None:
         """Take connections that wait; not many more than the other workers have, as clients keep theirs for long."""
-        most = max(1, self._service.metrics.room())
+        metrics = self._service.metrics
+        room, taken = metrics.room(), []
         try:
-            for connection in islice(_accepted(listener), most):
-                self._start(self._connect(connection))
+            taken.extend(islice(_accepted(listener), max(1, room)))
         except OSError as error:
             log.error("no connection can be taken for %d s: %s", PAUSE_SECONDS, error.strerror)
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(listener)
-            loop.call_later(PAUSE_SECONDS, self._listen, listener)
+            self._pause(listener, PAUSE_SECONDS)
+        else:
+            if room <= 0:  # the others may be about to
+                self._pause(listener, YIELD_SECONDS)
+        metrics.connections(len(self.server_state.connections) + len(taken))
+        for connection in taken:
+            self._start(self._connect(connection))
+
+    def _pause(self, listener: socket.socket, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(seconds, self._listen, listener)
 
     def _listen(self, listener: socket.socket) -> None:
         if not self._service.draining:
