@@ -106,7 +106,10 @@ def _connected(address: str, processes: int) -> Iterator[Any]:
     import ray
     import ray.data
 
-    start: dict[str, Any] = {} if address else {"num_cpus": processes, "include_dashboard": False}
+    # Workers of a cluster of one's own are as nice as processes would be: at Ray's 15 they all but stand still where
+    # the machine has anything else to do.
+    own = {"num_cpus": processes, "include_dashboard": False, "_system_config": {"worker_niceness": 0}}
+    start: dict[str, Any] = {} if address else own
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         if address not in ("", "auto"):  # Ray would try for a minute
