@@ -217,9 +217,11 @@ class Crowd:
     Args:
         size: connections, all of them open from the start.
         next: gives the questions.
+        in_turn: use each connection as often as the others, so that none is idle until what is in front closes it.
     """
 
-    def __init__(self, host: str, port: int, size: int, next: Callable[[], Question]) -> None:
+    def __init__(self, host: str, port: int, size: int, next: Callable[[], Question], *, in_turn: bool = False) -> None:
+        self._from = 0 if in_turn else -1
         self.tally = Tally()
         self.sent = 0
         self._address = host, port
@@ -274,7 +276,7 @@ class Crowd:
         start, first = time.perf_counter(), self.sent
         while (done := self.sent - first) < requests and time.perf_counter() - start < seconds:
             due = min(int((time.perf_counter() - start) * rate), requests) - done
-            for line in [self._idle.pop() for _ in range(min(due, len(self._idle)))]:
+            for line in [self._idle.pop(self._from) for _ in range(min(due, len(self._idle)))]:
                 self.sent += 1
                 line.ask(self._next())
                 each(self.sent - first)

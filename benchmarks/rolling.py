@@ -61,10 +61,10 @@ async def measure(port: int, servers: list[Restartable], args: argparse.Namespac
     async with Crowd(HOST, port, PROBE_CLIENTS, small) as probe:
         possible = median(await probe.eager(args.probe_seconds))
     rate = args.share * possible
-    async with Crowd(HOST, port, args.connections, small) as calm:
+    async with Crowd(HOST, port, args.connections, small, in_turn=True) as calm:
         await calm.at(rate, sys.maxsize, seconds=args.calm_seconds)
     took = []
-    async with Crowd(HOST, port, args.connections, small) as rolling:
+    async with Crowd(HOST, port, args.connections, small, in_turn=True) as rolling:
         load = asyncio.create_task(rolling.at(rate, sys.maxsize))
         for one in servers * args.rounds:
             await asyncio.sleep(args.pause)
