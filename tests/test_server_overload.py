@@ -18,6 +18,7 @@ from inkdigits.server.app import create_app
 from inkdigits.server.board import LEAD, READY, UP, Board
 from inkdigits.server.connection import _Joined
 from inkdigits.server.known import DIGIT
+from inkdigits.server.problems import wire
 from inkdigits.server.worker import Server
 from inkdigits.settings import Settings
 from test_server_predict import THREE
@@ -38,7 +39,8 @@ def away(service, *scopes, headers=()) -> list[bytes | None]:
     """What is told to requests that come in one turn of the event loop."""
 
     async def ask():
-        return [service.turn_away(scope, list(headers)) for scope in scopes]
+        answers = [service.turn_away(scope) for scope in scopes]
+        return [answer and wire(answer, headers) for answer in answers]
 
     return asyncio.run(ask())
 
@@ -186,8 +188,11 @@ def test_an_answer_is_one_piece(live_server):
         assert connection.recv(65536).endswith(b"\r\n\r\n")
         connection.sendall(b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n")
         assert response(connection)[0] == 404
-        connection.sendall(REQUEST.replace(b"Host: x", b"Host: x\r\nExpect: 100-continue"))
-        assert connection.recv(65536).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        head, _, body = REQUEST.partition(b"\r\n\r\n")
+        connection.sendall(head + b"\r\nExpect: 100-continue\r\n\r\n")
+        assert connection.recv(65536) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert response(connection)[0] == 200
 
 
 def test_a_client_that_was_answered_early_is_not_kept_for_ever(start_server):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from uvicorn._types import ASGI3Application
@@ -19,9 +20,11 @@ from inkdigits.server.problems import (
     HEADERS_TOO_LARGE,
     OVERLOADED,
     TOO_SLOW,
+    Answer,
     Kind,
     Problem,
-    response_bytes,
+    answer_of,
+    wire,
 )
 from inkdigits.server.service import CLOSE, REFUSED, Service
 from inkdigits.server.work import RETRY_SECONDS
@@ -85,6 +88,8 @@ class Connection(HttpToolsProtocol):
         self._rules = rules
         self._receiving = True  # a client that connects and says nothing is late, too
         self._begun = False  # whether the request in hand has reached the application
+        self._parsing = False  # headers
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None  # until what came with it is parsed
         self._unread = 0  # bytes since the parser last came to a body or a request's end
         self._deadline: asyncio.TimerHandle | None = None
         self._stuck: asyncio.TimerHandle | None = None
@@ -108,6 +113,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unread += len(data)
         super().data_received(data)
+        self._begin_held()
         if self._unread > MAX_HEADER and not self.transport.is_closing():
             self._refuse(HEADERS_TOO_LARGE, f"the request has more than {MAX_HEADER:,} bytes before its body")
         # A request that came in one piece, as nearly all do, costs no timer.
@@ -123,8 +129,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._unread, self._begun = 0, True
+        self._unread, self._begun, self._parsing = 0, True, True
         super().on_headers_complete()
+        self._parsing = False
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
@@ -134,6 +141,8 @@ class Connection(HttpToolsProtocol):
         self._receiving = False
         self._unread = 0
         super().on_message_complete()
+        if self._held and self._held[0] is self.cycle and self._at_once(self.cycle):
+            self._held = None
         # It was answered before it was all there, and the rest has ended uvicorn's wait for another.
         if self.cycle.response_complete and self.timeout_keep_alive_task is None and not self.transport.is_closing():
             self.timeout_keep_alive_task = self.loop.call_later(
@@ -142,18 +151,37 @@ class Connection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         service = self._rules.service
-        last = service.draining or not cycle.keep_alive
-        headers = [*cycle.default_headers, CLOSE] if last else cycle.default_headers
         # Pipelined requests are answered from within one another, and are not to be so without end.
-        answer = None if self.pipeline else service.turn_away(cycle.scope, headers)
-        if answer is None:
+        answer = None if self.pipeline else service.turn_away(cycle.scope)
+        if answer is not None:
+            self._answer(cycle, answer)
+        elif self._parsing:
+            self._held = cycle, app
+        else:
             super()._start_asgi_task(cycle, app)
-            return
+
+    def _at_once(self, cycle: RequestResponseCycle) -> bool:
+        if self.flow.write_paused:  # the application waits until the client takes what it was told
+            return False
+        return self._rules.service.at_once(cycle.scope, bytes(cycle.body), partial(self._answer, cycle))
+
+    def _begin_held(self) -> None:
+        """Of what is not answered at once, as its body is still to come, or it is large or of another kind."""
+        if self._held:
+            (cycle, app), self._held = self._held, None
+            super()._start_asgi_task(cycle, app)
+
+    def _answer(self, cycle: RequestResponseCycle, answer: Answer) -> bool:
+        """Send a whole answer, past the application; False where the client has left."""
+        if cycle.disconnected or self.transport.is_closing():
+            return False
+        last = not cycle.keep_alive or self._rules.service.draining
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(answer)
+        self.transport.write(wire(answer, [*cycle.default_headers, CLOSE] if last else cycle.default_headers))
         if last:
             self.transport.close()
         cycle.on_response()
+        return True
 
     def on_response_complete(self) -> None:
         self.transport.end()
@@ -192,7 +220,7 @@ class Connection(HttpToolsProtocol):
                 self._rules.service.metrics.request(route_of(path), kind.status, 0.0)
             retry = {"Retry-After": str(RETRY_SECONDS)} if kind is OVERLOADED else None
             headers = [*self.server_state.default_headers, CLOSE]
-            self.transport.write(response_bytes(path, Problem(kind, detail, retry), headers))
+            self.transport.write(wire(answer_of(path, Problem(kind, detail, retry)), headers))
         if under_way:  # what the application still says is not to follow
             cycle.disconnected = True
             cycle.message_event.set()

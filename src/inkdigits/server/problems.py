@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.exceptions import HTTPException
@@ -24,7 +25,20 @@ from inkdigits.errors import (
     UnreadableImage,
 )
 
-__all__ = ["HANDLERS", "KINDS", "PROTOCOL", "Kind", "Problem", "fault", "problem_of", "response_of", "shown"]
+__all__ = [
+    "HANDLERS",
+    "KINDS",
+    "PROTOCOL",
+    "Answer",
+    "Kind",
+    "Problem",
+    "answer_of",
+    "fault",
+    "problem_of",
+    "response_of",
+    "shown",
+    "wire",
+]
 
 MEDIA_TYPE = "application/problem+json"
 PROTOCOL = "/v2"  # where the Open Inference Protocol's routes lie
@@ -206,6 +220,27 @@ _OF_ERROR: dict[type[ImageError], Kind] = {
 }
 
 
+Header = tuple[bytes, bytes]
+
+
+class Answer(NamedTuple):
+    """A whole answer, for those that no framework sends.
+
+    Attributes:
+        kind: its Content-Type.
+        headers: beside those that every answer has.
+    """
+
+    status: int
+    kind: bytes
+    body: bytes
+    headers: list[Header]
+
+
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+_HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nx-content-type-options: nosniff\r\n%s\r\n"
+
+
 class Problem(Exception):
     """Raised where a request cannot be answered; becomes its kind's problem document."""
 
@@ -255,18 +290,16 @@ def response_of(path: str, problem: Problem) -> Response:
     return Response(body_of(path, problem), problem.kind.status, headers, MEDIA_TYPE)
 
 
-def response_bytes(path: str, problem: Problem, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-    """The same answer as HTTP/1.1 has it on the wire, for those that no application is asked for."""
-    body = body_of(path, problem)
-    lines = [
-        b"HTTP/1.1 %d %s" % (problem.kind.status, HTTPStatus(problem.kind.status).phrase.encode("ascii")),
-        b"content-type: " + MEDIA_TYPE.encode("ascii"),
-        b"content-length: %d" % len(body),
-        b"x-content-type-options: nosniff",
-        *(f"{name.lower()}: {value}".encode("latin-1") for name, value in (problem.headers or {}).items()),
-        *(b"%s: %s" % header for header in headers),
-    ]
-    return b"\r\n".join([*lines, b"", body])
+def answer_of(path: str, problem: Problem, *headers: Header) -> Answer:
+    """The same for those that no application is asked for."""
+    own = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
+    return Answer(problem.kind.status, MEDIA_TYPE.encode("ascii"), body_of(path, problem), [*own, *headers])
+
+
+def wire(answer: Answer, headers: Iterable[Header]) -> bytes:
+    """An answer, with these headers beside its own, as HTTP/1.1 has it on the wire."""
+    more = b"".join([b"%s: %s\r\n" % header for header in chain(answer.headers, headers)])
+    return _HEAD % (answer.status, _PHRASES[answer.status], answer.kind, len(answer.body), more) + answer.body
 
 
 async def _on_problem(request: Request, error: Problem) -> Response:

@@ -10,10 +10,10 @@ from starlette.types import Receive
 
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.limits import Bodies, Body
+from inkdigits.server.limits import INLINE_PARSED, Bodies, Body
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import Problem
-from inkdigits.server.work import Batcher, Heavy, Result, read
+from inkdigits.server.work import Batcher, Deliver, Heavy, Result, read
 from inkdigits.settings import Settings
 
 __all__ = ["Bounds", "Reader"]
@@ -28,6 +28,7 @@ class Bounds:
         self.heavy = Heavy(metrics, settings.max_heavy)
         self.bodies = Bodies(self.heavy, metrics, settings.max_bytes, settings.max_buffered)
         self.max_files = settings.max_files
+        self.inline = min(INLINE_PARSED, settings.max_bytes)
         self.max_queue = settings.max_queue
 
 
@@ -38,12 +39,14 @@ class Reader:
         recognizer: the model.
         heavy: the threads for large work.
         max_files: most images of one request.
+        inline: bytes of a body that may be read at once, whatever is in it.
     """
 
     def __init__(self, recognizer: Recognizer, bounds: Bounds) -> None:
         self.recognizer = recognizer
         self.heavy = bounds.heavy
         self.max_files = bounds.max_files
+        self.inline = bounds.inline
         self._bounds = bounds
         self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue)
 
@@ -71,6 +74,11 @@ class Reader:
             Problem: too many requests wait.
         """
         return await self._batcher.read(sources) if sources else []
+
+    def put_small(self, sources: Sequence[bytes | np.ndarray], deliver: Deliver) -> None:
+        """The same without waiting: ``deliver`` is given them, in a turn of the event loop to come."""
+        self._bounds.metrics.stage("receive", 0.0)
+        self._batcher.put(sources, deliver)
 
     def read(self, sources: Sequence[bytes | np.ndarray], *, explain: bool = False) -> list[Result]:
         """The same of any images, here and now; to be called in a thread."""

@@ -21,6 +21,7 @@ from inkdigits.server.inputs import Input, parse
 from inkdigits.server.limits import INLINE_BYTES, INLINE_PARSED, is_heavy
 from inkdigits.server.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
 from inkdigits.server.reader import Reader
+from inkdigits.server.work import Result
 
 __all__ = ["FRESH", "Options", "Predict", "answer", "api", "fixed", "not_ready", "reply", "tell"]
 
@@ -99,6 +100,40 @@ class Predict:
             else:
                 told = tell(reader.recognizer, inputs, await reader.read_small(sources), several, options)
         await reply(send, told)
+
+    def at_once(
+        self, headers: Mapping[bytes, bytes], body: bytes, deliver: Callable[[bytes | Exception], None]
+    ) -> bool:
+        """Read a small request that is all there and has no options, without the turns of the loop that waiting takes.
+
+        Args:
+            deliver: is given the answer, or why there is none, in a turn of the event loop to come.
+
+        Returns:
+            False for a request that is not of this kind: nothing has been begun then.
+
+        Raises:
+            Problem: what was sent cannot be read.
+        """
+        reader = self._reader
+        if len(body) > reader.inline or b"content-encoding" in headers:
+            return False
+        inputs, several = parse(headers.get(b"content-type", b"").decode("latin-1"), body, reader.max_files)
+        sources = [i.source for i in inputs if not isinstance(i.source, Problem)]
+        if not sources or is_heavy(sources):
+            return False
+
+        def told(results: list[Result] | Exception) -> None:
+            if not isinstance(results, Exception):
+                try:
+                    deliver(tell(reader.recognizer, inputs, results, several, _PLAIN))
+                    return
+                except ImageError as error:
+                    results = error
+            deliver(results)
+
+        reader.put_small(sources, told)
+        return True
 
     def _read(
         self, sources: Sequence[bytes | np.ndarray], inputs: list[Input], several: bool, options: Options

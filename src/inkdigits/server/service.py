@@ -24,7 +24,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import MEDIA_TYPE, Problem, body_of, fault, problem_of, response_bytes, shown
+from inkdigits.server.problems import MEDIA_TYPE, Answer, Problem, answer_of, body_of, fault, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
 
@@ -35,6 +35,7 @@ SMALL = (PREDICT, "/v2/infer")  # routes whose requests wait in the queue of sma
 REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
 _ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)  # a client's own request id; any other gets one of ours
 CLOSE = (b"connection", b"close")
+JSON = b"application/json"
 
 log = logging.getLogger("inkdigits")
 requests = logging.getLogger(REQUESTS)
@@ -120,14 +121,11 @@ class Service:
             if self._log:
                 _log_request(scope, status, seconds, request_id)
 
-    def turn_away(self, scope: Scope, headers: list[tuple[bytes, bytes]]) -> bytes | None:
+    def turn_away(self, scope: Scope) -> Answer | None:
         """The whole answer to a request that there is no room for; None where it is to be answered as any other.
 
         This comes before anything is begun for a request: in the time that a server takes for those it turns away, it
-        reads none. Where answers need more than these bytes, as in CORS and traces, they go the long way.
-
-        Args:
-            headers: of the answer, beside its own.
+        reads none. Where answers need more than this, as in CORS and traces, they go the long way.
         """
         path = scope["path"]
         if scope["method"] != "POST" or route_of(path) not in SMALL or self._around or self._tracer:
@@ -139,7 +137,52 @@ class Service:
         request_id = self._id(scope)
         if self._log:
             _log_request(scope, problem.kind.status, 0.0, request_id)
-        return response_bytes(path, problem, [*headers, (b"x-request-id", request_id)])
+        return answer_of(path, problem, (b"x-request-id", request_id))
+
+    def at_once(self, scope: Scope, body: bytes, send: Callable[[Answer], bool]) -> bool:
+        """Have a small prediction read whose request is all there, past ASGI, which costs as much as reading it does.
+
+        Where more than the model has a say, as with keys, CORS and traces, a request goes the long way.
+
+        Args:
+            send: is given the answer in a turn of the event loop to come, and says whether the client was still there.
+
+        Returns:
+            False where the request is to be answered as any other: nothing has been begun then.
+        """
+        if scope["path"] != PREDICT or scope["method"] != "POST" or scope["query_string"]:
+            return False
+        if self._around or self._tracer or self._guard.active:
+            return False
+        start = perf_counter()
+        request_id = self._id(scope)
+
+        def deliver(told: bytes | Exception) -> None:
+            mark = (b"x-request-id", request_id)
+            if isinstance(told, bytes):
+                answer = Answer(200, JSON, told, [mark])
+            else:
+                answer = answer_of(PREDICT, self._problem(scope, told), mark)
+            status = answer.status if send(answer) else scope.get(REFUSED, LEFT)
+            seconds = perf_counter() - start
+            self.metrics.request(PREDICT, status, seconds)
+            if self._log:
+                _log_request(scope, status, seconds, request_id)
+
+        try:
+            return self.site.predict.at_once(dict(scope["headers"]), body, deliver)
+        except Exception as error:
+            deliver(error)
+            return True
+
+    def _problem(self, scope: Scope, error: Exception) -> Problem:
+        """What a request is told that failed so; where the server is at fault, the log has all of it."""
+        if isinstance(error, Problem):
+            return error
+        if isinstance(error, ImageError):
+            return problem_of(error)
+        log.error("a fault while answering %s %s", scope["method"], shown(scope["path"]), exc_info=error)
+        return fault()
 
     def _id(self, scope: Scope) -> bytes:
         for name, value in scope["headers"]:
@@ -161,14 +204,10 @@ class Service:
             await (site.predict if path == PREDICT else site.app)(scope, receive, send)
         except ClientDisconnect:
             pass
-        except Problem as problem:
-            await _refuse(send, path, problem)
-        except ImageError as error:
-            await _refuse(send, path, problem_of(error))
-        except Exception:
-            log.exception("a fault while answering %s %s", scope["method"], shown(path))
-            if path == PREDICT:  # the framework has answered itself
-                await _refuse(send, path, fault())
+        except Exception as error:
+            problem = self._problem(scope, error)
+            if path == PREDICT or isinstance(error, Problem | ImageError):  # the framework answers faults itself
+                await _refuse(send, path, problem)
 
     def prepare(self) -> str:
         """Load the model anew, as it is now, and try it; it does not answer before :meth:`commit`.

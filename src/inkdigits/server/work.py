@@ -11,6 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -23,7 +24,7 @@ from inkdigits.recognizer import Prediction, Recognizer
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import OVERLOADED, Problem
 
-__all__ = ["Batcher", "Heavy", "overloaded", "read"]
+__all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
 BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
@@ -31,6 +32,7 @@ RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
 Source = bytes | np.ndarray
 Result = Prediction | ImageError
+Deliver = Callable[[list[Result] | Exception], None]  # is given the results in order, or what went wrong
 
 
 def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
@@ -51,7 +53,7 @@ class Batcher:
         self._limits = limits
         self._metrics = metrics
         self._most = most
-        self._waiting: deque[tuple[Sequence[Source], asyncio.Future[list[Result]]]] = deque()
+        self._waiting: deque[tuple[Sequence[Source], Deliver]] = deque()
         self._size = BATCH  # images of a run that takes a turn of the event loop at most, as the last ones went
         self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
 
@@ -87,13 +89,16 @@ class Batcher:
             Problem: too many wait.
         """
         self.check()
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._run)
-        future: asyncio.Future[list[Result]] = loop.create_future()
-        self._waiting.append((sources, future))
-        self._metrics.queue("small", len(self._waiting))
+        future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self.put(sources, partial(_settle, future))
         return await future
+
+    def put(self, sources: Sequence[Source], deliver: Deliver) -> None:
+        """Have images read in a turn of the event loop to come; ``deliver`` is called then, and is not to raise."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._run)
+        self._waiting.append((sources, deliver))
+        self._metrics.queue("small", len(self._waiting))
 
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
@@ -111,7 +116,7 @@ class Batcher:
             asyncio.get_running_loop().call_soon(self._run)
         self._metrics.queue("small", len(self._waiting))
 
-    def _read(self, batch: list[tuple[Sequence[Source], asyncio.Future[list[Result]]]]) -> None:
+    def _read(self, batch: list[tuple[Sequence[Source], Deliver]]) -> None:
         """Read these requests' images together."""
         try:
             results = read(
@@ -119,22 +124,23 @@ class Batcher:
             )
         except Exception as error:
             if len(batch) == 1:
-                _answer(batch[0][1], error)
+                batch[0][1](error)
                 return
             # One of them is at fault; the others are not to share its fate.
-            for sources, future in batch:
+            for sources, deliver in batch:
                 try:
-                    _answer(future, read(self._recognizer, sources, self._limits, self._metrics))
+                    found: list[Result] | Exception = read(self._recognizer, sources, self._limits, self._metrics)
                 except Exception as fault:
-                    _answer(future, fault)
+                    found = fault
+                deliver(found)
             return
         at = 0
-        for sources, future in batch:
-            _answer(future, results[at : at + len(sources)])
+        for sources, deliver in batch:
+            deliver(results[at : at + len(sources)])
             at += len(sources)
 
 
-def _answer(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
+def _settle(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
     if future.done():  # cancelled
         return
     if isinstance(result, Exception):
