@@ -173,7 +173,7 @@ def test_what_is_of_another_kind_is_left_to_the_application():
         assert at_once(service, each, THREE) == (False, [])
     assert at_once(service, scope((b"content-type", b"image/png")), LARGE) == (False, [])
     assert at_once(service, scope((b"content-type", b"image/png")), bytes(100_000)) == (False, [])
-    assert at_once(create_app(Settings(max_bytes=100)), scope(), THREE) == (False, [])
+    assert at_once(create_app(Settings(max_bytes=1024)), scope(), bytes(1025)) == (False, [])
     for settings in (Settings(cors_origins="https://example.com"), Settings(rate_limit=5)):
         assert at_once(create_app(settings), scope(), THREE) == (False, [])
     assert counted(service) == []
