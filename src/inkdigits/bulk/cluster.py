@@ -43,7 +43,7 @@ __all__ = ["blocks"]
 # Bytes of a wave. What a wave costs by itself, about a second, is little beside a large one; the first are small, so
 # that the first rows come soon.
 FIRST_WAVE, LARGEST_WAVE = 16 << 20, 128 << 20
-# Of a task, at most. Ray Data sees that a task has ended, and hands its worker another one, up to 0.2 seconds later,
+# Of a task, at most. Ray Data looks for ended tasks from time to time only, and a worker has nothing to do until then,
 # which a chunk alone is a poor use of; but no worker is to be left with a last long task of its wave.
 TASK_CHUNKS, TASK_BYTES = 8, 32 << 20
 TASKS_PER_CPU = 4  # of a wave, at least
