@@ -11,6 +11,8 @@ from itertools import cycle
 
 import uvloop
 
+from inkdigits.settings import Settings
+
 from _common import record
 from _load import FAILED, Crowd, questions, server
 
@@ -58,7 +60,7 @@ def main() -> None:
     args = parser.parse_args()
     with server("--workers", str(args.workers), "--max-queue", str(args.queue)) as (_, host, port):
         figures = uvloop.run(measure(host, port, args))
-    record(**figures, times=args.times, seconds=args.seconds, queue=args.queue, workers=args.workers)
+    record(model=Settings.from_env().model or "default", **figures, times=args.times, seconds=args.seconds, queue=args.queue, workers=args.workers)
 
 
 if __name__ == "__main__":
