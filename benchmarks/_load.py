@@ -192,7 +192,8 @@ class Line(asyncio.Protocol):
         if not found or len(body) < int(_LENGTH.search(head)[1]):
             return
         self._came = b""
-        self._answered(int(head[9:12]), body)
+        if self._asked:  # who has not asked for a while is told so, with 408
+            self._answered(int(head[9:12]), body)
         if b"connection: close" in head:
             self._transport.close()
         else:

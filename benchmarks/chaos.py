@@ -32,8 +32,9 @@ async def measure(pid: int, host: str, port: int, args: argparse.Namespace) -> d
     clients = [asyncio.create_task(client()) for _ in range(args.connections)]
     for number in range(int(args.seconds / args.every)):
         await asyncio.sleep(args.every)
-        os.kill(children(pid)[number // 2 % args.workers], signal.SIGSTOP if number % 2 else signal.SIGKILL)
-        harmed += 1
+        if found := children(pid):  # the one that has been there longest
+            os.kill(found[0], signal.SIGSTOP if number % 2 else signal.SIGKILL)
+            harmed += 1
     await asyncio.sleep(args.every + args.frozen_seconds)
     phase = "reload"
     os.kill(pid, signal.SIGHUP)

@@ -60,7 +60,8 @@ def main() -> None:
     args = parser.parse_args()
     with server("--workers", str(args.workers), "--max-queue", str(args.queue)) as (_, host, port):
         figures = uvloop.run(measure(host, port, args))
-    record(model=Settings.from_env().model or "default", **figures, times=args.times, seconds=args.seconds, queue=args.queue, workers=args.workers)
+    asked = {"times": args.times, "seconds": args.seconds, "queue": args.queue, "workers": args.workers}
+    record(model=Settings.from_env().model or "default", **figures, **asked)
 
 
 if __name__ == "__main__":
