@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from inkdigits.cli import main
-from inkdigits.errors import ModelError, TrainingError
+from inkdigits.errors import ModelError, SettingError, TrainingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.export import export
 from inkdigits.training.fit import _loss
 from inkdigits.training.networks import build
-from inkdigits.training.teach import Teachers, lineage, start_from
+from inkdigits.training.teach import Teachers, blend, lineage, start_from
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,20 @@ def test_a_model_of_another_network_is_told(tmp_path, images):
         start_from("nowhere.onnx", build("cnn_small"), images)
 
 
+def test_a_blend_lies_between_what_was_and_what_was_learnt(tmp_path, images):
+    path = tmp_path / "before.onnx"
+    export(trained("cnn_small", images), path, temperature=1.0)
+    network = build("cnn_small")
+    start_from(str(path), network, images)
+    with torch.no_grad():
+        network.full.weight += 0.3
+        before, after = Recognizer(path).logits(images.numpy()), network.eval()(images).numpy()
+        for share in (0.0, 0.25, 1.0):
+            found = blend(network, str(path), share, images)(images).numpy()
+            # The last layer alone has changed, and in it the logits are linear.
+            assert np.abs(found - (share * before + (1 - share) * after)).max() < 1e-3
+
+
 def test_teachers_answer_with_the_mean_of_their_probabilities(images):
     both, cnn, fast = (Teachers(names)(images) for names in ("cnn,fast", "cnn", " fast"))
     assert torch.allclose(both, (cnn + fast) / 2)
@@ -106,6 +120,11 @@ def test_the_command_line_starts_from_a_model_and_tells_where_it_came_from(tmp_p
     assert abs(found - told) < 0.02
     assert entries["second"]["lineage"]["first.onnx"]["sha256"] == entries["first"]["sha256"]
     assert entries["second"]["lineage"]["first.onnx"]["command"] == entries["first"]["command"]
+    again = ["--learning-rate", "0.01", "--init", str(first), "--keep", "1", "--epochs", "1"]
+    assert main([*common, *again, "--out", str(tmp_path / "kept.onnx")]) == 0
+    kept, was = (Recognizer(tmp_path / f"{name}.onnx") for name in ("kept", "first"))
+    image = np.random.default_rng(0).random((4, 1, 28, 28), np.float32)
+    assert np.abs(kept.logits(image) - was.logits(image)).max() < 1e-3
     third = tmp_path / "third.onnx"
     taught = ["--teacher", f"{second},fast", "--epochs", "1", "--out", str(third)]
     assert main([*common, *taught]) == 0
@@ -120,6 +139,11 @@ def test_what_is_not_registered_has_its_hash_for_lineage(tmp_path, images):
     path = tmp_path / "model.onnx"
     export(trained("cnn_small", images), path, temperature=1.0)
     assert dict(lineage("", str(path))) == {"model.onnx": {"sha256": Recognizer(path).model.sha256}}
+
+
+def test_there_is_nothing_to_keep_of_fresh_weights():
+    with pytest.raises(SettingError, match=r"keep is 0\.5, but there is no model to start from; give init"):
+        TrainConfig(keep=0.5)
 
 
 def test_a_teacher_that_is_not_there_ends_the_run_before_the_data_is_read(tmp_path, capsys):

@@ -20,6 +20,7 @@ examples:
   inkdigits train --network mlp --out models/mlp.onnx       a perceptron, done in half a minute
   inkdigits train --data digits --out models/small.onnx     no download, done in a minute
   inkdigits train --data train.csv --out models/mine.onnx   Kaggle's table: label, pixel0, …
+  inkdigits train --init cnn --keep 0.5 --data scans/ --negatives 0.2 --out models/ours.onnx
   inkdigits train --config best.toml --out models/best.onnx
 
 Of the perceptron's lines, test_accuracy is measured on the images held back for validation: no

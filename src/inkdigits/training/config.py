@@ -113,6 +113,7 @@ class TrainConfig(_Options):
         0.1, "share of the images that are made as coarse as a picture of 9 to 18 pixels", low=0, high=1
     )
     init: str = _option("", "model of the same network to start from, by name or path; empty: fresh weights")
+    keep: float = _option(0.0, "share of the weights to start from that the result keeps", low=0, high=1)
     teacher: str = _option("", "models whose answers are learnt beside the labels, joined by commas; empty: none")
     distillation: float = _option(0.5, "share of the digits' loss that compares with the teachers", low=0, high=1)
     ema_decay: float = _option(
@@ -129,6 +130,11 @@ class TrainConfig(_Options):
         choices=("auto", "float32", "bfloat16"),
     )
     threads: int = _option(0, "threads; 0: PyTorch's choice, one a core", low=0, high=1024)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.keep and not self.init:
+            raise SettingError(f"training option keep is {self.keep}, but there is no model to start from; give init")
 
 
 @dataclass(frozen=True)

@@ -29,16 +29,16 @@ from inkdigits.training.data import fetch
 from inkdigits.training.export import check_parity, export
 from inkdigits.training.finish import check_out, finish
 from inkdigits.training.networks import build
-from inkdigits.training.pools import NO_DIGIT, Pool, make_pools, split_names
+from inkdigits.training.pools import NO_DIGIT, Pool, Pools, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
-from inkdigits.training.teach import Teachers, lineage, start_from
+from inkdigits.training.teach import Teachers, blend, lineage, start_from
+from inkdigits.training.validate import logits_of, tensors_of, validate
 from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "train"]
 
 DIGIT = 10  # which output of a network that refuses is the logit of "this is a digit"
 REFUSAL_WEIGHT = 0.5  # of the loss of that output, beside the loss of the ten digits
-VALIDATION_BATCH = 500  # images
 START_SAMPLES = 2048  # training images by which a network is set that starts from another's weights
 PARITY_SAMPLES = 512  # validation images that the exported file is compared on
 
@@ -123,11 +123,39 @@ def train(
     )
     say(f"best epoch {fitted.best_epoch}: validation accuracy {fitted.validation_accuracy:.2%}")
 
-    network = fitted.network
+    entry = _conclude(config, fitted, pools, out, settings, origin, say=say, progress=progress)
+    watch.end(entry)
+    if fitted.interrupted:
+        say(f"stopped early; {checkpoint} stays, --resume goes on from it")
+    else:
+        checkpoint.unlink(missing_ok=True)
+    return entry
+
+
+def _conclude(
+    config: TrainConfig,
+    fitted: Fitted,
+    pools: Pools,
+    out: Path,
+    settings: Settings,
+    origin: dict[str, Any],
+    *,
+    say: Callable[[str], None],
+    progress: Progress,
+) -> dict[str, Any]:
+    """From the best epoch to the registry's entry: blend, calibrate, export, check, measure, register."""
+    network, accuracy, figures = fitted.network, fitted.validation_accuracy, fitted.validation
+    if config.keep:
+        some = slice(None, None, max(1, len(pools.training) // START_SAMPLES))
+        images, _ = tensors_of(Pool(pools.training.images[some], pools.training.labels[some]))
+        network = blend(network, config.init, config.keep, images)
+        _, accuracy, figures = validate(network, pools.validation)
+        say(f"with {config.keep:.0%} of the weights it started from: validation accuracy {accuracy:.2%}")
+    names = split_names(config.data)
     # What is drawn, written or scanned well sets temperature and threshold; disturbed pictures are for hard days.
-    calm = [_tensors(pools.validation[name]) for name in pools.validation if name in names]
+    calm = [tensors_of(pools.validation[name]) for name in pools.validation if name in names]
     images, labels = torch.cat([x for x, _ in calm]), torch.cat([y for _, y in calm])
-    logits = _logits(network, images)
+    logits = logits_of(network, images)
     temperature = fit_temperature(logits[:, :DIGIT], labels)
     threshold = fit_threshold(logits[:, DIGIT]) if config.negatives else None
     metadata = {"network": config.network} | ({} if threshold is None else {"threshold": repr(threshold)})
@@ -137,15 +165,15 @@ def train(
         difference = check_parity(network, path, calm[0][0][:PARITY_SAMPLES])
         say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
 
-    entry = finish(
+    return finish(
         config,
         out,
         settings,
         write=write,
         sha256=pools.sha256,
         validation={
-            "accuracy": fitted.validation_accuracy,
-            **fitted.validation,
+            "accuracy": accuracy,
+            **figures,
             **baseline(logits[:, :DIGIT], images, temperature),
             **({} if threshold is None else {"refusals": refusals(logits[:, DIGIT], threshold)}),
         },
@@ -162,12 +190,6 @@ def train(
         say=say,
         progress=progress,
     )
-    watch.end(entry)
-    if fitted.interrupted:
-        say(f"stopped early; {checkpoint} stays, --resume goes on from it")
-    else:
-        checkpoint.unlink(missing_ok=True)
-    return entry
 
 
 def fit(
@@ -260,7 +282,7 @@ def fit(
                     f"lower the learning rate, now {config.learning_rate}"
                 )
 
-            val_loss, val_accuracy, figures = _validate(averaged, validation)
+            val_loss, val_accuracy, figures = validate(averaged, validation)
             epoch += 1
             seconds += (took := time.perf_counter() - started)
             better = best is None or (val_accuracy, -val_loss) > (best["accuracy"], -best["loss"])
@@ -332,31 +354,6 @@ def _loss(
     return objective, loss, int((log_p.argmax(dim=1) == y).sum())
 
 
-def _validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, float, dict[str, float]]:
-    """Loss and accuracy over all images that hold digits, whatever pool they are of, and a figure by pool.
-
-    Every image counts the same: of two pools the smaller would else decide by chance.
-    """
-    lost = right = total = 0.0
-    figures = {}
-    for name, pool in validation.items():
-        images, labels = _tensors(pool)
-        logits = _logits(network, images)
-        if (labels == NO_DIGIT).all():
-            figures[name] = (logits[:, DIGIT] < 0).double().mean().item()
-            continue
-        figures[name] = (logits[:, :DIGIT].argmax(dim=1) == labels).double().mean().item()
-        lost += F.cross_entropy(logits[:, :DIGIT], labels, reduction="sum").item()
-        right += figures[name] * len(labels)
-        total += len(labels)
-    return lost / total, right / total, figures
-
-
-def _tensors(pool: Pool) -> tuple[Tensor, Tensor]:
-    """(N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
-    return torch.from_numpy(pool.images)[:, None].float() / 255, torch.from_numpy(pool.labels)
-
-
 def _precision(config: TrainConfig) -> str:
     if config.precision != "auto":
         return config.precision
@@ -397,9 +394,3 @@ def _average(pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
             kept.lerp_(now, 1 - decay)
         else:
             kept.copy_(now)
-
-
-@torch.inference_mode()
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    network.eval()
-    return torch.cat([network(batch) for batch in images.split(VALIDATION_BATCH)])

@@ -7,6 +7,8 @@ that models of any network find, as targets beside the labels.
 
 from __future__ import annotations
 
+import copy
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +20,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inkdigits.errors import TrainingError
 from inkdigits.recognizer import CLASSES, Recognizer, find_model
-from inkdigits.training.export import MAX_DIFFERENCE
+from inkdigits.training.export import MAX_DIFFERENCE, export
 
-__all__ = ["Teachers", "lineage", "start_from"]
+__all__ = ["Teachers", "blend", "lineage", "start_from"]
 
 _FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalisation became
 
@@ -90,6 +92,40 @@ def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> Non
     network.eval()(images)
     for hook in hooks:
         hook.remove()
+
+
+def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Module:
+    """A network whose weights lie between those of an exported model and those that it learnt from there.
+
+    What was learnt anew often costs some of what was known before; half way between the two, much of both is kept.
+    The weights are those of the exported files, batch normalisation folded in. M. Wortsman et al., Robust Fine-Tuning
+    of Zero-Shot Models, 2021, https://arxiv.org/abs/2109.01903
+
+    Args:
+        network: what :func:`start_from` and training made of the model; left as it is.
+        model: name or path of that model.
+        share: of the model's weights, 0 to 1; the rest are the network's.
+        images: as for :func:`start_from`.
+
+    Raises:
+        ModelError: there is no such model.
+        TrainingError: it is of another network.
+    """
+    _, path, _ = find_model(model)
+    before = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "blended.onnx"
+        export(network, file, temperature=1.0)
+        blended = onnx.load(file)
+        for each in blended.graph.initializer:
+            learnt = onnx.numpy_helper.to_array(each)
+            if learnt.dtype == np.float32:
+                mixed = share * before.get(each.name, learnt) + (1 - share) * learnt
+                each.CopyFrom(onnx.numpy_helper.from_array(mixed.astype(np.float32), each.name))
+        file.write_bytes(blended.SerializeToString())
+        between = copy.deepcopy(network)
+        start_from(str(file), between, images)
+    return between
 
 
 class Teachers:
