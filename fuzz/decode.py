@@ -3,7 +3,9 @@
     pip install atheris
     python fuzz/decode.py --seed fuzz/corpus                              # writes the small files that it starts from
     mkdir -p build/found
-    python fuzz/decode.py build/found fuzz/corpus -max_total_time=3600    # an hour
+    python fuzz/decode.py build/found fuzz/corpus -max_total_time=3600 -rss_limit_mb=8000    # an hour
+
+The fuzzer itself grows by some 3 kB an input, hence its limit; decoding the same files over and over does not.
 
 What it comes upon goes to build/found; what fails is written as crash-… Hypothesis and schemathesis are in the tests.
 
