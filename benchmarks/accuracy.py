@@ -1,6 +1,8 @@
-"""Each shipped model, through Recognizer on its exported file: MNIST's test set, and two sets that it never saw."""
+"""Shipped models, all or those named, through Recognizer: MNIST's test set, and two sets that no model ever saw."""
 
 from __future__ import annotations
+
+import sys
 
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
@@ -12,7 +14,7 @@ from _common import percent, record
 
 def main() -> None:
     settings = Settings.from_env()
-    for name in shipped_models():
+    for name in sys.argv[1:] or shipped_models():
         recognizer = Recognizer(name)
         for data, part in (("mnist", "test"), ("digits", "all"), ("pen", "test")):
             if data == "pen" and settings.data_folder is None:

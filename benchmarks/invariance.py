@@ -6,6 +6,7 @@ scaled by Pillow's bicubic filter; black on white and white on black. Three seed
 
 from __future__ import annotations
 
+import sys
 from statistics import mean, stdev
 
 import numpy as np
@@ -32,7 +33,7 @@ def pasted(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def main() -> None:
     test = load("mnist", Settings.from_env(), part="test")
-    for name in shipped_models():
+    for name in sys.argv[1:] or shipped_models():
         recognizer = Recognizer(name)
 
         def accuracy(images, recognizer=recognizer) -> float:
