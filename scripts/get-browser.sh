@@ -26,6 +26,14 @@ try_apt() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >&2 || return 1
 }
 
+# Users have Arial or a font as wide; a bare machine has none, and the page's layout would be tried with another.
+fonts() {
+    command -v fc-match >/dev/null && fc-match Arial | grep -qi -e arial -e liberation -e arimo -e helvet && return
+    command -v apt-get >/dev/null && as_root true 2>/dev/null || return 0
+    as_root apt-get update -qq >&2 || return 0
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends fonts-liberation >&2 || true
+}
+
 try_playwright() {
     echo "No Chromium or Chrome found: downloading Playwright's" >&2
     if as_root true 2>/dev/null && command -v apt-get >/dev/null; then
@@ -38,6 +46,7 @@ try_playwright() {
     echo "get-browser: $python has no playwright; make test installs it, or: pip install -e '.[dev]'" >&2
     exit 1
 }
+fonts
 have_browser && exit
 try_apt && have_browser && exit
 try_playwright && have_browser && exit
