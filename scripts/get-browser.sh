@@ -18,20 +18,18 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
 }
 
+# Install Debian packages, where apt can be run.
 try_apt() {
     command -v apt-get >/dev/null || return 1
     as_root true 2>/dev/null || return 1
-    echo "No Chromium or Chrome found: installing the package chromium" >&2
+    echo "Installing $*" >&2
     as_root apt-get update -qq >&2 || return 1
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >&2 || return 1
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >&2 || return 1
 }
 
 # Users have Arial or a font as wide; a bare machine has none, and the page's layout would be tried with another.
-fonts() {
-    command -v fc-match >/dev/null && fc-match Arial | grep -qi -e arial -e liberation -e arimo -e helvet && return
-    command -v apt-get >/dev/null && as_root true 2>/dev/null || return 0
-    as_root apt-get update -qq >&2 || return 0
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends fonts-liberation >&2 || true
+have_font() {
+    command -v fc-match >/dev/null && fc-match Arial | grep -qi -e arial -e liberation -e arimo -e helvet
 }
 
 try_playwright() {
@@ -46,9 +44,9 @@ try_playwright() {
     echo "get-browser: $python has no playwright; make test installs it, or: pip install -e '.[dev]'" >&2
     exit 1
 }
-fonts
+have_font || try_apt fontconfig fonts-liberation || true
 have_browser && exit
-try_apt && have_browser && exit
+try_apt chromium && have_browser && exit
 try_playwright && have_browser && exit
 echo "get-browser: no browser could be had: install Chromium or Google Chrome, so that chromium or google-chrome is on PATH" >&2
 exit 1

@@ -24,7 +24,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import MEDIA_TYPE, Answer, Problem, answer_of, body_of, fault, problem_of, shown
+from inkdigits.server.problems import Answer, Problem, answer_of, fault, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
 
@@ -237,8 +237,8 @@ class Service:
 
 async def _refuse(send: Send, path: str, problem: Problem) -> None:
     """Tell a problem; past the framework, too."""
-    headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
-    await reply(send, body_of(path, problem), MEDIA_TYPE.encode(), *headers, status=problem.kind.status)
+    answer = answer_of(path, problem)
+    await reply(send, answer.body, answer.kind, *answer.headers, status=answer.status)
 
 
 def _log_request(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from inkdigits.errors import TrainingError
+from inkdigits.recognizer import CLASSES
 from inkdigits.settings import Settings
 from inkdigits.training.augment import Strength, augment
 from inkdigits.training.calibrate import baseline, fit_temperature, fit_threshold, refusals
@@ -37,7 +38,7 @@ from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "train"]
 
-DIGIT = 10  # which output of a network that refuses is the logit of "this is a digit"
+DIGIT = CLASSES  # which output of a network that refuses is the logit of "this is a digit"
 REFUSAL_WEIGHT = 0.5  # of the loss of that output, beside the loss of the ten digits
 START_SAMPLES = 2048  # training images by which a network is set that starts from another's weights
 PARITY_SAMPLES = 512  # validation images that the exported file is compared on

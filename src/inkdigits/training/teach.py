@@ -43,7 +43,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         TrainingError: it is of another network, or does not hold this one's weights.
     """
     _, path, _ = find_model(model)
-    stored = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    stored = _weights(path)
     folded: list[_BatchNorm] = []
 
     def give(parameter: Tensor, name: str) -> None:
@@ -76,6 +76,11 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
             f"with the weights of {path} this network answers otherwise: its logits differ by {difference:.2g}; "
             "start from a model of the same network"
         )
+
+
+def _weights(path: Path) -> dict[str, np.ndarray]:
+    """The stored arrays of an exported file by name."""
+    return {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
 
 
 def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> None:
@@ -112,7 +117,7 @@ def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Mo
         TrainingError: it is of another network.
     """
     _, path, _ = find_model(model)
-    before = {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+    before = _weights(path)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "blended.onnx"
         export(network, file, temperature=1.0)
@@ -165,4 +170,4 @@ def lineage(*models: str) -> Iterator[tuple[str, dict[str, object]]]:
         info = Recognizer(name).model
         yield from info.entry.get("lineage", {}).items()
         known = {key: info.entry[key] for key in ("command", "training", "versions") if key in info.entry}
-        yield Path(info.path).name, {"sha256": info.sha256, **known}
+        yield info.path.name, {"sha256": info.sha256, **known}
