@@ -1,6 +1,7 @@
 """28×28 pictures, one or many at once: the same as the way for all pictures has them, to the last bit."""
 
 import os
+import zlib
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from inkdigits.training.disturb import disturb
 from test_server_predict import encode
 
 from drawings import DIGITS, picture
+from hostile import png
 
 KINDS = (
     *("as they are", "inverted", "at 20 pixels", "bars of 20 pixels", "faint", "on grey", "moved", "small", "noise"),
@@ -132,6 +134,8 @@ def test_each_source_in_its_place(digits):
     sources = [
         *(encode(Image.fromarray(image)) for image in digits[:5]),
         b"hello",
+        png(28, 28, zlib.compress(digits[4].tobytes())[:60]),  # plain by its header, and cut short
+        png(28, 28, zlib.compress(bytes(29 * 28))),
         encode(Image.fromarray(digits[5]).convert("RGB")),
         encode(picture(6)),
         *digits[7:9],
@@ -139,10 +143,15 @@ def test_each_source_in_its_place(digits):
         np.zeros((28, 28), np.uint8),
     ]
     spent = Spent()
-    found = normalise_each(iter(sources), Limits(), spent)
-    assert isinstance(found[5], ImageError)
+    found = normalise_each(sources, Limits(), spent)
     for source, seen in zip(sources, found, strict=True):
-        assert isinstance(seen, ImageError) or same(seen, normalise(source))
+        if isinstance(seen, ImageError):
+            with pytest.raises(type(seen)):
+                normalise(source)
+        else:
+            assert same(seen, normalise(source))
+            assert same(normalise_each([source], Limits())[0], seen)
+    assert [i for i, seen in enumerate(found) if isinstance(seen, ImageError)] == [5, 6]
     assert spent.decode > 0
     assert spent.normalise > 0
     assert normalise_each([], Limits()) == []

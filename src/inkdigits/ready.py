@@ -9,7 +9,7 @@ of any other kind goes the one way there is for all. A test holds both to the sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import ImageSource, Limits, decode
+from inkdigits.decode import ImageSource, Limits, decode, plain_png
 from inkdigits.errors import ImageError
 from inkdigits.image import (
     BLANK,
@@ -47,13 +47,13 @@ from inkdigits.ink import (
 
 __all__ = ["Spent", "is_ready", "normalise_each", "normalise_ready"]
 
-BLOCK = 16  # pictures at a time: what is made of them stays in the nearest cache
-NEAR_TIE = 1e-3  # pixels: a centre of mass this near to between two is summed up as for a single picture
+BLOCK = 32  # pictures at a time: what is made of them stays in the cache
+_NO_TIE = 1e-3  # pixels: a centre of mass this near to between two is summed up as for a single picture
 WHITE = 255
 
 _RING = ring_of(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
 _LOW, _HIGH = (int(q * (len(_RING) - 1)) for q in UNEVEN_QUANTILES)
-_NO_GRAIN = SIDE * (SIDE - 2) // 2  # neighbours' differences; when more of them are 0, so is their median
+_NO_GRAIN = SIDE * (SIDE - 2) // 2  # three in a row; when more of them are of one level, the median difference is 0
 _SHAPE = (SIDE, SIDE)
 # Full ink is the level of this pixel, from the darkest: of so few, no share is more than the least.
 assert FULL_SHARE * SIDE * SIDE < ISOLATED
@@ -73,7 +73,7 @@ _MOMENTS = np.stack([np.ones(_SHAPE), *np.indices(_SHAPE)], axis=-1).reshape(-1,
 _ROW = 32
 _BYTES = _ROW * _ROW // 8
 _COLUMN = sum(1 << _ROW * y for y in range(SIDE))  # the first one
-assert _ROW - SIDE > REACH
+assert _ROW - SIDE > REACH == 3
 
 
 @dataclass(slots=True)
@@ -85,7 +85,7 @@ class Spent:
 
 
 def normalise_each(
-    sources: Iterable[ImageSource], limits: Limits, spent: Spent | None = None
+    sources: Sequence[ImageSource], limits: Limits, spent: Spent | None = None
 ) -> list[Normalised | ImageError]:
     """:func:`inkdigits.image.normalise` of each source, in order; its error in place of one that cannot be read.
 
@@ -94,29 +94,73 @@ def normalise_each(
     """
     seen: list[Any] = []
     small: dict[int, np.ndarray] = {}
+    pages = _Pages(len(sources))
     spent = spent or Spent()
+    start, large = perf_counter(), 0.0
     for source in sources:
-        start = perf_counter()
         try:
+            if isinstance(source, bytes) and pages.take(source, limits):
+                seen.append(pages)
+                continue
             found: Any = source if is_ready(source, limits) else decode(source, limits)
         except ImageError as error:
             found = error
-        if isinstance(found, Image.Image) and found.mode == "L" and found.size == _SHAPE:
-            found = np.frombuffer(found.tobytes(), np.uint8).reshape(_SHAPE)
-        decoded = perf_counter()
-        spent.decode += decoded - start
+        if isinstance(found, Image.Image):
+            if found.mode == "L" and found.size == _SHAPE:
+                found = np.asarray(found)
+            else:  # at once, so that one large picture is held at a time
+                decoded = perf_counter()
+                found = normalise_picture(found)
+                large += perf_counter() - decoded
         if isinstance(found, np.ndarray):
             small[len(seen)] = found
-        elif isinstance(found, Image.Image):  # at once, so that one large picture is held at a time
-            found = normalise_picture(found)
-            spent.normalise += perf_counter() - decoded
         seen.append(found)
+    levels = pages.levels()
+    decoded = perf_counter()
+    spent.decode += decoded - start - large
     if small:
-        start = perf_counter()
-        for i, normalised in zip(small, normalise_ready(list(small.values())), strict=True):
+        levels = np.concatenate([np.stack(list(small.values())), levels])
+    if len(levels):
+        places = [*small, *(i for i, found in enumerate(seen) if found is pages)]
+        for i, normalised in zip(places, normalise_ready(levels), strict=True):
             seen[i] = normalised
-        spent.normalise += perf_counter() - start
+    spent.normalise += perf_counter() - decoded + large
     return seen
+
+
+class _Pages:
+    """Plain 28×28 PNGs, below one another in one image, as getting pixels out of Pillow costs as much as decoding them.
+
+    Args:
+        most: pictures there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._count = 0
+
+    def take(self, data: bytes, limits: Limits) -> bool:
+        """Decode a file; False where it is to be read in another way."""
+        plain = plain_png(data, limits)
+        if plain is None or plain[0] != _SHAPE:
+            return False
+        if not self._count:
+            self._page = Image.new("L", _SHAPE)
+            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
+        try:
+            self._page.frombytes(plain[1], "zip", "L")
+        except ValueError:
+            return False
+        if self._sheet is not self._page:
+            self._sheet.paste(self._page, (0, SIDE * self._count))
+        self._count += 1
+        return True
+
+    def levels(self) -> np.ndarray:
+        """(N, 28, 28) uint8."""
+        if not self._count:
+            return np.empty((0, *_SHAPE), np.uint8)
+        return np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * self._count).reshape(-1, *_SHAPE)
 
 
 def is_ready(image: object, limits: Limits) -> bool:
@@ -130,14 +174,9 @@ def is_ready(image: object, limits: Limits) -> bool:
     )
 
 
-def normalise_ready(images: Sequence[np.ndarray] | np.ndarray) -> list[Normalised]:
-    """Normalise 28×28 arrays of bytes, to the last bit as :func:`inkdigits.image.normalise` does.
-
-    Args:
-        images: (N, 28, 28) uint8, or a sequence of such (28, 28).
-    """
-    levels = images if isinstance(images, np.ndarray) else np.concatenate(images).reshape(-1, SIDE, SIDE)
-    return [found for start in range(0, len(levels), BLOCK) for found in _normalise(levels[start : start + BLOCK])]
+def normalise_ready(images: np.ndarray) -> list[Normalised]:
+    """Normalise (N, 28, 28) uint8, to the last bit as :func:`inkdigits.image.normalise` does."""
+    return [found for start in range(0, len(images), BLOCK) for found in _normalise(images[start : start + BLOCK])]
 
 
 def _normalise(levels: np.ndarray) -> list[Normalised]:
@@ -153,14 +192,13 @@ def _normalise(levels: np.ndarray) -> list[Normalised]:
     masks = np.zeros((3, n, _ROW, _ROW), bool)
     np.greater(depth, _SOLID[full][:, None, None], out=masks[0, :, :SIDE, :SIDE])
     np.greater(depth, _SOFT[full][:, None, None], out=masks[1, :, :SIDE, :SIDE])
-    step = np.subtract(levels[:, :, 1:], levels[:, :, :-1], dtype=np.int16)
-    np.equal(step[:, :, 1:], step[:, :, :-1], out=masks[2, :, :SIDE, : SIDE - 2])
-    solid, soft, even = _numbers(masks)
+    np.equal(levels[:, :, 1:], levels[:, :, :-1], out=masks[2, :, :SIDE, : SIDE - 1])
+    solid, soft, same = _numbers(masks)
 
     found = [BLANK] * n
     inks, bounds = [0] * n, {}
     for i, deepest in enumerate(full.tolist()):
-        if spread[i] > UNEVEN or even[i].bit_count() <= _NO_GRAIN:
+        if spread[i] > UNEVEN or (same[i] & same[i] >> 1).bit_count() <= _NO_GRAIN:
             found[i] = normalise_picture(Image.fromarray(levels[i]))
         elif deepest >= MIN_CONTRAST:
             inks[i], bounds[i] = _ink(_without_specks(solid[i]), soft[i])
@@ -183,24 +221,26 @@ def _laid_out(
         bounds: x0, y0, x1, y1 of the ink by the picture's number.
     """
     n = len(depth)
+    depth = depth * mask
     cover = depth * _COVER[full][:, None, None]
     np.minimum(cover, 1, out=cover)
-    cover *= mask
     clipped = np.minimum(depth, full[:, None, None])
-    clipped *= mask
     moments = (clipped.reshape(n, -1).astype(np.float32) @ _MOMENTS).tolist()
-    sheets = np.zeros(depth.shape, np.float32)
     for i, (x0, y0, x1, y1) in bounds.items():
-        ink = cover[i, y0:y1, x0:x1]
         h, w = y1 - y0, x1 - x0
         mass, down, right = moments[i]
         y, x = down / mass - y0 + 0.5 + TIE, right / mass - x0 + 0.5 + TIE
-        if max(h, w) != BOX_SIDE or abs(y - round(y)) < NEAR_TIE or abs(x - round(x)) < NEAR_TIE:
-            yield i, lay_out(ink)
+        row, column = int(y), int(x)
+        if max(h, w) != BOX_SIDE or not (_NO_TIE < y - row < 1 - _NO_TIE and _NO_TIE < x - column < 1 - _NO_TIE):
+            yield i, lay_out(cover[i, y0:y1, x0:x1])
             continue
-        top, left = min(max(CENTRE - int(y), 0), SIDE - h), min(max(CENTRE - int(x), 0), SIDE - w)
-        sheets[i, top : top + h, left : left + w] = ink
-        yield i, sheets[i]
+        top, left = min(max(CENTRE - row, 0), SIDE - h), min(max(CENTRE - column, 0), SIDE - w)
+        if top == y0 and left == x0:
+            yield i, cover[i]  # it is laid out already
+        else:
+            sheet = np.zeros(_SHAPE, np.float32)
+            sheet[top : top + h, left : left + w] = cover[i, y0:y1, x0:x1]
+            yield i, sheet
 
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
@@ -238,13 +278,18 @@ def _pictures(masks: list[int]) -> np.ndarray:
     return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
 
 
-def _grown(mask: int, reach: int) -> int:
-    """:func:`inkdigits.ink.grown`; what grows over the edges is to be cut off by the caller."""
-    for _ in range(reach):
-        mask |= mask << 1 | mask >> 1
-    for _ in range(reach):
-        mask |= mask << _ROW | mask >> _ROW
-    return mask
+def _grown(mask: int) -> int:
+    """:func:`inkdigits.ink.grown` by one; what grows over the edges is to be cut off by the caller."""
+    mask |= mask << 1 | mask >> 1
+    return mask | mask << _ROW | mask >> _ROW
+
+
+def _within_reach(mask: int) -> int:
+    """The same by :data:`REACH`: by one, and by two more."""
+    mask |= mask << 1 | mask >> 1
+    mask |= mask << 2 | mask >> 2
+    mask |= mask << _ROW | mask >> _ROW
+    return mask | mask << 2 * _ROW | mask >> 2 * _ROW
 
 
 def _without_specks(mask: int) -> int:
@@ -254,7 +299,7 @@ def _without_specks(mask: int) -> int:
     pieces, rest = [], mask
     while rest:
         piece = rest & -rest
-        while (more := _grown(piece, 1) & rest) != piece:
+        while (more := _grown(piece) & rest) != piece:
             piece = more
         pieces.append(piece)
         rest ^= piece
@@ -286,7 +331,7 @@ def _no_specks(mask: int) -> bool:
 
 def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
     """Where ink is, as :func:`inkdigits.ink.find_ink` has it from what is solid and what is soft; and its bounds."""
-    keep = _grown(solid, REACH) & soft
+    keep = _within_reach(solid) & soft
     y0, y1 = ((keep & -keep).bit_length() - 1) // _ROW, (keep.bit_length() - 1) // _ROW + 1
     columns = keep
     for rows in (16, 8, 4, 2, 1):
@@ -294,4 +339,4 @@ def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
     columns &= (1 << _ROW) - 1
     x0, x1 = (columns & -columns).bit_length() - 1, columns.bit_length()
     within = ((1 << x1) - (1 << x0)) * (_COLUMN & (1 << _ROW * y1) - (1 << _ROW * y0))
-    return _grown(keep, 1) & within, (x0, y0, x1, y1)
+    return _grown(keep) & within, (x0, y0, x1, y1)

@@ -92,6 +92,7 @@ class Connection(HttpToolsProtocol):
         self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None  # until what came with it is parsed
         self._unread = 0  # bytes since the parser last came to a body or a request's end
         self._deadline: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None  # by the loop's clock; None while the client has a request in hand
         self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -104,7 +105,7 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(self._rules.seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._deadline, self._stuck):
+        for timer in (self._deadline, self._stuck, self.timeout_keep_alive_task):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
@@ -143,11 +144,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
         if self._held and self._held[0] is self.cycle and self._at_once(self.cycle):
             self._held = None
-        # It was answered before it was all there, and the rest has ended uvicorn's wait for another.
-        if self.cycle.response_complete and self.timeout_keep_alive_task is None and not self.transport.is_closing():
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+        # It was answered before it was all there, and the rest has ended the wait for another.
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._wait_for_another()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         service = self._rules.service
@@ -185,7 +184,40 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         self.transport.end()
-        super().on_response_complete()
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        else:
+            self._wait_for_another()
+
+    def _wait_for_another(self) -> None:
+        """Close the connection if it stays idle.
+
+        uvicorn has a timer for each request, which costs as much as parsing it does; here a connection has one, which
+        looks at the clock.
+        """
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_later(self.timeout_keep_alive)
+
+    def _look_later(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:  # the answer to what is in hand begins the wait anew
+            return
+        rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if rest > 0:
+            self._look_later(rest)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._idle_since = None
 
     def pause_writing(self) -> None:
         super().pause_writing()

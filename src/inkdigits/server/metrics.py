@@ -53,7 +53,8 @@ class _Places:
 
 _places = _Places()
 _REQUESTS = _places.take(len(ROUTES) * (len(STATUSES) + 1))
-_STAGES = [_places.take(len(SECONDS) + 2) for _ in STAGES]  # a histogram: its buckets, those beyond, and the sum
+_STAGES = {stage: _places.take(len(SECONDS) + 2) for stage in STAGES}  # a histogram: buckets, those beyond, the sum
+_TOTAL = _STAGES[STAGES[-1]]
 _SHEDS = _places.take(len(SHED))
 _QUEUES = _places.take(len(QUEUES))
 _DIGITS = _places.take(len(DIGITS))
@@ -93,12 +94,12 @@ class Metrics:
         place = _REQUESTS + _ROUTE[route] * (len(STATUSES) + 1) + _STATUS.get(status, len(STATUSES))
         with self._lock:
             self._row[place] += 1
-            self._observe(_STAGES[-1], SECONDS, seconds)
+            self._observe(_TOTAL, SECONDS, seconds)
 
     def stage(self, stage: str, seconds: float, requests: int = 1) -> None:
         """Note how long a stage of this many requests took each of them."""
         with self._lock:
-            self._observe(_STAGES[STAGES.index(stage)], SECONDS, seconds, requests)
+            self._observe(_STAGES[stage], SECONDS, seconds, requests)
 
     def shed(self, reason: str) -> None:
         """Count a request or connection that was turned away for one of :data:`SHED`."""
@@ -167,7 +168,7 @@ def _lines(total: np.ndarray, model: ModelInfo, version: str, board: Board) -> I
             if total[first + j]:
                 yield f'inkdigits_requests_total{{route="{route}",status="{status}"}} {total[first + j]:.0f}'
     yield from told("request_seconds", "histogram", "Time of a request, by stage; total is all of it.")
-    for stage, place in zip(STAGES, _STAGES, strict=True):
+    for stage, place in _STAGES.items():
         yield from histogram("request_seconds", f'stage="{stage}"', place, SECONDS)
     yield from told("queue_length", "gauge", "Requests that wait or, if heavy, are worked on.")
     yield from counted("queue_length", "queue", QUEUES, _QUEUES)

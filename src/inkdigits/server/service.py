@@ -88,8 +88,8 @@ class Service:
         self._inner = around(self._answer) if around else self._answer
         self._around = around
         self._tracer = tracer
-        mine = secrets.token_hex(6)
-        self._ids = (f"{mine}{number:08x}".encode() for number in count())
+        mine = secrets.token_hex(6).encode()
+        self._ids = map((mine + b"%08x").__mod__, count())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

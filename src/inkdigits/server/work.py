@@ -98,10 +98,10 @@ class Batcher:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
         self._waiting.append((sources, deliver))
-        self._metrics.queue("small", len(self._waiting))
 
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
+        self._metrics.queue("small", len(self._waiting))
         start = perf_counter()
         batch, count = [], 0
         while self._waiting and count < self._size:
