@@ -27,7 +27,7 @@ test: $(DEV) ## install what the tests need and run them all
 	@scripts/web-runtime.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: $(DEV) ## check style
 	$(BIN)/ruff check .

@@ -47,7 +47,7 @@ def own(constant_model, tmp_path):
     return path
 
 
-def test_of_a_model_without_a_card_about_says_what_its_registry_says(visit, own, start_server):
+def test_of_a_model_without_a_card_about_says_what_its_registry_says(own, start_server, visit):
     server = start_server("--model", str(own))
     assert httpx.get(f"{server.url}/model-card.html").status_code == 404
     page = visit(server=server.url, allow="status of 503")  # it reads everything as 8, so it is never ready

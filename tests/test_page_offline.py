@@ -175,7 +175,7 @@ def test_a_new_version_replaces_the_old_one(visit, host):
     assert not [name for name in names if version in name]
 
 
-def test_a_server_elsewhere(visit, tmp_path, start_server, static):
+def test_a_server_elsewhere(tmp_path, start_server, static, visit):
     """CORS: the page of another origin may ask the server only where the server's setting names it."""
     out = tmp_path / "page"
     shutil.copytree(static, out)
