@@ -1,7 +1,8 @@
 """Which network to ship: accuracy against what an image costs, for networks from 10 to 400 µs.
 
 Every network is trained by the same shortened recipe and judged on validation data only: MNIST's, pen drawings of
-writers that are not trained on, and disturbed pictures of both. Each seed is a row of results/networks.csv.
+writers that are not trained on, and disturbed pictures of both; then it is quantised, and judged again. Each seed is a
+row of results/networks.csv; what is there already is not trained again.
 
     python benchmarks/networks.py                     all networks, one seed; an hour on one core
     python benchmarks/networks.py --networks cnn lenet --seeds 3
@@ -14,10 +15,13 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import torch
 from torch import nn
 
 from inkdigits import Recognizer
@@ -30,17 +34,20 @@ from inkdigits.training.fit import fit
 from inkdigits.training.networks import NETWORKS, build
 from inkdigits.training.pools import Pools, make_pools
 from inkdigits.training.progress import Progress, bars
+from inkdigits.training.quantise import Exported, samples_of, write_quantised
+from inkdigits.training.validate import validate
 
 from _common import keep, kept, percent, record
 
 RECIPE = {
     "data": "mnist+pen",
-    "pen_variants": 4,
-    "disturbed": 0.25,
+    "disturbed": 0.4,
+    "negatives": 0.2,
     "epochs": 5,
     "label_smoothing": 0.03,
     "threads": 1,
 }
+JUDGED = ("mnist", "pen", "disturbed")
 COMPARED = ("sprint", "lenet", "cnn_small", "cnn_medium", "cnn", "cnn_large", "cnn_huge")
 
 
@@ -59,46 +66,63 @@ def main() -> None:
         return
     settings, progress = Settings.from_env(), bars()
     pools = make_pools(TrainConfig(**RECIPE), settings, progress)
+    done = {(row["network"], row["seed"]) for row in kept()}
     for name in options.networks:
         for seed in range(options.seeds):
-            measure(TrainConfig(**RECIPE, network=name, seed=seed), pools, progress)
+            if (name, str(seed)) not in done:
+                measure(TrainConfig(**RECIPE, network=name, seed=seed), pools, progress)
 
 
 def measure(config: TrainConfig, pools: Pools, progress: Progress) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "network.ckpt"
-        fitted = fit(
-            config, pools.training, pools.validation, checkpoint, resume=False, say=print, progress=progress
-        )  # fmt: skip
+    torch.set_num_threads(config.threads)
+    fitted = fit(config, pools.training, pools.validation, None, resume=False, say=print, progress=progress)
+    with quantised(fitted.network, samples_of(pools)) as (before, after):
+        costs = costs_of(before, after)
+        _, _, shares = validate(Exported(after), pools.validation)
     record(
         network=config.network,
         seed=config.seed,
-        **cost_of(config.network, fitted.network),
-        **{name: percent(share) for name, share in fitted.validation.items()},
-        mean=percent(mean(fitted.validation.values())),
+        **costs,
+        **{name: percent(fitted.validation[name]) for name in JUDGED},
+        mean=percent(mean(fitted.validation[name] for name in JUDGED)),
+        int8_mean=percent(mean(shares[name] for name in JUDGED)),
         seconds=round(fitted.seconds),
     )
 
 
-def cost_of(name: str, network: nn.Module) -> dict[str, object]:
-    """Parameters and µs of a network, whatever it has learnt."""
+@contextmanager
+def quantised(network: nn.Module, samples: np.ndarray) -> Iterator[tuple[Recognizer, Recognizer]]:
+    """A network as exported, and the same quantised."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{name}.onnx"
-        export(network, file, temperature=1.0, metadata={"network": name})
-        spent = cost(Recognizer(file), np.eye(28, dtype=np.uint8) * 255)
+        before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
+        export(network, before, temperature=1.0)
+        write_quantised(before, after, samples)
+        yield Recognizer(before), Recognizer(after)
+
+
+def costs_of(before: Recognizer, after: Recognizer) -> dict[str, object]:
+    """Parameters, and µs an image of both, whatever they have learnt."""
+    picture = np.eye(28, dtype=np.uint8) * 255
+    was, now = cost(before, picture), cost(after, picture)
     return {
-        "parameters": spent.parameters,
-        "network_us": round(spent.network_us, 1),
-        "batch_us": round(spent.batch_us, 1),
+        "parameters": was.parameters,
+        "network_us": round(was.network_us, 1),
+        "batch_us": round(was.batch_us, 1),
+        "int8_us": round(now.network_us, 1),
+        "int8_batch_us": round(now.batch_us, 1),
     }
 
 
 def measure_costs_again() -> None:
     rows = kept()
-    found = {name: cost_of(name, build(name)) for name in dict.fromkeys(row["network"] for row in rows)}
+    found = {}
+    for name in dict.fromkeys(row["network"] for row in rows):
+        with quantised(
+            build(name, refuses=True), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)
+        ) as both:
+            found[name] = costs_of(*both)
+        print(name, found[name])
     keep([{**row, **found[row["network"]]} for row in rows])
-    for name, figures in found.items():
-        print(name, figures)
 
 
 def plot(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``inkdigits train``: a model of one's own."""
+"""``inkdigits train`` and ``quantise``: a model of one's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ examples:
   inkdigits train --network mlp --out models/mlp.onnx       a perceptron, done in half a minute
   inkdigits train --data digits --out models/small.onnx     no download, done in a minute
   inkdigits train --data train.csv --out models/mine.onnx   Kaggle's table: label, pixel0, …
-  inkdigits train --init cnn --keep 0.5 --data scans/ --negatives 0.2 --out models/ours.onnx
+  inkdigits train --init cnn_float --keep 0.5 --data scans/ --negatives 0.2 --out models/ours.onnx
   inkdigits train --config best.toml --out models/best.onnx
 
 Of the perceptron's lines, test_accuracy is measured on the images held back for validation: no
@@ -29,10 +29,18 @@ training looks at the test part before it is over.
 Ctrl-C ends the training early and keeps the best so far. registry.json beside the model gets its
 entry, and a folder under runs/ the whole story: tensorboard --logdir runs, or inkdigits runs.
 """
+_QUANTISE_EXAMPLES = """\
+examples:
+  inkdigits quantise models/mine.onnx --out models/mine8.onnx
+
+The registry beside the model says what data it learnt from: the scales of the integers are found
+by its training images, temperature and threshold by its validation images, and its test part is
+read once, at the end.
+"""
 
 
 def add(commands: Commands) -> None:
-    """Add train to the command line."""
+    """Add train and quantise to the command line."""
     from inkdigits.training.config import MlpConfig, TrainConfig
 
     train = add_command(
@@ -64,6 +72,26 @@ def add(commands: Commands) -> None:
         add_option(train, f, None, note=note, choices=f.metadata["choices"] or None)
     for f in of_mlp.values():
         add_option(train, f, None, note="mlp only")
+
+    quantise = add_command(
+        commands,
+        "quantise",
+        "MODEL --out NEW.onnx",
+        _quantise,
+        "make a trained model smaller and faster",
+        "Turn a model that inkdigits train wrote into one of 8-bit integers, a quarter of the size and more than twice "
+        "as fast; calibrate, measure and register it.",
+        _QUANTISE_EXAMPLES,
+    )
+    quantise.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
+    quantise.add_argument("--out", required=True, metavar="NEW.onnx", help="the file to write")
+
+
+def _quantise(args: argparse.Namespace) -> int:
+    from inkdigits.training.quantise import quantise
+
+    quantise(args.model, Path(args.out), Settings.from_env())
+    return FINE
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -5,13 +5,56 @@ All three are fitted on validation images, stored with the model, and applied wh
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Iterable
+from dataclasses import dataclass
 
-__all__ = ["baseline", "fit_temperature", "fit_threshold", "refusals"]
+import torch
+from torch import Tensor, nn
+
+from inkdigits.recognizer import CLASSES
+from inkdigits.training.pools import Pool
+from inkdigits.training.validate import logits_of, tensors_of
+
+__all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "refusals"]
 
 REFUSED_DIGITS = 0.001  # share of the validation digits under the threshold: to refuse a digit is the worse mistake
 TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was fitted for one network.
+
+    Attributes:
+        temperature: of its logits.
+        threshold: score under which a network that refuses does; None for one that does not.
+        figures: what a server in use is compared with: of :func:`baseline`, and the share of refusals.
+    """
+
+    temperature: float
+    threshold: float | None
+    figures: dict[str, float]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What an exported file says of it beside the temperature."""
+        return {} if self.threshold is None else {"threshold": repr(self.threshold)}
+
+
+def calibrate(network: nn.Module, calm: Iterable[Pool]) -> Calibration:
+    """Fit all three.
+
+    Args:
+        calm: validation images that are drawn, written or scanned well; disturbed pictures are for hard days.
+    """
+    images, labels = (torch.cat(each) for each in zip(*map(tensors_of, calm), strict=True))
+    logits = logits_of(network, images)
+    temperature = fit_temperature(logits[:, :CLASSES], labels)
+    figures = baseline(logits[:, :CLASSES], images, temperature)
+    if logits.shape[1] == CLASSES:
+        return Calibration(temperature, None, figures)
+    threshold = fit_threshold(logits[:, CLASSES])
+    return Calibration(temperature, threshold, {**figures, "refusals": refusals(logits[:, CLASSES], threshold)})
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:

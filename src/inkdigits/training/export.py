@@ -25,7 +25,7 @@ from inkdigits.image import NORMALISATION_VERSION, SIDE
 from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
 from inkdigits.training.files import write_atomically
 
-__all__ = ["check_parity", "export", "register"]
+__all__ = ["check_parity", "export", "is_quantised", "register", "write_model"]
 
 OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
@@ -65,9 +65,22 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
             )
         except torch.onnx.OnnxExporterError as error:
             raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
-    model = program.model_proto
+    write_model(program.model_proto, out, temperature, metadata or {})
+
+
+def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata: Mapping[str, str]) -> None:
+    """Write a model with what belongs to its weights in the metadata, in one step.
+
+    Args:
+        model: gets the metadata.
+        out: replaced where it exists.
+        temperature, metadata: as for :func:`export`.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
     _forget_origin(model)
-    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), **(metadata or {})}
+    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), **metadata}
     onnx.helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
     onnx.checker.check_model(model, full_check=True)
     write_atomically(out, model.SerializeToString(deterministic=True))
@@ -106,6 +119,11 @@ def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
             f"more than {MAX_DIFFERENCE}; the network has an operation that ONNX Runtime computes differently"
         )
     return float(difference)
+
+
+def is_quantised(path: Path) -> bool:
+    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantise.quantise` writes."""
+    return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
 
 
 def register(out: Path, entry: Mapping[str, Any]) -> None:

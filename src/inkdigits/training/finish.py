@@ -58,6 +58,7 @@ def finish(
     say: Callable[[str], None],
     progress: Progress,
     lineage: Mapping[str, Any] | None = None,
+    command: str | None = None,
 ) -> dict[str, Any]:
     """Write a model, read the test part of its data once through Recognizer on that very file, and register it.
 
@@ -74,6 +75,7 @@ def finish(
         say: called with each line of text.
         progress: shows the reading of the test part.
         lineage: by file name what is known of the models that it started from or was taught by.
+        command: the command line that makes the model; default the config's own.
 
     Returns:
         The registry's entry.
@@ -103,7 +105,7 @@ def finish(
             "threshold": recognizer.model.threshold,
             "metrics": {"validation": dict(validation), **{each.dataset: each.figures() for each in measured}},
             "training": dict(training),
-            "command": config.command(out.name),
+            "command": command or config.command(out.name),
             "config": config.to_dict(),
             **({"lineage": dict(lineage)} if lineage else {}),
             "data": hashes,

@@ -23,7 +23,7 @@ from inkdigits.errors import TrainingError
 from inkdigits.recognizer import CLASSES
 from inkdigits.settings import Settings
 from inkdigits.training.augment import Strength, augment
-from inkdigits.training.calibrate import baseline, fit_temperature, fit_threshold, refusals
+from inkdigits.training.calibrate import calibrate
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.data import fetch
@@ -33,7 +33,7 @@ from inkdigits.training.networks import build
 from inkdigits.training.pools import NO_DIGIT, Pool, Pools, make_pools, split_names
 from inkdigits.training.progress import Progress, bars
 from inkdigits.training.teach import Teachers, blend, lineage, start_from
-from inkdigits.training.validate import logits_of, tensors_of, validate
+from inkdigits.training.validate import tensors_of, validate
 from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "train"]
@@ -152,19 +152,14 @@ def _conclude(
         network = blend(network, config.init, config.keep, images)
         _, accuracy, figures = validate(network, pools.validation)
         say(f"with {config.keep:.0%} of the weights it started from: validation accuracy {accuracy:.2%}")
-    names = split_names(config.data)
-    # What is drawn, written or scanned well sets temperature and threshold; disturbed pictures are for hard days.
-    calm = [tensors_of(pools.validation[name]) for name in pools.validation if name in names]
-    images, labels = torch.cat([x for x, _ in calm]), torch.cat([y for _, y in calm])
-    logits = logits_of(network, images)
-    temperature = fit_temperature(logits[:, :DIGIT], labels)
-    threshold = fit_threshold(logits[:, DIGIT]) if config.negatives else None
-    metadata = {"network": config.network} | ({} if threshold is None else {"threshold": repr(threshold)})
+    calm = [pools.validation[name] for name in split_names(config.data)]
+    found = calibrate(network, calm)
+    metadata = {"network": config.network, **found.metadata}
 
     def write(path: Path) -> None:
-        export(network, path, temperature=temperature, metadata=metadata)
-        difference = check_parity(network, path, calm[0][0][:PARITY_SAMPLES])
-        say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
+        export(network, path, temperature=found.temperature, metadata=metadata)
+        difference = check_parity(network, path, tensors_of(calm[0])[0][:PARITY_SAMPLES])
+        say(f"exported with temperature {found.temperature:.3f}; differs from the network by at most {difference:.1g}")
 
     return finish(
         config,
@@ -172,12 +167,7 @@ def _conclude(
         settings,
         write=write,
         sha256=pools.sha256,
-        validation={
-            "accuracy": accuracy,
-            **figures,
-            **baseline(logits[:, :DIGIT], images, temperature),
-            **({} if threshold is None else {"refusals": refusals(logits[:, DIGIT], threshold)}),
-        },
+        validation={"accuracy": accuracy, **figures, **found.figures},
         parameters=sum(p.numel() for p in network.parameters()),
         training={
             "best_epoch": fitted.best_epoch,

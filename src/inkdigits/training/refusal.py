@@ -21,7 +21,7 @@ from inkdigits.training.progress import Progress, bars
 __all__ = ["NegativeScore", "Refusal", "refusal", "sample"]
 
 DIGITS = 2000  # of the data set, at most, that the threshold is set by
-PICTURES = 1000  # that show no digit, in all
+PICTURES = 4000  # that show no digit, in all: 400 of a kind
 LOOKALIKES = 200  # letters that are digits to the eye, such as O and l
 SEED = 0
 ALLOWED = 0.01  # share of the digits that the threshold refuses

@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from inkdigits.errors import TrainingError
 from inkdigits.recognizer import CLASSES, Recognizer, find_model
-from inkdigits.training.export import MAX_DIFFERENCE, export
+from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantised
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]
 
@@ -42,7 +42,10 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         ModelError: there is no such model.
         TrainingError: it is of another network, or does not hold this one's weights.
     """
-    _, path, _ = find_model(model)
+    _, path, entry = find_model(model)
+    if is_quantised(path):
+        origin = next(reversed(entry.get("lineage", {})), "the model that it was made from")
+        raise TrainingError(f"{path} holds 8-bit integers, which no training starts from; give {origin}")
     stored = _weights(path)
     folded: list[_BatchNorm] = []
 
@@ -164,10 +167,10 @@ def lineage(*models: str) -> Iterator[tuple[str, dict[str, object]]]:
     """By file name, what is known of each of these models, comma-separated, and of those that they came from.
 
     Yields:
-        Name of the file and its SHA-256, and its command and training where a registry holds them.
+        Name of the file and its SHA-256, and its command, options and training where a registry holds them.
     """
     for name in dict.fromkeys(each.strip() for text in models for each in text.split(",") if each.strip()):
         info = Recognizer(name).model
         yield from info.entry.get("lineage", {}).items()
-        known = {key: info.entry[key] for key in ("command", "training", "versions") if key in info.entry}
+        known = {key: info.entry[key] for key in ("command", "config", "training", "versions") if key in info.entry}
         yield info.path.name, {"sha256": info.sha256, **known}
