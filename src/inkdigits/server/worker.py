@@ -10,6 +10,7 @@ import logging.config
 import signal
 import socket
 import sys
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import islice
@@ -55,6 +56,8 @@ class Server(uvicorn.Server):
         beat: Callable[[], None] = lambda: None,
         pipe: Pipe | None = None,
     ) -> None:
+        # What Pillow warns of in a damaged file is logged once for each wording, and remembered for good.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         rules = Rules(service, settings.receive_seconds, settings.max_connections)
         config = uvicorn.Config(
             service,
