@@ -9,7 +9,7 @@ import pytest
 
 from inkdigits.cli import main
 from inkdigits.errors import SettingError, TrainingError
-from inkdigits.recognizer import Recognizer
+from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.data import load
@@ -67,7 +67,7 @@ def test_weights_leave_a_bit_free(folder):
         for each in onnx.load(folder / "small.onnx").graph.initializer
         if each.data_type == onnx.TensorProto.INT8 and len(each.dims) > 1
     ]
-    assert len(weights) == 3  # not the first and the last
+    assert len(weights) == 2  # not the first two and the last
     assert max(np.abs(each.astype(int)).max() for each in weights) == 64
 
 
@@ -90,5 +90,11 @@ def test_what_cannot_be_quantised(folder, tmp_path):
 
 def test_no_training_starts_from_whole_numbers(folder):
     network = build("lenet", refuses=True)
-    with pytest.raises(TrainingError, match=r"small.onnx holds 8-bit integers, which no training starts from; give float.onnx"):
+    with pytest.raises(TrainingError, match=r"small.onnx holds 8-bit integers, .*; give float.onnx"):
         start_from(str(folder / "small.onnx"), network, None)
+
+
+def test_the_default_model_is_quantised_and_its_origin_ships():
+    models = shipped_models()
+    assert models["cnn"]["training"]["quantised"] == "int8"
+    assert models["cnn"]["lineage"]["cnn_float.onnx"]["sha256"] == models["cnn_float"]["sha256"]

@@ -1,8 +1,8 @@
 """From an exported model to one of whole numbers of 8 bits: a quarter of the file, a third of the time an image.
 
 Weights and activations become integers, with a scale each that is found by what the model makes of training images.
-The first layer and the last, and convolutions of each channel by itself, stay as they are: they cost next to nothing,
-and what they lose is lost for good. Weights keep 7 of the 8 bits: processors without VNNI add products of 8 by 8 bits
+The first two layers and the last, and convolutions of each channel by itself, stay as they are: they cost little, and
+what they lose is lost for good. Weights keep 7 of the 8 bits: processors without VNNI add products of 8 by 8 bits
 up in 16, which may overflow, so that a model would read otherwise on an older machine.
 
 B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2018,
@@ -39,6 +39,7 @@ from inkdigits.training.validate import validate
 
 __all__ = ["Exported", "quantise", "samples_of", "write_quantised"]
 
+FIRST = 2  # layers that stay in floating point
 SAMPLES = 2000  # training images that the scales are found by
 BATCH = 100  # of them at a time
 SEED = 0  # of which they are
@@ -70,9 +71,9 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
             f"{path} cannot be quantised: no registry beside it says that inkdigits train made a convolutional network "
             "of it, and from what data"
         )
+    before = Recognizer(path)  # which finds damage, and another file than the registry's
     if is_quantised(path):
         raise SettingError(f"{path} is quantised already; give the model that it was made from")
-    before = Recognizer(path)  # which finds damage, and another file than the registry's
     config = TrainConfig.from_dict(entry["config"])
     console = console or Console(highlight=False, soft_wrap=True)
     progress = bars(console)
@@ -100,7 +101,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
         validation={"accuracy": accuracy, **figures, **found.figures},
         parameters=entry["parameters"],
         training={**entry["training"], "quantised": "int8"},
-        packages=("onnx", "onnxruntime", "numpy"),
+        packages=("torch", "onnx", "onnxruntime", "numpy"),
         lineage=dict(lineage(model)),
         command=f"inkdigits quantise {shlex.quote(path.name)} --out {out.name}",
         say=say,
@@ -147,7 +148,7 @@ def _exact(path: Path) -> list[str]:
     """The nodes that stay in floating point."""
     layers = [node for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm")]
     grouped = [node for node in layers if any(a.name == "group" and a.i > 1 for a in node.attribute)]
-    return [node.name for node in (*layers[:1], *layers[-1:], *grouped)]
+    return [node.name for node in (*layers[:FIRST], *layers[-1:], *grouped)]
 
 
 class _Samples(CalibrationDataReader):
