@@ -381,6 +381,17 @@ def test_ctrl_c_leaves_what_is_finished(run, folder):
 
 
 @processes
+def test_ctrl_c_while_processes_start(run, folder):
+    before = readers()
+    process = start(*[folder / "digits.zip"] * 30, "-o", "o.csv", "--processes", "2")
+    until(lambda: readers() - before)  # they are at their imports
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 130
+    assert b"Traceback" not in err
+
+
+@processes
 def test_a_dead_process_is_told(run, folder):
     before = readers()
     process = start(*[folder / "digits.zip"] * 30, "-o", "o.csv", "--processes", "2")

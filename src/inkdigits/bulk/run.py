@@ -6,6 +6,7 @@ the size of a chunk and not on how many there are.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -104,7 +105,8 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
     pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(job,))
     try:
         for chunk in chain(start, chunks):
-            waiting.append(pool.submit(_work, chunk))
+            with _interrupt_held():
+                waiting.append(pool.submit(_work, chunk))
             if len(waiting) >= AHEAD * processes:
                 yield waiting.popleft().result()
         while waiting:
@@ -113,6 +115,22 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
         raise InkdigitsError("a process that reads images died, for want of memory perhaps; try fewer") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interrupt_held() -> Iterator[None]:
+    """Hold Ctrl-C back for the while; processes that are started meanwhile never get it.
+
+    Else one that is still at its imports would end with a traceback.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _own: tuple[Job, Recognizer]
