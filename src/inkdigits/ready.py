@@ -55,6 +55,7 @@ _RING = ring_of(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border 
 _LOW, _HIGH = (int(q * (len(_RING) - 1)) for q in UNEVEN_QUANTILES)
 _NO_GRAIN = SIDE * (SIDE - 2) // 2  # three in a row; when more of them are of one level, the median difference is 0
 _SHAPE = (SIDE, SIDE)
+_PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG's header has its size, and this one
 # Full ink is the level of this pixel, from the darkest: of so few, no share is more than the least.
 assert FULL_SHARE * SIDE * SIDE < ISOLATED
 _FULL = SIDE * SIDE - ISOLATED
@@ -141,8 +142,9 @@ class _Pages:
 
     def take(self, data: bytes, limits: Limits) -> bool:
         """Decode a file; False where it is to be read in another way."""
-        plain = plain_png(data, limits)
-        if plain is None or plain[0] != _SHAPE:
+        # By its size first: to go through a large file here and again in decode() would take its time twice.
+        plain = plain_png(data, limits) if data[_PNG_SIZE] == _SIZE else None
+        if plain is None:
             return False
         if not self._count:
             self._page = Image.new("L", _SHAPE)

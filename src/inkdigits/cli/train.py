@@ -79,7 +79,7 @@ def add(commands: Commands) -> None:
         "MODEL --out NEW.onnx",
         _quantise,
         "make a trained model smaller and faster",
-        "Turn a model that inkdigits train wrote into one of 8-bit integers, a quarter of the size and more than twice "
+        "Turn a model that inkdigits train wrote into one of 8-bit integers, a third of the size and more than twice "
         "as fast; calibrate, measure and register it.",
         _QUANTISE_EXAMPLES,
     )

@@ -54,7 +54,6 @@ class _Places:
 _places = _Places()
 _REQUESTS = _places.take(len(ROUTES) * (len(STATUSES) + 1))
 _STAGES = {stage: _places.take(len(SECONDS) + 2) for stage in STAGES}  # a histogram: buckets, those beyond, the sum
-_TOTAL = _STAGES[STAGES[-1]]
 _SHEDS = _places.take(len(SHED))
 _QUEUES = _places.take(len(QUEUES))
 _DIGITS = _places.take(len(DIGITS))
@@ -94,7 +93,7 @@ class Metrics:
         place = _REQUESTS + _ROUTE[route] * (len(STATUSES) + 1) + _STATUS.get(status, len(STATUSES))
         with self._lock:
             self._row[place] += 1
-            self._observe(_TOTAL, SECONDS, seconds)
+            self._observe(_STAGES["total"], SECONDS, seconds)
 
     def stage(self, stage: str, seconds: float, requests: int = 1) -> None:
         """Note how long a stage of this many requests took each of them."""
