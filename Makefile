@@ -14,7 +14,7 @@ LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --n
 	--no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: docker_build docker_run lock help run test lint format train run_train test_server test_client evaluate bench notebooks screenshots web-runtime static clean
+.PHONY: docker_build docker_run lock help run test lint format train run_train train_shipped test_server test_client evaluate bench notebooks screenshots web-runtime static clean
 
 help: ## list the targets
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ train: $(DEV) ## train the default network on MNIST into models/
 	$(BIN)/inkdigits train --data mnist --network cnn --out models/cnn.onnx
 
 run_train: train ## the same as train
+
+train_shipped: $(DEV) ## train the default model as it ships, from nothing, into models/shipped/; two hours of two cores
+	$(BIN)/python scripts/train_shipped.py cnn --folder models/shipped
 
 test_server: run ## the same as run
 

@@ -296,33 +296,48 @@ def _cost(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _training(entry: dict[str, Any]) -> str:
-    training, versions = entry["training"], entry["versions"]
+    versions = entry["versions"]
+    steps = {**entry.get("lineage", {}), entry["file"]: entry}
+    commands = "\n".join(each["command"] for each in steps.values() if "command" in each)
+    trained = {
+        name: each
+        for name, each in steps.items()
+        if "training" in each and "quantised" not in each["training"]  # which holds what is told of its origin
+    }
+    took = sum(each["training"]["seconds"] for each in trained.values())
+    rows = [*map(_trained, trained.items())]
     hashes = sorted(entry["data"].items(), key=_known)
-    rows = [(f"`{name}`", SOURCES.get(name, ""), f"`{sha256}`") for name, sha256 in hashes]
-    hours = training["seconds"] / 3600
-    took = f"{hours:.1f} hours" if hours >= 1 else f"{training['seconds'] / 60:.0f} minutes"
-    threads = f"{training['threads']} thread{'s' * (training['threads'] > 1)}"
+    sources = [(f"`{name}`", SOURCES.get(name, ""), f"`{sha256}`") for name, sha256 in hashes]
     return (
-        f"## How it was trained\n\n{_origin(entry)}```sh\n{entry['command']}\n```\n\n"
-        f"{training['epochs']} epochs in {took} on {threads}, {training['precision']}; epoch {training['best_epoch']} "
-        f"was the best by validation, with an accuracy of {_percent(entry['metrics']['validation']['accuracy'])}. "
-        f"Python {versions['python']}, torch {versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run "
-        "does is told in [docs/training.md](training.md).\n\n"
-        f"{_table(('data', 'what it is', 'SHA-256 of its content'), rows, '---')}"
+        f"## How it was trained\n\n`python scripts/train_shipped.py {Path(entry['file']).stem}` trains it anew, each "
+        "step as soon as the models are there that it starts from or learns from, and as many side by side as there "
+        f"are processors:\n\n```sh\n{commands}\n```\n\n"
+        f"{_table(('model', 'epochs', 'best', 'minutes', 'threads', 'arithmetic'), rows)}\n\n"
+        f"That is {took / 60:.0f} minutes, {_longest(trained) / 60:.0f} with two side by side where they can be. The "
+        "best epoch is the one that read the most validation images; of the model that ships "
+        f"{_percent(entry['metrics']['validation']['accuracy'])} of them are right. Python {versions['python']}, torch "
+        f"{versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run does is told in "
+        "[docs/training.md](training.md).\n\n"
+        f"{_table(('data', 'what it is', 'SHA-256 of its content'), sources, '---')}"
     )
 
 
-def _origin(entry: dict[str, Any]) -> str:
-    """The commands that made the models which it came from, in their order."""
-    before = entry.get("lineage", {})
-    if not before:
-        return ""
-    commands = "\n".join(each["command"] for each in before.values() if "command" in each)
-    minutes = sum(each["training"]["seconds"] for each in before.values() if "training" in each) / 60
-    return (
-        f"It started from the weights of one model and learnt from the answers of others, made first ({minutes:.0f} "
-        f"minutes together):\n\n```sh\n{commands}\n```\n\n"
-    )
+def _longest(trained: dict[str, Any]) -> float:
+    """Seconds until the last one is there, if each is begun as soon as those are that it starts from or learns from."""
+    ends: dict[str, float] = {}
+    for name, each in trained.items():
+        before = f"{each['config'].get('init', '')},{each['config'].get('teacher', '')}".split(",")
+        ends[name] = each["training"]["seconds"] + max(
+            ends.get(model, ends.get(f"{model}.onnx", 0.0)) for model in before
+        )
+    return max(ends.values())
+
+
+def _trained(item: tuple[str, dict[str, Any]]) -> tuple[str, ...]:
+    name, training = item[0], item[1]["training"]
+    minutes = f"{training['seconds'] / 60:.0f}"
+    figures = (training["epochs"], training["best_epoch"], minutes, training["threads"], training["precision"])
+    return (f"`{name}`", *map(str, figures))
 
 
 def _known(item: tuple[str, str]) -> int:

@@ -37,6 +37,14 @@ class Upload:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+def damaged_tiff(size: int) -> bytes:
+    """A picture of the digit whose description claims to be this long: Pillow warns of it and names the length."""
+    file = encode(Image.fromarray(picture(DIGIT)), "TIFF", tiffinfo={270: "x" * 50})
+    entry = struct.pack("<HHI", 270, 2, 51)
+    assert file.count(entry) == 1
+    return file.replace(entry, struct.pack("<HHI", 270, 2, size))
+
+
 def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     file = io.BytesIO()
     image.save(file, form, **options)

@@ -25,6 +25,8 @@ from inkdigits.bulk.spool import Spool
 from inkdigits.cli import main
 from inkdigits.tables import PIXELS, write_csv
 
+from hostile import damaged_tiff
+
 N = 600  # digits: more than one chunk of pictures
 DEADLINE = 120  # seconds, for what must happen at all
 KILLS = 10
@@ -213,6 +215,17 @@ def test_what_is_broken_is_a_row_in_its_place(run, digits, tmp_path):
         assert bool(words) == bool(error), name
         assert not error or f"inkdigits: {name}: " in err
     assert len(err.splitlines()) == sum(bool(words) for _, words in wanted)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_what_pillow_warns_of_is_not_printed(tmp_path, number):
+    """By this process or by others: a folder of damaged scans would print a line for each wording."""
+    for i in range(2 * CHUNK_PICTURES):
+        (tmp_path / f"{i}.tif").write_bytes(damaged_tiff(1_000_000 + i % 3))
+    command = [sys.executable, "-m", "inkdigits", "predict", str(tmp_path), "--csv", "--processes", str(number)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {row["digit"] for row in csv.DictReader(io.StringIO(done.stdout))} == {"7"}
 
 
 def test_a_picture_in_an_archive_has_a_limit(run, folder, monkeypatch, tmp_path):

@@ -59,7 +59,10 @@ def test_the_card_holds_the_figures_of_its_files(script, evaluations, recognizer
     for wanted in (
         f"# Model card: {name}\n",
         entry["sha256"],
+        f"`python scripts/train_shipped.py {name}`",
         entry["command"],
+        *(each["command"] for each in entry["lineage"].values()),
+        "| `first.onnx` | 46 |",
         f"{entry['parameters']:,} parameters",
         *entry["data"].values(),
         f"**{found['accuracy']:.2%}** | {found['interval'][0]:.2%} – {found['interval'][1]:.2%}",

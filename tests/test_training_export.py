@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from inkdigits import ModelError, Recognizer, TrainingError
 from inkdigits.image import NORMALISATION_VERSION, normalise
+from inkdigits.recognizer import read_registry
 from inkdigits.settings import Settings
 from inkdigits.training.data import load
 from inkdigits.training.export import check_parity, export, register
@@ -122,7 +124,20 @@ def test_register_keeps_what_is_there(tmp_path):
         "models": {"one": {"file": "one.onnx", "metrics": {"accuracy": 0.75}}, "two": {"file": "two.onnx"}},
         "default": "one",
     }
-    assert [p.name for p in tmp_path.iterdir()] == ["registry.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".registry.json.lock", "registry.json"]
+
+
+def test_register_loses_nothing_of_trainings_that_end_together(tmp_path):
+    names = [f"m{i}" for i in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: register(tmp_path / f"{name}.onnx", {"file": f"{name}.onnx"}), names))
+    assert sorted(read_registry(tmp_path)["models"]) == sorted(names)
+
+
+def test_register_names_a_folder_that_it_cannot_write_in(tmp_path):
+    (tmp_path / ".registry.json.lock").mkdir()
+    with pytest.raises(TrainingError, match=r"cannot lock .*registry\.json: .*; name another folder"):
+        register(tmp_path / "one.onnx", {})
 
 
 def test_register_does_not_overwrite_a_damaged_registry(tmp_path):

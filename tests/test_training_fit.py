@@ -78,7 +78,7 @@ def test_it_tells_one_line_an_epoch(run):
 
 
 def test_the_registry_has_the_whole_story(run):
-    assert [p.name for p in sorted(run.out.parent.iterdir())] == ["reader.onnx", "registry.json"]
+    assert [p.name for p in sorted(run.out.parent.iterdir())] == [".registry.json.lock", "reader.onnx", "registry.json"]
     registry = json.loads((run.out.parent / "registry.json").read_text())
     assert registry == {"models": {"reader": run.entry}}
     entry = run.entry
@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_to_the_very_same_file(run, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["reader.ckpt"]
     done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"going on after epoch [23] ", done.stdout)  # its checkpoint may not have been written yet
+    assert re.search(r"going on after epoch [34] ", done.stdout)  # what was told is kept
     assert (tmp_path / "reader.onnx").read_bytes() == run.out.read_bytes()
     entry = json.loads((tmp_path / "registry.json").read_text())["models"]["reader"]
     assert entry["training"]["best_epoch"] == run.entry["training"]["best_epoch"]
@@ -133,8 +133,8 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
     assert Recognizer(out).model.sha256 == entry["sha256"]
     assert f"stopped early; {out.with_suffix('.ckpt')} stays" in log.text
     with pytest.raises(SystemExit):
-        train(CONFIG, out, Settings(), resume=True, console=(again := Log("epoch   3", SystemExit())))
-    assert "going on after epoch 2" in again.text
+        train(CONFIG, out, Settings(), resume=True, console=(again := Log("epoch   4", SystemExit())))
+    assert "going on after epoch 3" in again.text
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
@@ -145,6 +145,19 @@ def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         train(CONFIG, tmp_path / "reader.onnx", Settings(), console=Log())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_before_the_first_checkpoint_leaves_nothing(tmp_path, monkeypatch):
+    """Else there would be a model that looks complete, and nothing to go on from."""
+
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit, "write_checkpoint", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(CONFIG, tmp_path / "reader.onnx", Settings(), console=(log := Log()))
+    assert list(tmp_path.iterdir()) == []
+    assert "epoch   1" not in log.text
 
 
 def test_the_test_part_is_read_once_and_last(tmp_path, monkeypatch):

@@ -142,7 +142,7 @@ def test_one_line_an_epoch_with_both_accuracies(run):
 
 
 def test_the_registry_has_the_whole_story(run):
-    assert [p.name for p in sorted(run.out.parent.iterdir())] == ["mlp.onnx", "registry.json"]
+    assert [p.name for p in sorted(run.out.parent.iterdir())] == [".registry.json.lock", "mlp.onnx", "registry.json"]
     assert json.loads((run.out.parent / "registry.json").read_text()) == {"models": {"mlp": run.entry}}
     entry = run.entry
     assert entry["parameters"] == 784 * 100 + 100 + 100 * 40 + 40 + 40 * 10 + 10

@@ -124,10 +124,10 @@ def test_a_run_that_is_resumed_goes_on_in_its_folder(tmp_path):
     with pytest.raises(RuntimeError, match="out of memory"):
         recorded(SPRINT, tmp_path, Log("epoch   3", RuntimeError("out of memory")))
     [broken] = find_all(tmp_path / "runs")
-    assert (broken.state, broken.record["error"], len(broken.rows)) == ("failed", "out of memory", 2)
+    assert (broken.state, broken.record["error"], len(broken.rows)) == ("failed", "out of memory", 3)
     # As if it had been killed after an epoch was recorded, and before its checkpoint was written.
     with (broken.folder / "metrics.csv").open("a") as file:
-        file.write("3," + ",".join("0" * (len(broken.rows[0]) - 1)) + "\n")
+        file.write("4," + ",".join("0" * (len(broken.rows[0]) - 1)) + "\n")
     whole = recorded(SPRINT, tmp_path, resume=True)
     [run] = find_all(tmp_path / "runs")
     assert run.folder == broken.folder
@@ -135,7 +135,7 @@ def test_a_run_that_is_resumed_goes_on_in_its_folder(tmp_path):
     assert "error" not in run.record
     assert run.record["started"] == broken.record["started"] <= run.record["resumed"][0]
     assert [row["epoch"] for row in run.rows] == list(range(1, EPOCHS + 1))
-    assert run.rows[2]["train_loss"] > 0
+    assert run.rows[3]["train_loss"] > 0
     for name, points in scalars(run.folder).items():
         assert [value for _, value in points] == pytest.approx([row[name] for row in run.rows], rel=1e-6)
     # The next one for that file is another run.
@@ -166,7 +166,7 @@ def test_recording_is_an_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = ["train", "--network", "mlp", "--data", "digits", "--epochs", "1", "--out", "m.onnx"]
     assert main([*command, "--no-record"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.onnx", "registry.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".registry.json.lock", "m.onnx", "registry.json"]
     assert main([*command, "--no-record", "--mlflow", "sqlite:///m.db"]) == 2
     monkeypatch.setenv("INKDIGITS_RUNS", "from environment")
     assert main(command) == 0

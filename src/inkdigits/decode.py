@@ -7,6 +7,7 @@ Formats are recognised by content, never by name, and the picture's size is chec
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, InvalidPixels, NotAnImage, UnreadableImage
 
-__all__ = ["ImageSource", "Limits", "decode", "encoded", "plain_png"]
+__all__ = ["ImageSource", "Limits", "decode", "encoded", "plain_png", "quiet_pillow"]
 
 ImageSource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
@@ -61,6 +62,15 @@ class Limits:
     max_pixels: int = 4096 * 4096  # width × height
     max_bytes: int = 20 << 20  # of one encoded image
     min_side: int = 10  # pixels of the longer side
+
+
+def quiet_pillow() -> None:
+    """Print nothing of what Pillow warns of in a damaged file.
+
+    For programs; a library leaves its user's filters alone. Each wording would be printed once and remembered for good,
+    and files can vary it without end. What cannot be read is told by :func:`decode`'s errors.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def decode(source: ImageSource, limits: Limits) -> Image.Image:

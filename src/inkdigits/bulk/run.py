@@ -21,6 +21,7 @@ from itertools import chain, islice
 from inkdigits.bulk.forms import Form, block
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import read
+from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
@@ -147,6 +148,7 @@ def _start(job: Job) -> None:
         os._exit(1)  # it was killed, and nobody wants the answers
 
     threading.Thread(target=follow, daemon=True).start()
+    quiet_pillow()
     _own = job, job.recognizer()
 
 

@@ -10,7 +10,6 @@ import logging.config
 import signal
 import socket
 import sys
-import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import islice
@@ -19,6 +18,7 @@ from types import FrameType
 
 import uvicorn
 
+from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
 from inkdigits.server.app import create_app
 from inkdigits.server.board import Board
@@ -56,8 +56,7 @@ class Server(uvicorn.Server):
         beat: Callable[[], None] = lambda: None,
         pipe: Pipe | None = None,
     ) -> None:
-        # What Pillow warns of in a damaged file is logged once for each wording, and remembered for good.
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        quiet_pillow()
         rules = Rules(service, settings.receive_seconds, settings.max_connections)
         config = uvicorn.Config(
             service,

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from inkdigits.errors import ModelError, TrainingError
@@ -129,16 +130,22 @@ def is_quantised(path: Path) -> bool:
 def register(out: Path, entry: Mapping[str, Any]) -> None:
     """Write the entry of model ``out`` into the registry beside it, under the file's name without suffix.
 
-    Other entries, and which model is the default, are kept. The registry is replaced in one step.
+    Other entries, and which model is the default, are kept, also those of trainings that end at the same moment. The
+    registry is replaced in one step.
 
     Raises:
         ModelError: the registry that is there is damaged.
         TrainingError: it cannot be written.
     """
-    registry = read_registry(out.parent)
-    registry["models"][out.stem] = dict(entry)
-    text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(out.parent / REGISTRY_NAME, text.encode())
+    path = out.parent / REGISTRY_NAME
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock")):
+            registry = read_registry(out.parent)
+            registry["models"][out.stem] = dict(entry)
+            text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
+            write_atomically(path, text.encode())
+    except OSError as error:
+        raise TrainingError(f"cannot lock {path}: {error.strerror}; name another folder, or make it writable") from None
 
 
 @contextmanager

@@ -286,13 +286,6 @@ def fit(
                     "figures": figures,
                     "weights": weights,
                 }
-            say(
-                f"epoch {epoch:3}/{config.epochs}  "
-                f"train loss {loss_sum / steps:.4f} acc {hits / digits:7.2%}  "
-                f"val loss {val_loss:.4f} acc {val_accuracy:7.2%}  rate {rate:.2e}  {took:.1f} s{'  best' * better}"
-            )
-            if len(figures) > 1:
-                say("    " + "  ".join(f"{name} {share:.2%}" for name, share in figures.items()))
             record(
                 {
                     "epoch": epoch,
@@ -317,8 +310,16 @@ def fit(
                     "generator": generator.get_state(),
                 }
                 write_checkpoint(checkpoint, config, state)
+            say(
+                f"epoch {epoch:3}/{config.epochs}  "
+                f"train loss {loss_sum / steps:.4f} acc {hits / digits:7.2%}  "
+                f"val loss {val_loss:.4f} acc {val_accuracy:7.2%}  rate {rate:.2e}  {took:.1f} s{'  best' * better}"
+            )
+            if len(figures) > 1:
+                say("    " + "  ".join(f"{name} {share:.2%}" for name, share in figures.items()))
     except KeyboardInterrupt:
-        if best is None:
+        # An epoch of which nothing was kept or told is one that was not done.
+        if best is None or (checkpoint and not checkpoint.exists()):
             raise
         interrupted = True
     averaged.load_state_dict(best["weights"])
