@@ -27,6 +27,7 @@ PHONE = {"device_scale_factor": 2, "has_touch": True, "is_mobile": True}
 SCREENS = {
     "small": {"viewport": {"width": 320, "height": 568}, **PHONE},
     "phone": {"viewport": {"width": 390, "height": 844}, **PHONE},
+    "sideways": {"viewport": {"width": 667, "height": 331}, **PHONE},
     "desktop": {"viewport": {"width": 1280, "height": 800}},
     "4k": {"viewport": {"width": 3840, "height": 2160}},
 }

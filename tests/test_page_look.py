@@ -14,7 +14,7 @@ chromium, visit = browser.chromium, browser.visit
 
 MAX_FIRST_LOAD = 60_000  # bytes, compressed as the server sends them
 NORMAL, LARGE = 4.5, 3.0  # WCAG 2.2 AA, contrast of text, and of text from 24 px on
-PHONES = [(320, 568), (390, 664), (664, 390), (844, 390)]  # CSS pixels, two of them on their side
+PHONES = [(320, 568), (390, 664), (568, 320), (667, 331), (844, 390)]  # CSS pixels, three of them on their side
 SCREENS = [*PHONES, (820, 1180), (1280, 800), (1920, 1080), (3840, 2160)]
 
 CONTRASTS = """() => {
@@ -122,9 +122,9 @@ def answering(body):
     return lambda route: route.fulfill(body=body)
 
 
-@pytest.mark.parametrize("width", [320, 390, 1280])
-def test_every_verdict_has_room(visit, width):
-    page = visit(width=width)
+@pytest.mark.parametrize(("width", "height"), [*PHONES, (1280, 800)])
+def test_every_verdict_has_room(visit, width, height):
+    page = visit(width=width, height=height)
     for confidence in (0.9999, 0.96, 0.85, 0.65, 0.45, 0.25):
         rest = [(1 - confidence) / 9] * 9
         told = json.dumps({"digit": 0, "confidence": confidence, "probabilities": [confidence, *rest]})
