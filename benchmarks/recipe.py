@@ -1,7 +1,8 @@
 """What each part of the training recipe is worth: the recipe, and the same with one thing changed.
 
     python benchmarks/recipe.py                       every change, once; three quarters of an hour on one thread
-    python benchmarks/recipe.py --only "elastic 1 px" --seeds 0,1,2
+    python benchmarks/recipe.py --seeds 0,1,2         the table in docs/models.md
+    python benchmarks/recipe.py --only "elastic 1 px" --seeds 3
 
 A shortened schedule on MNIST's training images alone: 12,000 of them judge, the others are learnt from, and no test
 image is read. That is more than twice as many as a run chooses its epoch by, for here a few digits decide. What

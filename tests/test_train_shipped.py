@@ -128,6 +128,8 @@ def test_what_was_stopped_goes_on_from_its_checkpoint(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # A shell's background job ignores Ctrl-C, and hands that down to the tests and to this.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     with start() as process:
