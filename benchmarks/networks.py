@@ -13,6 +13,7 @@ row of results/networks.csv; what is there already is not trained again.
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ RECIPE = {
     "threads": 1,
 }
 JUDGED = ("mnist", "pen", "disturbed")
+NEAR = 1.5  # times the cost, within which two labels side by side would touch
 COMPARED = ("sprint", "lenet", "cnn_small", "cnn_medium", "cnn", "cnn_large", "cnn_huge")
 
 
@@ -151,9 +153,11 @@ def plot(path: Path) -> None:
         )
         chart.points((x, y, y, y) for x, y in points.values())
         best = 0.0
-        for name, (x, y) in sorted(points.items(), key=lambda item: item[1]):
-            # Under its point is what something cheaper is better than.
-            chart.note(x, y, name.removeprefix("cnn_"), anchor="middle", dy=-8 if y > best else 16)
+        ordered = sorted(points.items(), key=lambda item: item[1])
+        for (name, (x, y)), following in zip(ordered, [*(x for _, (x, _) in ordered[1:]), math.inf], strict=True):
+            # Under its point is what something cheaper is better than; to the left what has the next one close by.
+            anchor = "end" if following < NEAR * x else "middle"
+            chart.note(x, y, name.removeprefix("cnn_"), anchor=anchor, dy=-8 if y > best else 16)
             best = max(best, y)
         plots.append(chart)
     path.write_text(sheet("What accuracy costs: the same shortened training for each", plots), encoding="utf-8")
