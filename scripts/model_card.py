@@ -24,8 +24,10 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from inkdigits.errors import InkdigitsError, ModelError
-from inkdigits.recognizer import SHIPPED, shipped_models
+from inkdigits.recognizer import SHIPPED
 from inkdigits.server.about import CARD_SUFFIX
+
+from train_shipped import Step, find, recipe
 
 Evaluation = dict[str, Any]
 
@@ -296,15 +298,15 @@ def _cost(evaluations: Sequence[Evaluation]) -> str:
 
 
 def _training(entry: dict[str, Any]) -> str:
-    versions = entry["versions"]
-    steps = {**entry.get("lineage", {}), entry["file"]: entry}
-    commands = "\n".join(each["command"] for each in steps.values() if "command" in each)
+    versions, steps = entry["versions"], recipe(entry)
+    made = {**entry.get("lineage", {}), entry["file"]: entry}
     trained = {
-        name: each
-        for name, each in steps.items()
-        if "training" in each and "quantised" not in each["training"]  # which holds what is told of its origin
+        step.name: made[step.name]["training"]
+        for step in steps
+        if "quantised" not in made[step.name]["training"]  # which holds what is told of its origin
     }
-    took = sum(each["training"]["seconds"] for each in trained.values())
+    commands = "\n".join(made[step.name]["command"] for step in steps)
+    minutes, longest = sum(training["seconds"] for training in trained.values()) / 60, _longest(steps, trained) / 60
     rows = [*map(_trained, trained.items())]
     hashes = sorted(entry["data"].items(), key=_known)
     sources = [(f"`{name}`", SOURCES.get(name, ""), f"`{sha256}`") for name, sha256 in hashes]
@@ -313,7 +315,7 @@ def _training(entry: dict[str, Any]) -> str:
         "step as soon as the models are there that it starts from or learns from, and as many side by side as there "
         f"are processors:\n\n```sh\n{commands}\n```\n\n"
         f"{_table(('model', 'epochs', 'best', 'minutes', 'threads', 'arithmetic'), rows)}\n\n"
-        f"That is {took / 60:.0f} minutes, {_longest(trained) / 60:.0f} with two side by side where they can be. The "
+        f"That is {minutes:.0f} minutes, {longest:.0f} with two side by side where they can be. The "
         "best epoch is the one that read the most validation images; of the model that ships "
         f"{_percent(entry['metrics']['validation']['accuracy'])} of them are right. Python {versions['python']}, torch "
         f"{versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run does is told in "
@@ -322,19 +324,17 @@ def _training(entry: dict[str, Any]) -> str:
     )
 
 
-def _longest(trained: dict[str, Any]) -> float:
-    """Seconds until the last one is there, if each is begun as soon as those are that it starts from or learns from."""
+def _longest(steps: Sequence[Step], trained: dict[str, Any]) -> float:
+    """Seconds of training until the last step is done, if each is begun as soon as those are that it needs."""
     ends: dict[str, float] = {}
-    for name, each in trained.items():
-        before = f"{each['config'].get('init', '')},{each['config'].get('teacher', '')}".split(",")
-        ends[name] = each["training"]["seconds"] + max(
-            ends.get(model, ends.get(f"{model}.onnx", 0.0)) for model in before
-        )
-    return max(ends.values())
+    for step in steps:
+        own = trained[step.name]["seconds"] if step.name in trained else 0.0
+        ends[step.name] = own + max((ends[name] for name in step.needs), default=0.0)
+    return ends[steps[-1].name]
 
 
 def _trained(item: tuple[str, dict[str, Any]]) -> tuple[str, ...]:
-    name, training = item[0], item[1]["training"]
+    name, training = item
     minutes = f"{training['seconds'] / 60:.0f}"
     figures = (training["epochs"], training["best_epoch"], minutes, training["threads"], training["precision"])
     return (f"`{name}`", *map(str, figures))
@@ -397,9 +397,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     pages = [path.with_suffix(".html") for path in args.evaluations]
     try:
-        entry = shipped_models().get(args.model)
-        if entry is None:
-            raise ModelError(f"no shipped model {args.model!r}; shipped are: {', '.join(shipped_models())}")
+        entry = find(args.model)
         evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in args.evaluations]
         for output in args.output or (DOCS, (SHIPPED / entry["file"]).with_suffix(CARD_SUFFIX)):
             reports = [each.name if each.parent == output.parent and each.is_file() else None for each in pages]

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inkdigits.errors import InkdigitsError, ModelError, TrainingError
 from inkdigits.recognizer import shipped_models
@@ -57,17 +58,27 @@ class Step:
         return (folder / self.name).with_suffix(".ckpt")
 
 
-def recipe(model: str) -> list[Step]:
-    """The steps that made a shipped model, in an order in which they can be run.
+def find(model: str) -> dict[str, Any]:
+    """The registry's entry of a shipped model.
 
     Raises:
-        ModelError: no such model ships, or its registry does not tell by which commands it was made.
+        ModelError: no such model ships.
     """
     entry = shipped_models().get(model)
     if entry is None:
         raise ModelError(f"no shipped model {model!r}; shipped are: {', '.join(shipped_models())}")
+    return entry
+
+
+def recipe(entry: dict[str, Any]) -> list[Step]:
+    """The steps that made a model, in an order in which they can be run.
+
+    Raises:
+        ModelError: its entry does not tell by which commands it was made.
+    """
     made = {**entry.get("lineage", {}), entry["file"]: entry}
     if missing := [name for name, each in made.items() if "command" not in each]:
+        model = Path(entry["file"]).stem
         raise ModelError(f"the registry does not hold the command that made {', '.join(missing)}, of which {model} is")
     steps = []
     for name, each in made.items():
@@ -147,7 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     started = time.monotonic()
     try:
-        steps = recipe(args.model)
+        steps = recipe(find(args.model))
         args.folder.mkdir(parents=True, exist_ok=True)
         run(steps, args.folder, max(1, args.at_once))
     except TrainingError as error:

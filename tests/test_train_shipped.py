@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -16,10 +15,10 @@ from inkdigits import Recognizer
 from inkdigits.errors import ModelError
 from inkdigits.recognizer import shipped_models
 
+import train_shipped
 from drawings import picture
 
-ROOT = Path(__file__).parents[1]
-SCRIPT = ROOT / "scripts" / "train_shipped.py"
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 TRAIN = "inkdigits train --network sprint --data digits --epochs 1 --threads 1"
 COMMANDS = {
     "first.onnx": f"{TRAIN} --out first.onnx",
@@ -29,30 +28,21 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("train_shipped", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where its dataclass looks names up
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def ship(script, monkeypatch):
+def ship(monkeypatch):
     """Have a model shipped as ``small`` that such commands made."""
 
     def ship(commands):
         made = {name: {"command": command} for name, command in commands.items()}
         *before, last = made
         entry = {**made[last], "file": last, "lineage": {name: made[name] for name in before}}
-        monkeypatch.setattr(script, "shipped_models", lambda: {"small": entry})
+        monkeypatch.setattr(train_shipped, "shipped_models", lambda: {"small": entry})
 
     return ship
 
 
-def test_each_step_needs_what_it_starts_from_and_learns_from(script):
-    steps = {step.name: step for step in script.recipe("cnn")}
+def test_each_step_needs_what_it_starts_from_and_learns_from():
+    steps = {step.name: step for step in train_shipped.recipe(train_shipped.find("cnn"))}
     assert list(steps)[-1] == "cnn.onnx"
     assert {name: set(step.needs) for name, step in steps.items()} == {
         "first.onnx": set(),
@@ -63,20 +53,20 @@ def test_each_step_needs_what_it_starts_from_and_learns_from(script):
 
 
 @pytest.mark.parametrize("model", shipped_models())
-def test_every_shipped_model_can_be_trained_anew(script, model, tmp_path):
+def test_every_shipped_model_can_be_trained_anew(model, tmp_path):
     """The order is one in which it can be done, and nothing is named that no step makes."""
     made = set()
-    for step in script.recipe(model):
+    for step in train_shipped.recipe(train_shipped.find(model)):
         assert step.needs <= made
         made.add(step.name)
         assert {word for word in step.command(tmp_path) if word.endswith(".onnx")} <= {*made, "first.onnx,fast.onnx"}
     assert step.name == shipped_models()[model]["file"]
 
 
-def test_it_trains_in_order_and_keeps_what_is_there(script, ship, tmp_path, capfd):
+def test_it_trains_in_order_and_keeps_what_is_there(ship, tmp_path, capfd):
     ship(COMMANDS)
     folder = tmp_path / "made"
-    assert script.main(["small", "--folder", str(folder)]) == 0
+    assert train_shipped.main(["small", "--folder", str(folder)]) == 0
     out = capfd.readouterr().out
     assert "teacher.onnx: inkdigits train" in out
     assert "--teacher first.onnx,teacher.onnx" in out  # the one made here, not a shipped model of that name
@@ -88,7 +78,7 @@ def test_it_trains_in_order_and_keeps_what_is_there(script, ship, tmp_path, capf
 
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.onnx")}
     (folder / "small.onnx").unlink()
-    assert script.main(["small", "--folder", str(folder)]) == 0
+    assert train_shipped.main(["small", "--folder", str(folder)]) == 0
     out = capfd.readouterr().out
     assert "float.onnx: is there" in out
     assert "inkdigits train" not in out
@@ -96,9 +86,9 @@ def test_it_trains_in_order_and_keeps_what_is_there(script, ship, tmp_path, capf
     assert [name for name in before if before[name] != after[name]] == ["small.onnx"]
 
 
-def test_a_step_that_fails_is_named_and_nothing_follows_it(script, ship, tmp_path, capfd):
+def test_a_step_that_fails_is_named_and_nothing_follows_it(ship, tmp_path, capfd):
     ship(COMMANDS | {"teacher.onnx": f"{TRAIN} --validation many --out teacher.onnx"})
-    assert script.main(["small", "--folder", str(tmp_path)]) == 1
+    assert train_shipped.main(["small", "--folder", str(tmp_path)]) == 1
     out, err = capfd.readouterr()
     assert "teacher.onnx: " in out
     assert "many" in out
@@ -108,15 +98,12 @@ def test_a_step_that_fails_is_named_and_nothing_follows_it(script, ship, tmp_pat
 
 def test_what_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     """Ctrl-C in a terminal reaches all of them: the epochs that were done are not done again."""
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "PYTHONUNBUFFERED": "1"}
     long = f"{TRAIN.replace('--epochs 1', '--epochs 60')} --out small.onnx"
     (tmp_path / "short.py").write_text(
-        "import importlib.util, sys\n"
-        f"spec = importlib.util.spec_from_file_location('train_shipped', {str(SCRIPT)!r})\n"
-        "script = sys.modules['train_shipped'] = importlib.util.module_from_spec(spec)\n"
-        "spec.loader.exec_module(script)\n"
-        f"script.shipped_models = lambda: {{'small': {{'file': 'small.onnx', 'command': {long!r}}}}}\n"
-        f"sys.exit(script.main(['small', '--folder', {str(tmp_path)!r}]))\n"
+        "import sys, train_shipped\n"
+        f"train_shipped.shipped_models = lambda: {{'small': {{'file': 'small.onnx', 'command': {long!r}}}}}\n"
+        f"sys.exit(train_shipped.main(['small', '--folder', {str(tmp_path)!r}]))\n"
     )
 
     def start():
@@ -150,11 +137,11 @@ def test_what_was_stopped_goes_on_from_its_checkpoint(tmp_path):
     assert not (tmp_path / "small.ckpt").exists()
 
 
-def test_it_names_what_cannot_be_trained(script, ship, capfd):
-    assert script.main(["nothing"]) == 2
+def test_it_names_what_cannot_be_trained(ship, capfd):
+    assert train_shipped.main(["nothing"]) == 2
     assert "no shipped model 'nothing'; shipped are: cnn" in capfd.readouterr().err
     ship(COMMANDS)
-    entry = script.shipped_models()["small"]
+    entry = train_shipped.find("small")
     del entry["lineage"]["teacher.onnx"]["command"]
     with pytest.raises(ModelError, match=r"command that made teacher\.onnx, of which small is"):
-        script.recipe("small")
+        train_shipped.recipe(train_shipped.find("small"))

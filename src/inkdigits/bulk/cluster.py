@@ -29,7 +29,7 @@ import numpy as np
 import inkdigits
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.run import Block, Job
-from inkdigits.decode import encoded, quiet_pillow
+from inkdigits.decode import encoded
 from inkdigits.errors import ImageError, InkdigitsError, SettingError
 from inkdigits.image import ImageSource, Limits
 from inkdigits.recognizer import Recognizer, find_model
@@ -201,7 +201,6 @@ def _read(batch: pa.Table, work: ray.ObjectRef) -> dict[str, list[bytes]]:
 def _ready(work: ray.ObjectRef) -> tuple[Job, Recognizer]:
     import ray
 
-    quiet_pillow()
     given: _Work = ray.get(work)
     if given.version != inkdigits.__version__:
         here = f"{inkdigits.__version__} on {ray.util.get_node_ip_address()}"

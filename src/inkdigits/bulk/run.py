@@ -50,7 +50,8 @@ class Job:
     explain: bool = False
 
     def recognizer(self) -> Recognizer:
-        """A recogniser as the job wants it."""
+        """A recogniser as the job wants it, in a process whose output is the job's: Pillow's warnings are not in it."""
+        quiet_pillow()
         return Recognizer(self.model, threads=self.threads, limits=self.limits)
 
     def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
@@ -148,7 +149,6 @@ def _start(job: Job) -> None:
         os._exit(1)  # it was killed, and nobody wants the answers
 
     threading.Thread(target=follow, daemon=True).start()
-    quiet_pillow()
     _own = job, job.recognizer()
 
 

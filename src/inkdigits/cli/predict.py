@@ -107,10 +107,7 @@ def _predict(args: argparse.Namespace) -> int:
     from inkdigits.bulk import SUFFIXES, find_images
     from inkdigits.bulk.forms import form_of
     from inkdigits.bulk.run import Job
-    from inkdigits.decode import quiet_pillow
     from inkdigits.image import Limits
-
-    quiet_pillow()
 
     for path in args.images:
         if Path(path).is_dir() and not any(True for _ in find_images([path])):

@@ -139,13 +139,14 @@ def register(out: Path, entry: Mapping[str, Any]) -> None:
     """
     path = out.parent / REGISTRY_NAME
     try:
-        with FileLock(path.with_name(f".{path.name}.lock")):
-            registry = read_registry(out.parent)
-            registry["models"][out.stem] = dict(entry)
-            text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
-            write_atomically(path, text.encode())
+        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
     except OSError as error:
         raise TrainingError(f"cannot lock {path}: {error.strerror}; name another folder, or make it writable") from None
+    with lock:
+        registry = read_registry(out.parent)
+        registry["models"][out.stem] = dict(entry)
+        text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
+        write_atomically(path, text.encode())
 
 
 @contextmanager
