@@ -4,6 +4,10 @@ PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 9696
 export HOST PORT
+# Usage data that packages would send: what benchmarks and peers import without inkdigits, too.
+ORT_DISABLE_TELEMETRY ?= 1
+DO_NOT_TRACK ?= true
+export ORT_DISABLE_TELEMETRY DO_NOT_TRACK
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,6 +28,7 @@ run: $(CORE) ## serve on http://$(HOST):$(PORT)
 
 test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python
+	@scripts/get-strace.sh
 	@scripts/web-runtime.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

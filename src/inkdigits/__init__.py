@@ -1,6 +1,7 @@
 """inkdigits reads handwritten digits, wherever they come from, and says how sure it is."""
 
 from importlib import import_module
+from os import environ as _environ
 from typing import TYPE_CHECKING, Any
 
 from inkdigits.errors import (
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
     from inkdigits.client import Client
     from inkdigits.image import Box, Limits
     from inkdigits.recognizer import ModelInfo, Prediction, Recognizer
+
+# Since 1.29, ONNX Runtime sends usage data to Microsoft unless this is set before its import, and leaves files in the
+# home folder. This module is imported before any other of inkdigits, in each process. A value that the user set stands.
+if not _environ.get("ORT_DISABLE_TELEMETRY"):
+    _environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import secrets
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -48,6 +49,18 @@ FIRST_WAVE, LARGEST_WAVE = 16 << 20, 128 << 20
 TASK_CHUNKS, TASK_BYTES = 8, 32 << 20
 TASKS_PER_CPU = 4  # of a wave, at least
 CONNECT_SECONDS = 10
+# With its usage statistics off, Ray still asks the metadata services of three clouds whether it runs on one of them,
+# and finds the address of this machine by way of Google's name servers. A cluster that is started for one command needs
+# neither: it keeps to the loopback address, where no other machine reaches it, and HTTP to anywhere else goes to a port
+# on which nothing listens.
+USAGE_STATISTICS = "RAY_USAGE_STATS_ENABLED"
+_NOWHERE, _HERE = "http://127.0.0.1:9", "127.0.0.1,::1,localhost"
+OWN_CLUSTER = {
+    USAGE_STATISTICS: "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # on every system: this is how Ray is kept on the loopback address
+    **dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"), _NOWHERE),
+    **dict.fromkeys(("no_proxy", "NO_PROXY"), _HERE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,28 @@ def _connected(address: str, processes: int) -> Iterator[Any]:
             f"Ray Data does not run through Ray Client ({address}); run this on a node of the cluster, "
             "and give its address without ray://, or auto"
         )
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A token of its own: Ray would leave one in ~/.ray.
+    own_environment = {} if address else {**OWN_CLUSTER, "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    with _environment({USAGE_STATISTICS: "0", **own_environment}):
+        yield from _started(address, processes)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables of the environment, which processes that are started inherit, and put back what was there."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _started(address: str, processes: int) -> Iterator[Any]:
     import ray
     import ray.data
 

@@ -1,0 +1,159 @@
+"""No command sends anything anywhere, or leaves files of others in the home folder: each is run and watched."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from drawings import picture
+from outgoing import tracing, watched
+
+ROWS = 80  # of the table that is read and trained on
+PICTURES = 24
+SERVE_SECONDS = 2
+INKDIGITS = (sys.executable, "-m", "inkdigits")
+# Of ONNX Runtime's own, in the home folder, as soon as it is imported.
+DEVICE = ".cache/Microsoft/DeveloperTools/.onnxruntime/deviceid"
+
+# Two workers, asked for what a page, a monitor and a program ask for, then ended by SIGTERM.
+SERVE = """
+import re, subprocess, sys, time, urllib.request
+picture, end = open(sys.argv[1], "rb").read(), time.monotonic() + float(sys.argv[2])
+command = [sys.executable, "-m", "inkdigits", "serve", "--port", "0", "--workers", "2"]
+server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+url = re.search(r"http://[\\d.:]+", server.stdout.readline())[0]
+asked = 0
+while asked < 20 or time.monotonic() < end:
+    for path in ("/", "/ready", "/metrics", "/model", "/openapi.json", "/docs"):
+        urllib.request.urlopen(url + path).read()
+    request = urllib.request.Request(url + "/predict", picture, {"Content-Type": "image/png"})
+    assert b'"digit":7' in urllib.request.urlopen(request).read()
+    asked += 1
+    time.sleep(0.02)
+server.terminate()
+sys.exit(server.wait(20))
+"""
+NOTEBOOK = """
+import numpy as np
+from inkdigits import Recognizer
+recognizer = Recognizer()
+print(recognizer.predict({!r}).digit, len(recognizer.predict_batch([np.eye(28)] * 3)))
+"""
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A picture of a 7, a folder of pictures, and a table of digits with labels."""
+    folder = tmp_path_factory.mktemp("inputs")
+    Image.fromarray(picture(7)).save(folder / "seven.png")
+    (folder / "pictures").mkdir()
+    for number in range(PICTURES):
+        Image.fromarray(picture(number % 10)).save(folder / "pictures" / f"{number:02}.png")
+    digits = load_digits()
+    with (folder / "table.csv").open("w", newline="") as file:
+        write = csv.writer(file).writerow
+        write(["label", *(f"pixel{i}" for i in range(784))])
+        for image, label in zip(digits.images[:ROWS], digits.target, strict=False):
+            grey = Image.fromarray(np.uint8(image * 15)).resize((28, 28))
+            write([label, *np.asarray(grey).ravel()])
+    return folder
+
+
+def test_in_ci_nothing_can_be_missed():
+    """Elsewhere the tests make do with an audit hook where strace or network namespaces cannot be had."""
+    assert tracing() or not os.environ.get("CI"), "install strace: scripts/get-strace.sh"
+
+
+def test_what_is_sent_would_be_seen(tmp_path):
+    code = """
+import contextlib, pathlib, socket
+for name in ("192.0.2.1", "digits.example"):
+    with contextlib.suppress(OSError):
+        socket.create_connection((name, 443), 0.1)
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, contextlib.suppress(OSError):
+    s.sendto(b"7", ("198.51.100.1", 53))
+with socket.create_server(("127.0.0.1", 0)) as server:
+    socket.create_connection(server.getsockname()).close()
+pathlib.Path.home().joinpath("left").touch()
+"""
+    outcome = watched(tmp_path, sys.executable, "-c", code)
+    assert outcome.code == 0, outcome.printed
+    assert outcome.home == ["left"]
+    assert {"192.0.2.1 port 443", "198.51.100.1 port 53"} < set(outcome.reached)
+
+
+def test_what_onnx_runtime_leaves_would_be_seen_and_a_choice_of_the_users_stands(tmp_path, inputs):
+    outcome = watched(tmp_path, *INKDIGITS, "predict", inputs / "seven.png", ORT_DISABLE_TELEMETRY="0")
+    assert outcome.code == 0, outcome.printed
+    assert DEVICE in outcome.home
+
+
+@pytest.mark.parametrize("chosen", [{}, {"ORT_DISABLE_TELEMETRY": ""}], ids=["unset", "empty"])
+def test_the_library(tmp_path, inputs, chosen):
+    code = NOTEBOOK.format(str(inputs / "seven.png"))
+    check(watched(tmp_path, sys.executable, "-c", code, **chosen), "7 3")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from inkdigits.training.quantise import quantise",
+        "import inkdigits.training.fit, inkdigits.training.evaluate",
+        "import inkdigits.server.app, inkdigits.bulk.cluster, inkdigits.client",
+    ],
+)
+def test_whatever_is_imported_first(tmp_path, code):
+    check(watched(tmp_path, sys.executable, "-c", f"{code}; import onnxruntime; print('fine')"), "fine")
+
+
+def check(outcome, words, kept=()):
+    """A command that did what it was to do, and nothing else; ``kept`` begins what it may keep in the home folder."""
+    assert outcome.code == 0, outcome.printed
+    assert words in outcome.printed
+    assert outcome.reached == []
+    assert [name for name in outcome.home if not name.startswith(tuple(kept))] == []
+    assert outcome.temporary == []
+
+
+def test_predict(tmp_path, inputs):
+    check(watched(tmp_path, *INKDIGITS, "predict", inputs / "seven.png", "--explain"), "seven.png  7")
+
+
+def test_predict_of_many_by_processes(tmp_path, inputs):
+    command = ("predict", inputs / "pictures", inputs / "table.csv", "-o", "out.csv", "--processes", "2")
+    check(watched(tmp_path, *INKDIGITS, *command), "")
+    with (tmp_path / "work" / "out.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == PICTURES + ROWS
+
+
+def test_serve(tmp_path, inputs):
+    check(watched(tmp_path, sys.executable, "-c", SERVE, inputs / "seven.png", SERVE_SECONDS), "")
+
+
+def test_evaluate_and_submit(tmp_path, inputs):
+    command = ("evaluate", "cnn", "--data", inputs / "table.csv", "--report", "report.html")
+    check(watched(tmp_path, *INKDIGITS, *command), "wrote report.html")
+    check(watched(tmp_path, *INKDIGITS, "submit", inputs / "table.csv", "-o", "submission.csv"), f"{ROWS} digits read")
+
+
+def test_train(tmp_path, inputs):
+    """With MLflow's client, which would send usage data of its own; the store is a file."""
+    command = ("train", "--data", inputs / "table.csv", "--network", "mlp", "--epochs", "1", "--batch-size", "16")
+    store = ("--mlflow", "sqlite:///runs.db", "--out", "mine.onnx")
+    check(watched(tmp_path, *INKDIGITS, *command, *store), "wrote mine.onnx", kept=[".cache/inkdigits/"])
+    assert {path.name for path in (tmp_path / "work").iterdir()} >= {"mine.onnx", "registry.json", "runs", "runs.db"}
+
+
+def test_predict_by_a_ray_cluster_of_its_own(tmp_path, inputs):
+    """Ray's own folder for temporary files is its own: /tmp/ray."""
+    command = ("predict", inputs / "pictures", "-o", "out.csv", "--engine", "ray", "--processes", "1")
+    outcome = watched(tmp_path, *INKDIGITS, *command, TMPDIR="/tmp")
+    check(outcome, "")
+    with (tmp_path / "work" / "out.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == PICTURES
