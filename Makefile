@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 # Each stamp says: this set of packages is installed as pyproject.toml now asks for it.
 CORE := $(VENV)/.core
 DEV := $(VENV)/.dev
+TRAIN_CONSTRAINTS := deploy/train-constraints.txt
 LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
@@ -101,6 +102,6 @@ $(CORE): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(DEV): $(BIN)/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+$(DEV): $(BIN)/python pyproject.toml $(TRAIN_CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint $(TRAIN_CONSTRAINTS)
 	@touch $@ $(CORE)

@@ -96,6 +96,7 @@ def test_the_lock_holds_what_is_asked_for(name, part):
     ("schema", "files"),
     [
         ("vendor.github-workflows", sorted((ROOT / ".github" / "workflows").glob("*.yml"))),
+        ("vendor.dependabot", [ROOT / ".github" / "dependabot.yml"]),
         ("vendor.compose-spec", [ROOT / "compose.yaml"]),
     ],
 )
