@@ -40,6 +40,13 @@ PHOTO = (4000, 3000)  # pixels
 TICKS = os.sysconf("SC_CLK_TCK")
 ONNX = ("onnxruntime", "numpy", "pillow")
 UVLOOP = ("uvicorn", "uvloop", "httptools")
+# Usage data that peers would send.
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "true",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
 UVICORN = ("--port", "{port}", "--workers", "{workers}", "--no-access-log", "--log-level", "warning")
 
 
@@ -213,7 +220,7 @@ def _number(pid: int, file: str, pattern: str) -> int:
 @contextmanager
 def served(peer: Peer, bin: Path, model: Path, port: int, workers: int) -> Iterator[Running]:
     """The server, once it answers."""
-    environ = {**os.environ, "MODEL": str(model), "INKDIGITS_MODEL": str(model), "PORT": str(port)}
+    environ = {**os.environ, **QUIET, "MODEL": str(model), "INKDIGITS_MODEL": str(model), "PORT": str(port)}
     environ |= {"WORKERS": str(workers), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE)}
     environ |= {"MLSERVER_HTTP_PORT": str(port), "MLSERVER_PARALLEL_WORKERS": "0", **dict(peer.environ)}
     command = [part.format(bin=bin, port=port, workers=workers) for part in peer.command]

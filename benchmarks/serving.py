@@ -21,7 +21,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
-import onnxruntime
 
 from inkdigits.decode import Limits, decode
 from inkdigits.recognizer import find_model
@@ -102,6 +101,8 @@ def _beside_photos(script: object, peer: Peer, args: argparse.Namespace) -> dict
 
 def parts_of(model: str) -> dict[str, float]:
     """Microseconds of what no server can do without: decoding the PNG, and the network, in a batch of 64."""
+    import onnxruntime  # after inkdigits, which switches its usage data off
+
     _, path, _ = find_model(model)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

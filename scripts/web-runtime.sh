@@ -20,7 +20,7 @@ if ! cmp -s package-lock.json node_modules/.installed; then
         }
         PATH=$root/.venv/bin:$PATH
     fi
-    npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+    npm ci --no-audit --no-fund --no-update-notifier --ignore-scripts --loglevel=error
     cp package-lock.json node_modules/.installed
 fi
 mkdir -p "$vendor"

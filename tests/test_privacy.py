@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from drawings import picture
 from outgoing import tracing, watched
 
+ROOT = Path(__file__).parents[1]
+DEPLOY = ROOT / "deploy"
 ROWS = 80  # of the table that is read and trained on
 PICTURES = 24
 SERVE_SECONDS = 2
@@ -157,3 +163,33 @@ def test_predict_by_a_ray_cluster_of_its_own(tmp_path, inputs):
     check(outcome, "")
     with (tmp_path / "work" / "out.csv").open(newline="") as file:
         assert len(list(csv.DictReader(file))) == PICTURES
+
+
+def test_usage_data_is_off_wherever_it_is_started():
+    """inkdigits itself sets it, too; here it is for whatever runs beside it, and for who looks."""
+    for name in ("Dockerfile", "ray.Dockerfile", "systemd/inkdigits.service"):
+        assert re.search(r"\bORT_DISABLE_TELEMETRY=1\b", (DEPLOY / name).read_text()), name
+    assert " ORT_DISABLE_TELEMETRY=1 " in (ROOT / "Procfile").read_text()
+    assert json.loads((ROOT / "app.json").read_text())["env"]["ORT_DISABLE_TELEMETRY"]["value"] == "1"
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+    assert services["inkdigits"]["environment"]["ORT_DISABLE_TELEMETRY"] == "1"
+    assert services["grafana"]["environment"]["GF_ANALYTICS_REPORTING_ENABLED"] == "false"
+    pods = [DEPLOY / "kubernetes" / name for name in ("base/deployment.yaml", "kserve.yaml", "rayjob.yaml")]
+    containers = [one for path in pods for one in containers_in(yaml.safe_load(path.read_text()))]
+    assert len(containers) == 4
+    for container in containers:
+        assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in container["env"], container["name"]
+        if container["name"].startswith("ray"):
+            assert {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"} in container["env"]
+            assert {"name": "RAY_USAGE_STATS_REPORT_URL", "value": "http://127.0.0.1:9"} in container["env"]
+
+
+def containers_in(tree):
+    """Each container that a manifest describes, at whatever depth."""
+    if isinstance(tree, dict):
+        yield from tree.get("containers", ())
+        for value in tree.values():
+            yield from containers_in(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from containers_in(value)
