@@ -41,7 +41,7 @@ DROPPED = [
     "NO_PROXY",
 ]
 DROPPED_PREFIXES = ("MLFLOW_", "_MLFLOW_", "RAY_", "XDG_", "INKDIGITS_", "OTEL_")
-CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
+CALLS = "trace=connect,sendto,sendmsg,sendmmsg,bind"
 ADDRESS = re.compile(r'(?:inet_addr\(|inet_pton\(AF_INET6, )"([^"]+)"')
 PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
 RESOLVER = "io.systemd.Resolve"  # the local socket by which names are looked up
@@ -84,7 +84,8 @@ class Outcome:
     Attributes:
         code: its exit code.
         printed: standard output and standard error.
-        reached: addresses off loopback, with their ports, that it tried to connect or send to, name servers among them.
+        reached: the address and port of each try to connect or send off loopback, or to look a name up.
+        opened: address and port of each socket that other machines could reach.
         home: files that it left in its home folder, relative to it.
         temporary: files that it left in the folder for temporary files.
     """
@@ -92,6 +93,7 @@ class Outcome:
     code: int
     printed: str
     reached: list[str]
+    opened: list[str]
     home: list[str]
     temporary: list[str]
 
@@ -134,9 +136,12 @@ def watched(folder: Path, *command: object, timeout: float = 300, **environ: str
     )
     lines = trace.read_text(errors="replace").splitlines() if trace.exists() else []
     told = _traced if tracing() else _hooked
-    reached = sorted({found for line in lines if (found := told(line))})
+    reached, opened = [], []
+    for line in lines:
+        if found := told(line):
+            (opened if " bind(" in line else reached).append(found)
     home, temporary = (_files(places[name]) for name in ("home", "temporary"))
-    return Outcome(done.returncode, done.stdout + done.stderr, reached, home, temporary)
+    return Outcome(done.returncode, done.stdout + done.stderr, reached, opened, home, temporary)
 
 
 def _environment() -> Mapping[str, str]:

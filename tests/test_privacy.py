@@ -86,12 +86,14 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s, contextlib.suppress(
     s.sendto(b"7", ("198.51.100.1", 53))
 with socket.create_server(("127.0.0.1", 0)) as server:
     socket.create_connection(server.getsockname()).close()
+socket.create_server(("0.0.0.0", 0)).close()
 pathlib.Path.home().joinpath("left").touch()
 """
     outcome = watched(tmp_path, sys.executable, "-c", code)
     assert outcome.code == 0, outcome.printed
     assert outcome.home == ["left"]
     assert {"192.0.2.1 port 443", "198.51.100.1 port 53"} < set(outcome.reached)
+    assert outcome.opened == (["0.0.0.0 port 0"] if tracing() else [])
 
 
 def test_what_onnx_runtime_leaves_would_be_seen_and_a_choice_of_the_users_stands(tmp_path, inputs):
@@ -123,6 +125,7 @@ def check(outcome, words, kept=()):
     assert outcome.code == 0, outcome.printed
     assert words in outcome.printed
     assert outcome.reached == []
+    assert outcome.opened == []
     assert [name for name in outcome.home if not name.startswith(tuple(kept))] == []
     assert outcome.temporary == []
 
