@@ -207,8 +207,19 @@ def test_models_that_cannot_be_used(tmp_path):
     junk.write_bytes(b"not a model")
     with pytest.raises(ModelError, match=r"junk\.onnx is not a model that ONNX Runtime can load"):
         Recognizer(junk)
-    (tmp_path / "registry.json").write_text("[]")
-    with pytest.raises(ModelError, match="is not a registry"):
+    for content, says in (
+        (b"[]", r"is not a registry: expected JSON"),
+        (b'{"models": {"junk": 5}}', r"is not a registry: the entry of 'junk' is 5, not an object"),
+        (b'{"models": {"other": [], "junk": {"file": "junk.onnx"}}}', r"the entry of 'other' is \[\], not an object"),
+        (b"[" * 100_000, r"is not a registry"),
+        (b'{"models": "\xff"}', r"is not a registry: it is not UTF-8 text"),
+    ):
+        (tmp_path / "registry.json").write_bytes(content)
+        with pytest.raises(ModelError, match=says):
+            Recognizer(junk)
+    (tmp_path / "registry.json").unlink()
+    (tmp_path / "registry.json").mkdir()
+    with pytest.raises(ModelError, match=r"cannot read .*registry\.json: Is a directory"):
         Recognizer(junk)
 
 

@@ -290,12 +290,21 @@ def read_registry(folder: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return {"models": {}}
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ModelError(f"{path} is not a registry: it is not UTF-8 text") from None
     try:
         registry = json.loads(text)
         if not isinstance(registry["models"], dict):
             raise TypeError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f'{path} is not a registry: expected JSON {{"models": {{name: entry}}}}') from None
+    for name, entry in registry["models"].items():
+        if not isinstance(entry, dict):
+            raise ModelError(
+                f"{path} is not a registry: the entry of {name!r} is {entry!r}, not an object; correct or remove it"
+            )
     return registry
 
 
