@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,17 +29,23 @@ def recognizer() -> Recognizer:
 class Server:
     """One ``python -m inkdigits serve`` on a free port.
 
+    Args:
+        script: run in place of ``-m inkdigits``, to serve with something changed.
+        process: options of :class:`subprocess.Popen`, such as ``start_new_session`` or a ``stderr`` of one's own.
+
     Attributes:
         url: its address, without a slash at the end.
         process: the process that was started.
         line: what it printed when it was ready.
     """
 
-    def __init__(self, *options: str, **environ: str) -> None:
-        command = [sys.executable, "-m", "inkdigits", "serve", "--host", "127.0.0.1", "--port", "0", *options]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environ}
-        )
+    def __init__(
+        self, *options: str, script: Path | None = None, process: dict[str, Any] | None = None, **environ: str
+    ) -> None:
+        program = ["-m", "inkdigits"] if script is None else [str(script)]
+        command = [sys.executable, *program, "serve", "--host", "127.0.0.1", "--port", "0", *options]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **(process or {})}
+        self.process = subprocess.Popen(command, env={**os.environ, **environ}, **streams)
         self.line = self.process.stdout.readline()
         address = re.search(r"http://[\d.:]+", self.line)
         if not address:
@@ -48,7 +55,7 @@ class Server:
     def stop(self, by: signal.Signals = signal.SIGTERM) -> str:
         """Stop it and return what it printed after its first line; the exit code is in ``process.returncode``."""
         self.process.send_signal(by)
-        return "".join(self.process.communicate(timeout=STOP_SECONDS))
+        return "".join(filter(None, self.process.communicate(timeout=STOP_SECONDS)))
 
     def close(self) -> None:
         """Make sure that nothing of it is left."""
@@ -58,7 +65,8 @@ class Server:
         finally:
             self.process.kill()
             self.process.stdout.close()
-            self.process.stderr.close()
+            if self.process.stderr:
+                self.process.stderr.close()
 
 
 @pytest.fixture
@@ -66,7 +74,7 @@ def start_server() -> Iterator[Callable[..., Server]]:
     """Starts servers with options of one's own: ``start_server("--workers", "2", INKDIGITS_MODEL=…)``."""
     with contextlib.ExitStack() as stack:
 
-        def start(*options: str, **environ: str) -> Server:
+        def start(*options: str, **environ: Any) -> Server:
             server = Server(*options, **environ)
             stack.callback(server.close)
             return server

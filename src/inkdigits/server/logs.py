@@ -1,8 +1,21 @@
-"""What the server logs: lines of text or of JSON on standard error. Never an image, a key or a body."""
+"""What the server logs: lines of text or of JSON on standard error. Never an image, a key or a body.
+
+A thread writes them. Whoever reads them may be slow, or have stopped: the server answers on, and what finds no room in
+the queue is dropped and counted. What libraries print to standard error by themselves, as libtiff does for a damaged
+picture, becomes lines of the log too.
+"""
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import logging.config
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,9 +23,19 @@ import orjson
 
 from inkdigits.settings import Settings
 
-__all__ = ["REQUESTS", "config", "wants_requests"]
+__all__ = ["REQUESTS", "Log", "wants_requests"]
 
 REQUESTS = "inkdigits.requests"  # the logger of one line a request
+STDERR = 2
+QUEUE = 1 << 20  # characters of the lines that wait to be written; further lines are dropped
+CHUNK = 4096  # bytes written at once: the most that processes on one pipe can write without mixing lines (PIPE_BUF)
+DRAIN_SECONDS = 1  # that the lines which wait get to be written when the process ends
+# Lines of libraries that are logged in so many seconds: clients can cause them, by damaged pictures.
+STRAY_LINES, STRAY_SECONDS = 20, 10
+STRAY_BYTES = 1000  # of such a line
+
+log = logging.getLogger("inkdigits")
+stray = logging.getLogger("inkdigits.stderr")
 
 
 class JsonLines(logging.Formatter):
@@ -36,7 +59,191 @@ def wants_requests(settings: Settings) -> bool:
     return settings.log_requests == "on" or settings.log_level == "debug"
 
 
-def config(settings: Settings) -> dict[str, Any]:
+class Lines(logging.Handler):
+    """Writes lines to a file from a thread; nothing waits for the file but that thread.
+
+    Args:
+        file: a descriptor, which may block.
+        encoding: of the lines.
+        chunk: most bytes written at once.
+    """
+
+    def __init__(self, file: int, encoding: str, chunk: int) -> None:
+        super().__init__()
+        self._file = file
+        self._encoding = encoding
+        self._chunk = chunk
+        self._lines: list[str] = []
+        self._size = 0  # characters that wait or are being written
+        self._dropped = 0  # lines since the thread last looked
+        self._on_drop: Callable[[int], None] = lambda lines: None
+        self._changed = threading.Condition()
+        threading.Thread(target=self._run, name="inkdigits-log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record) + "\n"
+        except Exception:
+            self.handleError(record)
+            return
+        with self._changed:
+            if self._size + len(line) > QUEUE:
+                self._dropped += 1
+                self._on_drop(1)
+                return
+            self._size += len(line)
+            self._lines.append(line)
+            if len(self._lines) == 1:
+                self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until everything is written, for :data:`DRAIN_SECONDS` at most."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._size, DRAIN_SECONDS)
+
+    def drop(self, lines: int) -> None:
+        """Count lines that were dropped; the log tells how many."""
+        with self._changed:
+            self._dropped += lines
+            self._on_drop(lines)
+            self._changed.notify_all()
+
+    def count_drops(self, count: Callable[[int], None]) -> None:
+        """Have this called with the number of lines whenever some are dropped."""
+        self._on_drop = count
+
+    def _run(self) -> None:
+        untold = 0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._lines or self._dropped)
+                lines, self._lines = self._lines, []
+                untold, self._dropped = untold + self._dropped, 0
+            size = sum(map(len, lines))
+            try:
+                self._write([*lines, self._told(untold)] if untold else lines)
+                untold = failed = 0
+            except OSError:  # the reader has left, or the disk is full
+                failed = len(lines)
+                untold += failed
+            with self._changed:
+                if failed:
+                    self._on_drop(failed)
+                self._size -= size
+                self._changed.notify_all()
+
+    def _told(self, dropped: int) -> str:
+        text = (
+            "%d log lines were dropped: they came faster than standard error took them, or a library printed too many"
+        )
+        fields = {"fields": {"dropped": dropped}}
+        return (
+            self.format(log.makeRecord(log.name, logging.WARNING, "", 0, text, (dropped,), None, extra=fields)) + "\n"
+        )
+
+    def _write(self, lines: Iterable[str]) -> None:
+        chunk = bytearray()
+        for line in lines:
+            data = line.encode(self._encoding, "backslashreplace")
+            if chunk and len(chunk) + len(data) > self._chunk:
+                self._put(chunk)
+                chunk.clear()
+            chunk += data
+        self._put(chunk)
+
+    def _put(self, data: bytes | bytearray) -> None:
+        at = 0
+        while at < len(data):
+            try:
+                at += os.write(self._file, data[at:])
+            except BlockingIOError:  # whoever started the server has made the file so
+                select.select([], [self._file], [])
+
+
+class Stray:
+    """Takes standard error's place, and logs what is printed there line by line."""
+
+    def __init__(self, drop: Callable[[int], None]) -> None:
+        self._drop = drop
+        self._window, self._told, self._left_out = 0.0, 0, 0
+        source, target = os.pipe()
+        # Code that holds the interpreter's lock may print here: it is not to wait for the thread, which needs the lock.
+        os.set_blocking(target, False)
+        os.dup2(target, STDERR)
+        os.close(target)
+        self._thread = threading.Thread(target=self._run, args=(source,), name="inkdigits-stderr", daemon=True)
+        self._thread.start()
+
+    def close(self, stderr: int) -> None:
+        """Give standard error back; what was printed is logged."""
+        os.dup2(stderr, STDERR)  # the only other end of the pipe: its reader comes to the end
+        self._thread.join(DRAIN_SECONDS)
+
+    def _run(self, source: int) -> None:
+        rest = b""
+        while data := os.read(source, 1 << 16):
+            *lines, rest = (rest + data).split(b"\n")
+            if len(rest) > STRAY_BYTES:
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._tell(line)
+        if rest:
+            self._tell(rest)
+        self._tell_left_out()
+        os.close(source)
+
+    def _tell(self, line: bytes) -> None:
+        now = time.monotonic()
+        if now - self._window > STRAY_SECONDS:
+            self._tell_left_out()
+            self._window, self._told = now, 0
+        if not line.strip():
+            return
+        if self._told == STRAY_LINES:
+            self._left_out += 1
+            return
+        self._told += 1
+        text = line[:STRAY_BYTES].decode(errors="backslashreplace").rstrip()
+        stray.warning("%s", "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+
+    def _tell_left_out(self) -> None:
+        if self._left_out:
+            self._drop(self._left_out)
+            self._left_out = 0
+
+
+class Log:
+    """The log of a server process, from its start until :meth:`close`.
+
+    Args:
+        alone: whether it is the only process that writes there.
+        take_stderr: whether what libraries print to standard error is to be logged, too.
+    """
+
+    def __init__(self, settings: Settings, *, alone: bool, take_stderr: bool) -> None:
+        self._stderr = os.dup(sys.stderr.fileno())
+        encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+        self._lines = Lines(self._stderr, encoding, CHUNK * 16 if alone else CHUNK)
+        logging.config.dictConfig(_config(settings, self._lines))
+        logging.captureWarnings(True)
+        self._stray: Stray | None = None
+        if take_stderr and os.name == "posix" and sys.stderr.fileno() == STDERR:
+            self._stray = Stray(self._lines.drop)
+            faulthandler.enable(self._stderr)  # what a crash prints does not come through the pipe
+
+    def count_drops(self, count: Callable[[int], None]) -> None:
+        """Have this called with the number of lines whenever some are dropped."""
+        self._lines.count_drops(count)
+
+    def close(self) -> None:
+        """Give standard error back, and write what waits, for :data:`DRAIN_SECONDS` at most."""
+        if self._stray:
+            self._stray.close(self._stderr)
+            self._stray = None
+        self._lines.flush()
+
+
+def _config(settings: Settings, lines: Lines) -> dict[str, Any]:
     """The configuration of :mod:`logging`. Below debug, uvicorn speaks up only when something is wrong."""
     level = settings.log_level
     server = "DEBUG" if level == "debug" else "WARNING" if level == "info" else level.upper()
@@ -47,11 +254,13 @@ def config(settings: Settings) -> dict[str, Any]:
             "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
             "json": {"()": JsonLines},
         },
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": settings.log_format}},
+        "handlers": {"stderr": {"()": lambda: lines, "formatter": settings.log_format}},
+        # Of libraries, what they warn of.
+        "root": {"handlers": ["stderr"], "level": server if level != "debug" else "WARNING"},
         "loggers": {
-            "inkdigits": {"handlers": ["stderr"], "level": level.upper()},
+            "inkdigits": {"handlers": ["stderr"], "level": level.upper(), "propagate": False},
             REQUESTS: {"handlers": ["stderr"], "level": "INFO", "propagate": False},
-            "uvicorn.error": {"handlers": ["stderr"], "level": server},
+            "uvicorn.error": {"handlers": ["stderr"], "level": server, "propagate": False},
             # Says in the log what the client is told in its answer.
             "python_multipart": {"level": "ERROR"},
         },

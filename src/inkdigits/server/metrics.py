@@ -60,6 +60,7 @@ _DIGITS = _places.take(len(DIGITS))
 _REFUSALS = _places.take(1)
 _CONFIDENCE = _places.take(len(CONFIDENCES) + 2)
 _INK = _places.take(len(INK) + 2)
+_LOG_DROPPED = _places.take(1)
 assert _places.next <= ROW
 
 
@@ -115,6 +116,10 @@ class Metrics:
     def room(self) -> int:
         """How many connections more this worker may take; see :meth:`Board.room`."""
         return self._board.room(self._worker)
+
+    def log_dropped(self, lines: int) -> None:
+        """Count lines of the log that were dropped."""
+        self._row[_LOG_DROPPED] += lines
 
     def predictions(self, results: Iterable[Prediction | ImageError | Exception]) -> None:
         """Count what was read; images that could not be are left out."""
@@ -175,6 +180,8 @@ def _lines(total: np.ndarray, model: ModelInfo, version: str, board: Board) -> I
     yield f"inkdigits_connections {total[OPEN]:.0f}"
     yield from told("shed_total", "counter", "Requests and connections turned away, by reason.")
     yield from counted("shed_total", "reason", SHED, _SHEDS)
+    yield from told("log_dropped_total", "counter", "Log lines dropped, as standard error took them too slowly.")
+    yield f"inkdigits_log_dropped_total {total[_LOG_DROPPED]:.0f}"
     yield from told("predictions_total", "counter", "Images read, by digit.")
     yield from counted("predictions_total", "digit", DIGITS, _DIGITS)
     yield from told("refusals_total", "counter", "Images read that show no digit.")

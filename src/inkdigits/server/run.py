@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import logging.config
+import contextlib
+import logging
 import os
 import socket
+import sys
 from functools import partial
+from pathlib import Path
 
 import inkdigits
 from inkdigits.errors import SettingError
 from inkdigits.server.app import create_app
-from inkdigits.server.logs import config
+from inkdigits.server.logs import Log
 from inkdigits.server.supervisor import Supervisor
 from inkdigits.server.worker import GRACE_SECONDS, Server
 from inkdigits.settings import Settings
@@ -18,6 +21,8 @@ from inkdigits.settings import Settings
 __all__ = ["GRACE_SECONDS", "serve"]
 
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+log = logging.getLogger("inkdigits")
 
 
 def serve(settings: Settings) -> None:
@@ -27,18 +32,30 @@ def serve(settings: Settings) -> None:
         SettingError: a setting cannot be used, or the address cannot be listened on.
         ModelError: the model cannot be loaded.
     """
+    _open_standard_streams()
     # Also with several workers, which make their own: what cannot start is told here, once and in one line.
     app = create_app(settings)
     listener = _listen(settings.host, settings.port)
     announce = partial(_announce, settings, listener.getsockname()[1])
     _allow_connections()
-    if settings.workers == 1:
-        Server(settings, app, announce).run([listener])
-        return
-    logging.config.dictConfig(config(settings))
-    sha256 = app.site.recognizer.model.sha256
-    del app
-    Supervisor(settings, listener, sha256, announce).run()
+    alone = settings.workers == 1
+    output = Log(settings, alone=alone, take_stderr=alone)
+    with contextlib.closing(output):
+        if alone:
+            output.count_drops(app.metrics.log_dropped)
+            Server(settings, app, announce).run([listener])
+            return
+        sha256 = app.site.recognizer.model.sha256
+        del app
+        Supervisor(settings, listener, sha256, announce).run()
+
+
+def _open_standard_streams() -> None:
+    """Open those that were closed at the start: else a connection would get the number that libraries print to."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # Takes the lowest number that is free: the stream's own, unless something was opened since.
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _allow_connections() -> None:
@@ -72,4 +89,7 @@ def _announce(settings: Settings, port: int) -> None:
     host = _EVERYWHERE.get(settings.host, settings.host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     workers = f", {settings.workers} workers" if settings.workers > 1 else ""
-    print(f"inkdigits {inkdigits.__version__} serves on {url} (API: {url}/docs{workers}; Ctrl-C stops)", flush=True)
+    try:
+        print(f"inkdigits {inkdigits.__version__} serves on {url} (API: {url}/docs{workers}; Ctrl-C stops)", flush=True)
+    except OSError as error:  # whoever read it has left; clients have not
+        log.warning("the address %s could not be printed: %s", url, error.strerror)

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import logging.config
 import signal
 import socket
 import sys
@@ -23,7 +22,7 @@ from inkdigits.errors import InkdigitsError
 from inkdigits.server.app import create_app
 from inkdigits.server.board import Board
 from inkdigits.server.connection import Connection, Rules
-from inkdigits.server.logs import config as logging_config
+from inkdigits.server.logs import Log
 from inkdigits.server.service import Service
 from inkdigits.settings import Settings
 
@@ -63,7 +62,7 @@ class Server(uvicorn.Server):
             http=partial(Connection, rules),
             ws="none",
             lifespan="on",
-            log_config=logging_config(settings),
+            log_config=None,
             access_log=False,
             proxy_headers=False,
             server_header=False,
@@ -224,16 +223,18 @@ def work(settings: Settings, listener: socket.socket, board: Board, worker: int,
         sha256: of the model that the other workers answer with.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor sees to it
-    logging.config.dictConfig(logging_config(settings))
-    try:
-        service = create_app(settings, board, worker)
-    except InkdigitsError as error:
-        log.error("a worker cannot start: %s", error)
-        sys.exit(1)
-    found = service.site.recognizer.model.sha256
-    if found != sha256:
-        log.error(
-            "a worker cannot start: the model is now %s, the others answer with %s; SIGHUP reloads", found, sha256
-        )
-        sys.exit(1)
-    Server(settings, service, beat=partial(board.beat, worker), pipe=pipe).run([listener])
+    output = Log(settings, alone=False, take_stderr=True)
+    with contextlib.closing(output):
+        try:
+            service = create_app(settings, board, worker)
+        except InkdigitsError as error:
+            log.error("a worker cannot start: %s", error)
+            sys.exit(1)
+        found = service.site.recognizer.model.sha256
+        if found != sha256:
+            log.error(
+                "a worker cannot start: the model is now %s, the others answer with %s; SIGHUP reloads", found, sha256
+            )
+            sys.exit(1)
+        output.count_drops(service.metrics.log_dropped)
+        Server(settings, service, beat=partial(board.beat, worker), pipe=pipe).run([listener])
