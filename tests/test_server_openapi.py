@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import socket
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -235,7 +236,21 @@ def turned_away(start_server):
         assert first.get("/health").status_code == 200
         refused = raw(full, b"")
     answers["overloaded"] = {**refused, "detail": refused["detail"].replace("1 conn", "4096 conn")}
+    answers["stopping"] = cut_short(start_server())
     return answers
+
+
+def cut_short(server):
+    """What a client hears whose request is not complete when the server is told to stop, twice."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+        assert httpx.get(f"{server.url}/health").status_code == 200
+        server.process.terminate()
+        time.sleep(1)
+        server.process.terminate()
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    return json.loads(answer.partition(b"\r\n\r\n")[2])
 
 
 def test_examples_of_answers_and_errors_fit_their_schemas(document):

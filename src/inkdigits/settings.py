@@ -75,7 +75,10 @@ class Settings:
         "", "INKDIGITS_CORS_ORIGINS", "origins, separated by commas, whose pages may call the server; * is any"
     )
     max_connections: int = _setting(
-        4096, "INKDIGITS_MAX_CONNECTIONS", "most open connections of one process; further ones are closed", low=1
+        4096,
+        "INKDIGITS_MAX_CONNECTIONS",
+        "most open connections of one process, fewer where ulimit -n allows fewer; further ones get 503",
+        low=1,
     )
     max_queue: int = _setting(
         512, "INKDIGITS_MAX_QUEUE", "most small requests of one process that wait; further ones get 503", low=1

@@ -19,6 +19,7 @@ from inkdigits.server.problems import (
     BAD_REQUEST,
     HEADERS_TOO_LARGE,
     OVERLOADED,
+    STOPPING,
     TOO_SLOW,
     Answer,
     Kind,
@@ -232,6 +233,11 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(BAD_REQUEST, "the request is not valid HTTP/1.1")
 
+    def leave(self) -> None:
+        """Answer what is under way with a refusal: the server stops, and the time for requests is over."""
+        if not self.transport.is_closing():
+            self._refuse(STOPPING, STOPPING.example)
+
     def _late(self) -> None:
         self._deadline = None
         if not self.transport.is_closing():
@@ -250,7 +256,7 @@ class Connection(HttpToolsProtocol):
                 cycle.scope[REFUSED] = kind.status
             else:
                 self._rules.service.metrics.request(route_of(path), kind.status, 0.0)
-            retry = {"Retry-After": str(RETRY_SECONDS)} if kind is OVERLOADED else None
+            retry = {"Retry-After": str(RETRY_SECONDS)} if kind.status == OVERLOADED.status else None
             headers = [*self.server_state.default_headers, CLOSE]
             self.transport.write(wire(answer_of(path, Problem(kind, detail, retry)), headers))
         if under_way:  # what the application still says is not to follow

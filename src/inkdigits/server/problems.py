@@ -188,6 +188,14 @@ OVERLOADED = Kind(
     "More requests than the server can hold; the Retry-After header says when to ask again.",
     "4096 connections are open already; ask again later",
 )
+STOPPING = Kind(
+    "stopping",
+    503,
+    "The server is stopping",
+    "The request was not answered in the 10 seconds that those under way get; the Retry-After header says when to ask "
+    "again.",
+    "the server is stopping, and the request could not be answered in time; ask again",
+)
 
 KINDS = (
     BAD_REQUEST,
@@ -208,6 +216,7 @@ KINDS = (
     INTERNAL_ERROR,
     NOT_READY,
     OVERLOADED,
+    STOPPING,
 )
 
 _OF_ERROR: dict[type[ImageError], Kind] = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import os
+import signal
 import socket
 import sys
 from functools import partial
@@ -15,11 +17,15 @@ from inkdigits.errors import SettingError
 from inkdigits.server.app import create_app
 from inkdigits.server.logs import Log
 from inkdigits.server.supervisor import Supervisor
-from inkdigits.server.worker import GRACE_SECONDS, Server
+from inkdigits.server.worker import BEYOND_SHARE, GRACE_SECONDS, Server, leave
 from inkdigits.settings import Settings
 
 __all__ = ["GRACE_SECONDS", "serve"]
 
+# Open files of a process that are no connections: its model, event loop, log and listener, what is sent to clients, and
+# connections that are told that there are too many.
+RESERVED_FILES = 32
+FILES_OF_A_WORKER = 4  # that the supervisor has open
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 log = logging.getLogger("inkdigits")
@@ -29,21 +35,38 @@ def serve(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C; prints one line with the address when every worker is ready.
 
     Raises:
-        SettingError: a setting cannot be used, or the address cannot be listened on.
+        SettingError: a setting cannot be used, the address cannot be listened on, or too few files may be opened.
         ModelError: the model cannot be loaded.
     """
+    if settings.workers > 1 and sys.platform == "win32":
+        raise SettingError(
+            f"workers (INKDIGITS_WORKERS) is {settings.workers}, and on Windows one process serves; leave it out, or "
+            "start a server on each of several ports behind a proxy"
+        )
     _open_standard_streams()
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # SIGHUP until the server is there to reload
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    files = _allow_files()
+    most = _connections(settings, files)
     # Also with several workers, which make their own: what cannot start is told here, once and in one line.
-    app = create_app(settings)
+    app = create_app(dataclasses.replace(settings, max_connections=most))
     listener = _listen(settings.host, settings.port)
     announce = partial(_announce, settings, listener.getsockname()[1])
-    _allow_connections()
     alone = settings.workers == 1
     output = Log(settings, alone=alone, take_stderr=alone)
     with contextlib.closing(output):
+        if most < settings.max_connections:
+            log.warning(
+                "at most %d connections of a process, not %d: the system lets it open %d files; ulimit -n raises that",
+                most,
+                settings.max_connections,
+                files,
+            )
+        settings = dataclasses.replace(settings, max_connections=most)
         if alone:
             output.count_drops(app.metrics.log_dropped)
-            Server(settings, app, announce).run([listener])
+            Server(settings, app, announce, leave=partial(leave, output)).run([listener])
             return
         sha256 = app.site.recognizer.model.sha256
         del app
@@ -58,14 +81,33 @@ def _open_standard_streams() -> None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115
 
 
-def _allow_connections() -> None:
-    """As many open files as the system lets this process have: each connection is one."""
+def _allow_files() -> int:
+    """Let this process have as many open files as the system allows; how many that is."""
     try:
         import resource
     except ImportError:  # not on Windows
-        return
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return sys.maxsize
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS says that there is no limit, and has one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        limit = most
+    return sys.maxsize if limit == resource.RLIM_INFINITY else limit
+
+
+def _connections(settings: Settings, files: int) -> int:
+    """The most connections that a process which may open so many files can take.
+
+    Raises:
+        SettingError: it could not even start.
+    """
+    least = RESERVED_FILES + (FILES_OF_A_WORKER * settings.workers if settings.workers > 1 else 1)
+    if files < least:
+        raise SettingError(
+            f"the system lets this process open {files} files, and the server needs {least} or more; "
+            "raise the limit by ulimit -n 4096, or LimitNOFILE= of systemd"
+        )
+    room = files - RESERVED_FILES
+    return min(settings.max_connections, room - room // BEYOND_SHARE)
 
 
 def _listen(host: str, port: int) -> socket.socket:

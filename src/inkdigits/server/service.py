@@ -6,6 +6,7 @@ model and the routes that answer with it are one :class:`Site`, which is swapped
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import secrets
@@ -24,9 +25,10 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import Answer, Problem, answer_of, fault, problem_of, shown
+from inkdigits.server.problems import STOPPING, Answer, Problem, answer_of, fault, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
+from inkdigits.server.work import RETRY_SECONDS
 
 __all__ = ["CLOSE", "REFUSED", "Service", "Site"]
 
@@ -91,6 +93,11 @@ class Service:
         mine = secrets.token_hex(6).encode()
         self._ids = map((mine + b"%08x").__mod__, count())
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is still at work."""
+        return self.site.reader.heavy.busy
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.site.app(scope, receive, send)
@@ -114,6 +121,12 @@ class Service:
                 with self._tracer.request(scope, request_id) as span:
                     await self._inner(scope, receive, sender)
                     span.end(status)
+        except asyncio.CancelledError:  # the server stops, and the request has had its time
+            if status == LEFT:  # its answer has not begun
+                retry = {"Retry-After": str(RETRY_SECONDS)}
+                await _refuse(sender, scope["path"], Problem(STOPPING, STOPPING.example, retry))
+            if not self.draining:  # the server is another, which cancels for reasons of its own
+                raise
         finally:
             seconds = perf_counter() - start
             status = scope.get(REFUSED, status)

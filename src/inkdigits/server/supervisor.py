@@ -6,17 +6,29 @@ worker would die with it, and the kernel would go on to send some to one that is
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
 import time
-from collections.abc import Callable
-from multiprocessing import get_context
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from types import FrameType
 
 from inkdigits.server.board import DOWN, UP, Board
-from inkdigits.server.worker import BEAT_SECONDS, COMMIT, DROP, GRACE_SECONDS, PREPARE, work
+from inkdigits.server.worker import (
+    BEAT_SECONDS,
+    COMMIT,
+    DROP,
+    GROUP_SIGNALS,
+    LEAVE,
+    LEAVE_SECONDS,
+    PREPARE,
+    STOP_SECONDS,
+    again,
+    work,
+)
 from inkdigits.settings import Settings
 
 __all__ = ["Supervisor"]
@@ -32,6 +44,22 @@ _CONTEXT = get_context("spawn")  # a fork would share what must not be shared: t
 log = logging.getLogger("inkdigits")
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Start processes that are deaf to what reaches the whole group; a worker hears again once it ignores it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    numbers = [getattr(signal, name) for name in GROUP_SIGNALS]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        resource_tracker.ensure_running()  # a process of multiprocessing's; starting it lets some through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Worker:
     """One worker process."""
 
@@ -44,7 +72,8 @@ class Worker:
         board.beat(number, START_SECONDS)
         arguments = (settings, listener, board, number, theirs, sha256)
         self.process = _CONTEXT.Process(target=work, args=arguments, name=f"inkdigits-{number}")
-        self.process.start()
+        with _held_back():
+            self.process.start()
         theirs.close()
 
     def silent(self, seconds: float) -> bool:
@@ -85,8 +114,9 @@ class Supervisor:
         self._workers: list[Worker | None] = [None] * settings.workers
         self._due = [0.0] * settings.workers  # when each is to be started
         self._failures = [0] * settings.workers  # early ends in a row
-        self._stop = self._reload = False
-        self._looked = time.monotonic()
+        self._stop = self._at_once = self._reload = False
+        self._asked = 0.0  # when it was first told to stop
+        self._looked = self._awake = time.monotonic()  # the last look; since when this process has not been held up
 
     def run(self) -> None:
         """Run until told to stop; then requests under way end, and nothing is left."""
@@ -111,6 +141,10 @@ class Supervisor:
             self._end_all()
 
     def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        """A second signal does not wait for requests under way."""
+        if not self._stop:
+            self._asked = time.monotonic()
+        self._at_once = self._at_once or (self._stop and again(self._asked))
         self._stop = True
 
     def _on_reload(self, number: int, frame: FrameType | None) -> None:
@@ -123,16 +157,18 @@ class Supervisor:
     def _look(self) -> None:
         """Start what is due, and end what died or froze."""
         now = time.monotonic()
-        # When this process itself was held up, so were the others: they are to be given the time to stir.
-        held_up = now - self._looked > max(1.0, 4 * TICK_SECONDS)
+        # When this process itself was held up, as by Ctrl-Z, so were the others: they are to be given the time to stir.
+        if now - self._looked > max(1.0, 4 * TICK_SECONDS):
+            self._awake = now
         self._looked = now
+        awake = now - self._awake > self._settings.frozen_seconds
         for number, worker in enumerate(self._workers):
             if worker is None:
                 if now >= self._due[number]:
                     self._workers[number] = Worker(self._settings, self._listener, self._board, number, self._sha256)
             elif worker.process.exitcode is not None:
                 self._lost(worker, f"ended with {worker.process.exitcode}")
-            elif not held_up and worker.silent(self._settings.frozen_seconds):
+            elif awake and worker.silent(self._settings.frozen_seconds):
                 self._lost(worker, f"has not stirred for {self._settings.frozen_seconds} seconds")
 
     def _lost(self, worker: Worker, what: str) -> None:
@@ -183,8 +219,14 @@ class Supervisor:
         workers = [worker for worker in self._workers if worker]
         for worker in workers:
             worker.process.terminate()
-        end = time.monotonic() + GRACE_SECONDS + self._settings.frozen_seconds
+        end = time.monotonic() + STOP_SECONDS + self._settings.frozen_seconds
+        told = False
         while workers:
+            if self._at_once and not told:
+                told = True
+                end = time.monotonic() + 2 * LEAVE_SECONDS
+                for worker in workers:
+                    worker.tell(LEAVE)
             wait([worker.process.sentinel for worker in workers], TICK_SECONDS)
             for worker in list(workers):
                 late = time.monotonic() > end or worker.silent(self._settings.frozen_seconds)

@@ -10,7 +10,6 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -23,6 +22,7 @@ from inkdigits.ready import Spent, normalise_each
 from inkdigits.recognizer import Prediction, Recognizer
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import OVERLOADED, Problem
+from inkdigits.server.threads import Threads
 
 __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
@@ -184,7 +184,7 @@ class Heavy:
 
     def __init__(self, metrics: Metrics, most: int) -> None:
         # Two at a time: a 16-megapixel photo takes some 100 MB while it is read.
-        self._threads = ThreadPoolExecutor(min(2, os.cpu_count() or 1), thread_name_prefix="inkdigits")
+        self._threads = Threads(min(2, os.cpu_count() or 1))
         self._metrics = metrics
         self._most = most
         self._length = 0
@@ -216,6 +216,11 @@ class Heavy:
         self._length += step
         self._metrics.queue("heavy", self._length)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work."""
+        return self._threads.busy
+
     def close(self) -> None:
-        """End the threads, and what waits for them."""
-        self._threads.shutdown(cancel_futures=True)
+        """Forget what waits for a thread, and wait for none: nobody knows how long one takes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from functools import partial
 from itertools import islice
 from multiprocessing.connection import Connection as Pipe
+from queue import Empty, SimpleQueue
 from types import FrameType
 
 import uvicorn
@@ -24,18 +28,78 @@ from inkdigits.server.board import Board
 from inkdigits.server.connection import Connection, Rules
 from inkdigits.server.logs import Log
 from inkdigits.server.service import Service
+from inkdigits.server.threads import Threads
 from inkdigits.settings import Settings
 
-__all__ = ["BEAT_SECONDS", "COMMIT", "DROP", "GRACE_SECONDS", "PREPARE", "Server", "work"]
+__all__ = [
+    "BEAT_SECONDS",
+    "BEYOND_SHARE",
+    "COMMIT",
+    "DROP",
+    "GRACE_SECONDS",
+    "GROUP_SIGNALS",
+    "LEAVE",
+    "LEAVE_SECONDS",
+    "PREPARE",
+    "STOP_SECONDS",
+    "Server",
+    "again",
+    "leave",
+    "work",
+]
 
 GRACE_SECONDS = 10  # that requests under way get to end after SIGTERM or Ctrl-C
+STOP_SECONDS = GRACE_SECONDS + 2  # after which the process ends, whatever its threads do
+LEAVE_SECONDS = 1  # the same after a second signal
+AGAIN_SECONDS = 0.5  # two signals sooner are one: `timeout` and others send one to the process, and one to its group
 LINGER_SECONDS = 0.5  # in which clients that keep their connection get to ask once more, and are told to leave
+LAST_SECONDS = 0.2  # in which the last refusals go out
+LOOK_SECONDS = 0.025  # between two looks at what is still under way
 BEAT_SECONDS = 0.25  # between two signs of life
 YIELD_SECONDS = 0.005  # that a worker that has more connections than another leaves to it before it takes one more
 PAUSE_SECONDS = 1  # in which no connection is taken, when no more files may be opened
+BEYOND, BEYOND_SHARE = 4, 8  # connections above the most that are taken to be told so: 4, or one for so many
 PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a new model, as Service's methods
+GROUP_SIGNALS = ("SIGINT", "SIGHUP")  # which reach a whole group of processes, and concern the supervisor alone
+LEAVE = "leave"  # at once: what is under way gets no more time
 
 log = logging.getLogger("inkdigits")
+
+
+class Deadline:
+    """Ends the process when its time is up, whatever its other threads do.
+
+    Args:
+        leave: ends the process.
+    """
+
+    def __init__(self, leave: Callable[[], None]) -> None:
+        self._leave = leave
+        self._ends: SimpleQueue[float | None] = SimpleQueue()  # which a signal handler may use
+        threading.Thread(target=self._run, name="inkdigits-deadline", daemon=True).start()
+
+    def set(self, seconds: float) -> None:
+        """So many from now on, or fewer where it was set before."""
+        self._ends.put(time.monotonic() + seconds)
+
+    def cancel(self) -> None:
+        """The process is not to be ended."""
+        self._ends.put(None)
+
+    def _run(self) -> None:
+        end = self._ends.get()
+        while end is not None:
+            try:
+                new = self._ends.get(timeout=max(0.0, end - time.monotonic()))
+            except Empty:
+                self._leave()
+                return
+            end = new and min(end, new)
+
+
+def again(first: float) -> bool:
+    """Whether a signal to stop, the first of which came at this time, is a second one."""
+    return time.monotonic() - first > AGAIN_SECONDS
 
 
 class Server(uvicorn.Server):
@@ -45,6 +109,7 @@ class Server(uvicorn.Server):
         started: called once, when it listens.
         beat: called every :data:`BEAT_SECONDS` from within the event loop.
         pipe: to the supervisor, if there is one.
+        leave: ends the process where a thread does not come to its end.
     """
 
     def __init__(
@@ -54,6 +119,7 @@ class Server(uvicorn.Server):
         started: Callable[[], None] = lambda: None,
         beat: Callable[[], None] = lambda: None,
         pipe: Pipe | None = None,
+        leave: Callable[[], None] = lambda: os._exit(0),
     ) -> None:
         quiet_pillow()
         rules = Rules(service, settings.receive_seconds, settings.max_connections)
@@ -67,20 +133,43 @@ class Server(uvicorn.Server):
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=GRACE_SECONDS,
         )
         super().__init__(config)
         self._service = service
+        self._most = settings.max_connections
         self._announce = started
         self._beat = beat
         self._pipe = pipe
+        self._leave = leave
+        self._loader = Threads(1)
+        self._asked: float | None = None  # when it was first told to stop, by the monotonic clock
+        self._deadline: Deadline | None = None
+        self._connecting = 0  # connections that are taken and not yet among uvicorn's
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        self._deadline = Deadline(self._leave)
+        try:
+            super().run(sockets)
+            if self._service.busy or self._loader.busy:
+                self._leave()  # the interpreter, on its way out, would pull what the thread uses from under it
+        finally:
+            self._deadline.cancel()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; a second Ctrl-C does not wait for requests under way. A supervisor passes on what concerns a worker."""
+        """Stop; a second signal does not wait for requests under way. A supervisor passes on what concerns a worker."""
         if self._pipe and sig == signal.SIGINT:
             return
-        self.force_exit = self.should_exit and sig == signal.SIGINT
+        # The supervisor sends SIGTERM also where the whole group had it.
+        self._stop(at_once=self._pipe is None and self._asked is not None and again(self._asked))
+
+    def _stop(self, *, at_once: bool = False) -> None:
+        """Begin to stop; from a signal handler, too."""
+        if self._asked is None:
+            self._asked = time.monotonic()
+        if self._deadline:
+            self._deadline.set(LEAVE_SECONDS if at_once else STOP_SECONDS)
+        self.force_exit = self.force_exit or at_once
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,28 +203,50 @@ class Server(uvicorn.Server):
                 loop.remove_reader(listener)
             with contextlib.suppress(OSError):
                 for connection in _accepted(listener):
+                    self._connecting += 1
                     await self._connect(connection)
             listener.close()
-        end = loop.time() + LINGER_SECONDS
-        while self.server_state.connections and loop.time() < end and not self.force_exit:
-            await asyncio.sleep(LINGER_SECONDS / 20)
-        await super().shutdown()
-        for task in self._tasks:
+        connections, tasks = self.server_state.connections, self.server_state.tasks
+        asked = time.monotonic() if self._asked is None else self._asked
+        await self._until(lambda: not connections, time.monotonic() + LINGER_SECONDS)
+        for connection in list(connections):
+            connection.shutdown()
+        await self._until(lambda: not connections and not tasks, asked + GRACE_SECONDS)
+        if connections:
+            log.warning("stopping with %d connections open; requests under way get 503", len(connections))
+            for connection in list(connections):
+                connection.leave()
+        for task in [*tasks, *self._tasks]:
             task.cancel()
+        self.force_exit, forced = False, self.force_exit
+        await self._until(lambda: not connections and not tasks, time.monotonic() + LAST_SECONDS)
+        if not forced:
+            await self.lifespan.shutdown()
+
+    async def _until(self, done: Callable[[], bool], end: float) -> None:
+        """Wait for this, until a time of the monotonic clock at most, and not where the server is to leave at once."""
+        while not done() and time.monotonic() < end and not self.force_exit:
+            await asyncio.sleep(LOOK_SECONDS)
 
     def _accept(self, listener: socket.socket) -> None:
         """Take connections that wait; not many more than the other workers have, as clients keep theirs for long."""
         metrics = self._service.metrics
+        count = len(self.server_state.connections) + self._connecting
+        left = self._most + max(BEYOND, self._most // BEYOND_SHARE) - count
+        if left <= 0:  # those that are turned away are about to leave
+            self._pause(listener, YIELD_SECONDS)
+            return
         room, taken = metrics.room(), []
         try:
-            taken.extend(islice(_accepted(listener), max(1, room)))
+            taken.extend(islice(_accepted(listener), min(left, max(1, room))))
         except OSError as error:
             log.error("no connection can be taken for %d s: %s", PAUSE_SECONDS, error.strerror)
             self._pause(listener, PAUSE_SECONDS)
         else:
             if room <= 0:  # the others may be about to
                 self._pause(listener, YIELD_SECONDS)
-        metrics.connections(len(self.server_state.connections) + len(taken))
+        metrics.connections(count + len(taken))
+        self._connecting += len(taken)
         for connection in taken:
             self._start(self._connect(connection))
 
@@ -153,8 +264,11 @@ class Server(uvicorn.Server):
         protocol = partial(
             self.config.http_protocol_class, self.config, self.server_state, self.lifespan.state, _loop=loop
         )
-        with contextlib.suppress(OSError):  # the client has left
-            await loop.connect_accepted_socket(protocol, connection)
+        try:
+            with contextlib.suppress(OSError):  # the client has left
+                await loop.connect_accepted_socket(protocol, connection)
+        finally:
+            self._connecting -= 1
 
     def _start(self, coroutine: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -172,12 +286,14 @@ class Server(uvicorn.Server):
             message = self._pipe.recv()
         except (EOFError, OSError):
             asyncio.get_running_loop().remove_reader(self._pipe.fileno())
-            self.should_exit = True
+            self._stop()
             return
         if message == PREPARE:
             self._start(self._prepare())
         elif message == COMMIT:
             self._service.commit()
+        elif message == LEAVE:
+            self._stop(at_once=True)
         else:
             self._service.drop()
 
@@ -188,7 +304,8 @@ class Server(uvicorn.Server):
 
     async def _prepared(self) -> tuple[str, str]:
         try:
-            return await asyncio.to_thread(self._service.prepare), ""
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._loader, self._service.prepare), ""
         except InkdigitsError as error:
             return "", str(error)
         except Exception as error:
@@ -222,7 +339,12 @@ def work(settings: Settings, listener: socket.socket, board: Board, worker: int,
     Args:
         sha256: of the model that the other workers answer with.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor sees to it
+    # Ctrl-C and a terminal that closes reach the whole group; the supervisor sees to it.
+    ignored = [getattr(signal, name) for name in GROUP_SIGNALS if hasattr(signal, name)]
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # the supervisor holds them back until they are ignored
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
     output = Log(settings, alone=False, take_stderr=True)
     with contextlib.closing(output):
         try:
@@ -237,4 +359,13 @@ def work(settings: Settings, listener: socket.socket, board: Board, worker: int,
             )
             sys.exit(1)
         output.count_drops(service.metrics.log_dropped)
-        Server(settings, service, beat=partial(board.beat, worker), pipe=pipe).run([listener])
+        beat = partial(board.beat, worker)
+        Server(settings, service, beat=beat, pipe=pipe, leave=partial(leave, output)).run([listener])
+
+
+def leave(output: Log) -> None:
+    """End the process as it is, with its log written."""
+    try:
+        output.close()
+    finally:
+        os._exit(0)
