@@ -19,7 +19,7 @@ from PIL import Image
 
 from inkdigits.server.known import DIGIT
 from test_server_metrics import samples
-from test_server_run import DEADLINE, ask, processes, until, workers
+from test_server_run import DEADLINE, alive, ask, processes, until, workers
 
 from conftest import START_SECONDS
 
@@ -67,7 +67,9 @@ def pipelined(server, numbers):
             connection.sendall(b"".join(some))
             data = b""
             while data.count(b"HTTP/1.1 200 ") < len(some) or not data.endswith(b"}"):
-                data += connection.recv(1 << 16)
+                piece = connection.recv(1 << 16)
+                assert piece, "the server closed the connection"
+                data += piece
             answers += len(some)
     return answers
 
@@ -106,20 +108,23 @@ def test_a_reader_that_stops_holds_up_nothing_and_hears_how_much_it_missed(start
         asked += 2
         if dropped_by(server) > 1000:
             break
-    lines, told = 0, []
     with os.fdopen(output) as stderr:
-        for line in stderr:
-            line = json.loads(line)
-            if line["logger"] == "inkdigits.requests":
-                lines += 1
-            else:
-                assert re.fullmatch(r"\d+ log lines were dropped: .*", line["message"]), line
-                told.append(line["dropped"])
-            if lines + sum(told) == asked:
-                break  # every line was either written or counted
-        assert sum(told) == dropped_by(server)
+        lines = []
+        reader = threading.Thread(target=lambda: lines.extend(map(json.loads, stderr)))
+        reader.start()
+
+        def seen():
+            """Lines that were either written or counted."""
+            return sum(line.get("dropped", 1) for line in list(lines))
+
+        until(lambda: seen() == asked)
+        told = [line for line in lines if "dropped" in line]
+        assert all(re.fullmatch(r"\d+ log lines were dropped: .*", line["message"]) for line in told)
+        assert sum(line["dropped"] for line in told) == dropped_by(server)
         assert server.stop() == ""
         assert server.process.returncode == 0
+        reader.join(DEADLINE)
+        assert seen() == asked + 1
 
 
 @pytest.mark.parametrize("number", ["1", "2"])
@@ -230,8 +235,11 @@ def test_a_crash_leaves_its_last_words(start_server, number):
     server = start_server("--workers", number)
     victim = workers(server)[0] if number == "2" else server.process.pid
     os.kill(victim, signal.SIGSEGV)
-    lines = iter(server.process.stderr.readline, "")
-    assert any(line.startswith("Fatal Python error: Segmentation fault") for line in lines)
+    until(lambda: not alive(victim))
+    if number == "2":
+        server.process.terminate()
+    printed = server.process.communicate(timeout=DEADLINE)[1]
+    assert "Fatal Python error: Segmentation fault" in printed
 
 
 @processes
