@@ -228,7 +228,8 @@ def test_signals_that_mean_nothing_to_it_do_nothing(start_server, number, name):
 def test_after_a_stop_by_the_terminal_slow_workers_are_not_taken_for_frozen(start_server):
     server = start_server("--workers", "2", "--frozen-seconds", "3", process={"start_new_session": True})
     pids = workers(server)
-    os.killpg(server.process.pid, signal.SIGTSTP)
+    time.sleep(2)  # until both have given signs of life
+    os.killpg(server.process.pid, signal.SIGSTOP)  # a group without a terminal is deaf to SIGTSTP
     time.sleep(4)
     server.process.send_signal(signal.SIGCONT)
     time.sleep(1)  # a busy machine goes on with one after the other
