@@ -18,7 +18,7 @@ def test_rows_are_the_recognizer_s_own_answers_in_order(recognizer):
     for row, expected in zip(rows, recognizer.predict_batch(image for _, image in images), strict=True):
         assert row.error is None
         assert row.prediction == expected
-        assert row.to_dict() == {"name": row.name, **expected.to_dict()}
+        assert row.to_dict() == {"name": row.name, **expected.to_dict(), "accepted": expected.is_digit}
 
 
 def test_an_image_that_cannot_be_read_is_a_row_with_its_error(recognizer, tmp_path):
@@ -27,7 +27,7 @@ def test_an_image_that_cannot_be_read_is_a_row_with_its_error(recognizer, tmp_pa
     assert [row.prediction and row.prediction.digit for row in rows] == [3, None, None, 8]
     assert isinstance(rows[1].error, NotAnImage)
     assert isinstance(rows[2].error, UnreadableImage)
-    assert rows[1].to_dict() == {"name": "text", "error": str(rows[1].error)}
+    assert rows[1].to_dict() == {"name": "text", "error": str(rows[1].error), "accepted": False}
 
 
 def test_images_are_taken_a_batch_at_a_time(recognizer):

@@ -104,6 +104,11 @@ def run(capsys, tmp_path, monkeypatch):
     return run
 
 
+def count_of(accepted, of=N):
+    """What is printed at the end where so many of ``of`` images show a digit, and none is blank."""
+    return f"inkdigits: {of:,} images: {accepted:,} digits, {of - accepted:,} not digits\n"
+
+
 def rows_of(path):
     with Path(path).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
@@ -112,9 +117,9 @@ def rows_of(path):
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_kind_of_input_gives_the_same_answers(run, folder, digits, recognizer, name):
     code, out, err = run(folder / name, "--csv", "--processes", "1")
-    assert (code, err) == (0, "")
     rows = list(csv.DictReader(io.StringIO(out)))
     expected = recognizer.predict_batch(digits)
+    assert (code, err) == (0, count_of(sum(p.is_digit for p in expected)))
     assert [row["digit"] for row in rows] == ["" if p.digit is None else str(p.digit) for p in expected]
     found = [[float(row[f"p{d}"]) for d in range(10)] for row in rows]
     np.testing.assert_allclose(found, [p.probabilities for p in expected], atol=1e-6)
@@ -214,7 +219,11 @@ def test_what_is_broken_is_a_row_in_its_place(run, digits, tmp_path):
         assert words in error, name
         assert bool(words) == bool(error), name
         assert not error or f"inkdigits: {name}: " in err
-    assert len(err.splitlines()) == sum(bool(words) for _, words in wanted)
+    *told, count = err.splitlines()
+    errors = sum(bool(words) for _, words in wanted)
+    assert len(told) == errors
+    assert count.startswith(f"inkdigits: {len(rows)} images: ")
+    assert count.endswith(f", {errors} errors")
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -224,7 +233,8 @@ def test_what_pillow_warns_of_is_not_printed(tmp_path, number):
         (tmp_path / f"{i}.tif").write_bytes(damaged_tiff(1_000_000 + i % 3))
     command = [sys.executable, "-m", "inkdigits", "predict", str(tmp_path), "--csv", "--processes", str(number)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    n = 2 * CHUNK_PICTURES
+    assert (done.returncode, done.stderr) == (0, f"inkdigits: {n} images: {n} digits\n")
     assert {row["digit"] for row in csv.DictReader(io.StringIO(done.stdout))} == {"7"}
 
 
@@ -312,7 +322,9 @@ def test_errors_before_a_kill_count(run, tmp_path, digits):
     assert code == 130
     assert "inkdigits: 2 rows are kept in o.csv.part; --resume goes on" in err
     code, _, err = run("in", "-o", "o.csv", "--resume")
-    assert (code, err) == (1, "")
+    assert code == 1
+    assert err.startswith("inkdigits: 2 images: ")  # and nothing of what the run before told
+    assert err.endswith(", 1 error\n")
     assert [bool(row["error"]) for row in rows_of("o.csv")] == [True, False]
 
 
@@ -362,7 +374,9 @@ def test_killed_ten_times_it_ends_the_same(run, folder, ending):
     inputs = [folder / name for name in ("pictures", "digits.zip", "digits.tar", "digits.csv", "digits-idx3-ubyte")]
     inputs *= 2
     options = ["--processes", "2"]
-    assert run(*inputs, "-o", f"whole.{ending}", *options)[0] == 0
+    code, _, told = run(*inputs, "-o", f"whole.{ending}", *options)
+    assert code == 0
+    assert told.startswith(f"inkdigits: {len(inputs) * N:,} images: ")
     whole = Path(f"whole.{ending}").read_bytes()
     before = readers()
     choice = random.Random(ending)
@@ -376,7 +390,7 @@ def test_killed_ten_times_it_ends_the_same(run, folder, ending):
         process.communicate()
     process = start(*inputs, "-o", out, "--resume", *options)
     _, err = process.communicate(timeout=DEADLINE)
-    assert (process.returncode, err) == (0, b"")
+    assert (process.returncode, err.decode()) == (0, told)
     assert out.read_bytes() == whole
     until(lambda: not readers() - before)  # they end when the one that they read for is killed
 
@@ -438,8 +452,8 @@ def test_without_the_extra_it_is_named(folder, run, monkeypatch):
     code, _, err = run(folder / "digits.csv")
     assert code == 2
     assert err == "inkdigits: error: this needs pyarrow, which is not installed: pip install 'inkdigits[bulk]'\n"
-    code, _, err = run(folder / "digits-idx3-ubyte", "--csv", "--processes", "1")
-    assert (code, err) == (0, "")
+    code, out, _ = run(folder / "digits-idx3-ubyte", "--csv", "--processes", "1")
+    assert (code, len(out.splitlines())) == (0, 1 + N)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it reads peak memory from Linux's /proc")

@@ -58,7 +58,7 @@ def test_an_aligned_line_for_each_image(run, folder, recognizer):
     four, _, seven = rows_of(recognizer, "in/four.png", "in/blank.bmp", "in/more")
     lines = out.splitlines()
     assert code == 0
-    assert err == ""
+    assert err == "inkdigits: 3 images: 2 digits, 1 blank\n"
     assert lines[0].startswith(f"in/four.png        4  {four.prediction.confidence:6.1%}   then ")
     assert lines[1] == "in/blank.bmp       blank"
     assert lines[2].startswith(f"in/more/seven.jpg  7  {seven.prediction.confidence:6.1%}   then ")
@@ -76,8 +76,9 @@ def test_a_bad_image_is_told_and_the_others_are_read(run, folder):
         ["in/more/seven.jpg", "7"],
         ["in/notes.png", "error"],
     ]
-    assert err.startswith("inkdigits: in/notes.png: not an image")
-    assert err.count("\n") == 1
+    told, count = err.splitlines()
+    assert told.startswith("inkdigits: in/notes.png: not an image")
+    assert count == "inkdigits: 4 images: 2 digits, 1 blank, 1 error"
 
 
 def test_json_is_an_object_a_line(run, folder, recognizer):
@@ -129,7 +130,7 @@ def test_standard_input_is_one_image(folder):
     done = subprocess.run(command, input=image, capture_output=True, check=True)
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [(row["name"], row["digit"]) for row in rows] == [("-", 4), ("in/more/seven.jpg", 7)]
-    assert done.stderr == b""
+    assert done.stderr == b"inkdigits: 2 images: 2 digits\n"
 
 
 def test_names_that_are_long_or_no_text(folder):

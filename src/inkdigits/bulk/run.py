@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +20,7 @@ from itertools import chain, islice
 
 from inkdigits.bulk.forms import Form, block
 from inkdigits.bulk.inputs import Chunk
-from inkdigits.bulk.rows import read
+from inkdigits.bulk.rows import VERDICTS, read
 from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
 from inkdigits.image import Limits
@@ -41,6 +41,7 @@ class Job:
         limits: largest and smallest image that is read.
         form: that the rows are written in.
         explain: also say how much each part of the ink mattered.
+        min_confidence: that a digit needs to be accepted, 0 to 1.
     """
 
     model: str | None
@@ -48,6 +49,7 @@ class Job:
     limits: Limits
     form: Form
     explain: bool = False
+    min_confidence: float = 0.0
 
     def recognizer(self) -> Recognizer:
         """A recogniser as the job wants it, in a process whose output is the job's: Pillow's warnings are not in it."""
@@ -56,9 +58,11 @@ class Job:
 
     def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
         """Read one chunk with the recogniser that :meth:`recognizer` gave."""
-        rows = list(read(recognizer, zip(chunk.names, chunk.sources, strict=True), explain=self.explain))
+        images = zip(chunk.names, chunk.sources, strict=True)
+        rows = list(read(recognizer, images, explain=self.explain, min_confidence=self.min_confidence))
         errors = [(row.name, str(row.error)) for row in rows if row.error is not None]
-        return Block(block(rows, self.form), len(rows), errors, chunk.crc())
+        counts = Counter(row.verdict for row in rows)
+        return Block(block(rows, self.form), len(rows), errors, chunk.crc(), tuple(counts[v] for v in VERDICTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +74,14 @@ class Block:
         rows: how many.
         errors: name and message of each image that could not be read.
         names: CRC-32 of the names, as :meth:`Chunk.crc` gives it.
+        counts: how many rows of each verdict, by ``VERDICTS``.
     """
 
     content: bytes
     rows: int
     errors: list[tuple[str, str]]
     names: int
+    counts: tuple[int, ...]
 
 
 def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]:

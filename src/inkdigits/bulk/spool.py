@@ -1,9 +1,9 @@
 """What is finished of an output, kept so that a run that is killed at any moment can go on where it was.
 
 A spool lies beside the output, ``OUT.part``: a line of JSON that says what is being read by which model, then a record
-a block: its size, CRC-32, rows, errors and the CRC-32 of its images' names, then its content. A record that a kill or a
-full disk cut short does not have its CRC, and what follows the last whole one is dropped. ``OUT`` itself appears at the
-end, whole.
+a block: its size, CRC-32, rows, errors, the CRC-32 of its images' names and its rows of each verdict, then its content.
+A record that a kill or a full disk cut short does not have its CRC, and what follows the last whole one is dropped.
+``OUT`` itself appears at the end, whole.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from typing import Any
 
 from inkdigits.bulk.forms import Form, join
 from inkdigits.bulk.inputs import Chunk
+from inkdigits.bulk.rows import VERDICTS
 from inkdigits.bulk.run import Block
 from inkdigits.errors import SettingError
 
 __all__ = ["Spool"]
 
-_RECORD = struct.Struct("<QIQQI")  # bytes of content, its CRC-32, rows, errors, CRC-32 of the names
+# Bytes of content, its CRC-32, rows, errors, CRC-32 of the names, rows of each verdict.
+_RECORD = struct.Struct(f"<QIQQI{len(VERDICTS)}Q")
 
 
 class Spool:
@@ -41,12 +43,14 @@ class Spool:
         path: of the spool.
         rows: how many its blocks have.
         errors: how many of these are errors.
+        counts: how many have each verdict, by ``VERDICTS``.
     """
 
     def __init__(self, out: Path, about: Mapping[str, Any], *, resume: bool) -> None:
         self.path = out.with_name(f"{out.name}.part")
         self._out = out
         self.rows = self.errors = 0
+        self.counts = [0] * len(VERDICTS)
         self._names: list[int] = []  # a CRC-32 a block
         start = json.dumps(about, sort_keys=True).encode() + b"\n"
         going_on = resume and self.path.exists()
@@ -63,8 +67,8 @@ class Spool:
             self._file.write(start)
         self._first = len(start)
         end = self._first
-        for content, rows, errors, names in self._records():
-            self._count(rows, errors, names)
+        for content, *counts in self._records():
+            self._count(*counts)
             end += _RECORD.size + len(content)
         self._file.seek(end)
         self._file.truncate()
@@ -72,7 +76,8 @@ class Spool:
 
     def add(self, block: Block) -> None:
         """Keep a block; once this returns, a kill does not lose it."""
-        head = (len(block.content), zlib.crc32(block.content), block.rows, len(block.errors), block.names)
+        crc = zlib.crc32(block.content)
+        head = (len(block.content), crc, block.rows, len(block.errors), block.names, *block.counts)
         self._file.write(_RECORD.pack(*head) + block.content)
         self._file.flush()
         self._count(*head[2:])
@@ -114,12 +119,13 @@ class Spool:
             if not self._names:
                 self.path.unlink(missing_ok=True)
 
-    def _count(self, rows: int, errors: int, names: int) -> None:
+    def _count(self, rows: int, errors: int, names: int, *counts: int) -> None:
+        self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
         self.rows += rows
         self.errors += errors
         self._names.append(names)
 
-    def _records(self) -> Iterator[tuple[bytes, int, int, int]]:
+    def _records(self) -> Iterator[tuple[bytes, *tuple[int, ...]]]:
         """The whole records from the first on."""
         self._file.seek(self._first)
         while len(head := self._file.read(_RECORD.size)) == _RECORD.size:

@@ -22,15 +22,28 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
+LAYOUT = 2  # version of the rows that are written; a run that was stopped goes on with rows of the same alone
+# Of each verdict, what one image and what more are counted as.
+_COUNTED = {
+    "digit": ("{:,} digit", "{:,} digits"),
+    "not a digit": ("{:,} not a digit", "{:,} not digits"),
+    "unsure": ("{:,} unsure",) * 2,
+    "blank": ("{:,} blank",) * 2,
+    "error": ("{:,} error", "{:,} errors"),
+}
 _PREDICT_EXAMPLES = """\
 examples:
   inkdigits predict seven.png nine.jpg
   inkdigits predict scans/ --csv -o digits.csv   every image in a folder and below
-  inkdigits predict --json *.png | jq .digit     one JSON object a line
+  inkdigits predict scans/ --min-confidence 0.9  "unsure" in place of a digit that is less sure
+  inkdigits predict --json *.png | jq 'select(.accepted).digit'   one JSON object a line
   curl -s https://example.com/5.png | inkdigits predict -
   inkdigits predict scans.tar.gz train.parquet t10k-images-idx3-ubyte.gz -o digits.parquet
   inkdigits predict scans/ -o digits.csv --resume   go on after Ctrl-C, a kill or a power cut
   inkdigits predict scans/ -o digits.csv --engine ray   on all machines of a Ray cluster
+
+What is no digit is said to be none: "not a digit" in a line, is_digit and accepted in a table or
+JSON. Of several images, a count ends it on standard error.
 
 With -o, what is finished is kept in OUT.part until all is done.
 
@@ -84,6 +97,13 @@ def add(commands: Commands) -> None:
         "(default: processes)",
     )
     predict.add_argument(
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="a digit of less confidence, 0 to 1, is not accepted but said to be unsure (default: 0)",
+    )
+    predict.add_argument(
         "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
     )
     add_settings(predict, ("model", "ray_address"))
@@ -98,6 +118,8 @@ def _predict(args: argparse.Namespace) -> int:
         raise SettingError("standard input (-) is given more than once; it holds one image")
     if args.processes < 0:
         raise SettingError(f"--processes must be 0 or more, not {args.processes}")
+    if not 0 <= args.min_confidence <= 1:
+        raise SettingError(f"--min-confidence must be from 0 to 1, such as 0.9, not {args.min_confidence:g}")
     if args.resume and (not args.output or "-" in args.images):
         raise SettingError("--resume needs -o OUT, and images that are still there: no standard input")
     if args.engine != "ray" and args.ray_address:
@@ -116,7 +138,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.explain and form in ("csv", "parquet"):
         raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    job = Job(settings.model or None, settings.threads, limits, form, args.explain)
+    job = Job(settings.model or None, settings.threads, limits, form, args.explain, args.min_confidence)
     processes = args.processes or _cores()
     if args.engine == "ray":
         from inkdigits.bulk.cluster import blocks as on_cluster
@@ -129,13 +151,16 @@ def _predict(args: argparse.Namespace) -> int:
     if args.output:
         return _to_file(args, job, read)
     from inkdigits.bulk.forms import heading
+    from inkdigits.bulk.rows import VERDICTS
 
-    failed = False
+    counts = [0] * len(VERDICTS)
     sys.stdout.write(heading(form).decode())
     for block in read(_chunks(args.images, limits)):
         sys.stdout.write(block.content.decode())
-        failed |= _tell_errors(block)
-    return BAD_IMAGE if failed else FINE
+        _tell_errors(block)
+        counts = [before + n for before, n in zip(counts, block.counts, strict=True)]
+    sys.stdout.flush()  # so that the count comes behind the lines where both go to one place
+    return _tell_counts(counts)
 
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
@@ -150,6 +175,8 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
         "form": job.form,
         "limits": [job.limits.max_bytes, job.limits.max_pixels],
         "explain": job.explain,
+        "--min-confidence": job.min_confidence,
+        "layout of rows": LAYOUT,
     }
     spool = Spool(Path(args.output), about, resume=args.resume)
     try:
@@ -168,7 +195,7 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
         raise
     finally:
         spool.close()
-    return BAD_IMAGE if spool.errors else FINE
+    return _tell_counts(spool.counts)
 
 
 def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
@@ -181,10 +208,20 @@ def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
             yield from chunks(given, limits)
 
 
-def _tell_errors(block: Block) -> bool:
+def _tell_errors(block: Block) -> None:
     for name, error in block.errors:
         print(f"inkdigits: {name}: {error}", file=sys.stderr)
-    return bool(block.errors)
+
+
+def _tell_counts(counts: Sequence[int]) -> int:
+    """Tell of several images how many have each verdict; the exit code."""
+    from inkdigits.bulk.rows import VERDICTS
+
+    found = dict(zip(VERDICTS, counts, strict=True))
+    if (total := sum(counts)) > 1:
+        told = ", ".join(_COUNTED[v][n != 1].format(n) for v, n in found.items() if n or v == "digit")
+        print(f"inkdigits: {total:,} images: {told}", file=sys.stderr)
+    return BAD_IMAGE if found["error"] else FINE
 
 
 def _state(path: str | Path) -> list[str | int]:
