@@ -68,7 +68,7 @@ def test_from_kaggles_tables_to_a_submission(run, tmp_path, digits):
     assert list(entry["data"]) == ["train.csv"]
 
     code, out, err = run("submit", "test.csv", "--model", "m/mine.onnx", "-o", "submission.csv")
-    assert (code, out, err) == (0, "wrote submission.csv: 397 digits read by mine\n", "")
+    assert (code, out, err) == (0, "wrote submission.csv: 397 rows read by mine\n", "")
     assert (tmp_path / "submission.csv").read_bytes().startswith(b"ImageId,Label\n1,")
     rows = rows_of(tmp_path / "submission.csv")
     assert [int(row["ImageId"]) for row in rows] == list(range(1, 398))
@@ -90,7 +90,8 @@ def test_a_row_without_ink_gets_a_label_too(tmp_path, digits, recognizer):
     images = digits[0][:4].copy()
     images[1], images[3] = 0, 255
     out = io.StringIO()
-    assert submit(recognizer, write(tmp_path / "t.csv", images), out, silent) == 4
+    done = submit(recognizer, write(tmp_path / "t.csv", images), out, silent)
+    assert (done.rows, done.blanks, done.blank_ids) == (4, 2, [2, 4])
     labels = [int(line.split(",")[1]) for line in out.getvalue().splitlines()[1:]]
     empty = int(recognizer.logits(np.zeros((1, 1, 28, 28), np.float32))[0, :10].argmax())
     assert labels[1] == labels[3] == empty
@@ -103,7 +104,7 @@ def test_parquet_and_npz_give_the_same(tmp_path, digits, recognizer):
     found = []
     for path in (write(tmp_path / "t.csv", images), tmp_path / "t.npz"):
         out = io.StringIO()
-        assert submit(recognizer, path, out, silent) == 60
+        assert submit(recognizer, path, out, silent).rows == 60
         found.append(out.getvalue())
     assert found[0] == found[1]
 

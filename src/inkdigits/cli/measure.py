@@ -25,7 +25,8 @@ examples:
   inkdigits submit test.csv -o submission.csv
   inkdigits submit test.csv --model models/mine.onnx -o submission.csv
 
-A row without ink gets the digit that the model finds most probable on empty paper.
+What looks like no digit gets the nearest one, and a row without ink the digit that the model finds
+most probable on empty paper; a line on standard error tells how many there are, and which.
 """
 _COMPARE_EXAMPLES = """\
 examples:
@@ -151,9 +152,12 @@ def _submit(args: argparse.Namespace) -> int:
 
     recognizer = Recognizer(settings.model or None, threads=settings.threads)
     with output(args.output) as out:
-        n = submit(recognizer, Path(args.table), out)
+        done = submit(recognizer, Path(args.table), out)
     if args.output:
-        print(f"wrote {args.output}: {n:,} digits read by {recognizer.model.name}")
+        print(f"wrote {args.output}: {done.rows:,} rows read by {recognizer.model.name}")
+    if notice := done.notice():
+        sys.stdout.flush()  # so that it comes behind the lines where both go to one place
+        print(f"inkdigits: {notice}", file=sys.stderr)
     return FINE
 
 
