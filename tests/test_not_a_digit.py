@@ -281,3 +281,17 @@ def test_a_submission_tells_which_of_its_labels_are_no_digits(run, tmp_path, pic
     with (tmp_path / "good.csv").open("w") as file:
         write_csv(file, images[[1, 4, 6]])
     assert run("submit", "good.csv", "-o", "s.csv") == (0, "wrote s.csv: 3 rows read by cnn\n", "")
+
+
+def test_an_evaluation_tells_how_many_digits_are_refused(run, tmp_path, pictures):
+    labels = {**DIGITS, "triangle.png": 4, "letter.png": 4, "blank.png": 1}
+    for name, label in labels.items():
+        (tmp_path / "scans" / str(label)).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "scans" / str(label) / name).write_bytes((pictures / name).read_bytes())
+    code, out, err = run("evaluate", "cnn", "--data", "scans")
+    assert (code, err) == (0, "")
+    assert "not a digit          33.33%   2 refused; the nearest digit counts above\n" in out
+    assert json.loads(run("evaluate", "cnn", "--data", "scans", "--json")[1])["refused"] == 2
+    code, out, _ = run("evaluate", "lenet", "--data", "scans")  # which cannot tell
+    assert (code, "not a digit" in out) == (0, False)
+    assert json.loads(run("evaluate", "lenet", "--data", "scans", "--json")[1])["refused"] is None

@@ -33,11 +33,13 @@ N = 1000
 class Reader:
     """Stands for a Recognizer: knows the answer by the image's number, which its first pixels hold."""
 
-    def __init__(self, digits, confidence, entry=None):
+    def __init__(self, digits, confidence, entry=None, refuses=()):
         self.answers = [
-            SimpleNamespace(digit=d, confidence=c) for d, c in zip(digits, confidence.tolist(), strict=True)
+            SimpleNamespace(digit=d, confidence=c, is_blank=d is None, is_digit=d is not None and at not in refuses)
+            for at, (d, c) in enumerate(zip(digits, confidence.tolist(), strict=True))
         ]
-        self.model = SimpleNamespace(name="reader", sha256="ab" * 32, entry=entry or {})
+        threshold = 0.5 if refuses else None
+        self.model = SimpleNamespace(name="reader", sha256="ab" * 32, entry=entry or {}, threshold=threshold)
 
     def predict_batch(self, images, errors="raise"):
         assert errors == "return"

@@ -117,6 +117,8 @@ class Evaluation:
         confidences: (n,) float64 in [0, 1].
         right: (n,) bool.
         unreadable: where in the data the images are that could not be read, and why.
+        refused: images with ink that the model says show no digit, though they are labelled; their nearest digit counts
+            in all other figures. None where the model cannot tell.
     """
 
     model: str
@@ -134,6 +136,7 @@ class Evaluation:
     confidences: np.ndarray
     right: np.ndarray
     unreadable: tuple[tuple[int, ImageError], ...] = ()
+    refused: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
@@ -143,6 +146,7 @@ class Evaluation:
             "data": self.dataset,
             "part": self.part,
             **self.figures(),
+            "refused": self.refused,
             "per_class": [{"digit": digit, **vars(score)} for digit, score in enumerate(self.per_class)],
             "confusion": self.confusion.tolist(),
             "calibration": [asdict(each) for each in calibration_bins(self.confidences, self.right)],
@@ -164,11 +168,14 @@ class Evaluation:
     def table(self) -> str:
         """The figures, the table by digit and the confusion matrix for a terminal, lines of at most 80 characters."""
         interval = "{:.2%} to {:.2%}".format(*self.interval)
+        refused = (self.refused or 0) / self.n
+        told = f"{self.refused:,} refused; the nearest digit counts above" if self.refused else "none refused"
         lines = [
             f"{self.model} on {self.dataset}, {self.part} part: {self.n:,} images",
             f"accuracy           {self.accuracy:8.2%}   {len(self.errors):,} wrong, 95% interval {interval}",
             f"mean confidence    {self.confidence:8.2%}",
             f"calibration error  {self.calibration_error:8.2%}   {BINS} bins",
+            *([] if self.refused is None else [f"not a digit        {refused:8.2%}   {told}"]),
             "",
             "digit      n  precision   recall       F1",
         ]
@@ -198,6 +205,7 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
     read = np.empty(len(dataset), np.int64)
     confidence = np.zeros(len(dataset))
     unreadable: list[tuple[int, ImageError]] = []
+    refused = 0
     with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
         for start in range(0, len(dataset), CHUNK):
             answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
@@ -207,6 +215,7 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
                     continue
                 read[at] = BLANK if answer.digit is None else answer.digit
                 confidence[at] = answer.confidence
+                refused += not (answer.is_digit or answer.is_blank)
             advance(len(answers))
     good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
     if not len(good):
@@ -233,6 +242,7 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
         confidences=confidence,
         right=right,
         unreadable=tuple(unreadable),
+        refused=None if recognizer.model.threshold is None else refused,
     )
 
 
