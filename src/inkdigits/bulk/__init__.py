@@ -7,7 +7,7 @@ processes, ``cluster`` over the nodes of a Ray cluster.
 >>> from inkdigits import Recognizer
 >>> from inkdigits.bulk import find_images, read
 >>> for row in read(Recognizer(), find_images(["scans/"])):  # doctest: +SKIP
-...     print(row.name, row.prediction.digit if row.prediction else row.error)
+...     print(row.name, row.prediction.digit if row.accepted else row.verdict)
 """
 
 from inkdigits.bulk.inputs import SUFFIXES, find_images
