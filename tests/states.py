@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
 from browser import place
@@ -60,6 +60,15 @@ def scan(digit, **how):
     data = io.BytesIO()
     Image.fromarray(picture(digit, 320, height=240, **how)).save(data, "PNG")
     return {"name": f"meter-reading-{digit}.png", "mimeType": "image/png", "buffer": data.getvalue()}
+
+
+def triangle():
+    """An image file of what is no digit."""
+    image = Image.new("L", (320, 240), 255)
+    ImageDraw.Draw(image).polygon([(160, 45), (245, 190), (75, 190)], outline=0, width=11)
+    data = io.BytesIO()
+    image.save(data, "PNG")
+    return {"name": "warning-sign.png", "mimeType": "image/png", "buffer": data.getvalue()}
 
 
 def hand_over(page, how, *files):
@@ -154,10 +163,10 @@ def eraser(page):
 
 def refused(page):
     """The server cannot read the drawing."""
-    detail = {"status": 400, "detail": "the body is empty (0 bytes); send an image"}
-    page.route(PREDICT, lambda r: r.fulfill(status=400, json=detail, content_type="application/problem+json"))
+    problem = {"type": "/docs#unreadable-image", "status": 400, "detail": "the PNG is truncated; send the whole file"}
+    page.route(PREDICT, lambda r: r.fulfill(status=400, json=problem, content_type="application/problem+json"))
     write(page, FOUR)
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("^This cannot be read"))
+    expect(page.get_by_test_id("status")).to_have_text("This cannot be read: the image is damaged or incomplete")
 
 
 def slow(page):
@@ -199,10 +208,10 @@ def no_device(page):
 
 
 def files(page):
-    """Image files read, one of them broken."""
+    """Image files read, one of them broken, and one of no digit."""
     seen(page)
-    page.get_by_test_id("upload").set_input_files([scan(3), scan(2, paper=20, ink=235), BROKEN, scan(8), scan(0)])
-    expect(page.get_by_test_id("progress")).to_have_text("5 images done, 1 could not be read")
+    page.get_by_test_id("upload").set_input_files([scan(3), scan(2, paper=20, ink=235), BROKEN, triangle(), scan(0)])
+    expect(page.get_by_test_id("progress")).to_have_text("5 images done, 1 is not a digit, 1 could not be read")
     page.get_by_test_id("sort").click()
     page.evaluate("scrollTo(0, 0)")
 

@@ -408,6 +408,36 @@ def test_an_unsure_answer_names_the_runner_up(visit):
     expect(page.get_by_test_id("runner-up")).to_have_text("or else 9, at 48%")
 
 
+TRIANGLE = [[(0.5, 0.05), (0.95, 0.9), (0.05, 0.9), (0.5, 0.05)]]
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+@pytest.mark.parametrize("on_device", [False, True])
+def test_what_is_no_digit_has_no_percentage(visit, size, on_device):
+    page = visit(width=size[0], height=size[1])
+    if on_device:
+        page.get_by_test_id("on-device").check()
+    draw(page, TRIANGLE)
+    expect(page.get_by_test_id("confidence")).to_have_text("This does not look like a digit")
+    expect(page.get_by_test_id("runner-up")).to_have_text(re.compile(r"^Nearest is \d$"))
+    spoken = re.compile(r"^This does not look like a digit\. Nearest is \d\.$")
+    expect(page.locator("[role=status]").filter(has_text=spoken)).to_have_count(1)
+    assert "%" not in page.locator("#answer").inner_text()
+    assert "%" not in page.locator("#answer").aria_snapshot()
+    page.evaluate("Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {})))")
+    colours = page.evaluate(
+        """() => [...document.querySelectorAll('#bars .fill')].map((fill) => getComputedStyle(fill).backgroundColor)"""
+    )
+    line = page.evaluate("getComputedStyle(document.querySelector('details')).borderBottomColor")
+    assert {*colours} == {line}  # as faint as a rule, the likeliest as all others
+
+    page.get_by_test_id("clear").click()
+    draw(page, DIGITS[4])
+    expect(digit(page)).to_have_text("4")
+    expect(page.get_by_test_id("confidence")).to_have_text(re.compile("%$"))
+    assert page.get_by_test_id("bars").get_by_role("listitem").nth(4).inner_text().endswith("%")
+
+
 def test_ink_beside_the_pad_is_not_read(visit):
     everything = re.compile("/(ready|vendor)")
     page = visit(allow=UNANSWERED, before=lambda page: page.route(everything, lambda route: route.abort()))

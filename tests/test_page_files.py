@@ -3,6 +3,8 @@
 import csv
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -13,12 +15,15 @@ from playwright.sync_api import expect
 
 import browser
 from drawings import picture
-from states import LETTER, PREDICT, hand_over
+from states import LETTER, PREDICT, SERVER, hand_over, triangle
 
 chromium, visit = browser.chromium, browser.visit
 
 REFUSED = "status of 4"  # what the browser itself says of a request that is answered so
 UNANSWERED = "Failed to load resource"
+DAMAGED = "the image is damaged or incomplete"
+NOT_AN_IMAGE = "it is no image of a kind that can be read; save it as PNG or JPEG"
+CLOSE = 1e-3  # between what the page's own reader and Python's find likely
 LONGEST_SIDE = 2048  # pixels, that the page sends
 
 
@@ -71,8 +76,7 @@ def test_several_files_and_a_broken_one(visit, live_server):
     page.get_by_test_id("upload").set_input_files([files[0], BROKEN, *files[1:]])
     for digit, each in zip((3, 5, 8), files, strict=True):
         expect_read(page, each["name"], digit)
-    refusal = httpx.post(f"{live_server}/predict", content=BROKEN["buffer"], headers={"Content-Type": "image/png"})
-    expect(row(page, "broken.png").locator(".reason")).to_have_text(refusal.json()["detail"])
+    expect(row(page, "broken.png").locator(".reason")).to_have_text(DAMAGED)
     expect(page.get_by_test_id("progress")).to_have_text("4 images done, 1 could not be read")
 
     # The table saved is the server's own answers, name by name.
@@ -82,7 +86,7 @@ def test_several_files_and_a_broken_one(visit, live_server):
     saved = Path(download.value.path()).read_bytes().decode()
     rows = {line["name"]: line for line in csv.DictReader(io.StringIO(saved, newline=""))}
     assert list(rows) == [files[0]["name"], "broken.png", files[1]["name"], files[2]["name"]]
-    assert rows["broken.png"]["error"] == refusal.json()["detail"]
+    assert rows["broken.png"]["error"] == DAMAGED
     assert rows["broken.png"]["digit"] == ""
     for each in files:
         told = httpx.post(
@@ -175,16 +179,91 @@ def test_at_most_three_requests_at_a_time(visit):
         expect_read(page, f"{i}.png", i)
 
 
-def test_a_refused_file_can_be_retried(visit):
-    page = visit(allow=REFUSED)
-    detail = '{"status": 413, "detail": "too heavy for today"}'
-    page.route(PREDICT, lambda r: r.fulfill(status=413, body=detail, content_type="application/problem+json"))
-    page.get_by_test_id("upload").set_input_files([file("heavy.png", picture(9))])
-    expect(row(page, "heavy.png").locator(".reason")).to_have_text("too heavy for today")
+def refuse(page, status, slug, detail):
+    """Have the server answer so, as it would itself."""
+    problem = {"type": f"/docs#{slug}", "status": status, "detail": detail}
+    page.route(PREDICT, lambda r: r.fulfill(status=status, json=problem, content_type="application/problem+json"))
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "detail", "words"),
+    [
+        (401, "unauthorized", "the request has no API key; send one", "this server answers only those who have a key"),
+        (404, "not-found", "there is nothing at /predict", "there is no server of inkdigits at this address"),
+        (429, "rate-limited", "more than 10 a second", "too many at once for the server; try again in a moment"),
+        (503, "overloaded", "512 requests wait", "the server has too much to do; try again in a moment"),
+    ],
+)
+def test_what_may_pass_can_be_retried(visit, status, slug, detail, words):
+    page = visit(allow=UNANSWERED)
+    page.route("**/vendor/*", lambda route: route.abort())  # so that the device does not stand in
+    refuse(page, status, slug, detail)
+    page.get_by_test_id("upload").set_input_files([file("nine.png", picture(9))])
+    expect(row(page, "nine.png").locator(".reason")).to_have_text(words)
     page.unroute_all()
-    row(page, "heavy.png").get_by_role("button", name="Retry heavy.png").click()
-    expect_read(page, "heavy.png", 9)
-    expect(row(page, "heavy.png").get_by_role("button")).to_have_count(0)
+    row(page, "nine.png").get_by_role("button", name="Retry nine.png").click()
+    expect_read(page, "nine.png", 9)
+    expect(row(page, "nine.png").get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("status", "slug", "detail", "words"),
+    [
+        (400, "unreadable-image", "the PNG is truncated or damaged: image file is truncated", DAMAGED),
+        (400, "bad-request", "too many frogs", "too many frogs"),
+        (413, "body-too-large", "the body has 9 bytes", re.compile(r"^the file has [\d.]+ MB, more than the")),
+        (415, "not-an-image", "not an image: it is 5 bytes that start with b'hello'", NOT_AN_IMAGE),
+        (422, "image-too-small", "the image is 4×4 pixels", "the image is 4×4 pixels"),
+    ],
+)
+def test_what_is_final_cannot_be_retried(visit, status, slug, detail, words):
+    page = visit(allow=REFUSED)
+    refuse(page, status, slug, detail)
+    page.get_by_test_id("upload").set_input_files([file("nine.png", picture(9))])
+    expect(row(page, "nine.png").locator(".reason")).to_have_text(words)
+    expect(row(page, "nine.png").get_by_role("button")).to_have_count(0)
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_what_is_no_picture_is_said_in_words_of_this_page(visit, on_device):
+    """By the real server, and on this device."""
+    page = visit(allow=REFUSED)
+    if on_device:
+        page.get_by_test_id("on-device").check()
+    hello = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"}
+    paper = {"name": "paper.pdf", "mimeType": "application/pdf", "buffer": b"%PDF-1.7\n"}
+    nothing = {"name": "nothing.png", "mimeType": "image/png", "buffer": b""}
+    small = file("small.png", np.full((4, 4), 255))
+    page.get_by_test_id("upload").set_input_files([hello, paper, nothing, small, BROKEN])
+    cannot = "this browser cannot open it as an image; save it as PNG or JPEG"
+    reasons = [NOT_AN_IMAGE, NOT_AN_IMAGE, "the file is empty", None, DAMAGED]
+    if on_device:
+        reasons = [cannot, cannot, "the file is empty", None, cannot]
+    reasons[3] = "the image is 4×4 pixels; at least one side must have 10"
+    expect(page.get_by_test_id("results").locator("tbody .reason")).to_have_text(reasons)
+    expect(page.get_by_test_id("results").locator("tbody").get_by_role("button")).to_have_count(0)
+
+
+def test_a_server_that_cannot_be_reached_is_said_to_be_so(visit):
+    page = visit(allow=UNANSWERED)
+    page.route(PREDICT, lambda route: route.abort())
+    page.route("**/vendor/*", lambda route: route.abort())
+    page.get_by_test_id("upload").set_input_files([file("five.png", picture(5))])
+    expect(row(page, "five.png").locator(".reason")).to_have_text("the server cannot be reached")
+    page.unroute_all()
+    row(page, "five.png").get_by_role("button", name="Retry five.png").click()
+    expect_read(page, "five.png", 5)
+
+
+def test_while_the_server_is_away_what_this_browser_cannot_open_can_be_retried(visit):
+    page = visit(allow=UNANSWERED)
+    page.route(SERVER, lambda route: route.abort())
+    page.get_by_test_id("upload").set_input_files([file("scan.tif", picture(7), "TIFF")])
+    expect(row(page, "scan.tif").locator(".reason")).to_have_text(re.compile("this browser cannot open it"))
+    page.unroute_all()
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
+    row(page, "scan.tif").get_by_role("button", name="Retry scan.tif").click()
+    expect_read(page, "scan.tif", 7)
 
 
 def test_files_go_on_when_the_server_is_back(visit):
@@ -252,8 +331,53 @@ def test_a_phone_can_take_a_photo(visit):
     expect_read(page, "photo.png", 6)
 
 
-def test_what_is_no_digit_is_said_to_be_none(visit):
+@pytest.mark.parametrize("on_device", [False, True])
+def test_what_is_no_digit_has_no_percentage(visit, tmp_path, on_device):
+    """By the real server, and on this device; the table saved is the one that the command writes."""
+    page = visit(allow=REFUSED)
+    if on_device:
+        page.get_by_test_id("on-device").check()
+    blank = file("blank.png", np.full((80, 80), 255))
+    files = [file("four.png", picture(4)), triangle(), blank, BROKEN, file("six.png", picture(6))]
+    page.get_by_test_id("upload").set_input_files(files)
+    expect(page.get_by_test_id("progress")).to_have_text("5 images done, 1 is not a digit, 1 could not be read")
+    refused = triangle()["name"]
+    expect(row(page, refused).locator("td.digit")).to_have_text("not a digit")
+    for name in (refused, "blank.png"):
+        expect(row(page, name).locator("td.confidence")).to_have_text("")
+        assert "%" not in row(page, name).inner_text()
+    names = page.get_by_test_id("results").locator("tbody .file")
+    for _ in ("ascending", "descending"):  # either way what has no confidence comes behind what has one
+        page.get_by_test_id("sort").click()
+        assert {*names.all_inner_texts()[:2]} == {"four.png", "six.png"}
+        assert names.all_inner_texts()[2:] == [refused, "blank.png", "broken.png"]
+    with page.expect_download() as download:
+        page.get_by_test_id("save").click()
+    found = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_bytes().decode(), newline="")))
+
+    for each in files:
+        (tmp_path / each["name"]).write_bytes(each["buffer"])
+    command = [sys.executable, "-m", "inkdigits", "predict", "--csv", *(each["name"] for each in files)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    expected = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert [list(line) for line in found] == [list(line) for line in expected]
+    for line, wanted in zip(found, expected, strict=True):
+        for name, value in line.items():
+            if re.fullmatch(r"confidence|digit_score|p\d", name) and value:
+                assert float(value) == pytest.approx(float(wanted[name]), abs=CLOSE), name
+            elif name == "error":
+                assert bool(value) == bool(wanted[name])
+            else:
+                assert value == wanted[name], name
+
+
+def test_what_an_older_server_or_model_cannot_tell_is_taken_for_a_digit(visit):
     page = visit()
-    page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
+    told = {name: value for name, value in LETTER.items() if name != "is_digit"}
+    page.route(PREDICT, lambda route: route.fulfill(json=told))
     page.get_by_test_id("upload").set_input_files([file("letter.png", picture(4))])
-    expect(row(page, "letter.png").locator("td.digit")).to_have_text("no digit")
+    expect_read(page, "letter.png", 4)
+    with page.expect_download() as download:
+        page.get_by_test_id("save").click()
+    [line] = csv.DictReader(io.StringIO(Path(download.value.path()).read_bytes().decode(), newline=""))
+    assert (line["is_digit"], line["digit_score"], line["accepted"]) == ("", "", "true")

@@ -209,7 +209,7 @@ def test_what_looks_like_no_digit_is_said_to_be_none(visit):
     page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
     draw(page, [[(0.5, 0.1), (0.5, 0.5)]])
     expect(page.get_by_test_id("confidence")).to_have_text("This does not look like a digit")
-    expect(page.get_by_test_id("runner-up")).to_have_text("Nearest is 4, at 60%")
+    expect(page.get_by_test_id("runner-up")).to_have_text("Nearest is 4")
 
 
 def test_why_colours_the_ink_that_decided(visit):

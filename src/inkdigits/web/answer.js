@@ -1,5 +1,6 @@
 /** The answer as it is shown: the digit, how sure, the ten bars, and what the network saw. */
 
+import { isDigit } from './reader.js';
 import { text } from './text.js';
 
 /** @typedef {import('./reader.js').Answer} Answer */
@@ -37,7 +38,7 @@ export class AnswerView {
     const { digit, confidence } = answer;
     this.#show(answer);
     if (digit === null) return this.say(text.blank);
-    const spoken = isNoDigit(answer) ? `${text.noDigit}.` : text.spoken(digit, confidence);
+    const spoken = isDigit(answer) ? text.spoken(digit, confidence) : text.spokenNoDigit(digit);
     clearTimeout(this.#speech);
     this.#speech = setTimeout(() => {
       this.elements.speech.textContent = spoken;
@@ -72,7 +73,7 @@ export class AnswerView {
     panel.classList.remove('stale');
     const known = answer && answer.digit !== null ? answer : null;
     panel.classList.toggle('empty', !known);
-    panel.classList.toggle('doubtful', known !== null && isNoDigit(known));
+    panel.classList.toggle('doubtful', known !== null && !isDigit(known));
     const numeral = known ? String(known.digit) : NO_DIGIT;
     if (digit.textContent !== numeral) {
       digit.textContent = numeral;
@@ -111,12 +112,9 @@ export class AnswerView {
 }
 
 /** @param {Answer} answer */
-const isNoDigit = (answer) => answer.is_digit === false;
-
-/** @param {Answer} answer */
 function runnerUpOf(answer) {
-  const { digit, confidence, probabilities } = answer;
-  if (isNoDigit(answer) && digit !== null) return text.nearest(digit, confidence);
+  const { digit, probabilities } = answer;
+  if (!isDigit(answer) && digit !== null) return text.nearest(digit);
   const others = probabilities.map((probability, each) => ({ probability, each })).filter(({ each }) => each !== digit);
   const next = others.reduce((best, other) => (other.probability > best.probability ? other : best));
   return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
@@ -124,7 +122,7 @@ function runnerUpOf(answer) {
 
 /** @param {Answer} answer */
 function verdict(answer) {
-  if (isNoDigit(answer)) return [span('words', text.noDigit)];
+  if (!isDigit(answer)) return [span('words', text.noDigit)];
   const { confidence } = answer;
   return [span('words', text.certainty(confidence)), ' ', span('percent', text.percent(confidence))];
 }

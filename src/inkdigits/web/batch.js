@@ -2,7 +2,8 @@
  * A batch: image files to be read, each with its own request, a few at a time. No DOM; the table is a view of it.
  */
 
-import { Refused } from './reader.js';
+import { Refused, isDigit } from './reader.js';
+import { text } from './text.js';
 
 const PARALLEL = 3; // requests under way at once
 const LONGEST_SIDE = 2048; // pixels; larger pictures are scaled down before they are sent
@@ -19,6 +20,7 @@ const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be ret
  * @property {number} tries that got no answer
  * @property {Answer | null} answer when read
  * @property {string} reason when failed
+ * @property {boolean} canRetry when failed: asking again may help
  * @property {ImageBitmap | null} thumbnail null until it was looked at, and for what this browser cannot show
  */
 
@@ -45,6 +47,11 @@ export class Batch extends EventTarget {
     return this.items.filter(({ state }) => state === 'failed').length;
   }
 
+  /** How many are read and show something, but no digit. */
+  get notDigits() {
+    return this.items.filter(({ answer }) => answer && answer.digit !== null && !isDigit(answer)).length;
+  }
+
   get isSettled() {
     return this.done === this.items.length;
   }
@@ -58,6 +65,7 @@ export class Batch extends EventTarget {
         tries: 0,
         answer: null,
         reason: '',
+        canRetry: false,
         thumbnail: null,
       };
       this.items.push(item);
@@ -97,11 +105,13 @@ export class Batch extends EventTarget {
     this.#underway += 1;
     this.#become(item, 'reading');
     try {
+      if (!item.file.size) throw new Refused(text.emptyFile);
       item.answer = await this.read(await this.#prepare(item));
       this.#become(item, 'read');
     } catch (error) {
       item.reason = error instanceof Error ? error.message : String(error);
       item.tries += 1;
+      item.canRetry = !(error instanceof Refused && error.isFinal);
       const final = error instanceof Refused || item.tries >= MAX_TRIES;
       this.#become(item, final ? 'failed' : 'waiting');
       this.#paused ||= !(error instanceof Refused);

@@ -1,8 +1,11 @@
-/** CSV as RFC 4180 has it: commas, CRLF, quotes doubled. */
+/** CSV as RFC 4180 has it: commas, CRLF, quotes doubled. The columns are those of `inkdigits predict --csv`. */
+
+import { isDigit } from './reader.js';
 
 /** @typedef {import('./batch.js').Item} Item */
 
-const COLUMNS = ['name', 'digit', 'confidence', 'is_digit', ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
+const FACTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted'];
+const COLUMNS = ['name', ...FACTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
 
 /**
  * One line a file that was read or failed, under a line of names.
@@ -12,10 +15,11 @@ export function toCsv(items) {
   const rows = [COLUMNS];
   for (const { file, state, answer, reason } of items) {
     if (state === 'read' && answer) {
-      const numbers = [answer.digit ?? '', answer.confidence, answer.is_digit ?? '', ...answer.probabilities];
-      rows.push([file.name, ...numbers.map(String), '']);
+      const { digit, confidence, is_digit, digit_score, probabilities } = answer;
+      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), ...probabilities];
+      rows.push([file.name, ...values.map((value) => String(value ?? '')), '']);
     } else if (state === 'failed') {
-      rows.push([file.name, ...Array(13).fill(''), reason]);
+      rows.push([file.name, '', '', '', '', 'false', ...Array(10).fill(''), reason]);
     }
   }
   return rows.map((row) => `${row.map(quoted).join(',')}\r\n`).join('');

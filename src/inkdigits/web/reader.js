@@ -6,6 +6,7 @@ import { text } from './text.js';
 
 const READ_TIMEOUT = 20_000; // milliseconds, for one picture
 const PROBE_TIMEOUT = 4_000; // milliseconds, for a sign of life
+const FINAL = [400, 413, 415, 422]; // statuses that tell of the picture, whenever it is sent
 
 /**
  * @typedef {object} Answer
@@ -37,8 +38,22 @@ const PROBE_TIMEOUT = 4_000; // milliseconds, for a sign of life
  * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
  */
 
-/** The reader looked at the picture and cannot read it; the message says why. Asking again gives the same. */
-export class Refused extends Error {}
+/** The reader looked at the picture and cannot read it; the message says why. */
+export class Refused extends Error {
+  /** @param {string} reason */
+  constructor(reason, isFinal = true) {
+    super(reason);
+    /** whether asking again gives the same */
+    this.isFinal = isFinal;
+  }
+}
+
+/**
+ * Whether the ink looks like a digit, as far as the reader can tell. Else `digit` is only the nearest one, and
+ * `confidence` says nothing of how sure the reader is.
+ * @param {Answer} answer
+ */
+export const isDigit = ({ digit, is_digit }) => digit !== null && is_digit !== false;
 
 /** This device lacks what reading on it takes; the message says what. */
 export class Missing extends Error {}
@@ -88,9 +103,10 @@ export class ServerReader {
     });
     const answer = await json(response);
     if (response.ok && Array.isArray(answer?.probabilities)) return answer;
-    const reason = answer?.detail ?? answer?.title ?? `${response.status} ${response.statusText}`.trim();
-    const passing = response.ok || response.status >= 500 || response.status === 429 || response.status === 408;
-    throw passing ? new Unavailable(reason) : new Refused(reason);
+    const { status } = response;
+    const reason = text.problem(answer ?? {}, status, picture.size) ?? `${status} ${response.statusText}`.trim();
+    const passing = response.ok || status >= 500 || status === 429 || status === 408;
+    throw passing ? new Unavailable(reason) : new Refused(reason, FINAL.includes(status));
   }
 
   /**
@@ -130,7 +146,7 @@ export class ServerReader {
     try {
       return await fetch(new URL(path, this.address), { ...init, signal });
     } catch (error) {
-      throw new Unavailable(signal.aborted ? text.noAnswer(timeout / 1000) : String(error));
+      throw new Unavailable(signal.aborted ? text.noAnswer(timeout / 1000) : text.notReached);
     }
   }
 }

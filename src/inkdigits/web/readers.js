@@ -84,7 +84,7 @@ export class Readers extends EventTarget {
    * @returns {Promise<Answer>}
    */
   async read(picture, options) {
-    if (this.onDevice || !this.server) return (await this.#getDevice()).read(picture, options);
+    if (this.onDevice || !this.server) return this.#readHere(picture, options);
     try {
       const answer = await this.server.read(picture, options);
       this.link.worked();
@@ -99,6 +99,20 @@ export class Readers extends EventTarget {
   /** @returns {Promise<import('./reader.js').Model | null>} which model answers */
   async model() {
     return this.onDevice || !this.server ? (this.#device?.model() ?? null) : this.server.model();
+  }
+
+  /**
+   * @param {Blob} picture
+   * @param {import('./reader.js').Options} [options]
+   */
+  async #readHere(picture, options) {
+    try {
+      return await (await this.#getDevice()).read(picture, options);
+    } catch (error) {
+      // The server that is away may know formats that this browser does not.
+      if (error instanceof Refused && this.standsIn) throw new Refused(error.message, false);
+      throw error;
+    }
   }
 
   async #getDevice() {

@@ -1,6 +1,7 @@
 /** The table of image files: a row each, filled as the answers come. */
 
 import { toCsv } from './csv.js';
+import { isDigit } from './reader.js';
 import { text } from './text.js';
 
 /** @typedef {import('./batch.js').Batch} Batch */
@@ -47,8 +48,8 @@ export class BatchTable {
     }
     this.#fill(row, item);
     section.hidden = false;
-    const { done, items, failed } = this.batch;
-    progress.textContent = text.progress(done, items.length, failed);
+    const { done, items, notDigits, failed } = this.batch;
+    progress.textContent = text.progress(done, items.length, notDigits, failed);
     bar.max = items.length;
     bar.value = done;
     bar.classList.toggle('done', done === items.length);
@@ -66,8 +67,8 @@ export class BatchTable {
 
   #arrange() {
     const sign = ORDERS[this.#order];
-    // What has no answer comes last, either way.
-    const place = (/** @type {Item} */ { answer }) => (answer ? sign * answer.confidence : 2);
+    // What is no digit has no confidence, and comes last either way; behind it what has no answer.
+    const place = (/** @type {Item} */ { answer }) => (answer ? (isDigit(answer) ? sign * answer.confidence : 2) : 3);
     const items = [...this.batch.items];
     if (sign) items.sort((a, b) => place(a) - place(b));
     const focused = document.activeElement;
@@ -109,7 +110,7 @@ export class BatchTable {
    * @param {HTMLTableRowElement} row
    * @param {Item} item
    */
-  #fill(row, { state, answer, reason, thumbnail }) {
+  #fill(row, { state, answer, reason, canRetry, thumbnail }) {
     const [picture, name, digit, confidence] = row.cells;
     row.dataset.state = state;
     const canvas = /** @type {HTMLCanvasElement} */ (picture.firstElementChild);
@@ -121,14 +122,14 @@ export class BatchTable {
     const [, why, retry] = /** @type {HTMLElement[]} */ ([...name.children]);
     const failed = state === 'failed';
     why.textContent = failed ? reason : '';
-    retry.hidden = !failed;
+    retry.hidden = !failed || !canRetry;
     digit.hidden = confidence.hidden = failed;
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
-    const isNone = read !== null && (read.digit === null || read.is_digit === false);
+    const isNone = read !== null && !isDigit(read);
     digit.textContent = read ? String(isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read.digit) : '';
     digit.classList.toggle('blank', isNone);
-    if (read) confidence.textContent = read.digit === null ? '' : text.percent(read.confidence);
+    if (read) confidence.textContent = isNone ? '' : text.percent(read.confidence);
     else confidence.textContent = { waiting: text.itemWaiting, reading: text.itemReading, failed: '', read: '' }[state];
   }
 

@@ -2,6 +2,7 @@
 
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
+const megabytes = new Intl.NumberFormat('en', { style: 'unit', unit: 'megabyte', maximumSignificantDigits: 2 });
 const date = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeZone: 'UTC' });
 const SURE = 0.999; // from here on, more digits would claim more than a calibration can hold
 
@@ -116,11 +117,8 @@ export const text = {
    */
   runnerUp: (digit, probability) => `or else ${digit}, at ${text.percent(probability)}`,
 
-  /**
-   * @param {number} digit
-   * @param {number} probability
-   */
-  nearest: (digit, probability) => `Nearest is ${digit}, at ${text.percent(probability)}`,
+  /** @param {number} digit */
+  nearest: (digit) => `Nearest is ${digit}`,
 
   /**
    * What a screen reader says of an answer.
@@ -128,6 +126,9 @@ export const text = {
    * @param {number} confidence
    */
   spoken: (digit, confidence) => `${digit}. ${text.certainty(confidence)}, ${text.percent(confidence)}.`,
+
+  /** @param {number} nearest digit */
+  spokenNoDigit: (nearest) => `${text.noDigit}. ${text.nearest(nearest)}.`,
 
   /** @param {string} model */
   readBy: (model) => `Read by the model “${model}”`,
@@ -179,7 +180,38 @@ export const text = {
   /** @param {number} seconds */
   noAnswer: (seconds) => `no answer within ${seconds} s`,
 
-  notShown: 'this browser cannot open it as an image; a server may read it, or save it as PNG or JPEG',
+  emptyFile: 'the file is empty',
+  notShown: 'this browser cannot open it as an image; save it as PNG or JPEG',
+  notReached: 'the server cannot be reached',
+  notAnImage: 'it is no image of a kind that can be read; save it as PNG or JPEG',
+  damaged: 'the image is damaged or incomplete',
+
+  /** @param {number} size of the file, bytes */
+  tooHeavy: (size) => `the file has ${megabytes.format(size / 1e6)}, more than the server takes; choose a smaller one`,
+
+  /**
+   * What a server said is wrong, in words for who sees this page: its own are for programs.
+   * @param {{type?: string, title?: string, detail?: string}} told by the server, as RFC 9457 has it
+   * @param {number} status
+   * @param {number} size of the file that was sent, bytes
+   * @returns {string | undefined} undefined where it said nothing
+   */
+  problem({ type, title, detail }, status, size) {
+    /** @type {Record<string, string>} */
+    const words = {
+      'not-an-image': text.notAnImage,
+      'unsupported-media-type': text.notAnImage,
+      'unreadable-image': text.damaged,
+      'body-too-large': text.tooHeavy(size),
+      'not-found': 'there is no server of inkdigits at this address',
+      unauthorized: 'this server answers only those who have a key',
+      'rate-limited': 'too many at once for the server; try again in a moment',
+      overloaded: 'the server has too much to do; try again in a moment',
+      'not-ready': 'the server is not ready',
+      'internal-error': 'the server failed',
+    };
+    return words[String(type).split('#')[1]] ?? detail ?? title ?? (status === 413 ? text.tooHeavy(size) : undefined);
+  },
   noRuntime: 'the reader for this device is not here. Who runs this server gets it by “make web-runtime”',
 
   /**
@@ -208,18 +240,20 @@ export const text = {
   /**
    * @param {number} done
    * @param {number} all
+   * @param {number} notDigits
    * @param {number} failed
    */
-  progress(done, all, failed) {
+  progress(done, all, notDigits, failed) {
     const images = all === 1 ? '1 image' : `${all} images`;
     const read = done < all ? `${done} of ${images} done` : `${images} done`;
-    return failed ? `${read}, ${failed} could not be read` : read;
+    const none = notDigits ? `, ${notDigits === 1 ? '1 is not a digit' : `${notDigits} are not digits`}` : '';
+    return failed ? `${read}${none}, ${failed} could not be read` : read + none;
   },
 
   itemWaiting: 'Waiting',
   itemReading: 'Reading…',
   itemBlank: 'blank',
-  itemNoDigit: 'no digit',
+  itemNoDigit: 'not a digit',
 
   /** @param {string} name */
   retryNamed: (name) => `Retry ${name}`,
