@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from inkdigits import Recognizer
 from inkdigits.errors import InkdigitsError
-from inkdigits.server.offline import LISTING, VENDOR, WEB, device_files, listing
+from inkdigits.server.offline import INDEX, LISTING, VENDOR, WEB, device_files, has_runtime, index, listing
 from inkdigits.server.pages import HEADERS, policy
 
 _META = re.compile(r'(<meta name="inkdigits-server" content=)"[^"]*"')
@@ -41,14 +41,14 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
     parts = urlsplit(server)
     if server and (parts.scheme not in ("http", "https") or not parts.netloc):
         raise ValueError(f"the server's address is {server!r}; expected one such as https://api.example")
-    if not any((WEB / VENDOR).glob("*.wasm")):
+    if not has_runtime():
         raise ValueError(f"there is no runtime in {WEB / VENDOR}: run make web-runtime first")
     if out.is_dir() and any(out.iterdir()) and not (out / LISTING).is_file():
         raise ValueError(f"{out} holds files that are no earlier build; give a new folder")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(WEB, out, ignore=shutil.ignore_patterns("*.gz", "*.part", "__pycache__", ".*"))
-    page = out / "index.html"
-    text, count = _META.subn(rf'\1"{server or _NO_SERVER}"', page.read_text(encoding="utf-8"))
+    page = out / INDEX
+    text, count = _META.subn(rf'\1"{server or _NO_SERVER}"', index(out).decode())
     if count != 1:
         raise ValueError(f"{page} names its server {count} times; expected once")
     page.write_text(text, encoding="utf-8")

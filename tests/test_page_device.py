@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import re
+import shutil
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+import inkdigits
 from inkdigits.errors import DataError
 from inkdigits.image import normalise
 from inkdigits.settings import Settings
@@ -23,7 +26,8 @@ from drawings import DIGITS, picture
 
 chromium, visit = browser.chromium, browser.visit
 
-PEN_DRAWINGS = 500
+PEN_DRAWINGS = 500  # by people
+OWN_DRAWINGS = 50  # of ten digits, with pens, sizes and places of any kind
 LEVEL = 1 / 255  # of ink: one grey level of what the network sees
 CLOSE = 1e-3  # between the two readers' probabilities
 ON_DEVICE = "Ready on this device: the answer follows your pen"
@@ -48,13 +52,17 @@ READ = """async (pictures) => {
 }"""
 
 
-def pen_drawings(n):
-    """Pictures of ``n`` digits by the writers held back for testing; where their data is absent, of our own."""
+def pen_drawings(source):
+    """Pictures of digits of our own, or of the writers held back for testing, whose data may not be there."""
+    digits = [PenDigit(label, 0, tuple(np.array(s, float) for s in strokes)) for label, strokes in DIGITS.items()]
+    n = OWN_DRAWINGS
+    if source == "test writers":
+        try:
+            digits = [d for d in load_pendigits(Settings.from_env()) if d.writer in PEN_WRITERS["test"]]
+        except DataError as error:
+            pytest.skip(f"{PEN_DRAWINGS} drawings of people need the pen strokes: {error}")
+        n = PEN_DRAWINGS
     rng = np.random.default_rng(7)
-    try:
-        digits = [d for d in load_pendigits(Settings.from_env()) if d.writer in PEN_WRITERS["test"]]
-    except DataError:
-        digits = [PenDigit(label, 0, tuple(np.array(s, float) for s in strokes)) for label, strokes in DIGITS.items()]
     return [pen_picture(digits[i % len(digits)], rng) for i in rng.permutation(max(n, len(digits)))[:n]]
 
 
@@ -154,8 +162,9 @@ def test_a_photo_is_turned_upright(visit):
     assert np.abs(image - normalise(data.getvalue()).image).max() <= 0.03
 
 
-def test_pen_drawings_give_the_same_pixels_and_answers(visit, live_server):
-    files = [*map(png, pen_drawings(PEN_DRAWINGS)), png(np.full((40, 40), 255, np.uint8))]
+@pytest.mark.parametrize("source", ["our own", "test writers"])
+def test_pen_drawings_give_the_same_pixels_and_answers(visit, live_server, source):
+    files = [*map(png, pen_drawings(source)), png(np.full((40, 40), 255, np.uint8))]
     page = visit()
     found = []
     for i in range(0, len(files), BATCH):
@@ -234,11 +243,67 @@ def test_files_that_are_no_pictures_are_refused_with_a_reason(visit):
     expect(reasons.nth(1)).to_have_text(re.compile("cannot open it as an image"))
 
 
-def test_without_the_runtime_the_page_says_how_to_get_it(visit):
+@pytest.fixture
+def bare(tmp_path, start_server):
+    """A server whose page has no runtime, as ``make run`` and ``pip install`` leave it, and the folder of its page."""
+    package = Path(inkdigits.__file__).parent
+    shutil.copytree(package, tmp_path / package.name, ignore=shutil.ignore_patterns("vendor", "__pycache__"))
+    return start_server(PYTHONPATH=str(tmp_path)), tmp_path / package.name / "web"
+
+
+def test_without_the_runtime_there_is_no_switch(visit, bare):
+    server, _ = bare
+    fetched = []
+    page = visit(
+        server=server.url,
+        allow=f"{MISSING}.*ERR_FAILED",  # of the server that is taken away below, and of nothing else
+        before=lambda page: (
+            page.add_init_script("localStorage.setItem('inkdigits.on-device', 'true')"),
+            page.on("request", lambda request: fetched.append(request.url)),
+        ),
+    )
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))  # although the device was chosen once
+    expect(page.get_by_test_id("on-device")).to_be_hidden()
+    expect(page.get_by_test_id("upload")).to_be_attached()
+    draw(page, DIGITS[2])
+    assert settled(page) == "2"
+    # Where the server goes away, nothing is asked for in vain.
+    page.route(re.compile("/(predict|ready)"), lambda route: route.abort())
+    draw(page, DIGITS[1])
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer. Trying again"))
+    page.unroute_all()
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
+    assert not [url for url in fetched if re.search(r"device\.js|vendor|model\.onnx", url)]
+    assert json.loads(httpx.get(f"{server.url}/files.js").text[len("self.KEPT = ") : -2])["device"]["files"] == []
+
+
+def test_the_switch_comes_with_the_runtime(visit, bare):
+    """``make web-runtime`` beside a server that runs: people who were there before get it by the next visit."""
+    server, web = bare
+    page = visit(server=server.url, offline=True)
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
+    page.evaluate("() => navigator.serviceWorker.ready.then(() => {})")
+    before = httpx.get(server.url)
+    shutil.copytree(Path(inkdigits.__file__).with_name("web") / "vendor", web / "vendor")
+    after = httpx.get(server.url, headers={"If-None-Match": before.headers["etag"]})
+    assert (before.text.replace('switch" hidden', 'switch"'), 200) == (after.text, after.status_code)
+    assert httpx.get(server.url, headers={"If-None-Match": after.headers["etag"]}).status_code == 304
+    page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
+    with page.expect_navigation():
+        page.get_by_test_id("use-update").click()
+    page.get_by_test_id("on-device").check()
+    expect(page.get_by_test_id("status")).to_have_text(ON_DEVICE)
+    draw(page, DIGITS[7])
+    assert settled(page) == "7"
+
+
+def test_a_runtime_that_cannot_be_fetched(visit):
     gone = re.compile("/vendor/")
     page = visit(allow=MISSING, before=lambda page: page.route(gone, lambda route: route.fulfill(status=404)))
     page.get_by_test_id("on-device").check()
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("Cannot read on this device: .*make web-runtime"))
+    expect(page.get_by_test_id("status")).to_have_text(
+        re.compile("Cannot read on this device: vendor/.* cannot be fetched: ")
+    )
     draw(page, DIGITS[2])
     expect(page.get_by_test_id("runner-up")).to_have_text("Switch “On this device” off, and the server reads")
     expect(page.get_by_test_id("digit")).to_have_text("–")

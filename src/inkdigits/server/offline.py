@@ -17,16 +17,18 @@ import inkdigits
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.about import CARD, FIGURES, about, card_of
 
-__all__ = ["LISTING", "MODEL", "VENDOR", "WEB", "device_files", "listing"]
+__all__ = ["INDEX", "LISTING", "MODEL", "VENDOR", "WEB", "device_files", "has_runtime", "index", "listing"]
 
 WEB = Path(inkdigits.__file__).with_name("web")
 VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
+INDEX = "index.html"
 LISTING = "files.js"  # what the service worker imports
 MODEL = "model.onnx"
 
 _WORKER = "service-worker.js"  # keeps the others, and is itself always asked for anew
 _PACKED = ".gz"  # compressed beforehand: another form of a file, not one of its own
 _VERSION_LETTERS = 16
+_SWITCH = b'id="device-switch" class="switch"'  # in the page, where " hidden" follows it
 
 
 def device_files(recognizer: Recognizer) -> dict[str, bytes]:
@@ -34,6 +36,17 @@ def device_files(recognizer: Recognizer) -> dict[str, bytes]:
     files = {MODEL: recognizer.model.path.read_bytes(), FIGURES: orjson.dumps(about(recognizer))}
     card = card_of(recognizer)
     return files if card is None else {**files, CARD: card}
+
+
+def has_runtime(web: Path = WEB) -> bool:
+    """Whether the page in this folder can read on the device: the runtime lies there, the last of its files too."""
+    return any((web / VENDOR).glob("*.wasm"))
+
+
+def index(web: Path = WEB) -> bytes:
+    """The page as browsers get it: with the switch *On this device* where the runtime is there."""
+    page = (web / INDEX).read_bytes()
+    return page.replace(_SWITCH + b" hidden", _SWITCH) if has_runtime(web) else page
 
 
 def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:
@@ -50,11 +63,13 @@ def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:
     vendor = [name for name in names if name.startswith(f"{VENDOR}/")]
     page = [name for name in names if name not in {*vendor, *extra, _WORKER, LISTING}]
     digests = {n: _digest(str(p), p.stat().st_mtime_ns, p.stat().st_size) for n, p in zip(names, files, strict=True)}
-    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in extra.items()}
+    made = {INDEX: index(web), **extra}  # by content: these are not sent as they lie in the folder
+    digests |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
+    device = [*vendor, *sorted(extra)] if vendor else []
     # The page is known by its folder's address, under which people open it.
     sets = {
-        "page": {"version": _version(page, digests), "files": ["./", *(n for n in page if n != "index.html")]},
-        "device": {"version": _version([*vendor, *extra], digests), "files": [*vendor, *sorted(extra)]},
+        "page": {"version": _version(page, digests), "files": ["./", *(n for n in page if n != INDEX)]},
+        "device": {"version": _version(device, digests), "files": device},
     }
     return b"self.KEPT = " + orjson.dumps(sets, option=orjson.OPT_INDENT_2) + b";\n"
 

@@ -19,11 +19,11 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.staticfiles import StaticFiles
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.offline import LISTING, WEB, device_files, listing
+from inkdigits.server.offline import INDEX, LISTING, WEB, device_files, index, listing
 from inkdigits.server.reference import render
 from inkdigits.server.routes import fixed
 
@@ -75,6 +75,8 @@ class _Files(StaticFiles):
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
+        if Path(full_path) == WEB / INDEX:
+            return self._index(Headers(scope=scope), status_code)
         packed = Path(f"{full_path}.gz")
         if not packed.is_file() or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
             response = super().file_response(full_path, stat_result, scope, status_code)
@@ -84,6 +86,13 @@ class _Files(StaticFiles):
         response.headers.update(HEADERS)
         response.headers.update({"content-encoding": "gzip", "vary": "Accept-Encoding"})
         return response
+
+    def _index(self, asked: Headers, status_code: int) -> Response:
+        """The page itself, as it is now: the runtime may come while the server runs."""
+        content = index()
+        headers = {**HEADERS, "etag": f'"{sha256(content).hexdigest()}"'}
+        response = Response(content, status_code, headers, "text/html")
+        return NotModifiedResponse(response.headers) if self.is_not_modified(response.headers, asked) else response
 
 
 def page() -> ASGIApp:

@@ -27,7 +27,8 @@ fillTexts(document);
 const status = find('status', HTMLElement);
 try {
   const address = serverAddress(document);
-  start(new Readers(address && new ServerReader(address)), address);
+  const canSwitch = !find('device-switch', HTMLElement).hidden;
+  start(new Readers(address && new ServerReader(address), canSwitch), address);
 } catch (error) {
   say('down', text.broken(error instanceof Error ? error.message : String(error)));
 }
@@ -240,6 +241,7 @@ function keepPen(penWidth) {
  */
 function chooseReader(readers) {
   const box = find('on-device', HTMLInputElement);
+  if (!readers.hasDevice) return;
   box.addEventListener('change', () => {
     choose('on-device', String(box.checked));
     readers.choose(box.checked);

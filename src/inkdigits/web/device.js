@@ -146,8 +146,8 @@ async function loadRuntime(folder) {
   let runtime;
   try {
     runtime = await import(new URL(RUNTIME, folder).href);
-  } catch {
-    throw new Missing(text.noRuntime);
+  } catch (error) {
+    throw new Missing(text.notFetched(RUNTIME, error instanceof Error ? error.message : String(error)));
   }
   // One thread: more need a page that is isolated from other origins, and for so small a network gain nothing.
   runtime.env.wasm.numThreads = 1;

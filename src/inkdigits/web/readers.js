@@ -23,10 +23,14 @@ export class Readers extends EventTarget {
   /** why the device cannot read; empty while it can or is not known to */
   fault = '';
 
-  /** @param {ServerReader | null} server null: there is none */
-  constructor(server) {
+  /**
+   * @param {ServerReader | null} server null: there is none
+   * @param {boolean} hasDevice whether what reads on this device can be fetched
+   */
+  constructor(server, hasDevice) {
     super();
     this.server = server;
+    this.hasDevice = hasDevice || !server;
     this.link = new Link(async () => (await server?.ready()) ?? false);
     this.link.addEventListener('change', () => this.#linkChanged());
     this.link.addEventListener('back', () => this.#serverIsBack());
@@ -138,7 +142,7 @@ export class Readers extends EventTarget {
   }
 
   async #standIn() {
-    if (this.#isChosen || this.#standsIn || this.#hasTried) return;
+    if (!this.hasDevice || this.#isChosen || this.#standsIn || this.#hasTried) return;
     this.#hasTried = true; // once an outage
     await this.#loadDevice();
     const canRead = !this.fault;

@@ -212,7 +212,6 @@ export const text = {
     };
     return words[String(type).split('#')[1]] ?? detail ?? title ?? (status === 413 ? text.tooHeavy(size) : undefined);
   },
-  noRuntime: 'the reader for this device is not here. Who runs this server gets it by “make web-runtime”',
 
   /**
    * @param {string} name
