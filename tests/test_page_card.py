@@ -1,6 +1,7 @@
 """The model's card: the page beside its file, served and linked where it is the model's own."""
 
 import json
+import re
 import shutil
 from hashlib import sha256
 from pathlib import Path
@@ -70,3 +71,12 @@ def test_a_card_is_shown_of_the_file_that_it_names_and_of_no_other(own):
         page.write_text(text)
         assert card_of(recognizer) == (text.encode() if is_its_own else None)
         assert about(recognizer)["card"] == ("model-card.html" if is_its_own else "model.json")
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_the_reference_shows_the_address_that_it_came_from(visit, live_server, name):
+    address = live_server.replace("127.0.0.1", name)
+    page = visit("/docs", server=address)
+    samples = page.locator("section#predict > pre")
+    expect(samples.first).to_contain_text(f"-H 'Content-Type: image/png' {address}/predict")
+    assert set(re.findall(r"https?://[\w.:]+", " ".join(samples.all_text_contents()))) == {address}

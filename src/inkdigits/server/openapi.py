@@ -40,7 +40,7 @@ curl --data-binary @digit.png -H 'Content-Type: image/png' {url}/predict
 curl -F a=@seven.jpg -F b=@nine.webp {url}/predict
 
 # 784 numbers, row by row
-curl --json '{{"pixels": [0, 0, …, 0]}}' {url}/predict
+curl -H 'Content-Type: application/json' -d '{{"pixels": [0, 0, …, 0]}}' {url}/predict
 
 # with what the network saw, why, and the three likeliest digits
 curl --data-binary @digit.png '{url}/predict?image=true&explain=true&top=3'

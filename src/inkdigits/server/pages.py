@@ -30,6 +30,7 @@ from inkdigits.server.routes import fixed
 __all__ = ["HEADERS", "device", "page", "policy", "reference"]
 
 STYLE = Path(__file__).with_name("reference.css")
+SCRIPT = Path(__file__).with_name("reference.js")
 
 
 def policy(server: str = "") -> str:
@@ -132,5 +133,6 @@ def reference(document: dict[str, Any]) -> list[BaseRoute]:
     return [
         Route("/docs", fixed(render(document).encode(), "text/html", HEADERS)),
         Route("/docs.css", fixed(STYLE.read_bytes(), "text/css", HEADERS)),
+        Route("/docs.js", fixed(SCRIPT.read_bytes(), "text/javascript", HEADERS)),
         Route("/openapi.json", fixed(orjson.dumps(document), "application/json", HEADERS)),
     ]

@@ -1,4 +1,7 @@
-"""The API's reference as one HTML page, rendered from its OpenAPI document. No script, no other origin."""
+"""The API's reference as one HTML page, rendered from its OpenAPI document. No other origin.
+
+Its one script, ``reference.js``, puts the address that the page came from into the examples.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ __all__ = ["render"]
 LIST_SHOWN = 14  # numbers of a list that are shown
 KEYS_SHOWN = 4  # keys of a large object that are shown
 TEXT_SHOWN = 96  # characters of a text that are shown
+_ADDRESS = re.compile(r"http://localhost:\d+")  # of the server, in the examples of the OpenAPI document
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -39,6 +43,7 @@ def render(document: dict[str, Any]) -> str:
 <title>{escape(info["title"])} API</title>
 <link rel="icon" href="icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="docs.css">
+<script src="docs.js" defer></script>
 </head>
 <body>
 <nav aria-label="Contents">
@@ -75,7 +80,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
     if "description" in operation:
         parts.append(f"<p>{_text(operation['description'])}</p>")
     for sample in operation.get("x-codeSamples", ()):
-        parts.append(f"<h3>{escape(sample['label'])}</h3>{_code(sample['source'].strip())}")
+        parts.append(f"<h3>{escape(sample['label'])}</h3>{_sample(sample['source'].strip())}")
     if parameters := operation.get("parameters"):
         rows = ((p["name"], p["in"], _type(p["schema"]), _text(p["description"])) for p in parameters)
         parts.append("<h3>Parameters</h3>" + _table(("name", "in", "type", "meaning"), rows))
@@ -172,6 +177,10 @@ def _text(text: str) -> str:
 
 def _code(source: str) -> str:
     return f'<pre tabindex="0"><code>{escape(source)}</code></pre>'
+
+
+def _sample(source: str) -> str:
+    return _ADDRESS.sub(r'<span class="server">\g<0></span>', _code(source))
 
 
 def _json(value: Any) -> str:
