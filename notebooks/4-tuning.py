@@ -22,8 +22,8 @@ import importlib.util
 import subprocess
 import sys
 
-if importlib.util.find_spec("inkdigits") is None:  # on Kaggle or Colab
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "inkdigits[tune]"], check=True)
+if importlib.util.find_spec("inkdigits") is None:  # it is not on PyPI: take it from the checkout that this lies in
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "..[notebooks]"], check=True)
 
 # %%
 import tempfile

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import importlib.util
 import io
 import re
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import jupytext
 import nbformat
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 from PIL import Image
 
 from inkdigits.settings import Settings
@@ -64,6 +69,55 @@ def test_it_runs_where_there_is_no_data_but_scikit_learns(text, tmp_path, monkey
             else "<svg" in image
         )
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []  # it leaves nothing where it runs
+
+
+def test_where_inkdigits_is_not_installed_the_first_cell_takes_it_from_the_checkout(tmp_path):
+    """pip finds it, with the extra, and resolves it; nothing is installed."""
+    first = {next(c.source for c in jupytext.read(text).cells if c.cell_type == "code") for text in TEXTS}
+    assert len(first) == 1
+    pip = tmp_path / "python"
+    pip.write_text(f'#!/bin/sh\n"{sys.executable}" "$@" --dry-run --no-index --no-build-isolation -v\n')
+    pip.chmod(0o755)
+    hide = f"""
+import importlib.util, sys
+find, sys.executable = importlib.util.find_spec, {str(pip)!r}
+importlib.util.find_spec = lambda name: None if name == "inkdigits" else find(name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", hide + first.pop()], cwd=ROOT / "notebooks", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Processing {ROOT}" in done.stdout.replace("./..", str(ROOT)), done.stdout
+    assert "does not provide the extra" not in done.stdout + done.stderr
+
+
+def test_the_extra_has_all_that_the_notebooks_import():
+    wanted = {"inkdigits.training.figures": "matplotlib"}  # which is imported for them
+    for text in TEXTS:
+        for node in ast.walk(ast.parse(text.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            wanted |= {name: name.partition(".")[0] for name in names if "inkdigits" not in name}
+    modules = {module for module in wanted.values() if module not in sys.stdlib_module_names}
+    of = {module: {name.lower() for name in metadata.packages_distributions()[module]} for module in modules}
+    there = brought("inkdigits[notebooks]")
+    assert {module: names for module, names in of.items() if not names & there} == {}
+
+
+def brought(requirement, seen=None):
+    """The names of all distributions that a requirement brings."""
+    seen = {} if seen is None else seen
+    wanted = Requirement(requirement)
+    name = wanted.name.lower()
+    if name in seen and wanted.extras <= seen[name]:
+        return {*seen}
+    seen.setdefault(name, set()).update(wanted.extras)
+    for line in metadata.requires(name) or []:
+        inner = Requirement(line)
+        if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in ("", *wanted.extras)):
+            inner.marker = None
+            brought(str(inner), seen)
+    return {*seen}
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.stem)
