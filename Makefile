@@ -84,7 +84,7 @@ lock: $(DEV) ## lock the container's packages anew, with their hashes
 	$(BIN)/pip-compile $(LOCK) --output-file=deploy/requirements.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --output-file=deploy/build-requirements.txt deploy/build-requirements.in
 
-web-runtime: ## fetch what the page needs to read on the device itself (npm)
+web-runtime: $(BIN)/python ## fetch what the page needs to read on the device itself (npm)
 	@scripts/web-runtime.sh
 
 static: $(CORE) web-runtime ## build the page as static files into build/static; SERVER=https://… names a server
