@@ -30,7 +30,8 @@ START_SECONDS = 120  # that a server may take to say its address
 STOP_SECONDS = 20
 LANGUAGES = ("sh", "console", "python", "js")  # of blocks that are run
 LEFT_OUT = {".git", ".venv", "node_modules", "build", "dist", "runs", "models"}  # of the checkout's top
-WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "blank")
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NO_DIGIT = ("blank", "triangle")  # of the pictures' names
 SERVER = re.compile(r"(make run|inkdigits serve)\b")
 # pip resolves as it would, against what is installed, and changes nothing.
 PIP = 'pip() { python -m pip "$1" --dry-run --no-index --no-build-isolation "${@:2}"; }\n'
@@ -202,19 +203,19 @@ class Sandbox:
 
 
 def digits_expected(step: Step) -> list[int | None]:
-    """The digits that a step reads, by the words in its files' names; None for a blank picture."""
+    """The digits that a step reads, by the words in its files' names; None for a picture without one."""
     code = re.sub(r"\s(#|//) .*", "", step.code)
     code = code.replace("examples/row_data.json", f"examples/{WORDS[DIGIT]}.json")
     scans = " ".join(sorted(path.name for path in (ROOT / "examples" / "scans").iterdir()))
-    words = re.findall(rf"\b({'|'.join(WORDS)})\b", code.replace("examples/scans/", scans))
-    return [None if word == "blank" else WORDS.index(word) for word in words]
+    words = re.findall(rf"\b({'|'.join([*WORDS, *NO_DIGIT])})\b", code.replace("examples/scans/", scans))
+    return [None if word in NO_DIGIT else WORDS.index(word) for word in words]
 
 
 def digits_told(step: Step, printed: str, folder: Path) -> list[int | None]:
     """The digits that a step told: on its output, or in the table that it wrote."""
     if named := re.search(r" -o (\S+\.csv)", step.code):
         rows = csv.DictReader(io.StringIO((folder / named[1]).read_text()))
-        return [int(row["digit"]) if row["digit"] else None for row in rows]
+        return [int(row["digit"]) if row["accepted"] == "true" else None for row in rows]
     return [digit for line in _answers(printed) for digit in _digits_of(line)]
 
 
@@ -245,8 +246,8 @@ def _digits_of(answer: object) -> list[int | None]:
             return digits
         case int(digit):
             return [digit]
-        case str(line) if row := re.match(r"(?:examples/\S+ +)?(\d|blank)(?:\s|$)", line):
-            return [None if row[1] == "blank" else int(row[1])]
+        case str(line) if row := re.match(r"(?:examples/\S+ +)?(\d|blank|not a digit)(?:\s|$)", line):
+            return [int(row[1]) if row[1].isdigit() else None]
     return []
 
 
