@@ -210,6 +210,8 @@ def test_every_example_of_an_error_is_what_a_server_answers(
     answers["body-too-large"] = raw(
         live_server, b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 31457280\r\n\r\n"
     )
+    gzip = b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    answers["not-implemented"] = raw(live_server, gzip)
     custom = shutil.copy(constant_model, constant_model.with_name("custom.onnx"))
     answers["not-ready"] = httpx.get(f"{start_server('--model', str(custom)).url}/ready").json()
     answers["internal-error"] = examples["internal-error"]

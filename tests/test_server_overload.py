@@ -16,9 +16,9 @@ import pytest
 from inkdigits.server import worker
 from inkdigits.server.app import create_app
 from inkdigits.server.board import LEAD, READY, UP, Board
-from inkdigits.server.connection import _Joined
 from inkdigits.server.known import DIGIT
 from inkdigits.server.problems import wire
+from inkdigits.server.transport import Joined
 from inkdigits.server.worker import Server
 from inkdigits.settings import Settings
 from test_server_predict import THREE
@@ -160,7 +160,7 @@ def test_only_the_head_of_an_answer_is_held_back():
     transport = types.SimpleNamespace(
         write=written.append, is_closing=lambda: False, close=lambda: written.append(None)
     )
-    joined = _Joined(transport)
+    joined = Joined(transport)
     for piece in (b"HTTP/1.1 100 Continue\r\n\r\n", b"head", b"HTTP/1.1 100, as a body may begin", b"more"):
         joined.write(piece)
     joined.end()

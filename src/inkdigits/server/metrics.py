@@ -23,7 +23,11 @@ LEFT = 499  # counted as the status of a request whose client left before its an
 OTHER = "other"
 
 ROUTES = ("/predict", "/v2/infer", "/v2", "/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "page")
-STATUSES = ("200", "304", "400", "401", "404", "405", "408", "413", "415", "422", "429", "431", "499", "500", "503")
+STATUSES = (
+    *("200", "304"),
+    *("400", "401", "404", "405", "408", "413", "415", "422", "429", "431", "499"),
+    *("500", "501", "503"),
+)
 STAGES = ("receive", "decode", "normalise", "network", "total")
 # Why a request was turned away.
 SHED = ("queue", "heavy", "buffered", "connections", "rate")

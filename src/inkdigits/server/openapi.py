@@ -30,7 +30,7 @@ from inkdigits.settings import Settings
 
 __all__ = ["openapi"]
 
-_PREDICT_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 503)
+_PREDICT_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503)
 _INFER_ERRORS = (404, *_PREDICT_ERRORS)
 _CURL = """\
 # an image file

@@ -174,6 +174,13 @@ INTERNAL_ERROR = Kind(
     "A fault of the server's own; its log tells more.",
     "the request could not be answered because of a fault in the server",
 )
+NOT_IMPLEMENTED = Kind(
+    "not-implemented",
+    501,
+    "This is not offered",
+    "The method CONNECT or one that nobody knows, or a Transfer-Encoding other than chunked; the connection is closed.",
+    "the Transfer-Encoding is 'gzip, chunked'; this server reads chunked alone",
+)
 NOT_READY = Kind(
     "not-ready",
     503,
@@ -214,6 +221,7 @@ KINDS = (
     RATE_LIMITED,
     HEADERS_TOO_LARGE,
     INTERNAL_ERROR,
+    NOT_IMPLEMENTED,
     NOT_READY,
     OVERLOADED,
     STOPPING,
@@ -248,6 +256,8 @@ class Answer(NamedTuple):
 
 _PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _HEAD = b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nx-content-type-options: nosniff\r\n%s\r\n"
+# Nothing in a problem document is to be run or framed, whatever it repeats of a request.
+_POLICY = "content-security-policy", "default-src 'none'; frame-ancestors 'none'"
 
 
 class Problem(Exception):
@@ -295,13 +305,14 @@ def body_of(path: str, problem: Problem) -> bytes:
 
 def response_of(path: str, problem: Problem) -> Response:
     """The answer that tells a problem, to a request of that path."""
-    headers = {"x-content-type-options": "nosniff", **(problem.headers or {})}
+    headers = dict([("x-content-type-options", "nosniff"), _POLICY], **(problem.headers or {}))
     return Response(body_of(path, problem), problem.kind.status, headers, MEDIA_TYPE)
 
 
 def answer_of(path: str, problem: Problem, *headers: Header) -> Answer:
     """The same for those that no application is asked for."""
-    own = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
+    named = [_POLICY, *(problem.headers or {}).items()]
+    own = [(name.lower().encode(), value.encode("latin-1")) for name, value in named]
     return Answer(problem.kind.status, MEDIA_TYPE.encode("ascii"), body_of(path, problem), [*own, *headers])
 
 
@@ -322,9 +333,10 @@ async def _on_image_error(request: Request, error: ImageError) -> Response:
 async def _on_http(request: Request, error: HTTPException) -> Response:
     path = shown(request.scope["path"])
     if error.status_code == METHOD_NOT_ALLOWED.status:
-        allowed = (error.headers or {}).get("Allow", "")
+        # Starlette lists a set, whose order another process may have otherwise.
+        allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         detail = f"{request.method} {path} is not possible; allowed: {allowed}"
-        return response_of(request.scope["path"], Problem(METHOD_NOT_ALLOWED, detail, error.headers))
+        return response_of(request.scope["path"], Problem(METHOD_NOT_ALLOWED, detail, {"Allow": allowed}))
     nothing = Problem(NOT_FOUND, f"there is nothing at {path}; /docs lists what there is")
     return response_of(request.scope["path"], nothing)
 

@@ -35,6 +35,7 @@ __all__ = ["CLOSE", "REFUSED", "Service", "Site"]
 PREDICT = "/predict"
 SMALL = (PREDICT, "/v2/infer")  # routes whose requests wait in the queue of small ones
 REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
+ID = "inkdigits.id"  # in a scope: the request's id
 _ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)  # a client's own request id; any other gets one of ours
 CLOSE = (b"connection", b"close")
 JSON = b"application/json"
@@ -104,7 +105,7 @@ class Service:
             return
         start = perf_counter()
         status = LEFT
-        request_id = self._id(scope)
+        request_id = scope[ID] = self._id(scope)
 
         async def sender(message: Message) -> None:
             nonlocal status
@@ -146,10 +147,20 @@ class Service:
         problem = self.site.reader.let_in()
         if problem is None:
             return None
-        self.metrics.request(route_of(path), problem.kind.status, 0.0)
-        request_id = self._id(scope)
-        if self._log:
-            _log_request(scope, problem.kind.status, 0.0, request_id)
+        return self.refuse(scope, problem)
+
+    def refuse(self, scope: Scope, problem: Problem, *, count: bool = True) -> Answer:
+        """The whole answer to a request that no application is asked for.
+
+        Args:
+            count: whether it is counted and logged here.
+        """
+        path, status = scope["path"], problem.kind.status
+        request_id = scope.get(ID) or self._id(scope)
+        if count:
+            self.metrics.request(route_of(path), status, 0.0)
+            if self._log:
+                _log_request(scope, status, 0.0, request_id)
         return answer_of(path, problem, (b"x-request-id", request_id))
 
     def at_once(self, scope: Scope, body: bytes, send: Callable[[Answer], bool]) -> bool:
