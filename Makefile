@@ -30,6 +30,7 @@ run: $(CORE) ## serve on http://$(HOST):$(PORT)
 test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python
 	@scripts/get-strace.sh
+	@scripts/get-java.sh
 	@scripts/web-runtime.sh
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -176,7 +176,8 @@ def test_images(decoding, data):
 
 def test_the_service_keeps_to_its_description(live_server, tmp_path):
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{live_server}/openapi.json", "--url", live_server]
-    command += ["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"]
-    command += ["--max-examples", "8", "--seed", "1", "--generation-database", "none", "--no-color"]
+    # A schema cannot say which bytes are an image, or how many numbers a tensor of that shape holds.
+    command += ["--exclude-checks", "positive_data_acceptance"]
+    command += ["--max-examples", "20", "--seed", "1", "--generation-database", "none", "--no-color"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

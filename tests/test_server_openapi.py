@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from jsonschema import Draft202012Validator
 
 import inkdigits
 from inkdigits.server.known import DIGIT
@@ -33,41 +34,10 @@ def resolve(document, schema):
     return schema
 
 
-def conforms(document, schema, value, at="$"):
-    """A small JSON Schema validator, of the keywords that the document uses; returns what is wrong, "" for nothing."""
-    schema = resolve(document, schema)
-    known = {"type", "properties", "required", "items", "minItems", "maxItems", "minimum", "maximum", "enum", "const"}
-    known |= {"oneOf", "allOf", "description", "format", "patternProperties", "additionalProperties", "default"}
-    assert set(schema) <= known, set(schema) - known
-    if "oneOf" in schema:
-        wrong = [conforms(document, s, value, at) for s in schema["oneOf"]]
-        return "" if wrong.count("") == 1 else f"{at}: {wrong}"
-    for part in schema.get("allOf", ()):
-        if wrong := conforms(document, part, value, at):
-            return wrong
-    kinds = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
-    kinds["null"] = type(None)
-    names = schema.get("type", [])
-    names = [names] if isinstance(names, str) else names
-    if names and not any(isinstance(value, kinds[n]) and (n == "boolean" or value is not True) for n in names):
-        return f"{at}: {value!r} is no {names}"
-    if value not in schema.get("enum", [value]) or value != schema.get("const", value):
-        return f"{at}: {value!r}"
-    if isinstance(value, (int, float)) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
-        return f"{at}: {value}"
-    if isinstance(value, list):
-        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
-            return f"{at}: {len(value)} items"
-        wrong = [conforms(document, schema.get("items", {}), item, f"{at}[{i}]") for i, item in enumerate(value)]
-        return next(filter(None, wrong), "")
-    if isinstance(value, dict):
-        if missing := set(schema.get("required", ())) - set(value):
-            return f"{at}: {missing} missing"
-        properties = {k: s for k, s in schema.get("properties", {}).items() if k in value}
-        for pattern, s in schema.get("patternProperties", {}).items():
-            properties |= {k: s for k in value if re.search(pattern, k)}
-        return next(filter(None, (conforms(document, s, value[k], f"{at}.{k}") for k, s in properties.items())), "")
-    return ""
+def conforms(document, schema, value):
+    """What is wrong with a value by a schema of the document, "" for nothing."""
+    found = Draft202012Validator({**schema, "components": document["components"]}).iter_errors(value)
+    return "; ".join(f"{error.json_path}: {error.message}" for error in found)
 
 
 def address(path, operation):
@@ -271,3 +241,52 @@ def test_the_docs_list_every_route_and_kind_of_error(document):
         assert f"| {kind.status} | `{kind.slug}` |" in text
     for path, item in document["paths"].items():
         assert f"`{next(iter(item)).upper()} {path}`" in text
+
+
+TENSOR = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": ROW}
+REQUEST = {"id": "1", "inputs": [TENSOR], "outputs": [{"name": "digit"}], "parameters": {"binary_data_output": False}}
+
+
+def changed(value, change):
+    """A copy with the place in it that leads to another value."""
+    *way, last = change[0]
+    copy = inner = json.loads(json.dumps(value))
+    for key in way:
+        inner = inner[key]
+    inner[last] = change[1]
+    return copy
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *((way, None) for way in (("id",), ("inputs",), ("outputs",), ("parameters",), ("inputs", 0), ("outputs", 0))),
+        *((("inputs", 0, key), None) for key in ("name", "datatype", "shape", "data", "parameters")),
+        *((("outputs", 0, key), None) for key in ("name", "parameters")),
+        (("id",), 1),
+        (("inputs",), []),
+        (("inputs", 0, "name"), 1),
+        (("inputs", 0, "datatype"), ""),
+        (("inputs", 0, "datatype"), "FP8"),
+        (("inputs", 0, "datatype"), "BOOL"),
+        (("inputs", 0, "shape"), []),
+        (("inputs", 0, "shape"), [0, 784]),
+        (("inputs", 0, "shape"), [1.5, 784]),
+        (("inputs", 0, "shape"), [1, 1, 28, 28, 1]),
+        (("inputs", 0, "data"), {}),
+        (("outputs", 0, "name"), ""),
+        (("outputs", 0, "parameters"), {"binary_data": 1}),
+        (("parameters", "binary_data_output"), None),
+    ],
+    ids=str,
+)
+def test_what_the_schema_of_a_tensor_excludes_is_refused(client, recognizer, document, change):
+    schema = document["components"]["schemas"]["InferRequest"]
+    path = f"/v2/models/{recognizer.model.name}/infer"
+    assert conforms(document, schema, REQUEST) == ""
+    assert client.post(path, json=REQUEST).status_code == 200
+    wrong = changed(REQUEST, change)
+    assert conforms(document, schema, wrong)
+    if change == (("parameters", "binary_data_output"), None):  # which the outputs' own would go before
+        wrong["outputs"] = []
+    assert client.post(path, json=wrong).status_code == 400

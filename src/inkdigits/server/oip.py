@@ -222,7 +222,7 @@ def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
     if not isinstance(document, dict):
         raise _bad(f"the JSON is {told(document)}, not an object with inputs")
     identifier = document.get("id")
-    if not isinstance(identifier, str | None):
+    if "id" in document and not isinstance(identifier, str):
         raise _bad(f"id is {told(identifier)}; expected a text")
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -234,8 +234,8 @@ def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
 def _outputs(document: dict[str, Any]) -> dict[str, bool]:
     """Whether each output that is wanted is wanted as bytes."""
     binary = _parameters(document, "parameters").get("binary_data_output", False)
-    wanted = document.get("outputs")
-    if wanted is None or wanted == []:
+    wanted = document.get("outputs", [])
+    if wanted == []:
         wanted = [{"name": name} for name in _OUTPUTS]
     if not isinstance(wanted, list):
         raise _bad(f"outputs is {told(wanted)}; expected a list")
@@ -253,7 +253,9 @@ def _outputs(document: dict[str, Any]) -> dict[str, bool]:
 
 def _images(tensor: dict[str, Any], tail: bytes, max_images: int) -> list[bytes] | list[np.ndarray]:
     size = _parameters(tensor, "inputs[0].parameters").get("binary_data_size")
-    kind, shape = tensor.get("datatype"), tensor.get("shape")
+    name, kind, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
+    if "name" in tensor and not isinstance(name, str):
+        raise _bad(f"inputs[0].name is {told(name)}; expected a text")
     if kind != "BYTES" and (not isinstance(kind, str) or kind not in _NUMBERS):
         raise _bad(f"inputs[0].datatype is {told(kind)}; expected UINT8, FP32, another type of numbers, or BYTES")
     allowed = ([], [1]) if kind == "BYTES" else _SHAPES

@@ -324,7 +324,11 @@ def _infer(recognizer: Recognizer, suffix: str) -> dict[str, Any]:
         for key, example in requests.items()
     }
     request = {"application/json": {"schema": ref("InferRequest"), "examples": requests}}
-    response = {"application/json": {"schema": ref("InferResponse"), "examples": answers}}
+    binary = {"schema": {"description": "JSON, and tensors as bytes behind it."}, "examples": {}}
+    response = {
+        "application/json": {"schema": ref("InferResponse"), "examples": answers},
+        "application/octet-stream": binary,
+    }
     return {
         "operationId": f"v2-infer{suffix}",
         "summary": "Read the digits in a tensor of images",

@@ -6,18 +6,21 @@ All of it works with no other origin and no inline script, which the Content-Sec
 
 from __future__ import annotations
 
+import gzip
 import mimetypes
 import os
+import re
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
 from starlette.datastructures import Headers
-from starlette.middleware.gzip import GZipMiddleware
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Scope
@@ -27,7 +30,11 @@ from inkdigits.server.offline import INDEX, LISTING, WEB, device_files, index, l
 from inkdigits.server.reference import render
 from inkdigits.server.routes import fixed
 
-__all__ = ["HEADERS", "device", "page", "policy", "reference"]
+__all__ = ["HEADERS", "device", "page", "policy", "reference", "takes_gzip"]
+
+SQUEEZED_FROM = 500  # bytes of a text; a shorter one is sent as it is
+_TEXTS = re.compile(r"text/|application/(json|manifest\+json|wasm)|image/svg\+xml")
+_CODING = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?", re.IGNORECASE)
 
 STYLE = Path(__file__).with_name("reference.css")
 SCRIPT = Path(__file__).with_name("reference.js")
@@ -70,35 +77,82 @@ for suffix, kind in {
     mimetypes.add_type(kind, suffix)
 
 
+def takes_gzip(accepted: str) -> bool:
+    """Whether a client with this Accept-Encoding takes gzip, and prefers no other form (RFC 9110, section 12.5.3)."""
+    found = [match for part in accepted.lower().split(",") if (match := _CODING.fullmatch(part))]
+    weights = {match[1]: float(match[2] or 1) for match in found}
+    weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
+    return weight > 0 and weight >= weights.get("identity", 0.0)
+
+
+@lru_cache(maxsize=128)
+def _squeezed(path: str, modified: int, size: int) -> bytes:
+    """A file compressed, anew when it was written again."""
+    return gzip.compress(Path(path).read_bytes(), mtime=0)
+
+
+@lru_cache(maxsize=2)  # with the device's switch and without
+def _compressed_page(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)
+
+
 class _Files(StaticFiles):
-    """Files with the page's headers; one that lies beside its compressed form (``.gz``) is sent in that."""
+    """Files with the page's headers, each at one address.
+
+    Texts, and what lies beside its compressed form (``.gz``), are sent compressed to those who take it.
+
+    A file and its compressed form have different ETags. A range is one of the file itself.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if scope["method"] in ("GET", "HEAD") and scope["path"] not in ("/", f"/{path.replace(os.sep, '/')}"):
+            raise HTTPException(404)
+        return await super().get_response(path, scope)
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:
+        asked = Headers(scope=scope)
         if Path(full_path) == WEB / INDEX:
-            return self._index(Headers(scope=scope), status_code)
+            return self._index(asked, status_code)
+        response: Response = FileResponse(full_path, status_code, stat_result=stat_result)
         packed = Path(f"{full_path}.gz")
-        if not packed.is_file() or "gzip" not in Headers(scope=scope).get("accept-encoding", ""):
-            response = super().file_response(full_path, stat_result, scope, status_code)
-            response.headers.update(HEADERS)
-            return response
-        response = super().file_response(str(packed), packed.stat(), scope, status_code)
+        kind = response.media_type or ""
+        if packed.is_file() or (stat_result.st_size >= SQUEEZED_FROM and _TEXTS.match(kind)):
+            if takes_gzip(asked.get("accept-encoding", "")) and "range" not in asked:
+                response = self._compressed(response, str(full_path), stat_result, packed)
+            response.headers["vary"] = "Accept-Encoding"
         response.headers.update(HEADERS)
-        response.headers.update({"content-encoding": "gzip", "vary": "Accept-Encoding"})
+        return NotModifiedResponse(response.headers) if self.is_not_modified(response.headers, asked) else response
+
+    @staticmethod
+    def _compressed(plain: Response, path: str, stat: os.stat_result, packed: Path) -> Response:
+        kind, last = plain.media_type, plain.headers["last-modified"]
+        if packed.is_file():
+            response: Response = FileResponse(packed, plain.status_code, stat_result=packed.stat(), media_type=kind)
+            del response.headers["accept-ranges"]
+        else:
+            content = _squeezed(path, stat.st_mtime_ns, stat.st_size)
+            response = Response(content, plain.status_code, {"last-modified": last}, kind)
+        response.headers["etag"] = plain.headers["etag"].removesuffix('"') + '-gzip"'
+        response.headers["content-encoding"] = "gzip"
         return response
 
     def _index(self, asked: Headers, status_code: int) -> Response:
         """The page itself, as it is now: the runtime may come while the server runs."""
         content = index()
-        headers = {**HEADERS, "etag": f'"{sha256(content).hexdigest()}"'}
+        tag = sha256(content).hexdigest()
+        headers = {**HEADERS, "etag": f'"{tag}"', "vary": "Accept-Encoding"}
+        if takes_gzip(asked.get("accept-encoding", "")):
+            content = _compressed_page(content)
+            headers |= {"etag": f'"{tag}-gzip"', "content-encoding": "gzip"}
         response = Response(content, status_code, headers, "text/html")
         return NotModifiedResponse(response.headers) if self.is_not_modified(response.headers, asked) else response
 
 
 def page() -> ASGIApp:
-    """The page's files, with ETag, compressed where the client takes it."""
-    return GZipMiddleware(_Files(directory=WEB, html=True), compresslevel=6)
+    """The page's files."""
+    return _Files(directory=WEB, html=True)
 
 
 def device(recognizer: Recognizer) -> list[BaseRoute]:

@@ -139,7 +139,7 @@ def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#schema-{name}">{name}</a>'
-    for key, word in (("oneOf", " or "), ("allOf", " with ")):
+    for key, word in (("oneOf", " or "), ("anyOf", " or "), ("allOf", " with ")):
         if key in schema:
             return word.join(map(_type, schema[key]))
     if "const" in schema or "enum" in schema:

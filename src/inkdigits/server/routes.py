@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -54,6 +55,10 @@ class Options:
                 BAD_REQUEST, f"the query has more than {MAX_OPTIONS} options, the most that is read"
             ) from None
         last = {name: values[-1] for name, values in given.items()}
+        for name in last.keys() - set(_OPTIONS):
+            near = get_close_matches(name, _OPTIONS, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_OPTIONS)}"
+            raise Problem(BAD_REQUEST, f"the query has the option {shown(name)!r}, which /predict has not; {hint}")
         return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
 
 
@@ -74,6 +79,7 @@ def _top(value: str | None) -> int:
 
 
 _PLAIN = Options()
+_OPTIONS = tuple(field.name for field in fields(Options))
 
 
 class Predict:

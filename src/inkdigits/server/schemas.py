@@ -103,7 +103,13 @@ def schemas() -> dict[str, Any]:
             {
                 "instances": {
                     "type": "array",
-                    "items": {"oneOf": [_FLAT, _ROWS, *map(ref, ("Pixels", "PixelRow", "ImageText"))]},
+                    "items": {
+                        "anyOf": [
+                            *(_FLAT, _ROWS, *map(ref, ("Pixels", "PixelRow", "ImageText"))),
+                            {"description": "Anything else: it holds its `error`, and the rest is answered."},
+                        ]
+                    },
+                    "minItems": 1,
                     "description": "One image or more; the answer is `predictions`, one for each, in order.",
                 }
             }
@@ -152,7 +158,21 @@ def schemas() -> dict[str, Any]:
 
 def _protocol() -> dict[str, Any]:
     """The Open Inference Protocol's."""
-    parameters = {"type": "object", "description": "`binary_data_output`; others are passed over."}
+    parameters = {
+        "type": "object",
+        "properties": {"binary_data_output": {"type": "boolean"}},
+        "description": "`binary_data_output`; others are passed over.",
+    }
+    numbers = [
+        f"{kind}{bits}" for kind in ("UINT", "INT", "FP") for bits in (8, 16, 32, 64) if (kind, bits) != ("FP", 8)
+    ]
+    images = {
+        "datatype": {"enum": [*numbers, "BYTES"]},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1, "maxItems": 4},
+    }
+    binary = {"type": "object", "properties": {"binary_data_size": {"type": "integer", "minimum": 0}}}
+    wanted = {"type": "object", "properties": {"binary_data": {"type": "boolean"}}}
+    outputs = {"enum": ["digit", "confidence", "probabilities", "is_digit"]}
     data = {"type": "array", "description": "The tensor's values, flat or as lists in lists."}
     tensor = {"name": {"type": "string"}, "datatype": {"type": "string"}, "shape": _COUNTS}
     about = {"type": "array", "items": _object(tensor)}
@@ -174,7 +194,7 @@ def _protocol() -> dict[str, Any]:
             {
                 "inputs": {
                     "type": "array",
-                    "items": _object(tensor, {"data": data, "parameters": {"type": "object"}}),
+                    "items": _object(images, {"name": {"type": "string"}, "data": data, "parameters": binary}),
                     "minItems": 1,
                     "maxItems": 1,
                     "description": (
@@ -188,8 +208,8 @@ def _protocol() -> dict[str, Any]:
                 "id": {"type": "string", "description": "Comes back in the answer."},
                 "outputs": {
                     "type": "array",
-                    "items": _object({"name": {"type": "string"}}, {"parameters": {"type": "object"}}),
-                    "description": "Which outputs are wanted; all if left out.",
+                    "items": _object({"name": outputs}, {"parameters": wanted}),
+                    "description": "Which outputs are wanted, each once; all if left out.",
                 },
                 "parameters": parameters,
             },

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
@@ -34,6 +34,8 @@ __all__ = ["CLOSE", "REFUSED", "Service", "Site"]
 
 PREDICT = "/predict"
 SMALL = (PREDICT, "/v2/infer")  # routes whose requests wait in the queue of small ones
+# Routes that a slash at the end makes no other; what holds relative addresses has one address.
+SLASHED = (PREDICT, "/v2/infer", "/v2", "/health", "/ready", "/metrics")
 REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
 ID = "inkdigits.id"  # in a scope: the request's id
 _ID = re.compile(rb"[\w.:/+=-]{1,128}", re.ASCII)  # a client's own request id; any other gets one of ours
@@ -106,6 +108,8 @@ class Service:
         start = perf_counter()
         status = LEFT
         request_id = scope[ID] = self._id(scope)
+        if scope["path"].endswith("/") and route_of(scope["path"][:-1]) in SLASHED:
+            scope["path"] = scope["path"][:-1]
 
         async def sender(message: Message) -> None:
             nonlocal status
@@ -223,7 +227,7 @@ class Service:
                 await site.app(scope, receive, send)
                 return
             if self._guard.active:
-                self._guard.admit(scope, dict(scope["headers"]))
+                self._guard.admit(scope, _joined(scope["headers"]))
             # Past the framework, which costs more than the network does.
             await (site.predict if path == PREDICT else site.app)(scope, receive, send)
         except ClientDisconnect:
@@ -257,6 +261,13 @@ class Service:
     def drop(self) -> None:
         """Forget what was prepared."""
         self._next = None
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name; X-Forwarded-For in several lines is one list (RFC 9110, section 5.3)."""
+    headers = list(headers)
+    forwarded = [value for name, value in headers if name == b"x-forwarded-for"]
+    return {**dict(headers), b"x-forwarded-for": b",".join(forwarded)} if forwarded else dict(headers)
 
 
 async def _refuse(send: Send, path: str, problem: Problem) -> None:
