@@ -67,6 +67,7 @@ class Connection(HttpToolsProtocol):
         self._came = b""  # of which some is not yet parsed: part of a head, or what follows the request in hand
         self._at = 0  # where that begins
         self._looked = 0  # up to where there is no end of a head
+        self._host: bytes | None = None  # of the last request, which was found right
         self._receiving = False  # whether the body of the request in hand is still to come
         self._left = 0  # bytes of it; -1 while it is chunked
         self._unread = 0  # bytes of a chunked body since its last data
@@ -142,7 +143,7 @@ class Connection(HttpToolsProtocol):
             while at < size and not self.transport.is_closing():
                 if self._receiving:
                     at = self._feed_body(data, at)
-                elif self._in_hand():
+                elif self.cycle is not None and not self.cycle.response_complete:
                     self.flow.pause_reading()
                     break
                 else:
@@ -257,7 +258,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._receiving:
-            self.headers.append((name.lower(), value.strip(b" \t")))
+            self.headers.append((name.lower(), value.rstrip(b"\t ") if value[-1:] == b"\t" else value))
             return
         # A trailer is no header (RFC 9110, section 6.5.1), and nobody here wants one.
         self._trailers += len(name) + len(value) + 4
@@ -270,10 +271,10 @@ class Connection(HttpToolsProtocol):
                 raise Problem(NOT_IMPLEMENTED, f"CONNECT {shown(self.url.decode('latin-1'))}: this server is no proxy")
             return
         fields = dict(self.headers)
-        if len(fields) < len(self.headers) or b"host" not in fields:
+        host = fields.get(b"host")
+        if host is None or host != self._host or len(fields) < len(self.headers):
             syntax.check_host(self._values(b"host"), self.parser.get_http_version())
-        else:
-            syntax.check_host([fields[b"host"]], "")
+            self._host = host
         chunked = b"transfer-encoding" in fields
         if chunked:
             syntax.check_coding(self._values(b"transfer-encoding"), self.parser.get_http_version())

@@ -26,13 +26,11 @@ class Joined:
         self._write = transport.write
         self._linger = linger
         self._closed = False
+        self.is_closing = transport.is_closing
         self._head: bytes | None = b""  # what is held back; None while a body is sent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        return self._closed or self._transport.is_closing()
 
     def write(self, data: bytes) -> None:
         if self._head:
@@ -52,10 +50,15 @@ class Joined:
     def close(self) -> None:
         self.end()
         if not self._closed:
-            self._closed = True
+            self._close()
             if not self._linger():
                 self._transport.close()
 
     def finish(self) -> None:
-        self._closed = True
+        """Close now."""
+        self._close()
         self._transport.close()
+
+    def _close(self) -> None:
+        self._closed = True
+        self.is_closing = lambda: True
