@@ -258,7 +258,7 @@ class Connection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._receiving:
-            self.headers.append((name.lower(), value.rstrip(b"\t ") if value[-1:] == b"\t" else value))
+            self.headers.append((name.lower(), value.strip(b" \t")))
             return
         # A trailer is no header (RFC 9110, section 6.5.1), and nobody here wants one.
         self._trailers += len(name) + len(value) + 4
