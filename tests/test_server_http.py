@@ -15,7 +15,7 @@ EACH_BYTE = 400  # bytes of a case that is cut at each
 CUTS = 16  # of a longer one
 GAP = 0.002  # seconds between two pieces, so that they come as two
 TOGETHER = 64  # connections at once
-SECONDS = 8  # in which all answers have come and the connection is closed
+SECONDS = 30  # in which all answers have come and the connection is closed
 
 STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) ")
 INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
