@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import re
 import shutil
 import socket
@@ -50,8 +51,9 @@ def three(tmp_path):
 
 
 def test_java_s_own_client_gets_its_digits(live_server, three):
-    ready = subprocess.run([ROOT / "scripts" / "get-java.sh"], capture_output=True, text=True, check=False)
-    assert ready.returncode == 0, f"Java's client was not tried: {ready.stderr}"
+    if not shutil.which("java"):
+        assert not os.environ.get("CI"), "install a JDK: scripts/get-java.sh"
+        pytest.skip("Java's own client was not tried: there is no java on PATH, see scripts/get-java.sh")
     command = ["java", "-Xshare:auto", str(ROOT / "tests" / "java" / "Predict.java"), f"{live_server}/predict"]
     done = subprocess.run([*command, str(three), str(three)], capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
@@ -63,7 +65,9 @@ def test_java_s_own_client_gets_its_digits(live_server, three):
 
 
 def test_curl_that_offers_http_2_gets_its_digit(live_server, three):
-    assert shutil.which("curl"), "curl was not tried: it is not on PATH"
+    if not shutil.which("curl"):
+        assert not os.environ.get("CI"), "install curl"
+        pytest.skip("curl was not tried: it is not on PATH")
     send = ["curl", "--http2", "--silent", "--data-binary", f"@{three}", "-H", "Content-Type: image/png"]
     done = subprocess.run([*send, f"{live_server}/predict"], capture_output=True, check=True, timeout=SECONDS)
     assert json.loads(done.stdout)["digit"] == DIGIT
