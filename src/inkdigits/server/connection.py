@@ -36,14 +36,15 @@ from inkdigits.server.syntax import END, MAX_HEADER
 from inkdigits.server.transport import Joined
 from inkdigits.server.work import RETRY_SECONDS
 
-__all__ = ["MAX_HEADER", "Connection", "Rules"]
+__all__ = ["BEYOND_SHARE", "MAX_HEADER", "Connection", "Rules"]
 
 MAX_BLANK_LINES = 1000  # of a chunked body that are looked at, as each may be its end; see Connection._feed_body
 CHUNKED_PIECE = 16 << 10  # bytes of a chunked body that are parsed at once
 LINGER_BYTES = 64 << 20  # that a client may send after its answer, and which are thrown away
 LINGER_SECONDS = 30.0  # in which it may send them
 LINGER_QUIET_SECONDS = 2.0  # without a byte, after which it is taken to send no more
-SPARE = 16  # connections beyond the most that hear in peace that there is no room
+BEYOND, BEYOND_SHARE = 4, 8  # connections above the most that are taken to be told so: 4, or one for so many
+SPARE = 16  # of these, at most half, which are heard out after that
 _SLASH = ord("/")
 
 log = logging.getLogger("inkdigits")
@@ -56,6 +57,11 @@ class Rules:
     service: Service
     seconds: int  # in which a request must have come, and each part of an answer must be taken
     most: int  # connections at once
+
+    @property
+    def beyond(self) -> int:
+        """Connections above the most that are taken, to be told so."""
+        return max(BEYOND, self.most // BEYOND_SHARE)
 
 
 class Connection(HttpToolsProtocol):
@@ -89,7 +95,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(Joined(transport, self._linger))  # type: ignore[arg-type]
         self._rules.service.metrics.connections(len(self.connections))
         if (beyond := len(self.connections) - self._rules.most) > 0:
-            self._hurried = beyond > SPARE
+            self._hurried = beyond > min(SPARE, self._rules.beyond // 2)
             self._rules.service.metrics.shed("connections")
             detail = f"{self._rules.most} connections are open already; ask again later"
             self._refuse(Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)}))

@@ -15,9 +15,10 @@ from pathlib import Path
 import inkdigits
 from inkdigits.errors import SettingError
 from inkdigits.server.app import create_app
+from inkdigits.server.connection import BEYOND_SHARE
 from inkdigits.server.logs import Log
 from inkdigits.server.supervisor import Supervisor
-from inkdigits.server.worker import BEYOND_SHARE, GRACE_SECONDS, Server, leave
+from inkdigits.server.worker import GRACE_SECONDS, Server, leave
 from inkdigits.settings import Settings
 
 __all__ = ["GRACE_SECONDS", "serve"]

@@ -33,7 +33,6 @@ from inkdigits.settings import Settings
 
 __all__ = [
     "BEAT_SECONDS",
-    "BEYOND_SHARE",
     "COMMIT",
     "DROP",
     "GRACE_SECONDS",
@@ -58,7 +57,6 @@ LOOK_SECONDS = 0.025  # between two looks at what is still under way
 BEAT_SECONDS = 0.25  # between two signs of life
 YIELD_SECONDS = 0.005  # that a worker that has more connections than another leaves to it before it takes one more
 PAUSE_SECONDS = 1  # in which no connection is taken, when no more files may be opened
-BEYOND, BEYOND_SHARE = 4, 8  # connections above the most that are taken to be told so: 4, or one for so many
 PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a new model, as Service's methods
 GROUP_SIGNALS = ("SIGINT", "SIGHUP")  # which reach a whole group of processes, and concern the supervisor alone
 LEAVE = "leave"  # at once: what is under way gets no more time
@@ -136,7 +134,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._service = service
-        self._most = settings.max_connections
+        self._most = rules.most + rules.beyond
         self._announce = started
         self._beat = beat
         self._pipe = pipe
@@ -232,7 +230,7 @@ class Server(uvicorn.Server):
         """Take connections that wait; not many more than the other workers have, as clients keep theirs for long."""
         metrics = self._service.metrics
         count = len(self.server_state.connections) + self._connecting
-        left = self._most + max(BEYOND, self._most // BEYOND_SHARE) - count
+        left = self._most - count
         if left <= 0:  # those that are turned away are about to leave
             self._pause(listener, YIELD_SECONDS)
             return
