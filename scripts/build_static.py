@@ -17,7 +17,17 @@ from urllib.parse import urlsplit
 
 from inkdigits import Recognizer
 from inkdigits.errors import InkdigitsError
-from inkdigits.server.offline import INDEX, LISTING, VENDOR, WEB, device_files, has_runtime, index, listing
+from inkdigits.server.offline import (
+    INDEX,
+    LISTING,
+    VENDOR,
+    WEB,
+    device_files,
+    has_runtime,
+    index,
+    listing,
+    not_on_device,
+)
 from inkdigits.server.pages import HEADERS, policy
 
 _META = re.compile(r'(<meta name="inkdigits-server" content=)"[^"]*"')
@@ -36,7 +46,8 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
         The files written.
 
     Raises:
-        ValueError: the folder holds something else, the address is none, or the runtime is not there.
+        ValueError: the folder holds something else, the address is none, the runtime is not there, or the page cannot
+            run the model.
     """
     parts = urlsplit(server)
     if server and (parts.scheme not in ("http", "https") or not parts.netloc):
@@ -45,6 +56,9 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
         raise ValueError(f"there is no runtime in {WEB / VENDOR}: run make web-runtime first")
     if out.is_dir() and any(out.iterdir()) and not (out / LISTING).is_file():
         raise ValueError(f"{out} holds files that are no earlier build; give a new folder")
+    recognizer = Recognizer(model)
+    if not server and (reason := not_on_device(recognizer)):
+        raise ValueError(f"{reason.partition(';')[0]}, which the page cannot run by itself; give --server")
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(WEB, out, ignore=shutil.ignore_patterns("*.gz", "*.part", "__pycache__", ".*"))
     page = out / INDEX
@@ -52,7 +66,7 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
     if count != 1:
         raise ValueError(f"{page} names its server {count} times; expected once")
     page.write_text(text, encoding="utf-8")
-    files = device_files(Recognizer(model))
+    files = device_files(recognizer)
     for name, content in files.items():
         (out / name).write_bytes(content)
     (out / LISTING).write_bytes(listing(files, out))

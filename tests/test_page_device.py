@@ -23,6 +23,7 @@ from inkdigits.training.pen import PenDigit, load_pendigits, pen_picture
 import browser
 from browser import draw, settled
 from drawings import DIGITS, picture
+from own_models import FORMS, write
 
 chromium, visit = browser.chromium, browser.visit
 
@@ -320,6 +321,17 @@ def test_a_model_that_came_damaged_is_not_used(visit):
     page = visit(before=lambda page: page.route("**/model.onnx", damage))
     page.get_by_test_id("on-device").check()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("the model came damaged: its SHA-256 starts with"))
+
+
+def test_a_model_of_another_form_is_read_with_by_the_server_alone(visit, start_server, tmp_path):
+    server = start_server("--model", str(write(tmp_path / "own.onnx", *FORMS["Keras"])))
+    page = visit(server=server.url)
+    page.get_by_test_id("on-device").check()
+    reason = r"Cannot read on this device: the model own takes \(1, 28, 28, 1\) float32 .*; the server reads with it"
+    expect(page.get_by_test_id("status")).to_have_text(re.compile(reason))
+    page.get_by_test_id("on-device").uncheck()
+    draw(page, DIGITS[2])
+    expect(page.get_by_test_id("digit")).to_have_text("2")
 
 
 def test_the_device_stands_in_for_a_server_that_is_away(visit):

@@ -21,6 +21,7 @@ from inkdigits.server.offline import listing
 import browser
 from browser import axe, draw, settled, until
 from drawings import DIGITS
+from own_models import FORMS, write
 
 chromium, visit = browser.chromium, browser.visit
 
@@ -233,6 +234,18 @@ def test_the_manifest_and_its_icons(client):
             side = int(icon["sizes"].partition("x")[0])
             assert Image.open(io.BytesIO(response.content)).size == (side, side)
     assert {"192x192", "512x512"} <= {icon["sizes"] for icon in manifest["icons"]}
+
+
+def test_a_model_that_only_a_server_can_run_makes_no_static_page_without_one(tmp_path):
+    model = write(tmp_path / "own.onnx", *FORMS["channels last"])
+    refused = build(tmp_path / "alone", "--model", str(model))
+    assert refused.returncode == 2
+    assert "the model own takes (N, 28, 28, 1) float32 images" in refused.stderr
+    assert "which the page cannot run by itself; give --server" in refused.stderr
+    assert not (tmp_path / "alone").exists()
+    built = build(tmp_path / "with", "--model", str(model), "--server", "https://api.example")
+    assert built.returncode == 0, built.stderr
+    assert not (tmp_path / "with" / "model.onnx").exists()
 
 
 def test_the_headers_of_static_hosts(static, live_server):

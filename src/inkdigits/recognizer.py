@@ -2,7 +2,8 @@
 
 Server, CLI, notebooks and evaluation all enter here. A model is one ONNX file with input ``image`` float32
 (N, 1, 28, 28), as :func:`inkdigits.image.normalise` gives it, and output ``logits`` float32 (N, 10). A model that tells
-digits from what is none has an eleventh: the logit of "this is a digit".
+digits from what is none has an eleventh: the logit of "this is a digit". Files of other forms are read, too:
+:mod:`inkdigits.onnx_form`.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ import onnxruntime
 
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limits, Normalised
+from inkdigits.onnx_form import CLASSES, ends, find_form
 from inkdigits.ready import normalise_each
 
 __all__ = ["ModelInfo", "Prediction", "Recognizer", "find_model", "read_registry", "shipped_models"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
-CLASSES = 10
 REGISTRY_NAME = "registry.json"
+REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
+WEIGHTS_SUFFIX = ".data"  # after the name of a file that keeps its weights in one of their own, as PyTorch writes
 METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
 SHIPPED = Path(__file__).with_name("models")
 _UNIFORM = (0.1,) * 10
@@ -133,16 +136,29 @@ class Recognizer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised; a line of its own would say it twice
         # A thread that spins for work would take the core from the server's event loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if path.with_name(path.name + WEIGHTS_SUFFIX).is_file():
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime raises its own unexported kinds
             raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
-        self._input, temperature, threshold = _check(self._session, metadata, path)
-        self._outputs = [self._session.get_outputs()[0].name]
+        temperature, threshold = _calibration(metadata, path)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        try:
+            taken, given = ends(inputs, outputs)
+            self._input, self._outputs = taken.name, [given.name]
+            trusted = any(key.startswith(METADATA_PREFIX) for key in metadata)
+            form = find_form(taken, given, self._run, trusted=trusted)
+        except ModelError as error:
+            raise ModelError(f"{path} {error}") from None
+        self.form = replace(form, is_first=given.name == outputs[0].name)
+        self._adapts = not self.form.is_plain
+        if self.form.values == CLASSES:
+            threshold = None
         self._scale = np.float32(1 / temperature)
         self.model = ModelInfo(name, path, sha256, temperature, threshold, MappingProxyType(entry))
 
@@ -206,7 +222,19 @@ class Recognizer:
         return results
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10 or 11) float32 logits."""
+        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10 or 11) float32 logits.
+
+        Raises:
+            ModelError: ONNX Runtime cannot run it on them.
+        """
+        try:
+            return self.form.logits(self._run, batch) if self._adapts else self._run(batch)
+        except Exception as error:  # onnxruntime raises its own unexported kinds
+            raise ModelError(
+                f"the model {self.model.name} ({self.model.path}) cannot be run: {_first_line(error)}"
+            ) from error
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
         return self._session.run(self._outputs, {self._input: batch})[0]
 
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
@@ -256,10 +284,14 @@ class Recognizer:
 
     def _prediction(self, seen: Normalised, row: list[float], digit: int, score: float | None) -> Prediction:
         probabilities = tuple(row)
+        confidence = probabilities[digit]
+        if confidence != confidence or score != score:  # not a number
+            raise ModelError(
+                f"the model {self.model.name} ({self.model.path}) gives values that are no numbers; its weights are "
+                "damaged: install inkdigits again, or train the model anew"
+            )
         is_digit = score is None or score >= self.model.threshold
-        return Prediction(
-            digit, probabilities[digit], probabilities, seen.image, seen.box, seen.polarity, is_digit, score
-        )
+        return Prediction(digit, confidence, probabilities, seen.image, seen.box, seen.polarity, is_digit, score)
 
 
 def _blank(seen: Normalised) -> Prediction:
@@ -287,24 +319,26 @@ def read_registry(folder: Path) -> dict[str, Any]:
     """
     path = folder / REGISTRY_NAME
     try:
-        text = path.read_text(encoding="utf-8")
+        registry = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(registry["models"], dict):
+            raise TypeError
     except FileNotFoundError:
         return {"models": {}}
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ModelError(f"{path} is not a registry: it is not UTF-8 text") from None
-    try:
-        registry = json.loads(text)
-        if not isinstance(registry["models"], dict):
-            raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ModelError(f'{path} is not a registry: expected JSON {{"models": {{name: entry}}}}') from None
     for name, entry in registry["models"].items():
         if not isinstance(entry, dict):
             raise ModelError(
-                f"{path} is not a registry: the entry of {name!r} is {entry!r}, not an object; correct or remove it"
+                f"{path} is not a registry: the entry of {name!r} is {entry!r:.60}, not an object; correct or remove it"
             )
+        for key, kind in REGISTERED.items():
+            if not isinstance(entry.get(key, kind()), kind):
+                what = "text" if kind is str else "an object"
+                raise ModelError(f"{path}: {key} in the entry of {name!r} is {entry[key]!r:.60}, not {what}")
     return registry
 
 
@@ -336,11 +370,13 @@ def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
 
 
 def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    weights = path.with_name(path.name + WEIGHTS_SUFFIX)
     try:
         data = path.read_bytes()
+        beside = weights.read_bytes() if weights.is_file() else b""
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from None
-    found = hashlib.sha256(data).hexdigest()
+    found = hashlib.sha256(data + beside).hexdigest()
     if sha256 and found != sha256:
         raise ModelError(
             f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
@@ -349,37 +385,30 @@ def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
     return data, found
 
 
-def _check(session: Any, metadata: Mapping[str, str], path: Path) -> tuple[str, float, float | None]:
-    inputs, outputs = session.get_inputs(), session.get_outputs()
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or list(inputs[0].shape[1:]) != [1, SIDE, SIDE]:
-        seen = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
-        raise ModelError(f"{path} does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}")
-    if not outputs or list(outputs[0].shape[1:]) not in ([CLASSES], [CLASSES + 1]):
-        seen = ", ".join(f"{o.name} {o.type} {o.shape}" for o in outputs)
-        raise ModelError(f"{path} does not give (N, 10 or 11) logits but {seen}")
+def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]:
+    """Temperature and threshold that a file's metadata hold."""
     version = metadata.get(METADATA_PREFIX + "normalisation", NORMALISATION_VERSION)
     if version != NORMALISATION_VERSION:
         raise ModelError(
             f"{path} was trained for normalisation {version}, this inkdigits has {NORMALISATION_VERSION}; "
             "train it again"
         )
-    text = metadata.get(METADATA_PREFIX + "temperature", "1")
-    try:
-        temperature = float(text)
-    except ValueError:
-        temperature = 0.0
+    temperature = _number(metadata, "temperature", "1")
     if not 0 < temperature < float("inf"):
+        text = metadata[METADATA_PREFIX + "temperature"]
         raise ModelError(f"{path} has temperature {text!r} in its metadata; expected a positive number")
-    if outputs[0].shape[1] == CLASSES:
-        return inputs[0].name, temperature, None
-    text = metadata.get(METADATA_PREFIX + "threshold", "0.5")
-    try:
-        threshold = float(text)
-    except ValueError:
-        threshold = -1.0
+    threshold = _number(metadata, "threshold", "0.5")
     if not 0 <= threshold <= 1:
+        text = metadata[METADATA_PREFIX + "threshold"]
         raise ModelError(f"{path} has threshold {text!r} in its metadata; expected a number from 0 to 1")
-    return inputs[0].name, temperature, threshold
+    return temperature, threshold
+
+
+def _number(metadata: Mapping[str, str], name: str, default: str) -> float:
+    try:
+        return float(metadata.get(METADATA_PREFIX + name, default))
+    except ValueError:
+        return -1.0
 
 
 def _first_line(error: Exception) -> str:

@@ -14,10 +14,21 @@ from pathlib import Path
 import orjson
 
 import inkdigits
-from inkdigits.recognizer import Recognizer
+from inkdigits.recognizer import WEIGHTS_SUFFIX, Recognizer
 from inkdigits.server.about import CARD, FIGURES, about, card_of
 
-__all__ = ["INDEX", "LISTING", "MODEL", "VENDOR", "WEB", "device_files", "has_runtime", "index", "listing"]
+__all__ = [
+    "INDEX",
+    "LISTING",
+    "MODEL",
+    "VENDOR",
+    "WEB",
+    "device_files",
+    "has_runtime",
+    "index",
+    "listing",
+    "not_on_device",
+]
 
 WEB = Path(inkdigits.__file__).with_name("web")
 VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
@@ -32,8 +43,15 @@ _SWITCH = b'id="device-switch" class="switch"'  # in the page, where " hidden" f
 
 
 def device_files(recognizer: Recognizer) -> dict[str, bytes]:
-    """The model, what is known of it, and its card if it has one, by the name under which the page asks for them."""
-    files = {MODEL: recognizer.model.path.read_bytes(), FIGURES: orjson.dumps(about(recognizer))}
+    """The model, what is known of it, and its card if it has one, by the name under which the page asks for them.
+
+    A model that the page cannot run is left out, and what is known of it says why.
+    """
+    reason = not_on_device(recognizer)
+    known = {**about(recognizer), "not_on_device": reason} if reason else about(recognizer)
+    files = {FIGURES: orjson.dumps(known)}
+    if not reason:
+        files[MODEL] = recognizer.model.path.read_bytes()
     card = card_of(recognizer)
     return files if card is None else {**files, CARD: card}
 
@@ -47,6 +65,16 @@ def index(web: Path = WEB) -> bytes:
     """The page as browsers get it: with the switch *On this device* where the runtime is there."""
     page = (web / INDEX).read_bytes()
     return page.replace(_SWITCH + b" hidden", _SWITCH) if has_runtime(web) else page
+
+
+def not_on_device(recognizer: Recognizer) -> str:
+    """Why the page cannot run a model, which it feeds as those that are trained here; "" where it can."""
+    path = recognizer.model.path
+    if path.with_name(path.name + WEIGHTS_SUFFIX).is_file():
+        return f"the model {recognizer.model.name} keeps its weights in a second file; the server reads with it"
+    if not recognizer.form.is_plain:
+        return f"the model {recognizer.model.name} takes {recognizer.form}; the server reads with it"
+    return ""
 
 
 def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:

@@ -26,7 +26,8 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.offline import INDEX, LISTING, WEB, device_files, index, listing
+from inkdigits.server.offline import INDEX, LISTING, MODEL, WEB, device_files, index, listing, not_on_device
+from inkdigits.server.problems import NOT_FOUND, Problem
 from inkdigits.server.reference import render
 from inkdigits.server.routes import fixed
 
@@ -159,11 +160,15 @@ def device(recognizer: Recognizer) -> list[BaseRoute]:
     """The routes of what the page reads with on the device: the model, what is known of it, and the list of files."""
     files = device_files(recognizer)
 
+    async def missing(request: Request) -> Response:
+        raise Problem(NOT_FOUND, f"there is no {MODEL} here: {not_on_device(recognizer)}")
+
     def names(request: Request) -> bytes:
         return listing(files)
 
     return [
         *(Route(f"/{name}", _tagged(lambda _, content=content: content, name)) for name, content in files.items()),
+        *([] if MODEL in files else [Route(f"/{MODEL}", missing)]),
         Route(f"/{LISTING}", _tagged(names, LISTING)),
     ]
 

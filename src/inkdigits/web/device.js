@@ -109,8 +109,9 @@ export class DeviceReader {
  * @returns {Promise<Network>}
  */
 async function load(folder) {
-  const [runtime, file, card] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL), fetched(folder, CARD)]);
-  const about = modelOf(await card.json(), folder);
+  const about = modelOf(await (await fetched(folder, CARD)).json(), folder);
+  if (about.not_on_device) throw new Missing(about.not_on_device);
+  const [runtime, file] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL)]);
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, about.sha256);
   const metadata = metadataOf(bytes);

@@ -36,6 +36,7 @@ const FINAL = [400, 413, 415, 422]; // statuses that tell of the picture, whenev
  * @property {string} card address of the model card, or of all figures where it has none
  * @property {number | null} [threshold] digit score under which the ink is no digit; null: the model cannot tell
  * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
+ * @property {string} [not_on_device] why the page cannot run it
  */
 
 /** The reader looked at the picture and cannot read it; the message says why. */

@@ -1,0 +1,264 @@
+"""The form of a model's file: how it wants its images, and what its answers are.
+
+The networks trained here take (N, 1, 28, 28) float32 images, ink 1 on paper 0, and give logits. Models that others
+export differ: the batch is fixed at 1, channels come last, pixels go from 0 to 255, the last layer is a softmax. What
+shapes and types say is read off them. The rest is found by running the model on ten known digits, and only where that
+leaves no doubt; see :func:`find_form`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from inkdigits.errors import ModelError
+from inkdigits.image import SIDE, Limits
+from inkdigits.ready import normalise_each
+
+__all__ = ["CLASSES", "Answer", "Form", "ends", "find_form"]
+
+CLASSES = 10
+SHAPES = ((1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,))  # of one image
+TYPES = {
+    "tensor(float)": np.dtype("f4"),
+    "tensor(double)": np.dtype("f8"),
+    "tensor(float16)": np.dtype("f2"),
+    "tensor(uint8)": np.dtype("u1"),
+    "tensor(int32)": np.dtype("i4"),
+    "tensor(int64)": np.dtype("i8"),
+}
+# Values of paper and ink, the first that reads is taken: as here, dark ink on light paper, and both as bytes. Larger
+# values make any network surer, so they come last.
+LEVELS = ((0.0, 1.0), (1.0, 0.0), (0.0, 255.0), (255.0, 0.0))
+NOISE = 2  # probes of random grey, beside the known digits and blank paper
+SUM_TOLERANCE = 0.02  # of ten probabilities' sum; those of 8-bit models are rounded to 1/256 each
+MOST_RIGHT = 9  # of the ten known digits, that a form must have read right
+NOT_EVEN = 0.25  # mean probability of the right digit, from which on it is more than chance
+LEAST, NEAR_ONE = 1e-37, 1 - 1e-7  # ends of a probability whose logarithm is taken
+ACCEPTED = (
+    f"accepted are (N, 1, {SIDE}, {SIDE}), (N, {SIDE}, {SIDE}, 1), (N, {SIDE}, {SIDE}) and (N, {SIDE * SIDE}), N open "
+    f"or fixed, as {', '.join(str(kind) for kind in TYPES.values())}"
+)
+
+_WHOLE = np.dtype("i4")
+Run = Callable[[np.ndarray], np.ndarray]
+
+
+class Answer(Enum):
+    """What a model gives. The eleventh output, where there is one, says whether the ink is a digit."""
+
+    LOGITS = "logits"  # a log-softmax of ten is one: its softmax is what it was made of
+    INDEPENDENT = "a probability for each digit by itself"  # sigmoids
+    PROBABILITIES = "probabilities"  # a softmax; an eleventh is the probability of a digit
+    NO_DIGIT = "probabilities, the eleventh of no digit"
+    LOG_PROBABILITIES = "logarithms of probabilities"  # of eleven
+    LOG_NO_DIGIT = "logarithms of probabilities, the eleventh of no digit"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a model's file differs from those that are trained here.
+
+    Attributes:
+        shape: of one image.
+        dtype: of the images.
+        paper, ink: values of blank paper and of full ink.
+        batch: images of a run, where the file fixes it; None: any number.
+        answer: what comes out.
+        values: of each answer, 10 or 11.
+        is_first: whether the answers are the first output.
+    """
+
+    shape: tuple[int, ...] = SHAPES[0]
+    dtype: np.dtype = TYPES["tensor(float)"]
+    paper: float = 0.0
+    ink: float = 1.0
+    batch: int | None = None
+    answer: Answer = Answer.LOGITS
+    values: int = CLASSES
+    is_first: bool = True
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is that of the models that are trained here."""
+        return replace(self, values=CLASSES) == Form()
+
+    def __str__(self) -> str:
+        shape = ", ".join(str(side) for side in (self.batch or "N", *self.shape))
+        return f"({shape}) {self.dtype} images, paper {self.paper:.3g} and ink {self.ink:.3g}, to {self.answer.value}"
+
+    def logits(self, run: Run, images: np.ndarray) -> np.ndarray:
+        """Run the model on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 or 11) float32 logits."""
+        return self._as_logits(self.run(run, images))
+
+    def run(self, run: Run, images: np.ndarray) -> np.ndarray:
+        """The model's own answers to such images, (N, …)."""
+        if self.batch is None:
+            return self._rows(run(self._feed(images)), len(images))
+        found = []
+        for start in range(0, len(images), self.batch):
+            part = images[start : start + self.batch]
+            missing = np.zeros((self.batch - len(part), *images.shape[1:]), images.dtype)
+            found.append(self._rows(run(self._feed(np.concatenate([part, missing]))), self.batch))
+        return np.concatenate(found)[: len(images)]
+
+    def _feed(self, images: np.ndarray) -> np.ndarray:
+        images = images.reshape(-1, *self.shape)  # one channel may stand first, last or nowhere: the bytes are the same
+        if (self.paper, self.ink) != (0.0, 1.0):
+            images = self.paper + (self.ink - self.paper) * images
+        return np.ascontiguousarray(images if self.dtype.kind == "f" else np.rint(images), self.dtype)
+
+    @staticmethod
+    def _rows(answers: np.ndarray, count: int) -> np.ndarray:
+        if count != 1 and len(answers) != count:
+            raise ValueError(f"{count} images gave {len(answers)} answers")
+        return np.asarray(answers, np.float32).reshape(count, -1)
+
+    def _as_logits(self, answers: np.ndarray) -> np.ndarray:
+        if self.answer is Answer.LOGITS:
+            return answers
+        share = answers.astype(np.float64)
+        if self.answer in (Answer.LOG_PROBABILITIES, Answer.LOG_NO_DIGIT):
+            share = np.exp(share)
+        share = share.clip(LEAST, NEAR_ONE)
+        odds = np.log(share) - np.log1p(-share)
+        # Of ten independent probabilities, the odds are what each digit has where exactly one of them is there.
+        digits = odds if self.answer is Answer.INDEPENDENT else np.log(share)
+        is_digit = -odds if self.answer in (Answer.NO_DIGIT, Answer.LOG_NO_DIGIT) else odds
+        return np.hstack([digits[:, :CLASSES], is_digit[:, CLASSES:]]).astype(np.float32)
+
+
+def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
+    """The input and the output that are used, of those that ONNX Runtime describes: the first that can be answers.
+
+    Raises:
+        ModelError: there is not one input, or no such output.
+    """
+    if len(inputs) != 1 or inputs[0].type not in TYPES or not _shapes(inputs[0]):
+        seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
+        raise ModelError(f"does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}; {ACCEPTED}")
+    for each in outputs:
+        if TYPES.get(each.type, _WHOLE).kind == "f" and _width(each) in (0, CLASSES, CLASSES + 1):
+            return inputs[0], each
+    seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
+    raise ModelError(f"does not give (N, 10 or 11) logits but {seen}")
+
+
+def find_form(taken: Any, given: Any, run: Run, *, trusted: bool) -> Form:
+    """The form of a model's file.
+
+    Shape, type and a fixed batch are as declared; where a dimension is left open, the first shape that runs is taken,
+    and a batch of one where no larger one does. Then the model is run on ten known digits, blank paper and noise:
+
+    - Answers that all lie from 0 to 1 and add up to 1 are probabilities; those that lie there from below 0.1 to above
+      0.9 and do not add up are independent ones. Logits do neither for all of so many inputs. Where eleven add up, the
+      eleventh is the probability of a digit if it is large for the known ones, else that of no digit.
+    - The values of paper and ink are the first of :data:`LEVELS` that read at least 9 of the 10, with a mean
+      probability of the right digit from 0.25 on: bytes fed as shares leave all ten about equal. Where none do, they
+      are as here: then it is a model that reads badly.
+
+    Args:
+        taken, given: ONNX Runtime's descriptions of the model's :func:`ends`.
+        run: gives the model's answers to a batch of its own form.
+        trusted: it is known to take values and to give logits as the models that are trained here.
+
+    Raises:
+        ModelError: it cannot be run on images of 28×28 grey pixels, or gives no numbers.
+    """
+    kind, dims, shapes = TYPES[taken.type], list(taken.shape), _shapes(taken)
+    fixed = dims[0] if dims and isinstance(dims[0], int) else None
+    levels = LEVELS if kind.kind == "f" else LEVELS[2:]
+    plain = Form(shapes[0], kind, *levels[0], fixed)
+    if trusted and _width(given):
+        return replace(plain, values=_width(given))
+    probes = _probes()
+    form, answers = _first_that_runs([replace(plain, shape=shape) for shape in shapes], run, probes)
+    if not np.isfinite(answers[:CLASSES]).all():
+        raise ModelError("gives values that are no numbers (nan or infinite) for known digits; its weights are damaged")
+    found = []
+    for paper, ink in levels:
+        form = replace(form, paper=paper, ink=ink)
+        answers = form.run(run, probes)
+        found.append(replace(form, answer=_answer_of(answers), values=answers.shape[1]))
+        right, sure = _read(found[-1], answers)
+        if right >= MOST_RIGHT and sure >= NOT_EVEN:
+            return found[-1]
+    return found[0]
+
+
+def _shapes(taken: Any) -> list[tuple[int, ...]]:
+    """The shapes of an image that an input may be declared for: all of them where it leaves its rank open."""
+
+    def fits(shape: tuple[int, ...]) -> bool:
+        sides = taken.shape[1:]
+        same = [not isinstance(side, int) or side == wanted for side, wanted in zip(sides, shape, strict=False)]
+        return not taken.shape or (len(sides) == len(shape) and all(same))
+
+    return [shape for shape in SHAPES if fits(shape)]
+
+
+def _width(given: Any) -> int:
+    """Values of an answer, as an output declares them; 0 where it leaves that open."""
+    sides = list(given.shape)[1:]
+    return prod(sides) if sides and all(isinstance(side, int) for side in sides) else 0
+
+
+def _first_that_runs(forms: Sequence[Form], run: Run, probes: np.ndarray) -> tuple[Form, np.ndarray]:
+    """The first of these forms, or of these with a batch of one, that the model can be run with, and its answers."""
+    failure: Exception | None = None
+    for form in (*forms, *(replace(form, batch=1) for form in forms if form.batch is None)):
+        try:
+            answers = form.run(run, probes)
+        except Exception as error:  # ONNX Runtime raises its own unexported kinds
+            failure = failure or error
+            continue
+        if answers.shape[1] not in (CLASSES, CLASSES + 1):
+            raise ModelError(f"does not give (N, 10 or 11) logits but {answers.shape[1]} values an image")
+        return form, answers
+    raise ModelError(f"cannot be run on ({forms[0]}): {str(failure).strip().splitlines()[0]}")
+
+
+def _answer_of(answers: np.ndarray) -> Answer:
+    """What these answers, (N, 10 or 11), the known digits' first, are; logits unless all of them say otherwise."""
+    answers = answers.astype(np.float64)
+    digits, eleventh = answers[:, :CLASSES], answers[:CLASSES, CLASSES:]
+
+    def is_one(shares: np.ndarray) -> bool:
+        return bool((np.abs(shares.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
+
+    if np.ptp(answers, axis=0).max() < LEAST:  # always the same answer, which tells nothing
+        return Answer.LOGITS
+    if eleventh.size and answers.max() <= 0 and is_one(np.exp(answers)):
+        return Answer.LOG_PROBABILITIES if np.exp(eleventh).mean() > 0.5 else Answer.LOG_NO_DIGIT
+    if answers.min() < 0 or answers.max() > 1 + SUM_TOLERANCE:
+        return Answer.LOGITS
+    if eleventh.size and is_one(answers):
+        return Answer.PROBABILITIES if eleventh.mean() > 0.5 else Answer.NO_DIGIT
+    if is_one(digits):
+        return Answer.PROBABILITIES
+    return Answer.INDEPENDENT if digits.min() < 0.1 and digits.max() > 0.9 else Answer.LOGITS
+
+
+def _read(form: Form, answers: np.ndarray) -> tuple[int, float]:
+    """How many of the ten known digits these answers get right, and the mean probability of the right digit."""
+    with np.errstate(all="ignore"):  # at values that are not the model's own, anything may come
+        logits = form._as_logits(answers[:CLASSES])[:, :CLASSES].astype(np.float64)
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        shares /= shares.sum(axis=1, keepdims=True)
+    digits = np.arange(CLASSES)
+    return int((shares.argmax(axis=1) == digits).sum()), float(np.nan_to_num(shares[digits, digits]).mean())
+
+
+def _probes() -> np.ndarray:
+    """(13, 1, 28, 28) float32: the known digits in order, blank paper, and noise."""
+    from inkdigits.known import known_digit  # the models that ship need no drawing
+
+    digits = normalise_each([known_digit(digit) for digit in range(CLASSES)], Limits())
+    images = [seen.image for seen in digits] + [np.zeros((SIDE, SIDE), np.float32)]
+    noise = np.random.default_rng(0).random((NOISE, SIDE, SIDE), np.float32)
+    return np.concatenate([np.stack(images), noise])[:, None].astype(np.float32)
