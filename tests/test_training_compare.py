@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import statistics
 import xml.etree.ElementTree as ET
 from types import SimpleNamespace
@@ -219,6 +220,38 @@ def test_the_whole_ladder_by_default():
 def cell(model: str, accuracy: float, **others) -> Cell:
     defaults = {"seed": 0, "config": {}, "validation": accuracy, "tests": {"mnist": (100, accuracy)}, "parameters": 5}
     return Cell(**{"model": model, **defaults, "bytes": 1, "seconds": 1.0, "network_us": 2.0, **others})
+
+
+def test_no_two_models_are_called_the_same(run, tmp_path, settings):
+    one, two = (tmp_path / part / "lenet.onnx" for part in ("one", "two"))
+    for path, seed in ((one, 0), (two, 1)):
+        path.parent.mkdir()
+        shutil.copy(run.folder / "models" / f"lenet-{seed}.onnx", path)
+    models = (str(one), "lenet", str(two))
+    folder = tmp_path / "comparison"
+    log_ = log()
+    plan = Plan(models=models, data="digits", seeds=(0,), epochs=2, threads=1)
+    standings = compare(plan, folder, settings, console=log_)
+    names = [f"lenet ({one})", "lenet", f"lenet ({two})"]
+    table = (folder / "comparison.md").read_text()
+    assert re.findall(r"^\| (lenet.*?) \|", table, re.M) == names
+    svg = ET.parse(folder / "comparison.svg").getroot()
+    width = float(svg.get("viewBox").split()[2])
+    texts = [each for each in svg.iter("{http://www.w3.org/2000/svg}text") if "lenet" in (each.text or "")]
+    assert [each.text for each in texts] == names
+    assert all(float(each.get("x")) - 8 * len(each.text) >= 0 for each in texts)
+    assert all(float(c.get("cx")) <= width for c in svg.iter("{http://www.w3.org/2000/svg}circle"))
+    stored = json.loads((folder / "comparison.json").read_text())
+    assert [row["model"] for row in stored["rows"]] == list(models)
+    assert len(list((folder / "cells").iterdir())) == 3
+    by_file = {cell.model: cell.tests for cell in standings.cells}
+    of_seed = {cell.seed: cell.tests for cell in run.standings.cells if cell.model == "lenet"}
+    assert (by_file[str(one)], by_file[str(two)], by_file["lenet"]) == (of_seed[0], of_seed[1], of_seed[0])
+    again = compare(plan, folder, settings, console=log_)
+    assert log_.file.getvalue().count(": kept") == 3
+    assert [each.network_us for each in again.cells] == [each.network_us for each in standings.cells]
+    with pytest.raises(SettingError, match="data is 'digits' there and 'mnist' here"):
+        compare(Plan(models=(str(one),), data="mnist"), folder, settings, console=log())
 
 
 def test_a_model_without_a_mistake_can_be_drawn():

@@ -36,6 +36,7 @@ from inkdigits.training.standings import Cell, Standings
 __all__ = ["Plan", "compare"]
 
 CALLS, WARM = 100, 10  # of a model on one image: timed, and before them
+SHA_LETTERS = 12  # of a model's SHA-256 in a file's name
 TAKEN = "a model that was trained before"
 
 
@@ -177,7 +178,11 @@ class _Bench:
             found = evaluate(recognizer, load(data, self.settings, part="test"), self.progress)
             metrics[found.dataset] = found.figures()
         return self._of_entry(
-            name, seed, {**entry, "metrics": metrics}, recognizer, {"sha256": recognizer.model.sha256}
+            name,
+            seed,
+            {**entry, "metrics": metrics},
+            recognizer,
+            {"sha256": recognizer.model.sha256, **self._data_only()},
         )
 
     def _of_entry(
@@ -272,7 +277,10 @@ def _latency(logits: Callable[[np.ndarray], np.ndarray]) -> float:
 
 
 def _path(folder: Path, name: str, seed: int) -> Path:
-    return folder / "cells" / f"{Path(name).stem if name.endswith('.onnx') else name}-{seed}.json"
+    """A cell's file. That of a model which is taken as it is has its hash in the name: others may be called so, too."""
+    if name.endswith(".onnx"):
+        name = f"{Path(name).stem}-{Recognizer(name).model.sha256[:SHA_LETTERS]}"
+    return folder / "cells" / f"{name}-{seed}.json"
 
 
 def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
@@ -288,10 +296,8 @@ def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
     if config is not None:
         # What a cell does not name is an option that came later, and was then what is now its default.
         wanted, stored = config.to_dict(), type(config).from_dict(stored).to_dict()
-    elif name in LADDER:
-        wanted = {"data": plan.data}
     else:
-        wanted = {"sha256": Recognizer(name).model.sha256}
+        wanted = {"data": plan.data}
     for key, value in wanted.items():
         # How many threads share the work changes the time, not what is learnt.
         if key != "threads" and stored.get(key) != value:

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -21,7 +22,8 @@ __all__ = ["Cell", "Mean", "Row", "Standings"]
 
 TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # accuracies that an axis may show
 WIDTH, ROW, TOP, BOTTOM = 760, 40, 46, 44  # of the plot, in pixels
-NAMES, FIGURES = 168, 120  # pixels for the names at the left and the figures at the right
+NAMES, FIGURES = 168, 120  # pixels for the names at the left, at least, and the figures at the right
+LETTER, MARGIN = 8, 24  # pixels of a name's letter, and beside the name
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class Standings:
 
     def __init__(self, data: str, cells: Sequence[Cell], about: Mapping[str, str]) -> None:
         self.data, self.cells = data, list(cells)
+        self._names = _names(list(dict.fromkeys(cell.model for cell in cells)))
         self.rows: list[Row] = []
         for name in dict.fromkeys(cell.model for cell in cells):
             self.rows.append(self._row(name, about[name]))
@@ -158,7 +161,10 @@ class Standings:
         ends = [m.mean + d * (m.sd or 0) for m in means for d in (-1, 1)]
         ends += [row.validation.mean for row in self.rows if row.validation]
         low, high = _ends(min(ends), max(ends))
-        left, right = NAMES, WIDTH - FIGURES
+        names = [self._names[row.model] for row in self.rows]
+        left = max(NAMES, LETTER * max(map(len, names)) + MARGIN)
+        width = WIDTH + left - NAMES
+        right = width - FIGURES
         height = TOP + ROW * len(self.rows) + BOTTOM
 
         def x(accuracy: float) -> float:
@@ -166,12 +172,14 @@ class Standings:
             return left + min(max(share, 0.0), 1.0) * (right - left)
 
         title = f"Accuracy of {len(self.rows)} models on {test}"
-        told = "; ".join(f"{row.model} {mean.percent()}%" for row, mean in zip(self.rows, means, strict=True))
+        told = "; ".join(
+            f"{self._names[row.model]} {mean.percent()}%" for row, mean in zip(self.rows, means, strict=True)
+        )
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
             f'aria-labelledby="title about"><title id="title">{escape(title)}</title>'
             f'<desc id="about">{escape(told)}</desc><style>{_STYLE}</style>'
-            f'<rect class="paper" width="{WIDTH}" height="{height}"/>'
+            f'<rect class="paper" width="{width}" height="{height}"/>'
             f'<circle class="mark" cx="{left + 6}" cy="18" r="5"/><text x="{left + 18}" y="22.5">test part</text>'
             f'<circle class="held" cx="{left + 106}" cy="18" r="4"/>'
             f'<text x="{left + 118}" y="22.5">validation images</text>'
@@ -188,7 +196,9 @@ class Standings:
         )
         for at, (row, mean) in enumerate(zip(self.rows, means, strict=True)):
             y = TOP + ROW * (at + 0.5)
-            parts.append(f'<text x="{left - 14}" y="{y + 4.5}" text-anchor="end">{escape(_short(row.model))}</text>')
+            parts.append(
+                f'<text x="{left - 14}" y="{y + 4.5}" text-anchor="end">{escape(self._names[row.model])}</text>'
+            )
             parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
             if row.validation:
                 parts.append(f'<circle class="held" cx="{x(row.validation.mean):.1f}" cy="{y}" r="4"/>')
@@ -227,7 +237,7 @@ class Standings:
         heads = ["model", "n", "validation %", *measured, "gain", "parameters", "kB", "training s", "µs", "what it is"]
         rows = [
             [
-                _short(row.model),
+                self._names[row.model],
                 str(row.tests[tests[0]].n),
                 row.validation.percent() if row.validation else "–",
                 *(row.tests[test].percent() for test in tests),
@@ -245,7 +255,7 @@ class Standings:
     def _notes(self) -> str:
         where = ", ".join(f"{name} {value}" for name, value in environment().items() if name != "processor")
         epochs = {cell.model: cell.config["epochs"] for cell in self.cells if "epochs" in cell.config}
-        trained = ", ".join(f"{_short(name)} {n}" for name, n in epochs.items())
+        trained = ", ".join(f"{self._names[name]} {n}" for name, n in epochs.items())
         images = "; ".join(f"{test}: {n:,}" for test, (n, _) in self.cells[0].tests.items())
         return "\n".join(
             [
@@ -271,8 +281,11 @@ _STYLE = (
 )
 
 
-def _short(model: str) -> str:
-    return Path(model).stem if model.endswith(".onnx") else model
+def _names(models: Sequence[str]) -> dict[str, str]:
+    """How each model is called: a file by its name, with its path where another model is called so, too."""
+    short = {model: Path(model).stem if model.endswith(".onnx") else model for model in models}
+    names = Counter(short.values())
+    return {model: name if names[name] == 1 or name == model else f"{name} ({model})" for model, name in short.items()}
 
 
 def _error(accuracy: float) -> float:
