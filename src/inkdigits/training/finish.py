@@ -21,7 +21,9 @@ from inkdigits.training.export import register
 from inkdigits.training.pools import split_names
 from inkdigits.training.progress import Progress
 
-__all__ = ["check_out", "finish"]
+__all__ = ["NEAR_CHANCE", "check_out", "finish", "near_chance"]
+
+NEAR_CHANCE = 0.2  # accuracy under which a model learnt nothing to speak of: to guess one of ten digits gives 0.1
 
 
 def check_out(out: Path) -> Path:
@@ -44,6 +46,11 @@ def check_out(out: Path) -> Path:
     return out
 
 
+def near_chance(accuracy: float) -> bool:
+    """Whether a model of this accuracy, 0 to 1, reads hardly better than one that guesses."""
+    return not accuracy >= NEAR_CHANCE  # also true for NaN
+
+
 def finish(
     config: TrainConfig | MlpConfig,
     out: Path,
@@ -59,8 +66,12 @@ def finish(
     progress: Progress,
     lineage: Mapping[str, Any] | None = None,
     command: str | None = None,
+    warning: str = "",
 ) -> dict[str, Any]:
     """Write a model, read the test part of its data once through Recognizer on that very file, and register it.
+
+    A model that reads hardly better than chance is written and registered with a warning, which is said last. It does
+    not take the place of the registry's default.
 
     Args:
         config: every option of the run.
@@ -76,14 +87,23 @@ def finish(
         progress: shows the reading of the test part.
         lineage: by file name what is known of the models that it started from or was taught by.
         command: the command line that makes the model; default the config's own.
+        warning: what else is wrong with the model, "" for nothing.
 
     Returns:
         The registry's entry.
 
     Raises:
-        TrainingError: a file cannot be written.
+        TrainingError: a file cannot be written, or a model with a warning would take the place of the default.
         DataError: the test part cannot be had.
     """
+    if near_chance(validation["accuracy"]):
+        warning = (
+            f"{out.name} reads {validation['accuracy']:.2%} of the validation images, hardly more than guessing: the "
+            f"training learnt nothing to speak of. Lower the learning rate, now {config.learning_rate:g}, or look at "
+            "the labels"
+        )
+    if warning and read_registry(out.parent).get("default") == out.stem:
+        raise TrainingError(f"{warning}. The default model {out} stays; name another --out to have this one")
     staged = out.with_name(f".{out.stem}.new.onnx")
     hashes = dict(sha256)
     measured = []
@@ -105,6 +125,7 @@ def finish(
             "threshold": recognizer.model.threshold,
             "metrics": {"validation": dict(validation), **{each.dataset: each.figures() for each in measured}},
             "training": dict(training),
+            **({"warning": warning} if warning else {}),
             "command": command or config.command(out.name),
             "config": config.to_dict(),
             **({"lineage": dict(lineage)} if lineage else {}),
@@ -124,4 +145,6 @@ def finish(
         low, high = each.interval
         say(f"{each.dataset} test: {each.accuracy:.2%} of {each.n:,} right (95%: {low:.2%} to {high:.2%})")
     say(f"wrote {out} ({entry['bytes']:,} bytes), registered as {out.stem}")
+    if warning:
+        say(f"warning: {warning}.")
     return entry

@@ -43,6 +43,7 @@ FIRST = 2  # layers that stay in floating point
 SAMPLES = 2000  # training images that the scales are found by
 BATCH = 100  # of them at a time
 SEED = 0  # of which they are
+MOST_LOST = 0.005  # accuracy on the validation images that whole numbers may cost without a warning
 
 
 def quantise(model: str, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
     """
     check_out(out)
     _, path, entry = find_model(model)
-    if "config" not in entry or entry["network"] == "mlp":
+    if "config" not in entry or entry.get("network") == "mlp":
         raise SettingError(
             f"{path} cannot be quantised: no registry beside it says that inkdigits train made a convolutional network "
             "of it, and from what data"
@@ -88,7 +89,14 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
         whole = onnx.load(quantised)
         after = Recognizer(quantised)
     _, accuracy, figures = validate(Exported(after), pools.validation)
-    say(f"validation accuracy {accuracy:.2%}, before {entry['metrics']['validation']['accuracy']:.2%}")
+    before = entry["metrics"]["validation"]["accuracy"]
+    say(f"validation accuracy {accuracy:.2%}, before {before:.2%}")
+    warning = ""
+    if not before - accuracy <= MOST_LOST:
+        warning = (
+            f"{out.name} reads {accuracy:.2%} of the validation images, {path.name} read {before:.2%}: 8-bit integers "
+            "cost this model too much; keep the one in floating point"
+        )
     found = calibrate(Exported(after), [pools.validation[each] for each in split_names(config.data)])
     metadata = {"network": config.network, **found.metadata}
     return finish(
@@ -103,6 +111,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
         packages=("torch", "onnx", "onnxruntime", "numpy"),
         lineage=dict(lineage(model)),
         command=f"inkdigits quantise {shlex.quote(path.name)} --out {out.name}",
+        warning=warning,
         say=say,
         progress=progress,
     )

@@ -262,6 +262,7 @@ def _facts(run: Run) -> tuple[dict[str, str], dict[str, str]]:
         "started": str(record.get("started", "–")),
         "state": run.state + (f": {record['error']}" if record.get("error") else ""),
         "model": str(record.get("out", "–")),
+        **({"warning": str(model["warning"])} if model.get("warning") else {}),
         "epochs done": str(len(run.rows)),
         "best epoch": "–" if best is None else str(best),
         "seconds": f"{run.seconds:,.1f}",

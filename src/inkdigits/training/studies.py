@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from inkdigits.training.charts import Axis, Plot, ranked, sheet
 from inkdigits.training.config import to_toml
 from inkdigits.training.files import write_atomically
+from inkdigits.training.finish import near_chance
 from inkdigits.training.space import Space
 
 __all__ = ["COUNTED", "Standing", "write_results"]
@@ -82,6 +83,8 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
     else:
         (folder / "importance.svg").unlink(missing_ok=True)
         say("too few trials, or too much alike, to tell which option mattered")
+    if near_chance(best.value):
+        say("warning: even that is hardly more than guessing; search lower learning rates, or look at the labels.")
     say(f"train with it: inkdigits train --config {folder / 'best.toml'} --out best.onnx")
     return best
 
