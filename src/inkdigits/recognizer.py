@@ -117,6 +117,10 @@ class Recognizer:
         threads: threads of one network run. One is fastest for single images and leaves cores to other processes.
         limits: largest and smallest image that is read.
 
+    Attributes:
+        model: which model it is.
+        form: how its file wants images and gives answers.
+
     Raises:
         ModelError: no such model, its hash differs from the registry's, or it is not a digit recogniser.
 
@@ -175,6 +179,7 @@ class Recognizer:
 
         Raises:
             ImageError: it cannot be read as an image; the class says which way.
+            ModelError: the model cannot be run, or gives values that are no numbers.
         """
         [seen] = normalise_each([image], self._limits)
         if isinstance(seen, ImageError):
