@@ -5,7 +5,7 @@ writers that are not trained on, and disturbed pictures of both; then it is quan
 row of results/networks.csv; what is there already is not trained again.
 
     python benchmarks/networks.py                     all networks, one seed; an hour on one core
-    python benchmarks/networks.py --networks cnn lenet --seeds 3
+    python benchmarks/networks.py --networks cnn lenet_padded --seeds 3
     python benchmarks/networks.py --costs             the µs of these rows again, side by side on a quiet machine
     python benchmarks/networks.py --plot docs/images/networks.svg   of the rows there are; nothing is trained
 """
@@ -50,7 +50,8 @@ RECIPE = {
 }
 JUDGED = ("mnist", "pen", "disturbed")
 NEAR = 1.5  # times the cost, within which two labels side by side would touch
-COMPARED = ("sprint", "lenet", "cnn_small", "cnn_medium", "cnn", "cnn_large", "cnn_huge")
+LEVEL = 0.001  # accuracy, within which they stand at one height
+COMPARED = ("sprint", "lenet_padded", "cnn_small", "cnn_medium", "cnn", "cnn_large", "cnn_huge")
 
 
 def main() -> None:
@@ -154,9 +155,11 @@ def plot(path: Path) -> None:
         chart.points((x, y, y, y) for x, y in points.values())
         best = 0.0
         ordered = sorted(points.items(), key=lambda item: item[1])
-        for (name, (x, y)), following in zip(ordered, [*(x for _, (x, _) in ordered[1:]), math.inf], strict=True):
+        for (name, (x, y)), (next_x, next_y) in zip(
+            ordered, [*(at for _, at in ordered[1:]), (math.inf, 0)], strict=True
+        ):
             # Under its point is what something cheaper is better than; to the left what has the next one close by.
-            anchor = "end" if following < NEAR * x else "middle"
+            anchor = "end" if next_x < NEAR * x and abs(next_y - y) < LEVEL else "middle"
             chart.note(x, y, name.removeprefix("cnn_"), anchor=anchor, dy=-8 if y > best else 16)
             best = max(best, y)
         plots.append(chart)

@@ -190,7 +190,7 @@ def _ideal(model: str, ours: int, constant: int, workers: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PEERS), help="servers, separated by commas (default: all)")
-    parser.add_argument("--models", default="lenet,cnn", help="shipped models (default: %(default)s)")
+    parser.add_argument("--models", default="fast,cnn", help="shipped models (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement (default: 6)")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one a core)")
     parser.add_argument("--port", type=int, default=9797)

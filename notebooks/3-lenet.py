@@ -47,7 +47,7 @@ small = data == "digits"
 # %% [markdown]
 # ## Training
 #
-# 61,706 weights. The epoch is chosen on validation images, then the network is exported as ONNX and the test part read
+# 44,426 weights. The epoch is chosen on validation images, then the network is exported as ONNX and the test part read
 # once, by the exported file.
 
 # %%

@@ -139,7 +139,7 @@ def test_what_the_page_cannot_run_is_not_offered_to_it(start_server, tmp_path):
 
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_what_torch_exports_by_default(dynamo, images, tmp_path):
-    network = build("lenet")
+    network = build("lenet_padded")
     start_from("fast", network, torch.zeros(8, 1, 28, 28))
     whole = torch.nn.Sequential(network, torch.nn.Softmax(dim=1)).eval()
     path = tmp_path / "own.onnx"

@@ -85,7 +85,7 @@ def test_the_registry_has_the_whole_story(run):
     assert entry["file"] == "reader.onnx"
     assert entry["sha256"] == hashlib.sha256(run.out.read_bytes()).hexdigest()
     assert entry["bytes"] == run.out.stat().st_size
-    assert entry["parameters"] == 61_706
+    assert entry["parameters"] == 44_426
     assert TrainConfig.from_dict(entry["config"]) == CONFIG
     assert entry["command"] == CONFIG.command("reader.onnx")
     assert entry["data"] == load("digits", Settings(), part="train").sha256

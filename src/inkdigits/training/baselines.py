@@ -49,7 +49,7 @@ LADDER: Mapping[str, Rung] = MappingProxyType(
         LOGISTIC: Rung("logistic regression on the 784 pixels (scikit-learn)"),
         KNN: Rung(f"k-nearest neighbours, k = {NEIGHBOURS}, weighted by distance (scikit-learn)"),
         "mlp": Rung("multilayer perceptron 784-100-40-10, NumPy alone", MlpConfig()),
-        "lenet": Rung("LeNet-5, without augmentation", TrainConfig(network="lenet", augment=0)),
+        "lenet": Rung("LeNet, without augmentation", TrainConfig(network="lenet", augment=0)),
         "baseline": Rung(
             "two 3×3 convolutions, pooling, dropout, dense; likewise", TrainConfig(network="baseline", augment=0)
         ),

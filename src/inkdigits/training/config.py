@@ -88,8 +88,8 @@ class TrainConfig(_Options):
 
     network: str = _option(
         "cnn",
-        "network to train: cnn, cnn_small, cnn_medium, cnn_large, cnn_huge, lenet, baseline, baseline_deep, sprint "
-        "or mlp",
+        "network to train: cnn, cnn_small, cnn_medium, cnn_large, cnn_huge, lenet, lenet_padded, baseline, "
+        "baseline_deep, sprint or mlp",
     )
     data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
     pen_variants: int = _option(8, "pictures drawn of each pen digit, each with another pen", low=1, high=1000)

@@ -10,23 +10,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdigits.errors import SettingError
+from inkdigits.image import SIDE
 
 __all__ = ["NETWORKS", "Baseline", "BaselineDeep", "Cnn", "LeNet", "Sprint", "build"]
 
 
 class LeNet(nn.Module):
-    """LeNet-5 with max-pooling before ReLU: 6 and 16 convolutions of 5×5, then 120-84-10.
+    """LeNet for 28×28 images: 6 and 16 convolutions of 5×5, each max-pooled by 2 before ReLU, then 120-84-10.
 
-    Padded by 2, the 28×28 image has the 32×32 field of the paper. 61,706 parameters.
+    44,426 parameters. Padded by 2, the image has the 32×32 field of the paper, and 61,706 parameters.
     Y. LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998,
     http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
+
+    Args:
+        padding: pixels of paper around the image.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, padding: int = 0) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 6, 5, padding=2)
+        side = ((SIDE + 2 * padding - 4) // 2 - 4) // 2  # of a map, after two convolutions and two poolings
+        self.conv1 = nn.Conv2d(1, 6, 5, padding=padding)
         self.conv2 = nn.Conv2d(6, 16, 5)
-        self.full1 = nn.Linear(16 * 5 * 5, 120)
+        self.full1 = nn.Linear(16 * side * side, 120)
         self.full2 = nn.Linear(120, 84)
         self.full3 = nn.Linear(84, 10)
 
@@ -162,6 +167,7 @@ class Sprint(nn.Module):
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "lenet": LeNet,
+    "lenet_padded": partial(LeNet, padding=2),
     "cnn": Cnn,
     "cnn_small": partial(Cnn, (8, 16, 32)),
     "cnn_medium": partial(Cnn, (16, 32, 64)),
