@@ -82,7 +82,7 @@ def test_each_form_is_read_as_the_network_that_it_holds(form, base, images, tmp_
 def test_from_the_command_line(form, files, images, tmp_path):
     path = write(tmp_path / "own.onnx", *FORMS[form])
     predicted = run("predict", "--json", "--model", path, *sorted(files.iterdir()))
-    assert (predicted.code, predicted.err) == (0, "")
+    assert (predicted.code, predicted.err) == (0, "inkdigits: 10 images: 10 digits\n")
     check([json.loads(line) for line in predicted.out.splitlines()], expected(images))
 
 
