@@ -64,7 +64,7 @@ BEFORE = {
     "docs/tuning.md": [
         "inkdigits train --network lenet --data digits --epochs 1 --out one.onnx",
         "inkdigits train --network mlp --data digits --epochs 1 --out two.onnx",
-    ]
+    ],
 }
 TABLE_ROWS = 60  # of the tables that stand in for Kaggle's
 WRONG_LINE, WRONG_COLUMN = 18, 300  # of broken.csv, in docs/models.md
