@@ -1,5 +1,7 @@
 """The 28×28 that comes out of any picture, held against slow and obvious oracles."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +11,8 @@ from inkdigits.image import BOX_SIDE, CENTRE, SIDE, _resampling, normalise
 from inkdigits.training.pen import draw, place
 
 from drawings import DIGITS, picture
+
+MOST_MEMORY = 64 << 20  # bytes of NumPy's arrays beside the picture's own
 
 
 def sheet(digit, **options):
@@ -81,6 +85,36 @@ def test_size_and_place_do_not_matter(digit, size):
         assert abs(top - (at[1] - ink * 0.045)) < slack
         assert abs(bottom - (at[1] + ink * 1.045)) < slack
         assert 0 <= left < right <= size
+
+
+@pytest.mark.parametrize("digit", [2, 7])
+@pytest.mark.parametrize(("width", "height"), [(8192, 32), (32768, 32), (32, 60_000)])
+def test_a_digit_in_a_sliver(digit, width, height):
+    strip = picture(digit, width, height=height, ink_size=24)
+    assert apart(normalise(strip).image, normalise(picture(digit, 40, ink_size=24)).image) < 0.4
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 8192), (32, 524_288), (524_288, 32), (160, 4000), (800, 800)])
+@pytest.mark.parametrize("kind", ["rows", "dots", "grain", "uneven"])
+def test_no_shape_takes_much_memory(height, width, kind):
+    """Whatever its shape and content, a picture is looked at with as many pixels as a square one at most."""
+    rng = np.random.default_rng(0)
+    across = np.arange(width)[None] * np.ones((height, 1), np.uint8)
+    pixels = {
+        "rows": lambda: 255 * (np.arange(height)[:, None] % 2) + 0 * across,
+        "dots": lambda: 255 * rng.integers(0, 2, (height, width)),
+        "grain": lambda: rng.normal(200, 20, (height, width)).clip(0, 255),
+        "uneven": lambda: 90 + 60 * (across * 9 // width % 2) + 9 * (np.arange(height)[:, None] % 2),
+    }[kind]().astype(np.uint8)
+    image = Image.fromarray(pixels)
+    tracemalloc.start()
+    seen = normalise(image)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < MOST_MEMORY
+    if seen.box:
+        assert 0 <= seen.box.left < seen.box.right <= width
+        assert 0 <= seen.box.top < seen.box.bottom <= height
 
 
 def test_a_small_digit_in_sixteen_megapixels():

@@ -9,6 +9,8 @@ from inkdigits.ink import SMALL, _running, _smooth, find_ink, pieces
 
 from drawings import DIGITS, picture
 
+MODES = ("nearest", "mirror")  # beyond the border of an axis that is no longer than a window, and of a longer one
+
 
 def apart(found, clean):
     """Share of the clean ink that differs, of two covers laid over the whole picture."""
@@ -112,6 +114,14 @@ def test_running_extremes_against_scipy(window):
         elif window < 20:
             np.testing.assert_array_equal(seen[inside, inside], expected[inside, inside])
         assert seen.shape == grey.shape
+
+
+@pytest.mark.parametrize("shape", [(5, 300), (300, 5), (1, 40)])
+def test_a_window_wider_than_a_strip_sees_all_of_its_width(shape):
+    grey = np.random.default_rng(1).random(shape).astype(np.float32)
+    np.testing.assert_array_equal(
+        _running(grey, 39, np.maximum), ndimage.maximum_filter(grey, 39, mode=[MODES[n > 39] for n in shape])
+    )
 
 
 def test_pieces_against_scipy():

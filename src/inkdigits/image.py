@@ -43,6 +43,10 @@ CENTRE = 14  # pixel index that the centre of mass is rounded to, in MNIST's own
 WORK_SIDE = 160  # pixels, the longer side a picture is looked at with
 WORK_SHORT = 32  # pixels that the shorter side keeps, where it has them: a strip is not reduced to a line
 FINER = 5  # times finer is a picture looked at in which nothing was found
+# Most pixels that a picture is looked at with, and finer: a strip is reduced further when it is longer than 25 times
+# its height. So the longest one costs no more than a square.
+WORK_PIXELS = 4 * WORK_SIDE**2
+FINER_PIXELS = (FINER * WORK_SIDE) ** 2
 CLOSE_SIDE = 56  # pixels; ink found smaller than this in a reduced picture is looked at again, closer
 CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it when looking closer
 FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: thin pens come out solid
@@ -116,19 +120,26 @@ def normalise_picture(picture: Image.Image) -> Normalised:
             min(bottom, top + (y1 + margin) * step),
         )
         left, top, right, bottom = np.floor(left), np.floor(top), np.ceil(right), np.ceil(bottom)
-    box = Box(left + x0 * step, top + y0 * step, left + x1 * step, top + y1 * step)
+    # A pixel may reach beyond a strip that was reduced to few of them.
+    box = Box(left + x0 * step, top + y0 * step, min(left + x1 * step, right), min(top + y1 * step, bottom))
     return Normalised(lay_out(ink), Box(*(round(float(v), 2) for v in box)), polarity)
 
 
 def _reduce(
     picture: Image.Image, left: float, top: float, right: float, bottom: float, *, finer: int = 1
 ) -> tuple[np.ndarray, float]:
-    """A region, area-averaged to at most WORK_SIDE times ``finer``; and how many source pixels a pixel of it is.
+    """A region, area-averaged to WORK_SIDE times ``finer`` or so; and how many source pixels a pixel of it is.
 
     It is (h, w) float32 grey, 0 to 255 and not 0 to 1, which keeps a file's own levels exact, swapped or not.
     """
     width, height = right - left, bottom - top
-    step = max(1.0, min(max(width, height) / WORK_SIDE, min(width, height) / WORK_SHORT) / finer)
+    most = WORK_PIXELS if finer == 1 else FINER_PIXELS
+    step = max(
+        1.0,
+        min(max(width, height) / WORK_SIDE, min(width, height) / WORK_SHORT) / finer,
+        (width * height / most) ** 0.5,
+        max(width, height) * WORK_SHORT / most,  # one thinner than WORK_SHORT is no longer either
+    )
     if step > 1:
         size = (max(1, round(width / step)), max(1, round(height / step)))
         picture = picture.resize(size, Image.Resampling.BOX, box=(left, top, right, bottom))

@@ -125,15 +125,18 @@ def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
     reach = max(grey.shape) // SMOOTH
     if grain <= GRAINY or not reach:
         return grey, grain
+    area = 1
     for axis in (0, 1):
-        padded = np.pad(grey, [(reach, reach) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+        n = grey.shape[axis]
+        near = min(reach, (n - 1) // 2)  # across a strip, no farther than it is wide
+        padded = np.pad(grey, [(near, near) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         total = np.cumsum(padded, axis=axis, dtype=np.float64)
         total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis=axis)
-        side = 2 * reach + 1
-        n = grey.shape[axis]
+        side = 2 * near + 1
         grey = ((total.take(range(side, side + n), axis) - total.take(range(n), axis)) / side).astype(np.float32)
+        area *= side
     # Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
-    return grey, max(_grain(grey), grain / (2 * reach + 1))
+    return grey, max(_grain(grey), grain / area**0.5)
 
 
 def _grain(grey: np.ndarray) -> float:
@@ -243,13 +246,15 @@ def _mostly_light_on_dark(grey: np.ndarray) -> bool:
 def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
     """Running maximum or minimum over a square window, mirrored at the border; log₂(window) steps an axis."""
     for axis in (0, 1):
-        before = window // 2
-        pad = [(before, window - 1 - before) if a == axis else (0, 0) for a in (0, 1)]
-        line = np.pad(grey, pad, mode="reflect" if grey.shape[axis] > window else "edge")
+        n = grey.shape[axis]
+        across = min(window, 2 * n - 1)  # from any pixel of the axis that reaches all of them; a wider one sees no more
+        before = across // 2
+        pad = [(before, across - 1 - before) if a == axis else (0, 0) for a in (0, 1)]
+        line = np.pad(grey, pad, mode="reflect" if n > across else "edge")
         line = np.moveaxis(line, axis, 0)
         span = 1
-        while span < window:
-            shift = min(span, window - span)
+        while span < across:
+            shift = min(span, across - span)
             line = extreme(line[:-shift], line[shift:])
             span += shift
         grey = np.moveaxis(line, 0, axis)
@@ -297,6 +302,7 @@ def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
         if share.max() < RULE_SHARE:
             continue
         level = rest[y, x] & inside
+        rest = rest.copy()
         rule = share > RULE_SHARE
         edges = np.diff(np.concatenate([[0], rule.astype(np.int8), [0]]))
         for top, bottom in zip((edges == 1).nonzero()[0], (edges == -1).nonzero()[0], strict=True):
@@ -304,13 +310,11 @@ def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
                 continue
             # A stroke that crosses the line goes on above and below it, and stays.
             crossing = level[max(top - 2, 0)] & level[min(bottom + 1, h - 1)]
-            lines = np.arange(max(top - 1, 0), min(bottom + 1, h))
-            wiped = np.zeros_like(level)
-            wiped[lines] = level[lines] & ~crossing
+            lines = slice(max(top - 1, 0), min(bottom + 1, h))
+            wiped = level[lines] & ~crossing
             rows, columns = wiped.nonzero()
-            rest = rest.copy()
-            rest[y[rows, columns], columns] = False
-            level &= ~wiped
+            rest[y[lines][rows, columns], columns] = False
+            level[lines] &= ~wiped
     return rest
 
 
@@ -340,7 +344,8 @@ def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The runs of set pixels in the rows of a mask, and the pixels of the 8-connected piece that each belongs to.
 
     Two runs of neighbouring rows that touch are joined, and every run takes the smallest label among its neighbours
-    until nothing changes (pointer jumping keeps that to a few rounds).
+    until nothing changes. Labels are followed to their roots after each round, which keeps the rounds to a few, however
+    the ink winds.
 
     Returns:
         Where the runs start and where they end, (R,) int in the flat mask with a column more at either side; and (R,)
@@ -366,7 +371,8 @@ def runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.minimum.at(label, label[lower], smallest)
         np.minimum.at(label, upper, smallest)
         np.minimum.at(label, lower, smallest)
-        label = label[label]
+        while not np.array_equal(label, root := label[label]):
+            label = root
         if np.array_equal(label, before):
             break
     return starts, ends, np.bincount(label, weights=ends - starts, minlength=len(starts))[label]

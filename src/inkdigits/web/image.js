@@ -17,6 +17,10 @@ const CENTRE = 14; // pixel index that the centre of mass is rounded to, in MNIS
 const WORK_SIDE = 160; // pixels, the longer side a picture is looked at with
 const WORK_SHORT = 32; // pixels that the shorter side keeps, where it has them: a strip is not reduced to a line
 const FINER = 5; // times finer is a picture looked at in which nothing was found
+// Most pixels that a picture is looked at with, and finer: a strip is reduced further when it is longer than 25 times
+// its height. So the longest one costs no more than a square.
+const WORK_PIXELS = 4 * WORK_SIDE ** 2;
+const FINER_PIXELS = (FINER * WORK_SIDE) ** 2;
 const CLOSE_SIDE = 56; // pixels; ink found smaller than this in a reduced picture is looked at again, closer
 const CLOSE_MARGIN = 0.4; // of the ink's longer side, kept around it when looking closer
 const FULL_INK = 0.6; // of the darkest pixels after scaling down, taken as full ink: thin pens come out solid
@@ -58,7 +62,9 @@ export function normalise(picture) {
     const [x0, y0, x1, y1] = found.bounds;
     const long = Math.max(x1 - x0, y1 - y0);
     if (step <= 1 || long >= CLOSE_SIDE) {
-      const box = { left: left + x0 * step, top: top + y0 * step, right: left + x1 * step, bottom: top + y1 * step };
+      // A pixel may reach beyond a strip that was reduced to few of them.
+      const [end, foot] = [Math.min(left + x1 * step, right), Math.min(top + y1 * step, bottom)];
+      const box = { left: left + x0 * step, top: top + y0 * step, right: end, bottom: foot };
       return { image: layOut(found.cover), box, polarity: found.polarity };
     }
     const margin = Math.max(CLOSE_MARGIN * long, 4);
@@ -72,7 +78,7 @@ export function normalise(picture) {
 }
 
 /**
- * A region in grey, area-averaged to at most WORK_SIDE times `finer`; and how many source pixels a pixel of it is.
+ * A region in grey, area-averaged to WORK_SIDE times `finer` or so; and how many source pixels a pixel of it is.
  * @param {Picture} picture
  * @param {Bounds} region whole pixels
  * @param {number} finer
@@ -81,7 +87,10 @@ export function normalise(picture) {
 function reduce(picture, region, finer) {
   const [width, height] = [region[2] - region[0], region[3] - region[1]];
   const wanted = Math.min(Math.max(width, height) / WORK_SIDE, Math.min(width, height) / WORK_SHORT) / finer;
-  const step = Math.max(1, wanted);
+  const most = finer === 1 ? WORK_PIXELS : FINER_PIXELS;
+  // A strip that is thinner than WORK_SHORT is no longer either.
+  const least = Math.max(((width * height) / most) ** 0.5, (Math.max(width, height) * WORK_SHORT) / most);
+  const step = Math.max(1, wanted, least);
   const [across, down] = [Math.max(1, rint(width / step)), Math.max(1, rint(height / step))];
   return [toGrey(resized(picture, across, down, region)), step];
 }

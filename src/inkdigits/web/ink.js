@@ -108,18 +108,21 @@ function smooth(grey) {
   const { width, height } = grey;
   const reach = Math.trunc(Math.max(width, height) / SMOOTH);
   if (grain <= GRAINY || !reach) return [grey, grain];
-  const side = 2 * reach + 1;
   let data = grey.data;
+  let area = 1;
   for (const [length, count, step, next] of [
     [height, width, width, 1],
     [width, height, 1, width],
   ]) {
+    const near = Math.min(reach, (length - 1) >> 1); // across a strip, no farther than it is wide
+    const side = 2 * near + 1;
+    area *= side;
     const source = data;
     data = new Float32Array(source.length);
     const total = new Float64Array(length + side);
     for (let each = 0; each < count; each += 1) {
       for (let i = 0; i < length + side - 1; i += 1) {
-        const from = Math.min(Math.max(i - reach, 0), length - 1);
+        const from = Math.min(Math.max(i - near, 0), length - 1);
         total[i + 1] = total[i] + source[each * next + step * from];
       }
       for (let i = 0; i < length; i += 1) data[each * next + step * i] = (total[i + side] - total[i]) / side;
@@ -127,7 +130,7 @@ function smooth(grey) {
   }
   const smoothed = { width, height, data };
   // Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
-  return [smoothed, Math.max(grainOf(smoothed), grain / side)];
+  return [smoothed, Math.max(grainOf(smoothed), grain / area ** 0.5)];
 }
 
 /**

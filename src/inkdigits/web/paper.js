@@ -190,15 +190,17 @@ function running({ width, height, data }, window, extreme) {
     [height, width, width, 1],
     [width, height, 1, width],
   ]) {
-    const before = window >> 1;
+    // From any pixel of the line that reaches all of them; a wider one sees no more.
+    const along = Math.min(window, 2 * length - 1);
+    const before = along >> 1;
     const source = out;
     out = zerosLike(data);
     for (let each = 0; each < count; each += 1) {
-      let line = Array.from({ length: length + window - 1 }, (_, i) => {
-        return source[each * next + step * padded(i - before, length, window)];
+      let line = Array.from({ length: length + along - 1 }, (_, i) => {
+        return source[each * next + step * padded(i - before, length, along)];
       });
-      for (let span = 1; span < window; ) {
-        const shift = Math.min(span, window - span);
+      for (let span = 1; span < along; ) {
+        const shift = Math.min(span, along - span);
         line = line.slice(shift).map((value, i) => extreme(line[i], value));
         span += shift;
       }
