@@ -16,11 +16,12 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"errors", "settings"}
-CORE = BASE | {"decode", "image", "ink", "ready", "recognizer"}
+CORE = BASE | {"decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
     "errors": set(),
     "settings": {"errors"},
-    "decode": {"errors"},
+    "parts": {"errors"},
+    "decode": {"errors", "parts"},
     "ink": set(),
     "image": {"errors", "decode", "ink"},
     "ready": {"errors", "decode", "image", "ink"},

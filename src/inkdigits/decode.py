@@ -6,7 +6,6 @@ Formats are recognised by content, never by name, and the picture's size is chec
 
 from __future__ import annotations
 
-import io
 import warnings
 from dataclasses import dataclass
 from os import PathLike
@@ -16,25 +15,24 @@ from typing import BinaryIO
 from zlib import crc32
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, InvalidPixels, NotAnImage, UnreadableImage
+from inkdigits.parts import PNG, PNG_HEAD, spare_file
 
-__all__ = ["ImageSource", "Limits", "decode", "encoded", "plain_png", "quiet_pillow"]
+__all__ = ["ImageSource", "Limits", "decode", "encoded", "opened", "plain_png", "quiet_pillow"]
 
 ImageSource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _SUPPORTED = "supported are PNG, JPEG, GIF, WebP, BMP and TIFF"
 # First bytes of the supported formats: a file that starts so but does not open is damaged, not foreign.
-_PNG = b"\x89PNG\r\n\x1a\n"
-_PNG_HEAD = _PNG + b"\0\0\0\rIHDR"
 _PNG_GREY = b"\x08\0\0\0\0"  # depth, colour, compression, filters, not interlaced
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_FIELDS = Struct(">II5xII").unpack_from  # width, height, the header's sum, length of the pixels
 _IDAT = crc32(b"IDAT")
-_MAGIC = (_PNG, b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
+_MAGIC = (PNG, b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
 # Formats that people send and that are not read, by their first bytes after an offset.
 _FOREIGN = (
     (4, b"ftyphei", "a HEIC photo"),
@@ -50,6 +48,17 @@ _FOREIGN = (
 )
 # Rec. 601 luma, as in Pillow's own conversion to "L".
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+MAX_EXIF = 64 << 10  # bytes; a longer block is not looked at, and no JPEG's own is longer
+_ORIENTATION = 0x0112  # the EXIF tag, and what turns a picture of each value upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _OPAQUE = 128  # alpha from which a pixel's own colour is looked at
 _TONE_SIDE = 512  # pixels of the longer side that the tones are judged by, so that a huge picture costs no more
 _TONE_SPREAD = 64  # grey levels: opaque pixels that differ by more hold both ink and paper
@@ -102,6 +111,8 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
         image = _open(data, limits)
     try:
         image.load()
+    except ImageTooLarge:
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, …
         kind = image.format or "image"
         raise UnreadableImage(f"the {kind} is truncated or damaged: {error}; send the whole file") from None
@@ -144,10 +155,9 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     if not data:
         raise NotAnImage(f"the image is empty (0 bytes); {_SUPPORTED}")
     try:
-        # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
-        image = (
-            PngImageFile(io.BytesIO(data)) if data.startswith(_PNG) else Image.open(io.BytesIO(data), formats=FORMATS)
-        )
+        image = opened(data)
+    except (ImageTooLarge, UnreadableImage):
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"the image has more than the {limits.max_pixels:,} pixels that are read") from None
     except Exception as error:  # a damaged header raises whatever the format's parser stumbled over
@@ -162,15 +172,27 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
     return image
 
 
+def opened(data: bytes) -> Image.Image:
+    """An image file whose header is read, and no pixels.
+
+    Raises:
+        ImageTooLarge, UnreadableImage: its structure costs too much, or is none.
+        Exception: whatever the format's parser stumbles over.
+    """
+    # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
+    file = spare_file(data)
+    return PngImageFile(file) if data.startswith(PNG) else Image.open(file, formats=FORMATS)
+
+
 def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | None:
     """Size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
 
     Most small digits are such, and Pillow takes three times as long to go through their chunks and its own layers as
     to decode them. None where it is any other file; what is amiss in any way goes Pillow's way.
     """
-    at = len(_PNG_HEAD)
+    at = len(PNG_HEAD)
     start, end = at + 25, len(data) - len(_PNG_END) - 4  # of the pixels, compressed
-    if not (data.startswith(_PNG_HEAD) and data.endswith(_PNG_END) and data[at + 8 : at + 13] == _PNG_GREY):
+    if not (data.startswith(PNG_HEAD) and data.endswith(_PNG_END) and data[at + 8 : at + 13] == _PNG_GREY):
         return None
     width, height, header_sum, length = _PNG_FIELDS(data, at)
     if length != end - start or data[at + 21 : start] != b"IDAT":
@@ -186,7 +208,7 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
 def _describe(data: bytes) -> str:
     start = data[:64].lstrip()
     for offset, magic, name in _FOREIGN:
-        there = data[offset:] if offset else start  # text formats may begin with blanks
+        there = data[offset : offset + len(magic)] if offset else start  # text formats may begin with blanks
         if there[: len(magic)].lower() == magic.lower():
             return name
     return f"{len(data):,} bytes that start with {bytes(data[:8])!r}"
@@ -204,10 +226,14 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
+    """As ``ImageOps.exif_transpose``, which writes the whole block anew, however long."""
+    if len(image.info.get("exif", b"")) > MAX_EXIF:
+        return image
     try:
-        return ImageOps.exif_transpose(image)
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
     except Exception:  # a broken EXIF block says nothing about the pixels, which are fine
         return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _from_array(array: np.ndarray, limits: Limits) -> Image.Image:

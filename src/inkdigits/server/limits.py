@@ -6,15 +6,14 @@ takes tens of milliseconds and would hold up every other request there.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from inkdigits.decode import FORMATS
+from inkdigits.decode import opened
+from inkdigits.parts import PNG_HEAD
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import BAD_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, shown
 from inkdigits.server.work import Heavy, overloaded
@@ -25,7 +24,6 @@ INLINE_BYTES = 256 << 10  # larger bodies are read in a thread
 INLINE_PARSED = 64 << 10  # larger bodies that hold more than one file's bytes are parsed in one; about 1 ms of JSON
 INLINE_PIXELS = 512 * 512  # of all images of a request; about 2 ms of decoding and normalising
 INLINE_IMAGES = 8
-_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Bodies:
@@ -130,10 +128,10 @@ def pixels_of(source: bytes | np.ndarray | Exception) -> int:
         return source.size
     if isinstance(source, Exception):
         return 0
-    if source.startswith(_PNG):
+    if source.startswith(PNG_HEAD):  # any other PNG is damaged
         return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
     try:
-        width, height = Image.open(io.BytesIO(source), formats=FORMATS).size
+        width, height = opened(source).size
     except Exception:  # whatever a format's parser stumbles over; reading the image will tell what is wrong
         return 0
     return width * height
