@@ -31,9 +31,9 @@ def segment(marker: int, data: bytes = b"") -> bytes:
     return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
 
 
-def scans(count: int) -> bytes:
+def scans(count: int, size: tuple[int, int] = (28, 28)) -> bytes:
     """A progressive JPEG of so many scans, of which most say nothing new."""
-    file = jpeg(progressive=True)
+    file = jpeg(size=size, progressive=True)
     last = file[file.rfind(b"\xff\xda") : -2]
     return file[:-2] + last * (count - scans_of(file)) + file[-2:]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from inkdigits import Limits, Recognizer
 from inkdigits.image import normalise
 from inkdigits.server.known import DIGIT, known_digit
-from inkdigits.server.limits import INLINE_BYTES, INLINE_IMAGES, is_heavy
+from inkdigits.server.limits import INLINE_BYTES, INLINE_IMAGES, is_heavy, load_of
 
 from drawings import picture
 
@@ -169,7 +169,7 @@ def test_no_image_without_that_request(client):
 
 def test_a_large_photo_and_many_images_are_read_in_a_thread_and_right(client, recognizer):
     photo = encode(picture(5, 3000), "JPEG")
-    assert is_heavy([photo])
+    assert is_heavy(load_of([photo]))
     assert client.post("/predict", content=photo).json() == answer_of(recognizer, photo)
     noise = np.random.default_rng(0).integers(220, 256, (800, 800), dtype=np.uint8)
     body = encode(np.minimum(noise, picture(2, 800)))
@@ -182,14 +182,14 @@ def test_a_large_photo_and_many_images_are_read_in_a_thread_and_right(client, re
 
 def test_what_counts_as_heavy():
     small = encode(picture(1, 280))
-    assert not is_heavy([small])
-    assert not is_heavy([small] * 3)
-    assert is_heavy([small] * 4)  # more pixels than one image may have in line
-    assert is_heavy([encode(picture(1, 28))] * (INLINE_IMAGES + 1))
+    assert not is_heavy(load_of([small]))
+    assert not is_heavy(load_of([small] * 3))
+    assert is_heavy(load_of([small] * 4))  # more pixels than one image may have in line
+    assert is_heavy(load_of([encode(picture(1, 28))] * (INLINE_IMAGES + 1)))
     for form in FORMATS:
-        assert not is_heavy([encode(picture(1, 500), form)])
-        assert is_heavy([encode(picture(1, 600), form)])
-    assert not is_heavy([b"no image", np.zeros((28, 28), np.uint8)])
+        assert not is_heavy(load_of([encode(picture(1, 500), form)]))
+        assert is_heavy(load_of([encode(picture(1, 600), form)]))
+    assert not is_heavy(load_of([b"no image", np.zeros((28, 28), np.uint8)]))
 
 
 def png_that_claims(width, height):

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from inkdigits.errors import ImageTooLarge, UnreadableImage
 
-__all__ = ["MAX_SCANS", "PNG", "PNG_HEAD", "scans_of", "spare_file"]
+__all__ = ["JPEG", "MAX_SCANS", "PNG", "PNG_HEAD", "scans_of", "spare_file"]
 
 MAX_READS = 30_000  # of a file's chunks, segments and blocks, at most; a large photo takes some thousand
 MAX_VALUES = 65_536  # numbers in the tags of a TIFF, where each strip is two
@@ -25,7 +25,7 @@ MAX_SCANS = 100  # of a progressive JPEG; encoders make about 10, and each goes 
 
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_HEAD = PNG + b"\0\0\0\rIHDR"
-_JPEG = b"\xff\xd8\xff"
+JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II", b"MM")
 # Text, and the profile: of no use here, and a kilobyte may hold a megabyte of them.
 _SPARED = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
@@ -66,7 +66,7 @@ def spare_file(data: bytes) -> io.BytesIO:
     """
     if data.startswith(PNG):
         data = _spare_png(data)
-    elif data.startswith(_JPEG):
+    elif data.startswith(JPEG):
         if scans_of(data) > MAX_SCANS:
             _refuse("JPEG", f"{MAX_SCANS} scans")
     elif data.startswith(_TIFF):

@@ -1,4 +1,4 @@
-"""Who may ask for predictions, and how often: API keys and a rate limit, both off by default."""
+"""Who may ask for predictions, and how many: API keys and a rate limit, both off by default."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import math
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from hashlib import blake2b, sha256
 from hmac import compare_digest
+from ipaddress import IPv6Address, ip_address
 
 from starlette.types import Scope
 
 from inkdigits.errors import SettingError
 from inkdigits.server.board import BUCKETS, SLOT, Board
 from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import RATE_LIMITED, UNAUTHORIZED, Problem
+from inkdigits.server.problems import RATE_LIMITED, TOO_MANY_IMAGES, UNAUTHORIZED, Problem
 from inkdigits.settings import Settings
 
-__all__ = ["Guard", "client_of", "key_hashes"]
+__all__ = ["Guard", "charge", "client_of", "key_hashes", "network_of"]
+
+CHARGE = "inkdigits.charge"  # in a scope: counts further predictions of its client
 
 WAYS = 8  # buckets that a client may have; when all are taken, the one least lately used is
+FAILURES = 20  # wrong or missing keys of one address before further ones wait
+FAILURE_RATE = 1  # wrong or missing keys a second that it may go on with
+NETWORK_BITS = 64  # of an IPv6 address, which one client has all of
 FINGERPRINT_BYTES = 6  # as many as a float64 holds exactly
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -53,11 +60,39 @@ def client_of(scope: Scope, headers: Mapping[bytes, bytes], proxies: int) -> str
     return client[0] if client else ""
 
 
-class Guard:
-    """Lets a request for a prediction in, or raises.
+def network_of(address: str) -> bytes:
+    """What all addresses of one client have in common: an IPv4 address, or the first half of an IPv6 one.
 
-    The rate is counted in buckets that all workers share: tokens come in at the rate, up to the burst, and each request
-    takes one. Two workers that count one client at the same instant may lose a token's worth; there are no locks.
+    What is no address stays as it is, as a Unix socket's; a port that a proxy wrote behind it is not the client's.
+    """
+    text = address.partition("]")[0].lstrip("[") if address.startswith("[") else address
+    if text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        found = ip_address(text.partition("%")[0])
+    except ValueError:
+        return address.encode()
+    if isinstance(found, IPv6Address):
+        found = found.ipv4_mapped or found
+    return found.packed[: NETWORK_BITS // 8]
+
+
+def charge(scope: Scope, count: int) -> None:
+    """Count all predictions of a request, of which :meth:`Guard.admit` counted one.
+
+    Raises:
+        Problem: its client may not ask for as many, now or at any time.
+    """
+    if count > 1 and (rest := scope.get(CHARGE)):
+        rest(count)
+
+
+class Guard:
+    """Lets a request for predictions in, or raises.
+
+    The rate is counted in buckets that all workers share: tokens come in at the rate, up to the burst. A request takes
+    one, and another for each further image that turns out to be in it. Wrong keys have buckets of their own. Two
+    workers that count one client at the same instant may lose a token's worth; there are no locks.
     """
 
     def __init__(self, settings: Settings, board: Board, metrics: Metrics) -> None:
@@ -71,22 +106,46 @@ class Guard:
         self.active = bool(self._hashes or self._rate)
 
     def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Check one request.
+        """Check one request; :func:`charge` then knows whose it is.
 
         Raises:
             Problem: its key is missing or wrong, or its client asks too often.
         """
-        key = self._key(headers) if self._hashes else b""
+        address = network_of(client_of(scope, headers, self._proxies))
+        client = self._key(headers, address) if self._hashes else address
         if self._rate:
-            client = key or client_of(scope, headers, self._proxies).encode()
-            if wait := self._take(client, time.monotonic()):
-                self._metrics.shed("rate")
-                seconds = math.ceil(wait)
-                detail = f"more than {self._rate} predictions a second; ask again in {seconds} s"
-                raise Problem(RATE_LIMITED, detail, {"Retry-After": str(seconds)})
+            self._charge(client, 1)
+            scope[CHARGE] = partial(self._charge, client, begun=1)
 
-    def _key(self, headers: Mapping[bytes, bytes]) -> bytes:
+    def _charge(self, client: bytes, count: int, begun: int = 0) -> None:
+        """Count the predictions of a request: all that are not counted yet, or none.
+
+        Args:
+            begun: those that are.
+
+        Raises:
+            Problem: they are too many now, or at any time.
+        """
+        if count > self._burst:
+            detail = (
+                f"the request holds {count:,} images; the rate limit lets through {self._burst} at once: send fewer"
+            )
+            raise Problem(TOO_MANY_IMAGES, detail)
+        if wait := self._take(client, count - begun, self._rate, self._burst):
+            wait += begun / self._rate  # which the next attempt pays again
+            detail = f"more than {self._rate} predictions a second; ask again in {math.ceil(wait)} s"
+            raise self._too_often(detail, wait)
+
+    def _too_often(self, detail: str, wait: float) -> Problem:
+        self._metrics.shed("rate")
+        return Problem(RATE_LIMITED, detail, {"Retry-After": str(math.ceil(wait))})
+
+    def _key(self, headers: Mapping[bytes, bytes], address: bytes) -> bytes:
         """The hash of the request's key."""
+        failures = b"failed" + address
+        if wait := self._take(failures, 1, FAILURE_RATE, FAILURES, spend=False):
+            detail = f"more than {FAILURES} requests without a key that is known; ask again in {math.ceil(wait)} s"
+            raise self._too_often(detail, wait)
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key:
             key = headers.get(b"x-api-key", b"")
@@ -94,13 +153,15 @@ class Guard:
         # All are compared, so that the time taken tells nothing.
         if sum([compare_digest(digest, known) for known in self._hashes]):
             return digest
+        self._take(failures, 1, FAILURE_RATE, FAILURES)
         seen = "an API key that is not known" if key else "no API key"
         detail = f"the request has {seen}; send one as Authorization: Bearer KEY or X-API-Key: KEY"
         raise Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="inkdigits"'})
 
-    def _take(self, client: bytes, now: float) -> float:
-        """Take a token of this client; 0, or the seconds until there is one."""
+    def _take(self, client: bytes, count: int, rate: float, burst: int, *, spend: bool = True) -> float:
+        """Take tokens of this client, or only look for them; 0, or the seconds until there are as many."""
         buckets = self._buckets
+        now = time.monotonic()
         # With a secret, so that nobody can choose an address that shares another's bucket.
         mark = int.from_bytes(blake2b(client, digest_size=FINGERPRINT_BYTES, key=self._secret).digest())
         first = mark % (BUCKETS // WAYS) * WAYS * SLOT
@@ -108,10 +169,13 @@ class Guard:
         place = next((p for p in places if buckets[p] == mark), None)
         if place is None:
             place = min(places, key=lambda p: buckets[p + 2])
+            if not spend:
+                return 0.0
             buckets[place] = mark
-            tokens = float(self._burst)
+            tokens = float(burst)
         else:
-            tokens = min(self._burst, buckets[place + 1] + (now - buckets[place + 2]) * self._rate)
+            tokens = min(burst, buckets[place + 1] + (now - buckets[place + 2]) * rate)
+        enough = tokens >= count
         buckets[place + 2] = now
-        buckets[place + 1] = tokens - 1 if tokens >= 1 else tokens
-        return 0.0 if tokens >= 1 else (1 - tokens) / self._rate
+        buckets[place + 1] = tokens - count if enough and spend else tokens
+        return 0.0 if enough else (count - tokens) / rate

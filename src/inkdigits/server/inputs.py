@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from python_multipart.exceptions import FormParserError
@@ -25,7 +24,7 @@ from inkdigits.server.problems import (
     Problem,
     shown,
 )
-from inkdigits.server.values import PIXELS, file_of, image_of, load, told
+from inkdigits.server.values import PIECE, PIXELS, file_of, image_of, load, percent_decoded, told
 
 __all__ = ["ACCEPT_POST", "Input", "at_most", "parse"]
 
@@ -38,7 +37,8 @@ _FORM = b"application/x-www-form-urlencoded"
 # What curl declares by itself, and what says nothing: the content decides.
 _UNDECLARED = (b"", b"application/octet-stream", _FORM, b"binary/octet-stream")
 # No image file looks like a form: all of them hold bytes beyond these.
-_A_FORM = re.compile(rb"[\w.%+*-]+=[ -~\r\n]*")
+_A_FORM = re.compile(rb"[\w.%+*-]+=")
+_TEXT = bytes([*range(0x20, 0x7F)]) + b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
         # 784 pixels may begin with a brace's number, but do not end with the other's as well.
         if body.lstrip()[:1] == b"{" and (len(body) != PIXELS or body.rstrip()[-1:] == b"}"):
             return _json(body, max_files)
-        if kind == _FORM and _A_FORM.fullmatch(body):
+        if kind == _FORM and _is_form(body):
             return _several(_urlencoded(body, max_files))
         if len(body) == PIXELS and not pixels_of(body):
             return [Input(np.frombuffer(body, np.uint8).reshape(SIDE, SIDE))], False
@@ -83,6 +83,11 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
         f"the Content-Type is {shown(content_type)!r}; taken are {ACCEPT_POST}",
         {"Accept-Post": ACCEPT_POST},
     )
+
+
+def _is_form(body: bytes) -> bool:
+    pieces = (body[at : at + PIECE] for at in range(0, len(body), PIECE))
+    return _A_FORM.match(body, 0, PIECE) is not None and not any(piece.translate(None, _TEXT) for piece in pieces)
 
 
 def at_most(max_files: int, count: int) -> None:
@@ -99,7 +104,7 @@ def _several(inputs: list[Input]) -> tuple[list[Input], bool]:
 
 
 def _json(body: bytes, max_files: int) -> tuple[list[Input], bool]:
-    document = load(body)
+    document = load(body, max_files)
     if not isinstance(document, dict) or "instances" not in document:
         return [Input(image_of(document))], False
     instances = document["instances"]
@@ -120,14 +125,18 @@ def _read(name: str, function: Callable[..., bytes | np.ndarray], *args: Any) ->
 
 def _urlencoded(body: bytes, max_files: int) -> list[Input]:
     """The texts of a form's fields that are called :data:`FIELD`."""
-    pairs = body.decode("ascii").split("&", max_files + MAX_FIELDS)
+    pairs = body.split(b"&", max_files + MAX_FIELDS)
     if len(pairs) > max_files + MAX_FIELDS:
         raise Problem(TOO_MANY_IMAGES, f"the form has more than {max_files + MAX_FIELDS} fields, the most that is read")
     # A plus that was not escaped stays one, which is a digit of base64; a blank is none.
-    fields = [(unquote(name), value) for name, _, value in (pair.partition("=") for pair in pairs)]
-    found = [_read(name, file_of, unquote(value), name) for name, value in fields if name == FIELD]
+    fields = [(_unquoted(name), value) for name, _, value in (pair.partition(b"=") for pair in pairs)]
+    found = [_read(name, file_of, _unquoted(value), name) for name, value in fields if name == FIELD]
     at_most(max_files, len(found))
     return found or _no_image("form", [name for name, _ in fields])
+
+
+def _unquoted(data: bytes) -> str:
+    return percent_decoded(data).decode(errors="replace")
 
 
 def _no_image(what: str, fields: list[str]) -> list[Input]:
@@ -143,7 +152,9 @@ def _multipart(body: bytes, boundary: bytes, max_files: int) -> list[Input]:
     """The images of a multipart/form-data body (RFC 7578): files, whatever their fields are called, and texts."""
     form = _Form(max_files)
     try:
-        MultipartParser(boundary, form.callbacks()).write(body)
+        parser = MultipartParser(boundary, form.callbacks())
+        for at in range(0, len(body), PIECE):
+            parser.write(body[at : at + PIECE])
     except FormParserError as error:
         raise Problem(BAD_REQUEST, f"the multipart body is damaged: {error}") from None
     if not form.complete:

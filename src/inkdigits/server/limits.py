@@ -1,7 +1,8 @@
 """What requests may cost: the size of a body, that of all together, and whether work is done in line or in a thread.
 
-A small image takes a fraction of a millisecond and is read in the event loop, which is the fastest for all; a photo
-takes tens of milliseconds and would hold up every other request there.
+A small image takes a fraction of a millisecond and is read in the event loop, which is the fastest for all. A drawing
+of a few hundred pixels a side does mostly, too, but may be made to take twenty; and a photo takes tens of milliseconds:
+both would hold up every other request there, and are read in threads.
 """
 
 from __future__ import annotations
@@ -13,17 +14,29 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from inkdigits.decode import opened
-from inkdigits.parts import PNG_HEAD
+from inkdigits.errors import ImageError
+from inkdigits.parts import JPEG, PNG_HEAD, scans_of
 from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import BAD_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, shown
+from inkdigits.server.problems import (
+    BAD_REQUEST,
+    BODY_TOO_LARGE,
+    TOO_MANY_IMAGES,
+    UNSUPPORTED_MEDIA_TYPE,
+    Problem,
+    shown,
+)
 from inkdigits.server.work import Heavy, overloaded
 
-__all__ = ["INLINE_BYTES", "INLINE_PARSED", "Bodies", "is_heavy", "pixels_of"]
+__all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "pixels_of"]
 
-INLINE_BYTES = 256 << 10  # larger bodies are read in a thread
-INLINE_PARSED = 64 << 10  # larger bodies that hold more than one file's bytes are parsed in one; about 1 ms of JSON
-INLINE_PIXELS = 512 * 512  # of all images of a request; about 2 ms of decoding and normalising
-INLINE_IMAGES = 8
+INLINE_BYTES = 64 << 10  # larger bodies are parsed and read in a thread; about 1 ms of JSON
+INLINE_IMAGES = 8  # more are read in one, too
+HEAVY_PIXELS = 512 * 512  # of a request's images; with more it takes one of the places for large ones
+# Images of a request may have so many pixels together, in the largest images that there may be. In that time a JPEG of
+# one scan or a few is decoded; other formats take up to three times as long, and so does one of many scans.
+REQUEST_IMAGES = 4
+OTHER_FORMATS = 3
+PLAIN_SCANS = 16
 
 
 class Bodies:
@@ -117,17 +130,51 @@ class Body:
         self._bodies.release(self._counted)
 
 
-def is_heavy(sources: Sequence[bytes | np.ndarray | Exception]) -> bool:
-    """Whether these images would hold up the event loop."""
-    return len(sources) > INLINE_IMAGES or sum(map(pixels_of, sources)) > INLINE_PIXELS
+def is_heavy(load: int) -> bool:
+    """Whether images of this load take a place among the large requests."""
+    return load > HEAVY_PIXELS
 
 
-def pixels_of(source: bytes | np.ndarray | Exception) -> int:
-    """Pixels of an image by its header alone; 0 for what has no readable header, or is known to be broken."""
+def load_of(sources: Sequence[bytes | np.ndarray]) -> int:
+    """The pixels of a request's images, by which it is decided where they are read."""
+    return HEAVY_PIXELS + 1 if len(sources) > INLINE_IMAGES else sum(map(pixels_of, sources))
+
+
+def check_pixels(sources: Sequence[bytes | np.ndarray], max_pixels: int) -> None:
+    """Refuse images that take too long together, each of which may be read.
+
+    Args:
+        max_pixels: of one image.
+
+    Raises:
+        Problem: they do.
+    """
+    most = max(REQUEST_IMAGES * max_pixels, HEAVY_PIXELS)
+    # One that is too large by itself is told so, and costs nothing.
+    cost = sum(pixels * _weight(source) for source in sources if (pixels := pixels_of(source)) <= max_pixels)
+    if cost > most:
+        raise Problem(
+            TOO_MANY_IMAGES,
+            f"decoding this request takes as long as {cost:,.0f} pixels of JPEG, where other formats count "
+            f"{OTHER_FORMATS} times; at most {most:,} are read at once: send fewer images, or smaller ones",
+        )
+
+
+def _weight(source: bytes | np.ndarray) -> float:
+    """Times as long as a JPEG of one scan a picture takes, by its format."""
+    if isinstance(source, np.ndarray):
+        return 1
+    try:
+        scans = scans_of(source) if source.startswith(JPEG) else 0
+    except ImageError:  # it is told when it is read
+        return 1
+    return max(1, scans / PLAIN_SCANS) if scans else OTHER_FORMATS
+
+
+def pixels_of(source: bytes | np.ndarray) -> int:
+    """Pixels of an image by its header alone; 0 for what has no readable header."""
     if isinstance(source, np.ndarray):
         return source.size
-    if isinstance(source, Exception):
-        return 0
     if source.startswith(PNG_HEAD):  # any other PNG is damaged
         return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
     try:

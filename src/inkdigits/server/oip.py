@@ -27,8 +27,9 @@ from inkdigits.errors import ImageError
 from inkdigits.image import SIDE
 from inkdigits.recognizer import CLASSES, Prediction, Recognizer
 from inkdigits.server.about import version_of
+from inkdigits.server.guard import charge
 from inkdigits.server.inputs import at_most
-from inkdigits.server.limits import INLINE_BYTES, INLINE_PARSED, is_heavy
+from inkdigits.server.limits import INLINE_BYTES, is_heavy, load_of
 from inkdigits.server.problems import BAD_REQUEST, NOT_FOUND, PROTOCOL, Problem, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import FRESH, fixed, not_ready, reply
@@ -151,11 +152,12 @@ class Infer:
             return
         with held as body:
             asked = body, headers.get(HEADER_LENGTH), reader.max_files
-            call = await reader.heavy.run(parse, *asked) if len(body) > INLINE_PARSED else parse(*asked)
-            if len(body) > INLINE_BYTES or is_heavy(call.images):
+            call = await reader.heavy.run(parse, *asked) if len(body) > INLINE_BYTES else parse(*asked)
+            charge(scope, len(call.images))
+            if len(body) > INLINE_BYTES or is_heavy(load := load_of(call.images)):
                 results = await reader.heavy.run(reader.read, call.images)
             else:
-                results = await reader.read_small(call.images)
+                results = await reader.read_small(call.images, load)
         head, tail = tell(reader.recognizer, call, results)
         if any(call.outputs.values()):
             length = (HEADER_LENGTH, b"%d" % len(head))
@@ -218,7 +220,7 @@ def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
                 f"expected a number up to {len(body)}, the body's length"
             )
         head, tail = body[:length], body[length:]
-    document = load(head)
+    document = load(head, max_images)
     if not isinstance(document, dict):
         raise _bad(f"the JSON is {told(document)}, not an object with inputs")
     identifier = document.get("id")

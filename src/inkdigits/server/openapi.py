@@ -22,6 +22,7 @@ from inkdigits.server import oip
 from inkdigits.server.about import CARD, about, version_of
 from inkdigits.server.inputs import Input, parse
 from inkdigits.server.known import DIGIT, known_digit
+from inkdigits.server.limits import REQUEST_IMAGES
 from inkdigits.server.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
 from inkdigits.server.routes import MAX_TOP, Options, answer
 from inkdigits.server.schemas import ref, schemas
@@ -101,7 +102,8 @@ def _predict(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
             "read holds its `error` and the rest are answered. A blank image is an answer, not an error: its `digit` "
             "is null. "
             f"Read are PNG, JPEG, GIF (first frame), WebP, BMP and TIFF, up to {settings.max_bytes:,} bytes a request, "
-            f"{settings.max_pixels:,} pixels an image and {settings.max_files:,} images a request."
+            f"{settings.max_pixels:,} pixels an image and {settings.max_files:,} images a request, of the pixels of "
+            f"{REQUEST_IMAGES} such images together as JPEG, or a third of them in other formats."
         ),
         "parameters": [
             _option("image", "Also return what the network saw: 28 rows of 28 numbers, 0 for paper to 255 for ink."),

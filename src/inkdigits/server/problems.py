@@ -114,14 +114,17 @@ IMAGE_TOO_LARGE = Kind(
     "image-too-large",
     413,
     "The image is too large",
-    "More pixels than INKDIGITS_MAX_PIXELS, as its header says; it is not decoded.",
+    "More pixels than INKDIGITS_MAX_PIXELS, as its header says, or more chunks, strips or scans than any encoder "
+    "makes; it is not decoded.",
     "the image is 9000×6000 = 54,000,000 pixels; at most 16,777,216 are read: scale it down",
 )
 TOO_MANY_IMAGES = Kind(
     "too-many-images",
     413,
     "Too many images",
-    "More images in one request than INKDIGITS_MAX_FILES, or more than 100 other fields in a form.",
+    "More images in one request than INKDIGITS_MAX_FILES, or than the rate limit ever lets through at once; more "
+    "pixels together than four images of INKDIGITS_MAX_PIXELS have; more numbers than so many images, or more than 100 "
+    "other fields in a form.",
     "the request holds more than 100 images, the most that is read at once",
 )
 UNSUPPORTED_MEDIA_TYPE = Kind(
@@ -157,7 +160,8 @@ RATE_LIMITED = Kind(
     "rate-limited",
     429,
     "Too many requests",
-    "More than INKDIGITS_RATE_LIMIT predictions a second; the Retry-After header says when to ask again.",
+    "More than INKDIGITS_RATE_LIMIT predictions a second, or many requests without a key that is known; the "
+    "Retry-After header says when to ask again.",
     "more than 10 predictions a second; ask again in 1 s",
 )
 HEADERS_TOO_LARGE = Kind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 
 import numpy as np
@@ -10,7 +11,7 @@ from starlette.types import Receive
 
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.limits import INLINE_PARSED, Bodies, Body
+from inkdigits.server.limits import INLINE_BYTES, Bodies, Body, check_pixels
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import Problem
 from inkdigits.server.work import Batcher, Deliver, Heavy, Result, read
@@ -28,7 +29,8 @@ class Bounds:
         self.heavy = Heavy(metrics, settings.max_heavy)
         self.bodies = Bodies(self.heavy, metrics, settings.max_bytes, settings.max_buffered)
         self.max_files = settings.max_files
-        self.inline = min(INLINE_PARSED, settings.max_bytes)
+        self.inline = min(INLINE_BYTES, settings.max_bytes)
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="inkdigits-drawings")
         self.max_queue = settings.max_queue
 
 
@@ -48,7 +50,7 @@ class Reader:
         self.max_files = bounds.max_files
         self.inline = bounds.inline
         self._bounds = bounds
-        self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue)
+        self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue, bounds.thread)
 
     def let_in(self) -> Problem | None:
         """What a request that comes now is to be told where too many wait already; None where it may begin."""
@@ -67,20 +69,28 @@ class Reader:
         self._bounds.metrics.stage("receive", perf_counter() - start)
         return body
 
-    async def read_small(self, sources: Sequence[bytes | np.ndarray]) -> list[Result]:
-        """A Prediction or an ImageError for each of a few small images, in the event loop.
+    async def read_small(self, sources: Sequence[bytes | np.ndarray], load: int) -> list[Result]:
+        """A Prediction or an ImageError for each of a few images that are not heavy.
+
+        Args:
+            load: their pixels.
 
         Raises:
             Problem: too many requests wait.
         """
-        return await self._batcher.read(sources) if sources else []
+        return await self._batcher.read(sources, load) if sources else []
 
-    def put_small(self, sources: Sequence[bytes | np.ndarray], deliver: Deliver) -> None:
+    def put_small(self, sources: Sequence[bytes | np.ndarray], deliver: Deliver, load: int) -> None:
         """The same without waiting: ``deliver`` is given them, in a turn of the event loop to come."""
         self._bounds.metrics.stage("receive", 0.0)
-        self._batcher.put(sources, deliver)
+        self._batcher.put(sources, deliver, load)
 
     def read(self, sources: Sequence[bytes | np.ndarray], *, explain: bool = False) -> list[Result]:
-        """The same of any images, here and now; to be called in a thread."""
+        """The same of any images, here and now; to be called in a thread.
+
+        Raises:
+            Problem: they take too long together.
+        """
         bounds = self._bounds
+        check_pixels(sources, bounds.limits.max_pixels)
         return read(self.recognizer, sources, bounds.limits, bounds.metrics, explain=explain)

@@ -18,8 +18,9 @@ from starlette.types import Receive, Scope, Send
 from inkdigits.errors import ImageError
 from inkdigits.recognizer import Prediction, Recognizer
 from inkdigits.server.about import about
+from inkdigits.server.guard import charge
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.limits import INLINE_BYTES, INLINE_PARSED, is_heavy
+from inkdigits.server.limits import INLINE_BYTES, is_heavy, load_of
 from inkdigits.server.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.work import Result
@@ -98,13 +99,14 @@ class Predict:
         with await reader.body(receive, headers) as body:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
             sent = content_type, body, reader.max_files
-            heavy = len(body) > INLINE_PARSED and not content_type.startswith("image/")
+            heavy = len(body) > INLINE_BYTES and not content_type.startswith("image/")
             inputs, several = await reader.heavy.run(parse, *sent) if heavy else parse(*sent)
+            charge(scope, len(inputs))
             sources = [i.source for i in inputs if not isinstance(i.source, Problem)]
-            if len(body) > INLINE_BYTES or options.explain or is_heavy(sources):
+            if len(body) > INLINE_BYTES or options.explain or is_heavy(load := load_of(sources)):
                 told = await reader.heavy.run(self._read, sources, inputs, several, options)
             else:
-                told = tell(reader.recognizer, inputs, await reader.read_small(sources), several, options)
+                told = tell(reader.recognizer, inputs, await reader.read_small(sources, load), several, options)
         await reply(send, told)
 
     def at_once(
@@ -126,7 +128,7 @@ class Predict:
             return False
         inputs, several = parse(headers.get(b"content-type", b"").decode("latin-1"), body, reader.max_files)
         sources = [i.source for i in inputs if not isinstance(i.source, Problem)]
-        if not sources or is_heavy(sources):
+        if not sources or is_heavy(load := load_of(sources)):
             return False
 
         def told(results: list[Result] | Exception) -> None:
@@ -138,7 +140,7 @@ class Predict:
                     results = error
             deliver(results)
 
-        reader.put_small(sources, told)
+        reader.put_small(sources, told, load)
         return True
 
     def _read(

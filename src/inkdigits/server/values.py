@@ -10,31 +10,55 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 import numpy as np
 import orjson
 
 from inkdigits.image import SIDE
-from inkdigits.server.problems import BAD_REQUEST, INVALID_PIXELS, UNREADABLE_IMAGE, Problem, shown
+from inkdigits.server.problems import (
+    BAD_REQUEST,
+    INVALID_PIXELS,
+    SHOWN,
+    TOO_MANY_IMAGES,
+    UNREADABLE_IMAGE,
+    Problem,
+    shown,
+)
 
-__all__ = ["PIXELS", "PIXEL_NAMES", "file_of", "image_of", "levels", "load", "told"]
+__all__ = ["PIECE", "PIXELS", "PIXEL_NAMES", "file_of", "image_of", "levels", "load", "percent_decoded", "told"]
 
 PIXELS = SIDE * SIDE
 PIXEL_NAMES = tuple(f"pixel{i}" for i in range(PIXELS))  # as Kaggle's digit files name them
 EXPECTED = f"expected {PIXELS}, row by row, or {SIDE} rows of {SIDE}"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+IMAGE_VALUES = 2000  # lists, objects and commas of an image as numbers; each in a list of its own, as some tensors are
+OTHER_VALUES = 1000  # of a request beside its images
+NUMBER_BYTES = 32  # of a value in a text that is parsed in Python
+PIECE = 1 << 20  # bytes of a text that are gone through at a time: a millisecond or two
+_BEGINS = np.isin(np.arange(256), list(b"[{,"))  # by byte
+_HEX = np.array([int(chr(c), 16) if chr(c) in "0123456789abcdefABCDEF" else 16 for c in range(256)], np.uint8)
 _NUMBERS = {int, float}  # by type, as True is an int too
 # The letters in which RFC 4648's alphabet for URLs differs; and what lines are wrapped with.
 _TO_STANDARD, _BLANKS = bytes.maketrans(b"-_", b"+/"), b" \t\r\n"
 
 
-def load(body: bytes) -> Any:
+def load(body: bytes, max_images: int) -> Any:
     """The value of a JSON text.
 
+    Args:
+        max_images: most images of a request, of which each is so many values.
+
     Raises:
-        Problem: it is not valid JSON.
+        Problem: it is not valid JSON, or has more values than so many images.
     """
+    most = OTHER_VALUES + IMAGE_VALUES * max_images
+    # While it is parsed nothing else goes on, and a list of one takes thirty times its text: counted first.
+    if len(body) > most and (count := _values(body)) > most:
+        raise Problem(
+            TOO_MANY_IMAGES,
+            f"the JSON has {count:,} lists, objects and commas; at most {most:,} are read, "
+            f"which is room for {max_images} images as numbers",
+        )
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -42,11 +66,59 @@ def load(body: bytes) -> Any:
     try:
         # NaN is no JSON, but Python's own encoder writes it: read so, the answer can say which pixel it is.
         # But it takes half of a surrogate pair for a letter, which no answer can repeat.
-        if (b"NaN" in body or b"Infinity" in body) and not _SURROGATE.search(body):
+        unread = b"NaN" in body or b"Infinity" in body
+        if unread and len(body) <= NUMBER_BYTES * most and not _SURROGATE.search(body):
             return json.loads(body)
     except (ValueError, RecursionError):
         pass
     raise Problem(BAD_REQUEST, f"the body is not valid JSON: {fault}")
+
+
+def _values(body: bytes) -> int:
+    """How many values a JSON text has, at most: each begins after one of these signs."""
+    pieces = (np.frombuffer(body[at : at + PIECE], np.uint8) for at in range(0, len(body), PIECE))
+    return sum(int(np.count_nonzero(_BEGINS[piece])) for piece in pieces)
+
+
+def percent_decoded(data: bytes) -> bytes:
+    """As ``urllib.parse.unquote_to_bytes``, without an object for each escape."""
+    if b"%" not in data:
+        return data
+    decoded, at = [], 0
+    while at < len(data):
+        end = at + PIECE
+        if end < len(data) and (cut := data.rfind(b"%", end - 2, end)) >= 0:
+            end = cut
+        letters = np.frombuffer(data[at:end] + b"\0\0", np.uint8)
+        places = np.flatnonzero(letters == ord("%"))
+        high, low = _HEX[letters[places + 1]], _HEX[letters[places + 2]]
+        escapes = (high < 16) & (low < 16)
+        places = places[escapes]
+        kept = np.ones(len(letters), bool)
+        kept[places + 1] = kept[places + 2] = kept[-2:] = False
+        letters = letters.copy()
+        letters[places] = high[escapes] * 16 + low[escapes]
+        decoded.append(letters[kept].tobytes())
+        at = end
+    return b"".join(decoded)
+
+
+def _base64(data: bytes) -> bytes:
+    """Decoded, a piece at a time, as no other thread goes on meanwhile.
+
+    Raises:
+        binascii.Error: it is no base64.
+    """
+    decoded, digits = [], b""
+    for at in range(0, len(data), PIECE):
+        digits += data[at : at + PIECE].translate(_TO_STANDARD, _BLANKS)
+        whole = (len(digits) - 1) // 4 * 4 if at + PIECE < len(data) else 0
+        if b"=" not in digits[:whole]:  # which strict_mode refuses but at the end
+            decoded.append(binascii.a2b_base64(digits[:whole], strict_mode=True))
+            digits = digits[whole:]
+    digits = digits.rstrip(b"=")
+    decoded.append(binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True))
+    return b"".join(decoded)
 
 
 def image_of(value: Any, at: str = "") -> bytes | np.ndarray:
@@ -164,11 +236,10 @@ def file_of(text: Any, at: str) -> bytes:
                     f"{at} is a data URL without a comma, so it holds no data "
                     "(curl -F cuts a text at its semicolon, curl --form-string does not)",
                 )
-            data = unquote_to_bytes(data)
+            data = percent_decoded(data)
             if not head.lower().endswith(b";base64"):
                 return data
-        digits = data.translate(_TO_STANDARD, _BLANKS).rstrip(b"=")
-        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
+        return _base64(data)
     except (UnicodeEncodeError, binascii.Error):
         raise Problem(
             UNREADABLE_IMAGE, f"{at} is {told(text)}, neither a data URL nor base64: send the image's file as either"
@@ -179,4 +250,4 @@ def told(value: Any) -> str:
     """A value as a client wrote it, cut short."""
     if isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value):,}"
-    return shown(json.dumps(value))
+    return shown(json.dumps(value[: SHOWN + 1] if isinstance(value, str) else value))

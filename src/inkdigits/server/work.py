@@ -1,4 +1,4 @@
-"""Where requests wait and are worked on: small ones together in the event loop, large ones in threads; both bounded.
+"""Where requests wait and are worked on: small ones together in the event loop, others in threads; all bounded.
 
 Small requests that arrive in the same turn of the event loop share one normalisation and one network run. There is no
 timer: nobody waits for a batch to fill, so a lone request takes as long as it would by itself.
@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from inkdigits.errors import ImageError
-from inkdigits.image import Limits, Normalised
+from inkdigits.image import SIDE, Limits, Normalised
 from inkdigits.ready import Spent, normalise_each
 from inkdigits.recognizer import Prediction, Recognizer
 from inkdigits.server.metrics import Metrics
@@ -27,6 +28,7 @@ from inkdigits.server.threads import Threads
 __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
 BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
+INLINE_PIXELS = 8192  # of a request's images that are read in the event loop: 10 ms, were they made to take long
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
@@ -42,24 +44,30 @@ def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
 
 
 class Batcher:
-    """Reads small requests' images.
+    """Reads small requests' images: the smallest in the event loop, the others one after another in a thread.
 
     Args:
         most: requests that may wait.
+        thread: for those that are not the smallest.
     """
 
-    def __init__(self, recognizer: Recognizer, limits: Limits, metrics: Metrics, most: int) -> None:
+    def __init__(
+        self, recognizer: Recognizer, limits: Limits, metrics: Metrics, most: int, thread: Executor | None = None
+    ) -> None:
         self._recognizer = recognizer
         self._limits = limits
         self._metrics = metrics
         self._most = most
-        self._waiting: deque[tuple[Sequence[Source], Deliver]] = deque()
+        self._thread = thread
+        self._waiting: deque[tuple[Sequence[Source], Deliver, int]] = deque()
+        self._larger: deque[tuple[Sequence[Source], Deliver]] = deque()  # for the thread
+        self._busy = False  # the thread
         self._size = BATCH  # images of a run that takes a turn of the event loop at most, as the last ones went
         self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
 
     def let_in(self) -> Problem | None:
         """What a request that comes now is to be told where too many wait already; None where it may begin."""
-        if len(self._waiting) + self._begun >= self._most:
+        if self._length() + self._begun >= self._most:
             return self._full()
         if not self._begun:
             asyncio.get_running_loop().call_soon(self._turn)
@@ -75,14 +83,17 @@ class Batcher:
         Raises:
             Problem: too many wait.
         """
-        if len(self._waiting) >= self._most:
+        if self._length() >= self._most:
             raise self._full()
+
+    def _length(self) -> int:
+        return len(self._waiting) + len(self._larger)
 
     def _full(self) -> Problem:
         detail = f"{self._most} requests or more wait already; ask again later"
         return overloaded(self._metrics, "queue", detail)
 
-    async def read(self, sources: Sequence[Source]) -> list[Result]:
+    async def read(self, sources: Sequence[Source], load: int = 0) -> list[Result]:
         """A Prediction or an ImageError for each image, in order.
 
         Raises:
@@ -90,31 +101,60 @@ class Batcher:
         """
         self.check()
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self.put(sources, partial(_settle, future))
+        self.put(sources, partial(_settle, future), load)
         return await future
 
-    def put(self, sources: Sequence[Source], deliver: Deliver) -> None:
-        """Have images read in a turn of the event loop to come; ``deliver`` is called then, and is not to raise."""
+    def put(self, sources: Sequence[Source], deliver: Deliver, load: int = 0) -> None:
+        """Have images read; ``deliver`` is called in a turn of the event loop to come, and is not to raise.
+
+        Args:
+            load: their pixels.
+        """
+        if load > INLINE_PIXELS:
+            self._larger.append((sources, deliver))
+            if not self._busy:
+                self._next()
+            return
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
-        self._waiting.append((sources, deliver))
+        self._waiting.append((sources, deliver, load))
 
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
-        self._metrics.queue("small", len(self._waiting))
+        self._metrics.queue("small", self._length())
         start = perf_counter()
-        batch, count = [], 0
-        while self._waiting and count < self._size:
-            batch.append(self._waiting.popleft())
-            count += len(batch[-1][0])
+        batch: list[tuple[Sequence[Source], Deliver]] = []
+        count = pixels = 0
+        while self._waiting and count < self._size and pixels < self._size * SIDE * SIDE:
+            sources, deliver, load = self._waiting.popleft()
+            batch.append((sources, deliver))
+            count += len(sources)
+            pixels += load
         self._read(batch)
         if perf_counter() - start > TURN_SECONDS:
             self._size = max(1, count // 2)
-        elif count >= self._size:
+        elif count >= self._size or self._waiting:
             self._size = min(BATCH, 2 * self._size)
         if self._waiting:
             asyncio.get_running_loop().call_soon(self._run)
-        self._metrics.queue("small", len(self._waiting))
+        self._metrics.queue("small", self._length())
+
+    def _next(self) -> None:
+        """Have the thread read what waits for it longest."""
+        self._metrics.queue("small", self._length())
+        self._busy = bool(self._larger)
+        if self._busy:
+            sources, deliver = self._larger.popleft()
+            work = asyncio.get_running_loop().run_in_executor(
+                self._thread, read, self._recognizer, sources, self._limits, self._metrics
+            )
+            work.add_done_callback(partial(self._done, deliver))
+
+    def _done(self, deliver: Deliver, work: asyncio.Future[list[Result]]) -> None:
+        self._next()
+        if not work.cancelled():
+            fault = work.exception()
+            deliver(fault if isinstance(fault, Exception) else work.result())
 
     def _read(self, batch: list[tuple[Sequence[Source], Deliver]]) -> None:
         """Read these requests' images together."""
