@@ -17,16 +17,17 @@ from PIL import Image
 
 from inkdigits import ready
 from inkdigits.image import Limits
-from inkdigits.server import oip, work
+from inkdigits.server import oip, reader, work
 from inkdigits.server.board import Board
 from inkdigits.server.guard import charge
 from inkdigits.server.inputs import parse
 from inkdigits.server.known import DIGIT
-from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, pixels_of
+from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of, pixels_of
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import Problem
 from inkdigits.server.values import file_of, percent_decoded
 from inkdigits.server.work import BATCH, INLINE_PIXELS, Batcher
+from inkdigits.settings import Settings
 from test_parts import scans
 from test_server_guard import HASHES, guard_of
 from test_server_predict import THREE, assert_problem, encode
@@ -163,6 +164,29 @@ def test_images_of_too_many_pixels_together(client, recognizer):
     photos = [("f", (f"{i}.jpg", encode(picture(i, 3000), "JPEG"))) for i in range(5)]
     rows = client.post("/predict", files=photos).json()["predictions"]
     assert [row["digit"] for row in rows] == list(range(5))
+
+
+def test_the_time_of_a_request_s_images_is_bounded(recognizer, monkeypatch):
+    """By the processor's clock, which here goes on by a fifth of a second with each picture."""
+    clock = iter(np.arange(0, 100, 0.2))
+    monkeypatch.setattr(reader, "thread_time", lambda: next(clock))
+    settings = Settings()
+    own = reader.Reader(recognizer, reader.Bounds(settings, Metrics(Board())))
+    drawings = [encode(picture(i % 10, 280)) for i in range(20)]
+    assert [result.digit for result in own.read(drawings[:4])] == [0, 1, 2, 3]
+    with pytest.raises(Problem, match=r"\d of the request's 20 images took 0.75 s of a processor") as found:
+        own.read(drawings)
+    assert found.value.kind.status == 413
+
+
+def test_a_request_s_images_are_read_in_parts():
+    small, large = encode(picture(3, 28)), encode(picture(3, 600))
+    sources = [small, large, small, small, *[small] * 150, large]
+    parts = list(parts_of(sources))
+    assert [source for part in parts for source in part] == sources
+    assert max(map(len, parts)) == BATCH
+    assert all(sum(map(pixels_of, part)) <= BATCH * 784 or len(part) == 1 for part in parts)
+    assert list(parts_of([])) == []
 
 
 def assert_problem_of_protocol(response: httpx.Response) -> None:

@@ -7,7 +7,7 @@ both would hold up every other request there, and are read in threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from starlette.requests import ClientDisconnect
@@ -15,6 +15,7 @@ from starlette.types import Message, Receive
 
 from inkdigits.decode import opened
 from inkdigits.errors import ImageError
+from inkdigits.image import SIDE
 from inkdigits.parts import JPEG, PNG_HEAD, scans_of
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import (
@@ -25,13 +26,14 @@ from inkdigits.server.problems import (
     Problem,
     shown,
 )
-from inkdigits.server.work import Heavy, overloaded
+from inkdigits.server.work import BATCH, Heavy, overloaded
 
-__all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "pixels_of"]
+__all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "parts_of", "pixels_of"]
 
 INLINE_BYTES = 64 << 10  # larger bodies are parsed and read in a thread; about 1 ms of JSON
 INLINE_IMAGES = 8  # more are read in one, too
 HEAVY_PIXELS = 512 * 512  # of a request's images; with more it takes one of the places for large ones
+PART_PIXELS = BATCH * SIDE * SIDE  # of a request's images that are read before it is looked how long that took
 # Images of a request may have so many pixels together, in the largest images that there may be. In that time a JPEG of
 # one scan or a few is decoded; other formats take up to three times as long, and so does one of many scans.
 REQUEST_IMAGES = 4
@@ -138,6 +140,19 @@ def is_heavy(load: int) -> bool:
 def load_of(sources: Sequence[bytes | np.ndarray]) -> int:
     """The pixels of a request's images, by which it is decided where they are read."""
     return HEAVY_PIXELS + 1 if len(sources) > INLINE_IMAGES else sum(map(pixels_of, sources))
+
+
+def parts_of(sources: Sequence[bytes | np.ndarray]) -> Iterator[Sequence[bytes | np.ndarray]]:
+    """The images of a request in turn: as many at a time as are not large together, or one that is."""
+    start = pixels = 0
+    for i, source in enumerate(sources):
+        size = pixels_of(source)
+        if i > start and (pixels + size > PART_PIXELS or i - start == BATCH):
+            yield sources[start:i]
+            start, pixels = i, 0
+        pixels += size
+    if sources:
+        yield sources[start:]
 
 
 def check_pixels(sources: Sequence[bytes | np.ndarray], max_pixels: int) -> None:

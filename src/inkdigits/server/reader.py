@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+from time import perf_counter, thread_time
 
 import numpy as np
 from starlette.types import Receive
 
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.limits import INLINE_BYTES, Bodies, Body, check_pixels
+from inkdigits.server.limits import INLINE_BYTES, Bodies, Body, check_pixels, parts_of
 from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import Problem
+from inkdigits.server.problems import TOO_MANY_IMAGES, Problem
 from inkdigits.server.work import Batcher, Deliver, Heavy, Result, read
 from inkdigits.settings import Settings
 
 __all__ = ["Bounds", "Reader"]
+
+MAX_SECONDS = 0.75  # of a processor, after which no further image of a request is begun
 
 
 class Bounds:
@@ -93,4 +95,13 @@ class Reader:
         """
         bounds = self._bounds
         check_pixels(sources, bounds.limits.max_pixels)
-        return read(self.recognizer, sources, bounds.limits, bounds.metrics, explain=explain)
+        start, results = thread_time(), []
+        for part in parts_of(sources):
+            if results and thread_time() - start > MAX_SECONDS:
+                raise Problem(
+                    TOO_MANY_IMAGES,
+                    f"{len(results)} of the request's {len(sources)} images took {MAX_SECONDS} s of a processor, "
+                    "the most that one request gets: send fewer images, or smaller ones",
+                )
+            results += read(self.recognizer, part, bounds.limits, bounds.metrics, int(not results), explain=explain)
+        return results
