@@ -378,7 +378,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="pictures of 1024×1024, two seconds a load")
     parser.add_argument("--only", help="forms, separated by commas")
     args = parser.parse_args()
-    side, seconds = (1024, 2.0) if args.quick else (SIDE, 6.0)
+    side, seconds = (1024, 2.0) if args.quick else (SIDE, 4.0)
     only = set(args.only.split(",")) if args.only else None
     rows, dearest = [], {}
     with server() as (process, host, port):

@@ -16,13 +16,15 @@ import pytest
 from PIL import Image
 
 from inkdigits import ready
-from inkdigits.image import Limits
+from inkdigits.decode import pixels_of
+from inkdigits.errors import ImageTooLarge
+from inkdigits.image import Limits, normalise
 from inkdigits.server import oip, reader, work
 from inkdigits.server.board import Board
 from inkdigits.server.guard import charge
 from inkdigits.server.inputs import parse
 from inkdigits.server.known import DIGIT
-from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of, pixels_of
+from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import Problem
 from inkdigits.server.values import file_of, percent_decoded
@@ -416,3 +418,26 @@ def test_an_error_repeats_little_of_a_long_text(client):
 
 def test_broken_files_have_no_load():
     assert load_of([b"no image", b"\xff\xd8\xff" + b"\xff" * INLINE_BYTES]) == 0
+
+
+@pytest.mark.parametrize("file", ["digit", "damaged", "other"])
+def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, file):
+    """Pillow decodes it with Python's lock in hand."""
+    whole = encode(picture(7, 1200), "WEBP")
+    data = {"digit": whole, "damaged": whole[: len(whole) // 2], "other": encode(picture(7, 1200))}[file]
+    expected = recognizer.predict_batch([data], errors="return")[0]
+    here = []
+    own = ready.decode
+    monkeypatch.setattr(ready, "decode", lambda *args: here.append(args) or own(*args))
+    [found] = work.read(recognizer, [data], Limits(), Metrics(Board()))
+    assert bool(here) == (file != "digit")  # of half a file the header tells no size
+    if file == "damaged":
+        assert (type(found), str(found)) == (type(expected), str(expected))
+    else:
+        assert found.digit == 7
+        assert np.array_equal(found.image, expected.image)
+
+
+def test_a_webp_has_fewer_pixels():
+    with pytest.raises(ImageTooLarge, match="the WebP is 4096×4096 = 16,777,216 pixels; at most 12,582,912"):
+        normalise(encode(Image.new("L", (4096, 4096)), "WEBP"))

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, InvalidPixels, NotAnImage, UnreadableImage
 from inkdigits.parts import PNG, PNG_HEAD, spare_file
 
-__all__ = ["ImageSource", "Limits", "decode", "encoded", "opened", "plain_png", "quiet_pillow"]
+__all__ = ["ImageSource", "Limits", "decode", "encoded", "opened", "pixels_of", "plain_png", "quiet_pillow"]
 
 ImageSource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
@@ -48,6 +48,7 @@ _FOREIGN = (
 )
 # Rec. 601 luma, as in Pillow's own conversion to "L".
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+WEBP_SHARE = 0.75  # of the most pixels, that a WebP may have: its decoder holds four copies of them
 MAX_EXIF = 64 << 10  # bytes; a longer block is not looked at, and no JPEG's own is longer
 _ORIENTATION = 0x0112  # the EXIF tag, and what turns a picture of each value upright
 _TURNS = {
@@ -169,6 +170,11 @@ def _open(data: bytes, limits: Limits) -> Image.Image:
             raise UnreadableImage(f"the image is damaged: {error}") from None
         raise NotAnImage(f"not an image of a known format: it is {_describe(data)}; {_SUPPORTED}") from None
     _check_size(image.size, limits)
+    if image.format == "WEBP" and image.width * image.height > (most := int(WEBP_SHARE * limits.max_pixels)):
+        raise ImageTooLarge(
+            f"the WebP is {image.width}×{image.height} = {image.width * image.height:,} pixels; "
+            f"at most {most:,} are read, as its decoder takes much memory: scale it down, or send another format"
+        )
     return image
 
 
@@ -182,6 +188,19 @@ def opened(data: bytes) -> Image.Image:
     # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
     file = spare_file(data)
     return PngImageFile(file) if data.startswith(PNG) else Image.open(file, formats=FORMATS)
+
+
+def pixels_of(source: bytes | np.ndarray) -> int:
+    """Pixels of an image by its header alone; 0 for what has no readable header."""
+    if isinstance(source, np.ndarray):
+        return source.size
+    if source.startswith(PNG_HEAD):  # any other PNG is damaged
+        return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
+    try:
+        width, height = opened(source).size
+    except Exception:  # whatever a format's parser stumbles over; reading the image will tell what is wrong
+        return 0
+    return width * height
 
 
 def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | None:

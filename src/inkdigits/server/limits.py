@@ -13,10 +13,10 @@ import numpy as np
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from inkdigits.decode import opened
+from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
 from inkdigits.image import SIDE
-from inkdigits.parts import JPEG, PNG_HEAD, scans_of
+from inkdigits.parts import JPEG, scans_of
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import (
     BAD_REQUEST,
@@ -28,7 +28,7 @@ from inkdigits.server.problems import (
 )
 from inkdigits.server.work import BATCH, Heavy, overloaded
 
-__all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "parts_of", "pixels_of"]
+__all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "parts_of"]
 
 INLINE_BYTES = 64 << 10  # larger bodies are parsed and read in a thread; about 1 ms of JSON
 INLINE_IMAGES = 8  # more are read in one, too
@@ -184,16 +184,3 @@ def _weight(source: bytes | np.ndarray) -> float:
     except ImageError:  # it is told when it is read
         return 1
     return max(1, scans / PLAIN_SCANS) if scans else OTHER_FORMATS
-
-
-def pixels_of(source: bytes | np.ndarray) -> int:
-    """Pixels of an image by its header alone; 0 for what has no readable header."""
-    if isinstance(source, np.ndarray):
-        return source.size
-    if source.startswith(PNG_HEAD):  # any other PNG is damaged
-        return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
-    try:
-        width, height = opened(source).size
-    except Exception:  # whatever a format's parser stumbles over; reading the image will tell what is wrong
-        return 0
-    return width * height

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from inkdigits.apart import normalise_apart
+from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
 from inkdigits.image import SIDE, Limits, Normalised
 from inkdigits.ready import Spent, normalise_each
@@ -29,6 +31,7 @@ __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
 BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
 INLINE_PIXELS = 8192  # of a request's images that are read in the event loop: 10 ms, were they made to take long
+LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
@@ -204,7 +207,12 @@ def read(
         requests: how many requests share these images, for the metrics.
     """
     spent = Spent()
-    seen = normalise_each(sources, limits, spent)
+    start = perf_counter()
+    if len(sources) == 1 and keeps_the_lock(sources[0]):
+        seen = [normalise_apart(sources[0], limits)]
+        spent.decode = perf_counter() - start
+    else:
+        seen = normalise_each(sources, limits, spent)
     start = perf_counter()
     answers = iter(recognizer.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
     results = [next(answers) if isinstance(s, Normalised) else s for s in seen]
@@ -213,6 +221,12 @@ def read(
     metrics.stage("network", perf_counter() - start, requests)
     metrics.predictions(results)
     return results
+
+
+def keeps_the_lock(source: Source) -> bool:
+    """Whether decoding this keeps Python's lock for long: see :mod:`inkdigits.apart`."""
+    is_webp = isinstance(source, bytes) and source[:4] == b"RIFF" and source[8:12] == b"WEBP"
+    return is_webp and pixels_of(source) > LOCKED_PIXELS
 
 
 class Heavy:
