@@ -289,7 +289,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     if mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in image.info:
-        return _composite(image.convert("RGBA"))
+        return _composite(image if mode == "RGBA" else image.convert("RGBA"))
     if mode == "1":
         return image.convert("L")
     if mode == "F" or mode.startswith("I"):

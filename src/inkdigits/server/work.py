@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
@@ -33,6 +34,7 @@ BATCH = 64  # most images of a network run; more leave the cache, and gain nothi
 INLINE_PIXELS = 8192  # of a request's images that are read in the event loop: 10 ms, were they made to take long
 LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
+SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock when another waits for it
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
 Source = bytes | np.ndarray
@@ -239,6 +241,8 @@ class Heavy:
     def __init__(self, metrics: Metrics, most: int) -> None:
         # Two at a time: a 16-megapixel photo takes some 100 MB while it is read.
         self._threads = Threads(min(2, os.cpu_count() or 1))
+        # A thread that works in Python lets the event loop have its turn after this, not after five times as long.
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._metrics = metrics
         self._most = most
         self._length = 0
