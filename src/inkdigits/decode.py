@@ -301,11 +301,14 @@ def _deep(image: Image.Image) -> Image.Image:
     """16- and 32-bit grey, and float, as "F" from 0 to 255; a float or 32-bit image is stretched to its own range."""
     levels = np.asarray(image).astype(np.float32)
     if image.mode.startswith("I;16") or (image.mode == "I" and levels.min() >= 0 and 255 < levels.max() <= 65535):
-        return Image.fromarray(levels * np.float32(255 / 65535))
+        levels *= np.float32(255 / 65535)
+        return Image.fromarray(levels)
     low, high = float(levels.min()), float(levels.max())
     if not np.isfinite(low + high):
         raise InvalidPixels(f"the image holds values from {low} to {high}; all must be finite")
-    return Image.fromarray((levels - low) * np.float32(255 / (high - low or 1)))
+    levels -= np.float32(low)
+    levels *= np.float32(255 / (high - low or 1))
+    return Image.fromarray(levels)
 
 
 def _composite(image: Image.Image) -> Image.Image:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from itertools import accumulate
 from time import perf_counter
 from typing import Any
 
@@ -32,6 +33,7 @@ __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
 BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
 INLINE_PIXELS = 8192  # of a request's images that are read in the event loop: 10 ms, were they made to take long
+THREAD_PIXELS = 2 * 280 * 280  # from which on what waits for the thread is not read with what came before
 LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock when another waits for it
@@ -49,7 +51,7 @@ def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
 
 
 class Batcher:
-    """Reads small requests' images: the smallest in the event loop, the others one after another in a thread.
+    """Reads small requests' images: the smallest in the event loop, the others, a few at a time, in a thread.
 
     Args:
         most: requests that may wait.
@@ -65,7 +67,7 @@ class Batcher:
         self._most = most
         self._thread = thread
         self._waiting: deque[tuple[Sequence[Source], Deliver, int]] = deque()
-        self._larger: deque[tuple[Sequence[Source], Deliver]] = deque()  # for the thread
+        self._larger: deque[tuple[Sequence[Source], Deliver, int]] = deque()  # for the thread
         self._busy = False  # the thread
         self._size = BATCH  # images of a run that takes a turn of the event loop at most, as the last ones went
         self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
@@ -116,7 +118,7 @@ class Batcher:
             load: their pixels.
         """
         if load > INLINE_PIXELS:
-            self._larger.append((sources, deliver))
+            self._larger.append((sources, deliver, load))
             if not self._busy:
                 self._next()
             return
@@ -147,42 +149,43 @@ class Batcher:
     def _next(self) -> None:
         """Have the thread read what waits for it longest."""
         self._metrics.queue("small", self._length())
-        self._busy = bool(self._larger)
-        if self._busy:
-            sources, deliver = self._larger.popleft()
-            work = asyncio.get_running_loop().run_in_executor(
-                self._thread, read, self._recognizer, sources, self._limits, self._metrics
-            )
-            work.add_done_callback(partial(self._done, deliver))
+        batch: list[tuple[Sequence[Source], Deliver]] = []
+        pixels = 0
+        while self._larger and pixels < THREAD_PIXELS:
+            sources, deliver, load = self._larger.popleft()
+            batch.append((sources, deliver))
+            pixels += load
+        self._busy = bool(batch)
+        if batch:
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
+            work.add_done_callback(partial(self._done, batch))
 
-    def _done(self, deliver: Deliver, work: asyncio.Future[list[Result]]) -> None:
+    def _done(
+        self, batch: list[tuple[Sequence[Source], Deliver]], work: asyncio.Future[list[list[Result] | Exception]]
+    ) -> None:
         self._next()
         if not work.cancelled():
-            fault = work.exception()
-            deliver(fault if isinstance(fault, Exception) else work.result())
+            for (_, deliver), found in zip(batch, work.result(), strict=True):
+                deliver(found)
 
     def _read(self, batch: list[tuple[Sequence[Source], Deliver]]) -> None:
         """Read these requests' images together."""
+        for (_, deliver), found in zip(batch, self._answers(batch), strict=True):
+            deliver(found)
+
+    def _answers(self, batch: list[tuple[Sequence[Source], Deliver]]) -> list[list[Result] | Exception]:
+        """The results of each request, or what went wrong with it."""
         try:
             results = read(
                 self._recognizer, [s for sources, _ in batch for s in sources], self._limits, self._metrics, len(batch)
             )
         except Exception as error:
             if len(batch) == 1:
-                batch[0][1](error)
-                return
+                return [error]
             # One of them is at fault; the others are not to share its fate.
-            for sources, deliver in batch:
-                try:
-                    found: list[Result] | Exception = read(self._recognizer, sources, self._limits, self._metrics)
-                except Exception as fault:
-                    found = fault
-                deliver(found)
-            return
-        at = 0
-        for sources, deliver in batch:
-            deliver(results[at : at + len(sources)])
-            at += len(sources)
+            return [found for request in batch for found in self._answers([request])]
+        ends = list(accumulate(len(sources) for sources, _ in batch))
+        return [results[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _settle(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
