@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import WEBP_SHARE
+from inkdigits.decode import MAX_SIDE, WEBP_SHARE
 from inkdigits.recognizer import Recognizer
 
 from _common import RESULTS, ROOT
@@ -143,7 +143,7 @@ def pictures(side: int) -> Iterator[tuple[str, bytes]]:
 def slivers(side: int) -> Iterator[tuple[str, bytes]]:
     area = side * side
     for height in (1, 10, 32, 160):
-        for width in sorted({8192, area // height}):
+        for width in sorted({8192, min(area // height, MAX_SIDE)}):
             if width * height <= area:
                 yield (
                     f"sliver {height}×{width}",

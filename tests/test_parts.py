@@ -168,3 +168,9 @@ def test_upright_as_pillow_turns_it(form, turn):
     file = encode(Image.fromarray(picture(7, 60, height=40)), form, exif=exif)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(file))).convert("RGB")
     assert decode(file, LIMITS).convert("RGB").tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("size", [(1, (1 << 20) + 1), ((1 << 20) + 1, 10)])
+def test_a_side_is_bounded(size):
+    with pytest.raises(ImageTooLarge, match="at most 1,048,576 a side are read"):
+        decode(encode(Image.new("L", size)), LIMITS)

@@ -48,6 +48,7 @@ _FOREIGN = (
 )
 # Rec. 601 luma, as in Pillow's own conversion to "L".
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+MAX_SIDE = 1 << 20  # pixels: to scale a longer one, Pillow makes a table as long with Python's lock in hand
 WEBP_SHARE = 0.73  # of the most pixels, that a WebP may have, as its decoder holds four copies: a phone's 12 megapixels
 MAX_EXIF = 64 << 10  # bytes; a longer block is not looked at, and no JPEG's own is longer
 _ORIENTATION = 0x0112  # the EXIF tag, and what turns a picture of each value upright
@@ -219,7 +220,7 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
     width, height, header_sum, length = _PNG_FIELDS(data, at)
     if length != end - start or data[at + 21 : start] != b"IDAT":
         return None
-    if not (limits.min_side <= max(width, height) and 0 < width * height <= limits.max_pixels):
+    if not (limits.min_side <= max(width, height) <= MAX_SIDE and 0 < width * height <= limits.max_pixels):
         return None
     pixels = data[start:end]
     if crc32(data[at - 4 : at + 13]) != header_sum or crc32(pixels, _IDAT) != int.from_bytes(data[end : end + 4]):
@@ -240,6 +241,10 @@ def _check_size(size: tuple[int, int], limits: Limits) -> None:
     width, height = size
     if max(width, height) < limits.min_side or min(width, height) < 1:
         raise ImageTooSmall(f"the image is {width}×{height} pixels; at least one side must have {limits.min_side}")
+    if max(width, height) > MAX_SIDE:
+        raise ImageTooLarge(
+            f"the image is {width}×{height} pixels; at most {MAX_SIDE:,} a side are read: scale it down or cut it"
+        )
     if width * height > limits.max_pixels:
         raise ImageTooLarge(
             f"the image is {width}×{height} = {width * height:,} pixels; "
