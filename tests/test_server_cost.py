@@ -28,7 +28,7 @@ from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import Problem
 from inkdigits.server.values import file_of, percent_decoded
-from inkdigits.server.work import BATCH, INLINE_PIXELS, Batcher
+from inkdigits.server.work import BATCH, DRAWING_PIXELS, DRAWINGS, SMALL_PIXELS, Batcher
 from inkdigits.settings import Settings
 from test_parts import scans
 from test_server_guard import HASHES, guard_of
@@ -220,25 +220,32 @@ def test_a_png_that_hides_its_size_is_never_decoded(client, liar):
 
 
 def test_what_is_read_in_the_event_loop():
-    """Pictures of few pixels, and few of them; whatever is larger is read in a thread."""
-    assert load_of([encode(picture(3, 28))] * 8) <= INLINE_PIXELS
-    assert load_of([encode(picture(3, 64))]) <= INLINE_PIXELS
-    for width, height in ((128, 128), (280, 280), (8192, 32), (512, 512)):
-        load = load_of([encode(picture(3, width, height=height))])
-        assert INLINE_PIXELS < load <= HEAVY_PIXELS
+    """Small pictures and drawings, and few of them; whatever is larger is read in a thread."""
+    assert load_of([encode(picture(3, 28))] * 8) <= SMALL_PIXELS
+    assert load_of([encode(picture(3, 64))]) <= SMALL_PIXELS
+    for side in (128, 280):
+        assert SMALL_PIXELS < load_of([encode(picture(3, side))]) <= DRAWING_PIXELS
+    for width, height in ((8192, 32), (512, 512)):
+        assert DRAWING_PIXELS < load_of([encode(picture(3, width, height=height))]) <= HEAVY_PIXELS
     assert is_heavy(load_of([encode(picture(3, 600))]))
     assert is_heavy(load_of([THREE] * 9))
 
 
-@pytest.mark.parametrize("size", [(280, 280), (8192, 32)])
-def test_larger_pictures_leave_the_event_loop(recognizer, monkeypatch, size):
-    threads, read = {}, work.read
+@pytest.fixture
+def threads(monkeypatch):
+    """The thread that read each image."""
+    found, read = {}, work.read
 
     def noted(recognizer, sources, *rest):
-        threads[sources[0]] = threading.get_ident()
+        found.update({source: threading.get_ident() for source in sources})
         return read(recognizer, sources, *rest)
 
     monkeypatch.setattr(work, "read", noted)
+    return found
+
+
+@pytest.mark.parametrize("size", [(400, 400), (8192, 32)])
+def test_larger_pictures_leave_the_event_loop(recognizer, threads, size):
     batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
     large = encode(picture(7, size[0], height=size[1]))
 
@@ -250,13 +257,32 @@ def test_larger_pictures_leave_the_event_loop(recognizer, monkeypatch, size):
     assert threads[THREE] == threading.get_ident() != threads[large]
 
 
+def test_no_small_picture_waits_for_many_drawings(recognizer, threads):
+    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    drawings = [encode(picture(i % 10, 280, at=(0.1 * i, 0.0))) for i in range(30)]
+    order = []
+
+    async def ask(data):
+        [result] = await batcher.read([data], load_of([data]))
+        order.append(data)
+        return result.digit
+
+    async def all_of_them():
+        return await asyncio.gather(*map(ask, drawings), ask(THREE))
+
+    assert asyncio.run(all_of_them()) == [i % 10 for i in range(30)] + [DIGIT]
+    assert set(threads.values()) == {threading.get_ident()}
+    # With the first of the drawings, although it came last.
+    assert order.index(THREE) <= DRAWINGS
+
+
 def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
     batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
-    large, other = encode(picture(7, 300)), encode(picture(4, 280))
+    large, other = encode(picture(7, 400)), encode(picture(4, 380))
     normalise = ready.normalise_picture
 
     def fail(image):
-        if image.width == 300:
+        if image.width == 400:
             raise RuntimeError("a fault")
         return normalise(image)
 
@@ -273,7 +299,7 @@ def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
 
 def test_pictures_for_the_thread_wait_among_the_small(recognizer):
     batcher = Batcher(recognizer, Limits(), Metrics(Board()), 3)
-    large = encode(picture(7, 300))
+    large = encode(picture(7, 400))
 
     async def ask():
         asked = [batcher.read([large], load_of([large])) for _ in range(6)]

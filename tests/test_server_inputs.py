@@ -185,8 +185,8 @@ def test_top_is_a_number_from_1_to_10(client, top):
         (None, "image is null"),
         ([BASE64], "a list of 1"),
         ("", "empty"),
-        ("\ud800", "image is"),
-        ("data:,\ud800", "image is"),
+        ("\ud800", "not valid JSON"),
+        ("data:,\ud800", "not valid JSON"),
     ],
 )
 def test_texts_that_hold_no_image(client, text, word):

@@ -66,7 +66,7 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         if service.site.fault:
             log.warning("not ready: %s", service.site.fault)
         yield
-        bounds.heavy.close()
+        bounds.close()
         if tracer:
             tracer.close()
 

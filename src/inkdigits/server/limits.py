@@ -1,8 +1,8 @@
 """What requests may cost: the size of a body, that of all together, and whether work is done in line or in a thread.
 
-A small image takes a fraction of a millisecond and is read in the event loop, which is the fastest for all. A drawing
-of a few hundred pixels a side does mostly, too, but may be made to take twenty; and a photo takes tens of milliseconds:
-both would hold up every other request there, and are read in threads.
+A small image or a drawing takes a fraction of a millisecond and is read in the event loop, which is the fastest for
+all. A larger picture may be made to take twenty, and a photo takes tens of milliseconds: both would hold up every other
+request there, and are read in threads.
 """
 
 from __future__ import annotations

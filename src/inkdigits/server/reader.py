@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter, thread_time
 
 import numpy as np
@@ -14,6 +13,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.limits import INLINE_BYTES, Bodies, Body, check_pixels, parts_of
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import TOO_MANY_IMAGES, Problem
+from inkdigits.server.threads import Threads
 from inkdigits.server.work import Batcher, Deliver, Heavy, Result, read
 from inkdigits.settings import Settings
 
@@ -32,8 +32,18 @@ class Bounds:
         self.bodies = Bodies(self.heavy, metrics, settings.max_bytes, settings.max_buffered)
         self.max_files = settings.max_files
         self.inline = min(INLINE_BYTES, settings.max_bytes)
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="inkdigits-drawings")
+        self.larger = Threads(1)
         self.max_queue = settings.max_queue
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work."""
+        return self.heavy.busy or self.larger.busy
+
+    def close(self) -> None:
+        """Forget what waits for a thread, and wait for none: nobody knows how long one takes."""
+        self.heavy.close()
+        self.larger.shutdown(wait=False, cancel_futures=True)
 
 
 class Reader:
@@ -52,7 +62,12 @@ class Reader:
         self.max_files = bounds.max_files
         self.inline = bounds.inline
         self._bounds = bounds
-        self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue, bounds.thread)
+        self._batcher = Batcher(recognizer, bounds.limits, bounds.metrics, bounds.max_queue, bounds.larger)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work."""
+        return self._bounds.busy
 
     def let_in(self) -> Problem | None:
         """What a request that comes now is to be told where too many wait already; None where it may begin."""

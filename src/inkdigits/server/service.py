@@ -99,7 +99,7 @@ class Service:
     @property
     def busy(self) -> bool:
         """Whether a thread is still at work."""
-        return self.site.reader.heavy.busy
+        return self.site.reader.busy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

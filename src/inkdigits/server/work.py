@@ -1,6 +1,7 @@
 """Where requests wait and are worked on: small ones together in the event loop, others in threads; all bounded.
 
-Small requests that arrive in the same turn of the event loop share one normalisation and one network run. There is no
+Small requests that arrive in the same turn of the event loop share one normalisation and one network run, with a few of
+the drawings that wait: these have a queue of their own, as one may be made to take as long as fifty digits. There is no
 timer: nobody waits for a batch to fill, so a lone request takes as long as it would by itself.
 """
 
@@ -32,7 +33,9 @@ from inkdigits.server.threads import Threads
 __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
 
 BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
-INLINE_PIXELS = 8192  # of a request's images that are read in the event loop: 10 ms, were they made to take long
+SMALL_PIXELS = 8192  # of a request's images; a turn of the event loop reads as many such requests as it has time for
+DRAWING_PIXELS = 320 * 320  # of a request's images that are read in the event loop, a few such requests a turn
+DRAWINGS = 4  # most of these; each takes half a millisecond, or ten where it was made to
 THREAD_PIXELS = 2 * 280 * 280  # from which on what waits for the thread is not read with what came before
 LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
@@ -66,10 +69,12 @@ class Batcher:
         self._metrics = metrics
         self._most = most
         self._thread = thread
-        self._waiting: deque[tuple[Sequence[Source], Deliver, int]] = deque()
+        self._small: deque[tuple[Sequence[Source], Deliver, int]] = deque()
+        self._drawings: deque[tuple[Sequence[Source], Deliver]] = deque()
         self._larger: deque[tuple[Sequence[Source], Deliver, int]] = deque()  # for the thread
         self._busy = False  # the thread
-        self._size = BATCH  # images of a run that takes a turn of the event loop at most, as the last ones went
+        # Images, and drawings, of a run that takes a turn of the event loop at most, as the last ones went.
+        self._size, self._few = BATCH, DRAWINGS
         self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
 
     def let_in(self) -> Problem | None:
@@ -94,7 +99,7 @@ class Batcher:
             raise self._full()
 
     def _length(self) -> int:
-        return len(self._waiting) + len(self._larger)
+        return len(self._small) + len(self._drawings) + len(self._larger)
 
     def _full(self) -> Problem:
         detail = f"{self._most} requests or more wait already; ask again later"
@@ -117,32 +122,44 @@ class Batcher:
         Args:
             load: their pixels.
         """
-        if load > INLINE_PIXELS:
+        if load > DRAWING_PIXELS:
             self._larger.append((sources, deliver, load))
             if not self._busy:
                 self._next()
             return
-        if not self._waiting:
+        if not self._small and not self._drawings:
             asyncio.get_running_loop().call_soon(self._run)
-        self._waiting.append((sources, deliver, load))
+        if load > SMALL_PIXELS:
+            self._drawings.append((sources, deliver))
+        else:
+            self._small.append((sources, deliver, load))
 
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
         self._metrics.queue("small", self._length())
         start = perf_counter()
         batch: list[tuple[Sequence[Source], Deliver]] = []
-        count = pixels = 0
-        while self._waiting and count < self._size and pixels < self._size * SIDE * SIDE:
-            sources, deliver, load = self._waiting.popleft()
+        count = pixels = drawn = 0
+        while self._small and count < self._size and pixels < self._size * SIDE * SIDE:
+            sources, deliver, load = self._small.popleft()
             batch.append((sources, deliver))
             count += len(sources)
             pixels += load
+        while self._drawings and drawn < self._few:
+            batch.append(self._drawings.popleft())
+            drawn += 1
         self._read(batch)
         if perf_counter() - start > TURN_SECONDS:
-            self._size = max(1, count // 2)
-        elif count >= self._size or self._waiting:
-            self._size = min(BATCH, 2 * self._size)
-        if self._waiting:
+            if drawn:
+                self._few = max(1, drawn // 2)
+            else:
+                self._size = max(1, count // 2)
+        else:
+            if count >= self._size or self._small:
+                self._size = min(BATCH, 2 * self._size)
+            if drawn == self._few:
+                self._few = min(DRAWINGS, self._few + 1)
+        if self._small or self._drawings:
             asyncio.get_running_loop().call_soon(self._run)
         self._metrics.queue("small", self._length())
 
