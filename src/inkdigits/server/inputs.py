@@ -128,11 +128,16 @@ def _urlencoded(body: bytes, max_files: int) -> list[Input]:
     pairs = body.split(b"&", max_files + MAX_FIELDS)
     if len(pairs) > max_files + MAX_FIELDS:
         raise Problem(TOO_MANY_IMAGES, f"the form has more than {max_files + MAX_FIELDS} fields, the most that is read")
-    # A plus that was not escaped stays one, which is a digit of base64; a blank is none.
-    fields = [(_unquoted(name), value) for name, _, value in (pair.partition(b"=") for pair in pairs)]
-    found = [_read(name, file_of, _unquoted(value), name) for name, value in fields if name == FIELD]
+    names, found = [], []
+    while pairs:  # one text at a time, as each is copied some times
+        name, _, value = pairs.pop().partition(b"=")
+        names.append(_unquoted(name))
+        if names[-1] == FIELD:
+            # A plus that was not escaped stays one, which is a digit of base64; a blank is none.
+            value = percent_decoded(value)
+            found.append(_read(FIELD, file_of, value, FIELD))
     at_most(max_files, len(found))
-    return found or _no_image("form", [name for name, _ in fields])
+    return found[::-1] or _no_image("form", names[::-1])
 
 
 def _unquoted(data: bytes) -> str:
@@ -207,7 +212,7 @@ class _Form:
         if name or self._headers.get(b"content-type", b"").lower().startswith(b"image/"):
             self._add(Input(data, name or field))
         elif field == FIELD and data and not options.get(b"filename"):
-            self._add(_read(field, file_of, data.decode(), field) if data.isascii() else Input(data, field))
+            self._add(_read(field, file_of, data, field) if data.isascii() else Input(data, field))
         else:
             self.others += 1
             # A form sends a file input that nothing was chosen in as an empty file without a name.

@@ -213,21 +213,24 @@ def _faults(values: Sequence[Any]) -> Iterator[tuple[int, Any]]:
 
 
 def file_of(text: Any, at: str) -> bytes:
-    """The file that a text holds: a data URL (RFC 2397), or base64 (RFC 4648, either alphabet, padded or not).
+    """The file in a text or its bytes: a data URL (RFC 2397), or base64 (RFC 4648, either alphabet, padded or not).
 
     The type that a data URL declares is not looked at. Addresses are not fetched.
 
     Raises:
         Problem: it is neither.
     """
-    if not isinstance(text, str):
+    if not isinstance(text, (str, bytes)):
         raise Problem(UNREADABLE_IMAGE, f"{at} is {told(text)}; expected a text: a data URL, or base64")
-    if "://" in text[:16]:
+    start = text[: SHOWN + 1]
+    if isinstance(start, bytes):
+        start = start.decode(errors="replace")
+    if "://" in start[:16]:
         raise Problem(
-            UNREADABLE_IMAGE, f"{at} is the address {shown(text)!r}; addresses are not fetched: send the image itself"
+            UNREADABLE_IMAGE, f"{at} is the address {shown(start)!r}; addresses are not fetched: send the image itself"
         )
     try:
-        data = text.encode("ascii")
+        data = text if isinstance(text, bytes) else text.encode("ascii")
         if data[:5].lower() == b"data:":
             head, comma, data = data.partition(b",")
             if not comma:
@@ -242,7 +245,7 @@ def file_of(text: Any, at: str) -> bytes:
         return _base64(data)
     except (UnicodeEncodeError, binascii.Error):
         raise Problem(
-            UNREADABLE_IMAGE, f"{at} is {told(text)}, neither a data URL nor base64: send the image's file as either"
+            UNREADABLE_IMAGE, f"{at} is {told(start)}, neither a data URL nor base64: send the image's file as either"
         ) from None
 
 
