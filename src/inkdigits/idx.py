@@ -90,14 +90,19 @@ def map_idx(path: Path) -> tuple[np.ndarray, str]:
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape), hashlib.sha256(content).hexdigest()
 
 
-def iter_idx(path: Path, rows: int) -> Iterator[np.ndarray]:
-    """Read an IDX file of unsigned bytes, plain or gzipped, ``rows`` along its first axis at a time.
+def iter_idx(path: Path, rows: int, most_bytes: int) -> Iterator[np.ndarray]:
+    """Read an IDX file of images, plain or gzipped, some of them at a time.
+
+    Args:
+        path: the file.
+        rows: images at a time, at most.
+        most_bytes: of the images at a time, at most; a single one that has more is refused.
 
     Yields:
-        uint8 arrays of at most that many rows; nothing of the file but one of them is held.
+        uint8 arrays (n, height, width); nothing of the file but one of them is held, whatever its header promises.
 
     Raises:
-        DataError: as in :func:`read_idx`; what came before has been given.
+        DataError: as in :func:`read_idx`, or it holds no images; what came before has been given.
     """
     try:
         with path.open("rb") as raw:
@@ -107,13 +112,22 @@ def iter_idx(path: Path, rows: int) -> Iterator[np.ndarray]:
             head = file.read(_START)
             head += file.read(4 * head[3] if len(head) == _START else 0)
             _, shape = _header(path, head, None)
-            for start in range(0, shape[0], rows):
-                n = min(rows, shape[0] - start)
-                size = n * math.prod(shape[1:])
-                content = file.read(size)
-                if len(content) != size:
-                    raise DataError(f"{path} is cut short after {start:,} of {shape[0]:,} images; {_ANEW}")
-                yield np.frombuffer(content, np.uint8).reshape(n, *shape[1:])
+            image = math.prod(shape[1:])
+            if len(shape) != 3 or not image:
+                text = "×".join(["N", *map(str, shape[1:])])
+                raise DataError(f"{path} holds no images: its values are {text}; expected N×height×width")
+            if image > most_bytes:
+                raise DataError(
+                    f"{path} holds images of {shape[1]:,}×{shape[2]:,} pixels; at most {most_bytes:,} are read"
+                )
+            step = min(rows, most_bytes // image)
+            for start in range(0, shape[0], step):
+                n = min(step, shape[0] - start)
+                content = file.read(n * image)
+                if whole := len(content) // image:
+                    yield np.frombuffer(content, np.uint8, whole * image).reshape(whole, *shape[1:])
+                if whole < n:
+                    raise DataError(f"{path} is cut short after {start + whole:,} of {shape[0]:,} images; {_ANEW}")
             if file.read(1):
                 raise DataError(f"{path} goes on after the {shape[0]:,} images that its header promises; {_ANEW}")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:

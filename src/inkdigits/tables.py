@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import csv
 import gzip
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +38,12 @@ BLOCK_BYTES = 2 << 20  # of CSV text read at a time; about 1,100 rows of MNIST
 COLUMN_BYTES = 1 << 14  # of each of the columns of Parquet read at a time; without it, a whole row group is
 BATCH_ROWS = 4096  # rows of Parquet and NPZ at a time
 SHOWN = 40  # characters of a wrong value that a message shows
+
+# What reading one raises where it is encrypted or damaged, or says of itself what is not so.
+_DAMAGED_NPZ = (
+    *(ValueError, MemoryError, RuntimeError, OverflowError, LookupError, struct.error),
+    *(zipfile.BadZipFile, lzma.LZMAError),
+)
 
 Batch = tuple[np.ndarray, "np.ndarray | None"]
 _Block = tuple[np.ndarray, "np.ndarray | None", dict[int, DataError]]  # with what is wrong, by row
@@ -143,7 +151,7 @@ def _read_csv(path: Path, labelled: bool) -> Iterator[_Block]:
             include_columns=columns, column_types=dict.fromkeys(columns, pa.uint8()), null_values=[]
         )
         line = 2
-        for lines in _whole_lines(file):
+        for lines in _whole_lines(path, file):
             # One thread: two gain nothing that could be measured, and hold more at once.
             whole = pa.csv.ReadOptions(use_threads=False, column_names=header, block_size=len(lines))
             try:
@@ -155,10 +163,13 @@ def _read_csv(path: Path, labelled: bool) -> Iterator[_Block]:
             line += lines.count(b"\n")
 
 
-def _whole_lines(file: BinaryIO) -> Iterator[bytes]:
+def _whole_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
     """What is left of a file, in blocks that end where a line ends."""
     while block := file.read(BLOCK_BYTES):
-        yield block + file.readline()
+        end = b"" if block.endswith(b"\n") else file.readline(BLOCK_BYTES)
+        if len(end) == BLOCK_BYTES and not end.endswith(b"\n"):
+            raise DataError(f"{path} has a line of more than {BLOCK_BYTES:,} bytes, which is no row of 785 numbers")
+        yield block + end
 
 
 def _csv_rows(
@@ -214,7 +225,7 @@ def _read_parquet(path: Path, labelled: bool) -> Iterator[_Block]:
                         ) from None
                     yield block
                 start += len(batch)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, ValueError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
 
@@ -229,11 +240,11 @@ def _read_npz(path: Path, labelled: bool) -> Iterator[_Block]:
             if file.read(len(np.lib.format.MAGIC_PREFIX)) == np.lib.format.MAGIC_PREFIX:
                 raise ValueError("it is a single array")
         with zipfile.ZipFile(path) as archive:
-            arrays = [name.removesuffix(".npy") for name in archive.namelist()]
+            arrays = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             if missing := [name for name in ("images", "labels")[: 1 + labelled] if name not in arrays]:
                 raise DataError(f"{path} has no array {missing[0]!r}; it has: {', '.join(arrays) or 'none'}")
             with archive.open("images.npy") as file:
-                shape, rows = _npy_rows(file)
+                shape, rows = _npy_rows(file, path)
                 text = "×".join(map(str, shape))
                 if shape[1:] not in ((SIDE, SIDE), (SIDE * SIDE,)):
                     raise DataError(f"{path}: array images has shape {text}; expected N×28×28 or N×784")
@@ -242,11 +253,20 @@ def _read_npz(path: Path, labelled: bool) -> Iterator[_Block]:
                 for images in rows:
                     yield _npz_block(images, labels, start, path)
                     start += len(images)
-    except (ValueError, MemoryError, zipfile.BadZipFile) as error:
+    # The last four: encrypted, of an unknown method, or saying of itself what is not so.
+    except (
+        ValueError,
+        MemoryError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        OverflowError,
+        LookupError,
+        struct.error,
+    ) as error:
         raise DataError(f"{path} cannot be read as NPZ without pickles: {error}") from None
 
 
-def _npy_rows(file: IO[bytes]) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
+def _npy_rows(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     """The shape of an array in NumPy's own format, and its rows, (n, …) at a time: it need not fit in memory.
 
     The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
@@ -255,9 +275,14 @@ def _npy_rows(file: IO[bytes]) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"its array is of version {version[0]}.{version[1]} of NumPy's format")
-    shape, by_column, dtype = readers[version](file)
+    try:
+        shape, by_column, dtype = readers[version](file)
+    except Exception as error:  # its header is Python's text, and what is wrong with that can be anything
+        raise ValueError(f"the header of its array is damaged: {error}") from None
     if dtype.hasobject:
         raise ValueError("it holds objects")
+    if dtype.kind not in "uif":
+        raise DataError(f"{path} has an array of type {str(dtype)[:SHOWN]}; expected whole numbers")
     if by_column or not shape:
         raise ValueError("its array is stored column by column; save np.ascontiguousarray of it")
 

@@ -6,7 +6,10 @@ its place, and the rest goes on; nothing but one chunk is held, and the names in
 
 from __future__ import annotations
 
+import lzma
 import os
+import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -30,8 +33,15 @@ ARCHIVES = ZIPS + TARS
 TABLES = (".csv", ".csv.gz", ".parquet", ".npz")
 CHUNK_PICTURES = 256  # files of pictures in a chunk
 CHUNK_BYTES = 32 << 20  # of pictures in a chunk, but for its last
+SKIP_BYTES = 1 << 20  # read at once of what is passed over
 CHUNK_ROWS = 4096  # of arrays in a chunk
 PICTURE_COLUMN = "image"  # of a Parquet table of encoded pictures, as Hugging Face's have it: bytes, or {bytes, path}
+
+# What the standard library's readers of archives raise where one is damaged, or says of itself what is not so.
+_DAMAGED = (
+    *(OSError, EOFError, ValueError, TypeError, RuntimeError, OverflowError, MemoryError, LookupError, struct.error),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
 
 _Kind = Literal["pictures", "zip", "tar", "table", "idx"]
 _Item = tuple[str, "ImageSource | ImageError"]
@@ -73,46 +83,72 @@ def chunks(paths: Iterable[str | PathLike[str]], limits: Limits) -> Iterator[Chu
                 yield from _chunked(_in_archive(path, kind, limits))
                 continue
             try:
-                yield from _rows(path, kind)
+                yield from _rows(path, kind, limits)
             except DataError as error:
                 yield Chunk([str(path)], [UnreadableImage(str(error))])
 
 
-def find_images(paths: Iterable[str | PathLike[str]]) -> Iterator[tuple[str, Path]]:
+def find_images(paths: Iterable[str | PathLike[str]]) -> Iterator[tuple[str, Path | ImageError]]:
     """The images that paths name: a file is itself, a folder every file in it and below that has one of ``SUFFIXES``.
 
-    A folder's images come sorted by path. Hidden files and folders in it are left out.
+    A folder's images come sorted by path. Hidden files and folders in it are left out. A folder in it that cannot be
+    listed comes as an error in its place.
     """
     for given in paths:
         path = Path(given)
-        if path.is_dir():
-            yield from ((str(found), found) for found in _below(path))
+        if _is_folder(path):
+            yield from ((str(found), error or found) for found, error in _below(path))
         else:
             yield str(given), path
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        found = sorted((e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith("."))
-    for name, is_folder in found:
-        path = folder / name
-        if is_folder:
-            yield from _below(path)
-        elif name.lower().endswith(SUFFIXES) and path.is_file():
-            yield path
+def _below(folder: Path) -> Iterator[tuple[Path, ImageError | None]]:
+    """The pictures in and below a folder, and the folders that cannot be listed; however deep."""
+    above: list[tuple[Path, Iterator[tuple[str, bool]]]] = [(folder.parent, iter([(folder.name, True)]))]
+    while above:
+        parent, rest = above[-1]
+        name, is_folder = next(rest, ("", None))
+        path = parent / name
+        if is_folder is None:
+            above.pop()
+        elif is_folder:
+            try:
+                with os.scandir(path) as entries:
+                    found = [(e.name, e.is_dir(follow_symlinks=False)) for e in entries if not e.name.startswith(".")]
+                above.append((path, iter(sorted(found))))
+            except OSError as error:
+                yield path, UnreadableImage(f"cannot list folder {path}: {error.strerror}")
+        elif name.lower().endswith(SUFFIXES) and _is_file(path):
+            yield path, None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):  # reading it as a picture will say what is wrong
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is one, or cannot be looked at: reading it will say what is wrong. A pipe would be waited for."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:
+        return True
 
 
 def _kind(path: Path) -> _Kind:
     name = path.name.lower()
-    if path.is_dir() or name.endswith(SUFFIXES):
+    if name.endswith(SUFFIXES) or _is_folder(path):
         return "pictures"
     if name.endswith(ARCHIVES):
         return "zip" if name.endswith(ZIPS) else "tar"
     if name.endswith(TABLES):
         return "table"
     try:
-        return "idx" if is_idx(path) else "pictures"
-    except DataError:  # reading it as a picture will say what is wrong
+        # What is no file, such as a pipe, can be read once only.
+        return "idx" if path.is_file() and is_idx(path) else "pictures"
+    except (DataError, OSError):  # reading it as a picture will say what is wrong
         return "pictures"
 
 
@@ -158,9 +194,11 @@ def _in_zip(path: Path, limits: Limits) -> Iterator[_Item]:
                     with archive.open(info) as file:
                         yield name, _content(file, info.file_size, limits)
                 # Encrypted, of an unknown method, damaged: the archive's other pictures may be fine.
-                except (RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+                except _DAMAGED as error:
+                    if isinstance(error, OSError) and error.errno is not None:  # the disk, and not the picture
+                        raise
                     yield name, UnreadableImage(f"cannot be taken from the archive: {error}")
-    except (OSError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         raise DataError(f"cannot read {path} as a zip archive: {_reason(error)}") from None
     if not found:
         raise DataError(f"there is no image in {path}; looked for {' '.join(SUFFIXES)}")
@@ -172,16 +210,25 @@ def _in_tar(path: Path, limits: Limits) -> Iterator[_Item]:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 archive.members.clear()  # type: ignore[attr-defined]  # else it keeps all that it has seen
-                if not (member.isfile() and _is_picture(member.name)):
-                    continue
-                found += 1
-                file = archive.extractfile(member)
-                assert file is not None  # as the member is a file
-                yield f"{path}/{member.name}", _content(file, member.size, limits)
-    except (OSError, tarfile.TarError, EOFError, zlib.error) as error:
+                if member.isfile() and _is_picture(member.name):
+                    found += 1
+                    file = archive.extractfile(member)
+                    assert file is not None  # as the member is a file
+                    yield f"{path}/{member.name}", _content(file, member.size, limits)
+                _skip(archive)
+    except _DAMAGED as error:
         raise DataError(f"cannot read {path} as a tar archive after {found:,} images: {_reason(error)}") from None
     if not found:
         raise DataError(f"there is no image in {path}; looked for {' '.join(SUFFIXES)}")
+
+
+def _skip(archive: tarfile.TarFile) -> None:
+    """Read up to the next member. The archive would go on after its end for as long as a member says that it is."""
+    stream = archive.fileobj
+    assert stream is not None  # as it is open
+    while (left := archive.offset - 1 - stream.tell()) > 0:  # type: ignore[attr-defined]
+        if not stream.read(min(left, SKIP_BYTES)):
+            raise tarfile.ReadError("unexpected end of data")
 
 
 def _reason(error: Exception) -> object:
@@ -200,19 +247,12 @@ def _content(file: IO[bytes], size: int, limits: Limits) -> bytes | ImageError:
     return ImageTooLarge(f"the image file is larger than {limits.max_bytes:,} bytes, the most that is read")
 
 
-def _rows(path: Path, kind: _Kind) -> Iterator[Chunk]:
+def _rows(path: Path, kind: _Kind, limits: Limits) -> Iterator[Chunk]:
     count = 0
-    for sources in _idx_rows(path) if kind == "idx" else _table_rows(path):
+    most = max(CHUNK_BYTES, limits.max_pixels)
+    for sources in iter_idx(path, CHUNK_ROWS, most) if kind == "idx" else _table_rows(path):
         yield Chunk([f"{path}:{i}" for i in range(count + 1, count + len(sources) + 1)], sources)
         count += len(sources)
-
-
-def _idx_rows(path: Path) -> Iterator[Sequence[ImageSource]]:
-    for images in iter_idx(path, CHUNK_ROWS):
-        if images.ndim != 3:
-            shape = "×".join(["N", *map(str, images.shape[1:])])
-            raise DataError(f"{path} holds no images: its values are {shape}; expected N×height×width")
-        yield images
 
 
 def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError]]:
@@ -239,7 +279,7 @@ def _encoded(path: Path) -> Iterator[Sequence[ImageSource | ImageError]] | None:
         kind = schema.field(PICTURE_COLUMN).type
         if pa.types.is_struct(kind):
             kind = kind.field("bytes").type
-    except (KeyError, OSError, pa.ArrowException):  # reading it as pixels will say what is wrong
+    except (KeyError, ValueError, OSError, pa.ArrowException):  # reading it as pixels will say what is wrong
         return None
     if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
         return None
@@ -250,7 +290,7 @@ def _encoded(path: Path) -> Iterator[Sequence[ImageSource | ImageError]] | None:
                 for batch in file.iter_batches(CHUNK_PICTURES, columns=[PICTURE_COLUMN], use_threads=False):
                     values = (value["bytes"] if isinstance(value, dict) else value for value in batch[0].to_pylist())
                     yield [InvalidPixels("the image is missing") if value is None else value for value in values]
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(f"{path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
     return pictures()
