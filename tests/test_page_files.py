@@ -100,6 +100,19 @@ def test_several_files_and_a_broken_one(visit, live_server):
     expect(page.get_by_test_id("results")).to_be_hidden()
 
 
+def test_names_in_the_saved_table(visit):
+    """Quotes as they are, however many; and none that a spreadsheet would run."""
+    page = visit()
+    names = {'3 "as" it "is", "so".png': 3, "=5.png": 5, "+8.png": 8, "-7.png": 7, "@4.png": 4}
+    page.get_by_test_id("upload").set_input_files([file(name, picture(digit)) for name, digit in names.items()])
+    expect(page.get_by_test_id("progress")).to_have_text("5 images done")
+    with page.expect_download() as download:
+        page.get_by_test_id("save").click()
+    saved = Path(download.value.path()).read_bytes().decode()
+    found = {line["name"]: int(line["digit"]) for line in csv.DictReader(io.StringIO(saved, newline=""))}
+    assert found == {name if name.startswith("3") else f"'{name}": digit for name, digit in names.items()}
+
+
 def test_the_table_shows_the_picture(visit):
     page = visit()
     page.get_by_test_id("upload").set_input_files([file("wide.png", picture(4, 300, height=150))])

@@ -16,12 +16,14 @@ from typing import BinaryIO, Literal
 import orjson
 
 from inkdigits.bulk.rows import Row
+from inkdigits.text import defused, json_safe, visible
 
-__all__ = ["COLUMNS", "NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
+__all__ = ["COLUMNS", "ENDINGS", "NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
 
 Form = Literal["lines", "csv", "json", "parquet"]
 
 _FORM_OF: dict[str, Form] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
+ENDINGS = (*_FORM_OF, ".txt", "")  # of an output's name; the last two are lines
 _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
 #: Of a table. The page's own CSV has the same: web/csv.js.
@@ -47,9 +49,9 @@ def block(rows: Sequence[Row], form: Form) -> bytes:
     if form == "csv":
         out.writelines(_csv(rows))
     elif form == "json":
-        out.writelines(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows)
+        out.writelines(json_safe(json.dumps(row.to_dict(), ensure_ascii=False)) + "\n" for row in rows)
     else:
-        width = max((len(row.name) for row in rows if len(row.name) <= NAME_WIDTH), default=0)
+        width = max((size for row in rows if (size := len(visible(row.name))) <= NAME_WIDTH), default=0)
         for row in rows:
             out.writelines(line + "\n" for line in (_line(row, width), *_map(row)))
     return out.getvalue().encode("utf-8", "backslashreplace")  # a file name need not be text
@@ -116,14 +118,15 @@ def _csv(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _quoted(text: str) -> str:
-    """Text as a cell of CSV, https://www.rfc-editor.org/rfc/rfc4180."""
+    """Text as a cell of CSV, https://www.rfc-editor.org/rfc/rfc4180, that no spreadsheet takes for a formula."""
+    text = defused(text)
     if _PLAIN.fullmatch(text):
         return text
     return '"' + text.replace('"', '""') + '"'
 
 
 def _line(row: Row, width: int) -> str:
-    name = row.name.ljust(width)
+    name = visible(row.name).ljust(width)
     p = row.prediction
     if p is None or p.digit is None:
         return f"{name}  {row.verdict}"

@@ -1,4 +1,7 @@
-/** CSV as RFC 4180 has it: commas, CRLF, quotes doubled. The columns are those of `inkdigits predict --csv`. */
+/**
+ * CSV as RFC 4180 has it: commas, CRLF, quotes doubled; and no cell that a spreadsheet takes for a formula. The columns
+ * are those of `inkdigits predict --csv`.
+ */
 
 import { isDigit } from './reader.js';
 
@@ -27,5 +30,6 @@ export function toCsv(items) {
 
 /** @param {string} text */
 function quoted(text) {
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  const cell = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text; // https://owasp.org/www-community/attacks/CSV_Injection
+  return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }
