@@ -15,11 +15,13 @@ PACKAGE = Path(inkdigits.__file__).parent
 ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
-BASE = {"errors", "settings"}
+BASE = {"atomic", "errors", "settings", "text"}
 CORE = BASE | {"decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
     "errors": set(),
     "settings": {"errors"},
+    "atomic": {"errors"},
+    "text": set(),
     "parts": {"errors"},
     "decode": {"errors", "parts"},
     "ink": set(),
@@ -31,7 +33,7 @@ ROOMS = {
     "known": {"image"},
     "onnx_form": {"errors", "image", "known", "ready"},
     "recognizer": {"errors", "image", "onnx_form", "ready"},
-    "bulk": {"errors", "decode", "idx", "image", "recognizer", "tables"},
+    "bulk": {"atomic", "errors", "decode", "idx", "image", "recognizer", "tables", "text"},
     "client": {"errors", "decode", "image", "recognizer"},
     "server": CORE | {"apart", "bulk", "known", "ready"},
     "training": CORE | {"idx", "tables"},

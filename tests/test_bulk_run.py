@@ -202,7 +202,11 @@ def broken_inputs(folder, digits):
         "f.npz": [("f.npz:1", ""), ("f.npz:2", ""), ("f.npz:3", "row 3, column pixel3: nan is not"), ("f.npz:4", "")],
         "g.parquet": [("g.parquet:1", ""), ("g.parquet:2", ""), ("g.parquet:3", "nan is not"), ("g.parquet:4", "")],
         "h.parquet": [("h.parquet:1", ""), ("h.parquet:2", "not an image"), ("h.parquet:3", "the image is missing")],
-        "i-idx3-ubyte": [("i-idx3-ubyte", "i-idx3-ubyte is cut short after 0 of 3 images")],
+        "i-idx3-ubyte": [
+            ("i-idx3-ubyte:1", ""),
+            ("i-idx3-ubyte:2", ""),
+            ("i-idx3-ubyte", "i-idx3-ubyte is cut short after 2 of 3 images"),
+        ],
         "j.csv": [("j.csv", "'a' is not a column of a table of digits")],
         "k.png": [("k.png", "not an image")],
     }
@@ -289,17 +293,21 @@ def test_a_damaged_block_is_read_again(run, folder):
 def test_another_run_s_rest_is_not_gone_on_with(run, folder):
     _, spool = spool_of(run, folder, "--processes", "1")
     for options, words in (
-        ([folder / "digits.tar", "-o", "o.csv"], "was begun with another inputs"),
+        ([folder / "digits.tar", "-o", "o.csv"], "(other inputs: 2 inputs then, 1 now)"),
+        ([folder / "digits.csv", folder / "digits.csv", "-o", "o.csv"], "digits.tar then, "),
         ([folder / "digits.tar", folder / "digits.csv", "-o", "o.csv", "--json"], "another form: csv then, json now"),
         ([folder / "digits.tar", folder / "digits.csv", "-o", "o.csv", "--model", "lenet"], "another model"),
     ):
-        code, _, err = run(*options, "--resume", "--processes", "1")
-        assert code == 2
-        assert words in err
-        assert err.endswith("; leave out --resume\n")
-        assert Path("o.csv.part").read_bytes() == spool
-    code, _, _ = run(folder / "digits.tar", "-o", "o.csv", "--processes", "1")  # begins anew
+        for begin in (["--resume"], []):
+            code, _, err = run(*options, *begin, "--processes", "1")
+            assert code == 2
+            assert words in err
+            assert f"{2 * N:,} finished rows" in err
+            assert err.endswith("; --restart throws them away\n")
+            assert Path("o.csv.part").read_bytes() == spool
+    code, _, _ = run(folder / "digits.tar", "-o", "o.csv", "--restart", "--processes", "1")
     assert code == 0
+    assert not Path("o.csv.part").exists()
     assert len(rows_of("o.csv")) == N
 
 
@@ -369,8 +377,9 @@ def readers():
 
 
 @processes
-@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet", "txt"])
 def test_killed_ten_times_it_ends_the_same(run, folder, ending):
+    """benchmarks/kills.py does it longer."""
     inputs = [folder / name for name in ("pictures", "digits.zip", "digits.tar", "digits.csv", "digits-idx3-ubyte")]
     inputs *= 2
     options = ["--processes", "2"]
@@ -378,11 +387,12 @@ def test_killed_ten_times_it_ends_the_same(run, folder, ending):
     assert code == 0
     assert told.startswith(f"inkdigits: {len(inputs) * N:,} images: ")
     whole = Path(f"whole.{ending}").read_bytes()
+    spool, out = Path(f"o.{ending}.part"), Path(f"o.{ending}")
+    assert stopped(run, *inputs, "-o", out, *options)[0] == 130
+    size = size_of(spool)
+    spool.unlink()
     before = readers()
     choice = random.Random(ending)
-    spool, out = Path(f"o.{ending}.part"), Path(f"o.{ending}")
-    # A spool is somewhat larger than a CSV and much larger than Parquet; what is past its end is never waited for.
-    size = len(whole) if ending == "csv" else 2 * len(whole)
     for least in sorted(choice.randrange(size) for _ in range(KILLS)):
         process = start(*inputs, "-o", out, "--resume", *options)
         until(lambda p=process, n=least: p.poll() is not None or size_of(spool) >= n)
@@ -434,7 +444,9 @@ def test_a_dead_process_is_told(run, folder):
     ("argv", "words"),
     [
         (["in.csv", "--resume"], "--resume needs -o OUT"),
-        (["-", "--resume", "-o", "o.csv"], "--resume needs -o OUT"),
+        (["in.csv", "--restart"], "--restart needs -o OUT"),
+        (["in.csv", "--restart", "-o", "-"], "--restart needs -o OUT"),
+        (["-", "--resume", "-o", "o.csv"], "--resume needs images that are still there"),
         (["in.csv", "--processes", "-1"], "--processes must be 0 or more, not -1"),
         (["in.csv", "-o", "o.parquet", "--explain"], "--explain gives a 28×28 map"),
     ],

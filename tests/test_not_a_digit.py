@@ -210,19 +210,27 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
     # What was begun with other rows is not mixed with these.
     code, _, err = run(*command, "--resume", "--min-confidence", "0.5")
     assert code == 2
-    assert "o.csv.part was begun with another --min-confidence: 0.0 then, 0.5 now; leave out --resume" in err
+    assert "o.csv.part is of another run (another --min-confidence: 0.0 then, 0.5 now) and holds 512 finished " in err
     kept = (tmp_path / "o.csv.part").read_bytes()
-    first, _, rest = kept.partition(b"\n")
+    magic, first, rest = kept.split(b"\n", 2)
     about = json.loads(first)
-    del about["layout of rows"], about["--min-confidence"]  # as an earlier version of the program left it
-    (tmp_path / "o.csv.part").write_bytes(json.dumps(about, sort_keys=True).encode() + b"\n" + rest)
+    about["layout of rows"] -= 1  # as an earlier version of the program would leave it
+    (tmp_path / "o.csv.part").write_bytes(b"\n".join([magic, json.dumps(about, sort_keys=True).encode(), rest]))
     code, _, err = run(*command, "--resume")
     assert code == 2
-    assert "o.csv.part was begun with another" in err
+    assert "o.csv.part is of another run (another layout of rows: 1 then, 2 now)" in err
 
     (tmp_path / "o.csv.part").write_bytes(kept)
     code, _, err = run(*command, "--resume")
-    assert (code, err) == (0, "inkdigits: 512 images: 0 digits, 512 not digits\n")
+    count = "inkdigits: 512 images: 0 digits, 512 not digits\n"
+    assert (code, err) == (0, count)
+
+    # A finished output is compared with, and counted the same; one of other rows stays as it is.
+    whole = (tmp_path / "o.csv").read_bytes()
+    assert run(*command, "--resume") == (0, "", count)
+    code, _, err = run(*command, "--resume", "--model", "lenet")
+    assert (code, "o.csv is finished, and another run's" in err) == (2, True)
+    assert (tmp_path / "o.csv").read_bytes() == whole
 
 
 def test_below_a_confidence_a_digit_is_unsure(run, tmp_path, pictures, answers):

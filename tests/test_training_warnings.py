@@ -74,6 +74,11 @@ def test_a_default_is_not_replaced_by_it(tmp_path):
     [record] = (tmp_path / "runs").glob("*/run.json")
     assert (json.loads(record.read_text())["state"], "model" in json.loads(record.read_text())) == ("failed", False)
 
+    (tmp_path / "models" / "link.onnx").symlink_to("mine.onnx")
+    done = run(tmp_path, "train", *HOPELESS, "--out", "models/link.onnx", "--no-record")
+    assert (done.code, "models/mine.onnx stays; name another --out" in done.err) == (2, True)
+    assert (path.read_bytes(), (tmp_path / "models" / "mine.onnx").read_bytes()) == before
+
 
 def test_a_study_whose_best_trial_learnt_nothing(tmp_path):
     space = {

@@ -1,22 +1,27 @@
 """What is finished of an output, kept so that a run that is killed at any moment can go on where it was.
 
-A spool lies beside the output, ``OUT.part``: a line of JSON that says what is being read by which model, then a record
-a block: its size, CRC-32, rows, errors, the CRC-32 of its images' names and its rows of each verdict, then its content.
-A record that a kill or a full disk cut short does not have its CRC, and what follows the last whole one is dropped.
-``OUT`` itself appears at the end, whole.
+A spool lies beside the output, ``OUT.part``: a line that says what it is, a line of JSON that says what is being read
+by which model, then a record a block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows of each
+verdict, then its content. A record that a kill or a full disk cut short does not have its CRC, and what follows the
+last whole one is dropped. ``OUT`` itself appears at the end, whole.
+
+Nothing stays beside a finished output that would say what made it. Where a run is to go on with one, its rows are read
+again and compared: the same, and there was nothing to do; else it is another run's, and stays as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from inkdigits.bulk.forms import Form, join
+from inkdigits.atomic import Output, open_own
+from inkdigits.bulk.forms import Form, heading, join
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS
 from inkdigits.bulk.run import Block
@@ -24,63 +29,111 @@ from inkdigits.errors import SettingError
 
 __all__ = ["Spool"]
 
-# Bytes of content, its CRC-32, rows, errors, CRC-32 of the names, rows of each verdict.
-_RECORD = struct.Struct(f"<QIQQI{len(VERDICTS)}Q")
+_MAGIC = b"inkdigits spool 2\n"  # a new number for each new form of what follows
+_MOST_ABOUT = 16 << 20  # bytes of the line of JSON
+_COUNTS = struct.Struct(f"<QI{len(VERDICTS)}Q")  # rows, CRC-32 of the names, rows of each verdict
+_RECORD = struct.Struct("<QI")  # bytes of content, CRC-32 of the counts and the content
+_HEAD = _RECORD.size + _COUNTS.size
+# How a message names what decides the content.
+_WHAT = {"inputs": "other inputs", "model": "another model", "form": "another form", "limits": "other limits"}
 
 
 class Spool:
-    """The finished blocks of an output.
+    """The finished blocks of an output, whose only writer this is.
 
     Args:
         out: the file that is to be written.
         about: what decides the content of every block, as JSON.
-        resume: go on with a spool that is there; else begin anew.
+        begin: what to do with a spool that is there and holds finished rows: ``resume`` goes on with it, ``restart``
+            throws it away, ``new`` refuses to do either. One without a finished row is in nobody's way.
 
     Raises:
-        SettingError: the file cannot be written, or the spool that is there was begun with something else.
+        SettingError: the file cannot be written, or another process is writing it; or the spool that is there is of
+            another run, is of none, or holds rows that are not to be thrown away.
 
     Attributes:
         path: of the spool.
-        rows: how many its blocks have.
-        errors: how many of these are errors.
-        counts: how many have each verdict, by ``VERDICTS``.
+        rows: how many its blocks have; 0 where a finished output is compared with, and there is none.
+        counts: how many rows the output has of each verdict so far, by ``VERDICTS``.
     """
 
-    def __init__(self, out: Path, about: Mapping[str, Any], *, resume: bool) -> None:
-        self.path = out.with_name(f"{out.name}.part")
-        self._out = out
-        self.rows = self.errors = 0
+    def __init__(self, out: Path, about: Mapping[str, Any], *, begin: Literal["new", "resume", "restart"]) -> None:
+        self._out = Output(out)
+        self.path = self._out.path.with_name(f"{self._out.path.name}.part")
+        self.rows = 0
         self.counts = [0] * len(VERDICTS)
         self._names: list[int] = []  # a CRC-32 a block
-        start = json.dumps(about, sort_keys=True).encode() + b"\n"
-        going_on = resume and self.path.exists()
-        try:
-            self._file = self.path.open("r+b" if going_on else "w+b")
-        except OSError as error:
-            raise SettingError(f"cannot write {out}: {error.strerror}") from None
-        if going_on and (found := self._file.readline()).endswith(b"\n"):
-            if found != start:
-                self._file.close()
-                raise SettingError(f"{self.path} was begun with {_difference(found, about)}; leave out --resume")
-        else:  # new, or killed before its first line was whole
-            self._file.seek(0)
-            self._file.write(start)
+        self._finished: _Finished | None = None
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._out.close)
+            if begin == "resume" and self._out.path.exists() and not os.path.lexists(self.path):
+                self._finished = _Finished(self._out.path, about["form"])
+                undo.pop_all()
+                return
+            self._file = open_own(self.path, out)
+            undo.callback(self._file.close)
+            self._open(about, begin)
+            undo.pop_all()
+
+    def _open(self, about: Mapping[str, Any], begin: str) -> None:
+        """Take over what is in the file, as far as that is right."""
+        start = _MAGIC + json.dumps(about, sort_keys=True).encode() + b"\n"
         self._first = len(start)
-        end = self._first
-        for content, *counts in self._records():
-            self._count(*counts)
-            end += _RECORD.size + len(content)
-        self._file.seek(end)
+        before = self._begun()
+        if before is not None:
+            end = self._first = before
+            self._file.seek(len(_MAGIC))
+            found = _MAGIC + self._file.readline()
+            for content, *counts in self._records():
+                self._count(*counts)
+                end += _HEAD + len(content)
+            if self.rows and begin == "new":
+                other = "" if found == start else f" of another run ({_difference(found, about)})"
+                go_on = "throws them away" if other else "throws them away, --resume goes on with them"
+                raise SettingError(f"{self.path} holds {self.rows:,} finished rows{other}; --restart {go_on}")
+            if self.rows and begin == "resume" and found != start:
+                raise SettingError(
+                    f"{self.path} is of another run ({_difference(found, about)}) and holds {self.rows:,} finished "
+                    "rows; --restart throws them away"
+                )
+            if self.rows and begin == "resume":
+                self._file.seek(end)
+                self._file.truncate()
+                return
+        self.rows = 0
+        self.counts = [0] * len(VERDICTS)
+        self._names.clear()
+        self._first = len(start)
+        self._file.seek(0)
         self._file.truncate()
+        self._file.write(start)
         self._file.flush()
 
+    def _begun(self) -> int | None:
+        """Where the records of the spool that is there begin; None where it was killed before its start was whole."""
+        magic = self._file.read(len(_MAGIC))
+        if not _MAGIC.startswith(magic):
+            raise SettingError(
+                f"{self.path} is not what this inkdigits leaves of a run; move it away, or name another output"
+            )
+        about = self._file.readline(_MOST_ABOUT)
+        return len(_MAGIC) + len(about) if about.endswith(b"\n") else None
+
     def add(self, block: Block) -> None:
-        """Keep a block; once this returns, a kill does not lose it."""
-        crc = zlib.crc32(block.content)
-        head = (len(block.content), crc, block.rows, len(block.errors), block.names, *block.counts)
-        self._file.write(_RECORD.pack(*head) + block.content)
+        """Keep a block; once this returns, a kill does not lose it.
+
+        Raises:
+            SettingError: the output is finished, and has other rows.
+        """
+        if self._finished:
+            self._finished.compare(block)
+            self._tally(block.counts)
+            return
+        counts = _COUNTS.pack(block.rows, block.names, *block.counts)
+        crc = zlib.crc32(block.content, zlib.crc32(counts))
+        self._file.write(_RECORD.pack(len(block.content), crc) + counts + block.content)
         self._file.flush()
-        self._count(*head[2:])
+        self._count(block.rows, block.names, *block.counts)
 
     def rest(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """The chunks that are still to be read.
@@ -89,57 +142,167 @@ class Spool:
             SettingError: what was read before is no longer what the chunks begin with.
         """
         done = tuple(self._names)
+        seen = 0
         for i, chunk in enumerate(chunks):
             if i >= len(done):
                 yield chunk
-            elif chunk.crc() != done[i]:
-                raise SettingError(
-                    f"{self.path} was begun with other images: {chunk.names[0]} or one after it was not there; "
-                    "leave out --resume"
-                )
+                continue
+            if chunk.crc() != done[i]:
+                raise self._other_images(f"{chunk.names[0]} or one after it was not there")
+            seen += 1
+        if seen < len(done):
+            raise self._other_images("some of them are gone")
+
+    def _other_images(self, reason: str) -> SettingError:
+        return SettingError(f"{self.path} was begun with other images: {reason}; --restart throws its rows away")
 
     def finish(self, form: Form) -> None:
-        """Make the output of the blocks, and remove the spool."""
-        whole = self._out.with_name(f".{self._out.name}.{os.getpid()}.part")
+        """Make the output of the blocks, and remove the spool.
+
+        Raises:
+            SettingError: the spool is no longer what it was; or the output was finished before, and has more rows.
+        """
+        if self._finished:
+            self._finished.end()
+            return
         try:
-            with whole.open("wb") as file:
-                join((content for content, *_ in self._records()), form, file)
-                file.flush()
-                os.fsync(file.fileno())
-            whole.replace(self._out)
-        finally:
-            whole.unlink(missing_ok=True)
+            join(self._contents(), form, self._out.file)
+        except OSError as error:
+            if error.errno is not None:
+                raise
+            raise self._damaged() from None  # as Arrow has it
+        except ValueError:
+            raise self._damaged() from None
+        self._out.commit()
         self._file.close()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Leave the spool for another run, unless there is nothing in it."""
-        if not self._file.closed:
+        if self._finished:
+            self._finished.close()
+            self._out.close()
+            return
+        with contextlib.suppress(OSError):  # what a full disk did not take
             self._file.close()
-            if not self._names:
-                self.path.unlink(missing_ok=True)
+        if not self._names:
+            self.path.unlink(missing_ok=True)
+        self._out.close()
 
-    def _count(self, rows: int, errors: int, names: int, *counts: int) -> None:
-        self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
+    def _contents(self) -> Iterator[bytes]:
+        count = 0
+        for content, *_ in self._records():
+            count += 1
+            yield content
+        if count != len(self._names):  # somebody else wrote in it
+            raise self._damaged()
+
+    def _damaged(self) -> SettingError:
+        return SettingError(f"{self.path} was changed or damaged since its rows were written; --restart throws it away")
+
+    def _count(self, rows: int, names: int, *counts: int) -> None:
         self.rows += rows
-        self.errors += errors
         self._names.append(names)
+        self._tally(counts)
+
+    def _tally(self, counts: Iterable[int]) -> None:
+        self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
 
     def _records(self) -> Iterator[tuple[bytes, *tuple[int, ...]]]:
         """The whole records from the first on."""
+        left = os.fstat(self._file.fileno()).st_size - self._first
         self._file.seek(self._first)
-        while len(head := self._file.read(_RECORD.size)) == _RECORD.size:
-            size, crc, *counts = _RECORD.unpack(head)
-            content = self._file.read(size)
-            if len(content) != size or zlib.crc32(content) != crc:
+        while left >= _HEAD:
+            size, crc = _RECORD.unpack(self._file.read(_RECORD.size))
+            counts = self._file.read(_COUNTS.size)
+            left -= _HEAD + size
+            if left < 0:  # cut short, or the size is none
                 return
-            yield content, *counts
+            content = self._file.read(size)
+            if len(content) != size or zlib.crc32(content, zlib.crc32(counts)) != crc:
+                return
+            yield content, *_COUNTS.unpack(counts)
+
+
+class _Finished:
+    """An output that is there, compared with the blocks of a run, one by one."""
+
+    def __init__(self, path: Path, form: Form) -> None:
+        self._path, self._form = path, form
+        self._rows = self._blocks = 0
+        if form == "parquet":
+            self._file = _parquet(path)
+            self._right = self._file is not None
+        else:
+            self._file = path.open("rb")
+            self._right = self._file.read(len(heading(form))) == heading(form)
+
+    def compare(self, block: Block) -> None:
+        if not (self._right and self._has(block.content)):
+            raise self._other()
+        self._rows += block.rows
+        self._blocks += 1
+
+    def end(self) -> None:
+        over = self._right and not (self._left() if self._form == "parquet" else self._file.read(1))
+        if not over:
+            raise self._other()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _has(self, content: bytes) -> bool:
+        if self._form != "parquet":
+            return bool(self._file.read(len(content)) == content)
+        import pyarrow as pa
+
+        with pa.ipc.open_stream(content) as stream:
+            return self._left() > 0 and self._file.read_row_group(self._blocks).equals(stream.read_all())
+
+    def _left(self) -> int:
+        """Row groups of Parquet, one a block, that are not yet compared."""
+        return int(self._file.num_row_groups) - self._blocks
+
+    def _other(self) -> SettingError:
+        return SettingError(
+            f"{self._path} is finished, and another run's: this one gives another row {self._rows + 1:,} or one after "
+            "it; leave out --resume to replace it"
+        )
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (OSError, pa.ArrowException):  # it is none
+        return None
 
 
 def _difference(found: bytes, about: Mapping[str, Any]) -> str:
+    """What was another thing when the spool was begun."""
     try:
-        before = json.loads(found)
-        key = next(key for key in {**before, **about} if before.get(key) != json.loads(json.dumps(about.get(key))))
-    except (ValueError, AttributeError, StopIteration):
-        return "another version"
-    return f"another {key}: {before.get(key)} then, {about.get(key)} now"
+        before = json.loads(found[len(_MAGIC) :])
+        now = json.loads(json.dumps(about))
+        key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+    except (ValueError, AttributeError, TypeError, StopIteration):
+        return "made by another version"
+    old, new = before.get(key), now.get(key)
+    if key == "inputs":
+        old, new = _changed(old, new)
+    return f"{_WHAT.get(key, f'another {key}')}: {old} then, {new} now"
+
+
+def _changed(before: Any, now: list[Any]) -> tuple[object, object]:
+    """The first input that differs: its path, or, where that is the same, size and time of change too."""
+    try:
+        old, new = next(((a, b) for a, b in zip(before, now, strict=False) if a != b), (None, None))
+        if old is None or new is None:
+            return f"{len(before):,} inputs", f"{len(now):,}"
+        if old[0] == new[0]:
+            return f"{old[0]} of {old[1]:,} bytes", f"{new[1]:,} bytes, or changed since"
+        return old[0], new[0]
+    except (TypeError, LookupError, ValueError):
+        return before, now

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import inkdigits
 from inkdigits.cli import data, measure, predict, runs, serve, train, tune
-from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail
+from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
 __all__ = ["build_parser", "main"]
@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: after ``--help``, ``--version`` or a command line that does not parse.
     """
+    open_standard()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a file name need not be text
@@ -57,7 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # Python would flush once more at exit, and complain: https://docs.python.org/3/library/signal.html#note-on-sigpipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except BrokenPipeError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return NO_READER
     except InkdigitsError as error:
         return fail(error, MISTAKE)
@@ -68,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fault(error)
         return fail(f"this needs {package}, which is not installed: pip install 'inkdigits[{extra}]'", MISTAKE)
     except OSError as error:
-        return fail(f"{error.filename or 'file'}: {error.strerror}" if error.strerror else error, MISTAKE)
+        return fail(f"{error.filename or 'standard output'}: {error.strerror}" if error.strerror else error, MISTAKE)
     except Exception as error:
         return _fault(error)
 

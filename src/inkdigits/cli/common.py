@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import io
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
+from inkdigits.atomic import Output, check_output, is_stream, open_stream, refuse_input
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
+from inkdigits.text import visible
 
 __all__ = [
     "BAD_IMAGE",
@@ -28,7 +31,12 @@ __all__ = [
     "add_option",
     "add_settings",
     "fail",
+    "is_stdout",
+    "naming",
+    "open_standard",
     "output",
+    "print_errors",
+    "refuse_own",
 ]
 
 FINE, BAD_IMAGE, MISTAKE, FAULT, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
@@ -40,8 +48,43 @@ Commands = argparse._SubParsersAction
 
 def fail(message: object, code: int) -> int:
     """Tell an error in one line on standard error; the exit code, as it came."""
-    print(f"inkdigits: error: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"inkdigits: error: {visible(' '.join(str(message).split()))}", file=sys.stderr)
     return code
+
+
+def open_standard() -> None:
+    """Give this process the standard streams that it was started without, as after ``>&-``.
+
+    Their numbers would go to the first files that are opened, and what a library prints, into these.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    if sys.stdin is None:
+        sys.stdin = _Closed("input")
+    if sys.stdout is None:
+        sys.stdout = _Closed("output")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # nobody wants to be told
+
+
+class _Closed(io.TextIOBase):
+    """Standard input or output that is closed; who needs it hears so."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def write(self, text: str) -> int:
+        if text:
+            raise SettingError(f"standard {self._name} is closed; open it, or name a file")
+        return 0
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name == "buffer":
+            raise SettingError(f"standard {self._name} is closed; open it, or name a file")
+        raise AttributeError(name)
 
 
 class _Help(argparse.RawDescriptionHelpFormatter):
@@ -115,21 +158,67 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
     )
 
 
+def print_errors(errors: Iterable[tuple[str, object]]) -> None:
+    """Tell what could not be read, by name, a line each on standard error."""
+    for name, error in errors:
+        print(f"inkdigits: {visible(name)}: {visible(str(error))}", file=sys.stderr)
+
+
+def is_stdout(path: str | None) -> bool:
+    """Whether an output is standard output: none was named, or ``-``."""
+    return path in (None, "-")
+
+
 @contextlib.contextmanager
-def output(path: str | None) -> Iterator[TextIO]:
-    """Standard output, or a file that appears under its name only once it is complete."""
-    if path is None:
+def output(path: str | None, *, endings: Iterable[str] = (), inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
+    """Standard output, or a file that appears under its name only once it is complete.
+
+    Args:
+        path: of the file; None and ``-`` are standard output. What is no file, such as a pipe, is written through.
+        endings: that its name may have; see :func:`check_output`.
+        inputs: files that the output must not be; see :func:`refuse_input`.
+
+    Raises:
+        SettingError: it cannot be written, which is found out at once.
+    """
+    if path is None or is_stdout(path):
         yield sys.stdout
         return
-    final = Path(path)
-    part = final.with_name(f".{final.name}.{os.getpid()}.part")
-    try:
-        file = part.open("w", encoding="utf-8", errors="backslashreplace", newline="")
-    except OSError as error:
-        raise SettingError(f"cannot write {path}: {error.strerror}") from None
-    try:
-        with file:
+    check_output(path, endings=endings)
+    refuse_own(path, inputs)
+    with naming(path), open_stream(path) if is_stream(path) else Output(path) as out:
+        with _text(out if isinstance(out, io.IOBase) else out.file) as file:
             yield file
-        part.replace(final)
+            file.flush()
+        if isinstance(out, Output):
+            out.commit()
+
+
+def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
+    """Refuse an output that is one of these inputs, or a picture in a folder of them; see :func:`refuse_input`."""
+    if given := [each for each in inputs if str(each)]:
+        from inkdigits.bulk.inputs import SUFFIXES
+
+        refuse_input(path, given, below=SUFFIXES)
+
+
+@contextlib.contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Tell which output a full disk, or the like, is about: such an error names no file itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.strerror is None or isinstance(error, BrokenPipeError):
+            raise
+        raise SettingError(f"cannot write {path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def _text(file: BinaryIO) -> Iterator[TextIO]:
+    """Text on its way into a file, which stays open."""
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", newline="", write_through=True)
+    try:
+        yield text
     finally:
-        part.unlink(missing_ok=True)
+        if not file.closed:
+            text.detach()

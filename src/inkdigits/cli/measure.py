@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 
-from inkdigits.cli.common import BAD_IMAGE, FINE, Commands, add_command, add_settings, output
+from inkdigits.atomic import Output, check_output, is_stream
+from inkdigits.cli.common import (
+    BAD_IMAGE,
+    FINE,
+    Commands,
+    add_command,
+    add_settings,
+    is_stdout,
+    output,
+    print_errors,
+    refuse_own,
+)
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -115,18 +127,26 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise SettingError(f"--limit must be 1 or more, not {args.limit}")
     from inkdigits.image import Limits
-    from inkdigits.recognizer import Recognizer
+    from inkdigits.recognizer import Recognizer, find_model
     from inkdigits.training.evaluate import unseen
     from inkdigits.training.report import check_path, measure
 
+    _, model, _ = find_model(args.model)
+    inputs = [model, *args.data.split("+")]
     if args.report:
         check_path(Path(args.report))
+        for path in (args.report, str(Path(args.report).with_suffix(".json"))):
+            check_output(path)
+            refuse_own(path, inputs)
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
     recognizer = Recognizer(args.model, threads=settings.threads, limits=limits)
     command = f"inkdigits evaluate {args.model} --data {args.data}" + " --robustness" * args.robustness
     command += f" --limit {args.limit}" * bool(args.limit)
     to_file = args.json not in (None, "-")
-    with output(args.json if to_file else None) as out:  # opened now, as measuring may take minutes
+    with contextlib.ExitStack() as stack:  # opened now, as measuring may take minutes
+        if args.report and not is_stream(args.report):
+            stack.enter_context(Output(args.report))
+        out = stack.enter_context(output(args.json if to_file else None, endings=(".json", ""), inputs=inputs))
         found = measure(
             recognizer,
             unseen(args.data, settings, recognizer),
@@ -136,12 +156,11 @@ def _evaluate(args: argparse.Namespace) -> int:
         )
         if to_file:
             out.write(found.json())
+        numbers = found.write(Path(args.report)) if args.report else None
     print(found.json() if args.json == "-" else found.table() + "\n", end="")
-    if args.report:
-        numbers = found.write(Path(args.report))
+    if numbers:
         print(f"wrote {args.report} and {numbers}", file=sys.stderr if args.json == "-" else sys.stdout)
-    for at, error in found.evaluation.unreadable:
-        print(f"inkdigits: {found.dataset.title(at)}: {error}", file=sys.stderr)
+    print_errors((found.dataset.title(at), error) for at, error in found.evaluation.unreadable)
     return BAD_IMAGE if found.evaluation.unreadable else FINE
 
 
@@ -151,9 +170,10 @@ def _submit(args: argparse.Namespace) -> int:
     from inkdigits.training.submit import submit
 
     recognizer = Recognizer(settings.model or None, threads=settings.threads)
-    with output(args.output) as out:
+    inputs = [args.table, settings.model]
+    with output(args.output, endings=(".csv", ".txt", ""), inputs=inputs) as out:
         done = submit(recognizer, Path(args.table), out)
-    if args.output:
+    if not is_stdout(args.output):
         print(f"wrote {args.output}: {done.rows:,} rows read by {recognizer.model.name}")
     if notice := done.notice():
         sys.stdout.flush()  # so that it comes behind the lines where both go to one place
@@ -171,5 +191,10 @@ def _compare(args: argparse.Namespace) -> int:
 
     named = {"models": tuple(args.models.split(","))} if args.models else {}
     plan = Plan(**named, data=args.data, seeds=seeds, epochs=args.epochs, threads=args.threads)
-    compare(plan, Path(args.out), settings)
+    folder = Path(args.out)
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # compare says what is wrong
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(Output(folder / "comparison"))
+        compare(plan, folder, settings)
     return FINE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -11,9 +12,22 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inkdigits.cli.common import BAD_IMAGE, FINE, Commands, add_command, add_settings
+import inkdigits
+from inkdigits.atomic import check_output, is_stream, open_stream
+from inkdigits.cli.common import (
+    BAD_IMAGE,
+    FINE,
+    Commands,
+    add_command,
+    add_settings,
+    is_stdout,
+    naming,
+    print_errors,
+    refuse_own,
+)
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
+from inkdigits.text import visible
 
 if TYPE_CHECKING:
     from inkdigits.bulk.inputs import Chunk
@@ -45,7 +59,8 @@ examples:
 What is no digit is said to be none: "not a digit" in a line, is_digit and accepted in a table or
 JSON. Of several images, a count ends it on standard error.
 
-With -o, what is finished is kept in OUT.part until all is done.
+With -o, what is finished is kept in OUT.part until all is done. A run that finds rows there stops,
+and says how to go on with them or throw them away.
 
 exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was done
 """
@@ -76,10 +91,24 @@ def add(commands: Commands) -> None:
         "-o",
         "--output",
         metavar="OUT",
-        help="write to this file, in one piece when all is done; .csv, .json, .jsonl and .parquet name the form too",
+        help="write to this file, in one piece when all is done; .csv, .json, .jsonl and .parquet name the form too; "
+        "a pipe or a device is written straight through",
     )
-    predict.add_argument(
-        "--resume", action="store_true", help="go on where a run with the same options was stopped; needs -o"
+    begin = predict.add_mutually_exclusive_group()
+    begin.add_argument(
+        "--resume",
+        dest="begin",
+        action="store_const",
+        const="resume",
+        default="new",
+        help="go on where a run with the same options was stopped; needs -o",
+    )
+    begin.add_argument(
+        "--restart",
+        dest="begin",
+        action="store_const",
+        const="restart",
+        help="throw away the finished rows of a run that was stopped, if there are any; needs -o",
     )
     predict.add_argument(
         "--processes",
@@ -112,7 +141,7 @@ def add(commands: Commands) -> None:
 def _predict(args: argparse.Namespace) -> int:
     settings = Settings.from_env(model=args.model, ray_address=args.ray_address)
     for path in args.images:
-        if path != "-" and not Path(path).exists():
+        if path != "-" and not _is_there(path):
             raise SettingError(f"there is no file or folder {path!r}")
     if args.images.count("-") > 1:
         raise SettingError("standard input (-) is given more than once; it holds one image")
@@ -120,21 +149,27 @@ def _predict(args: argparse.Namespace) -> int:
         raise SettingError(f"--processes must be 0 or more, not {args.processes}")
     if not 0 <= args.min_confidence <= 1:
         raise SettingError(f"--min-confidence must be from 0 to 1, such as 0.9, not {args.min_confidence:g}")
-    if args.resume and (not args.output or "-" in args.images):
-        raise SettingError("--resume needs -o OUT, and images that are still there: no standard input")
+    through = is_stdout(args.output) or is_stream(args.output)
+    if args.begin != "new" and through:
+        raise SettingError(f"--{args.begin} needs -o OUT, a file")
+    if args.begin == "resume" and "-" in args.images:
+        raise SettingError("--resume needs images that are still there: no standard input")
     if args.engine != "ray" and args.ray_address:
         raise SettingError("--ray-address is for --engine ray")
     if args.engine == "ray" and settings.ray_address and args.processes:
         raise SettingError(f"--processes is not for a cluster that runs already ({settings.ray_address}): it has CPUs")
     from inkdigits.bulk import SUFFIXES, find_images
-    from inkdigits.bulk.forms import form_of
+    from inkdigits.bulk.forms import ENDINGS, form_of
     from inkdigits.bulk.run import Job
     from inkdigits.image import Limits
 
+    if not through:
+        check_output(args.output, endings=() if args.form else ENDINGS)
+        refuse_own(args.output, [*(path for path in args.images if path != "-"), settings.model])
     for path in args.images:
         if Path(path).is_dir() and not any(True for _ in find_images([path])):
             raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
-    form = args.form or (form_of(args.output) if args.output else "lines")
+    form = args.form or ("lines" if is_stdout(args.output) else form_of(args.output))
     if args.explain and form in ("csv", "parquet"):
         raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
@@ -148,19 +183,30 @@ def _predict(args: argparse.Namespace) -> int:
         from inkdigits.bulk.run import blocks
 
         read = partial(blocks, job=job, processes=processes)
-    if args.output:
+    if not through:
         return _to_file(args, job, read)
-    from inkdigits.bulk.forms import heading
+    from inkdigits.bulk.forms import heading, join
     from inkdigits.bulk.rows import VERDICTS
 
     counts = [0] * len(VERDICTS)
-    sys.stdout.write(heading(form).decode())
-    for block in read(_chunks(args.images, limits)):
-        sys.stdout.write(block.content.decode())
-        _tell_errors(block)
-        counts = [before + n for before, n in zip(counts, block.counts, strict=True)]
-    sys.stdout.flush()  # so that the count comes behind the lines where both go to one place
-    return _tell_counts(counts)
+    contents = _contents(read(_chunks(args.images, limits)), counts)
+    if is_stdout(args.output):
+        sys.stdout.write(heading(form).decode())
+        shown = _shown if form == "csv" and sys.stdout.isatty() else str
+        sys.stdout.writelines(shown(content.decode()) for content in contents)
+        sys.stdout.flush()  # so that the count comes behind the lines where both go to one place
+    else:
+        with naming(args.output), open_stream(args.output) as out:
+            join(contents, form, out)
+    return _print_counts(counts)
+
+
+def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
+    """What is to be written of blocks; tells what could not be read, and adds to the counts of each verdict."""
+    for block in blocks:
+        yield block.content
+        print_errors(block.errors)
+        counts[:] = [before + n for before, n in zip(counts, block.counts, strict=True)]
 
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
@@ -169,7 +215,8 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
     from inkdigits.training.progress import bars
 
     _, path, entry = find_model(job.model)
-    about = {
+    about = {  # all that a row depends on
+        "version": inkdigits.__version__,
         "inputs": [_state(path) for path in args.images],
         "model": entry.get("sha256") or _state(path),
         "form": job.form,
@@ -178,24 +225,26 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
         "--min-confidence": job.min_confidence,
         "layout of rows": LAYOUT,
     }
-    spool = Spool(Path(args.output), about, resume=args.resume)
-    try:
-        with bars()("reading", None, "") as advance:
-            advance(spool.rows)
-            for block in read(spool.rest(_chunks(args.images, job.limits))):
-                spool.add(block)
-                _tell_errors(block)
-                advance(block.rows)
-        spool.finish(job.form)
-    except SettingError:
-        raise
-    except BaseException:
-        if spool.rows:
-            print(f"inkdigits: {spool.rows:,} rows are kept in {spool.path}; --resume goes on", file=sys.stderr)
-        raise
-    finally:
-        spool.close()
-    return _tell_counts(spool.counts)
+    with naming(args.output):
+        spool = Spool(Path(args.output), about, begin=args.begin)
+        try:
+            with bars()("reading", None, "") as advance:
+                advance(spool.rows)
+                for block in read(spool.rest(_chunks(args.images, job.limits))):
+                    spool.add(block)
+                    print_errors(block.errors)
+                    advance(block.rows)
+            spool.finish(job.form)
+        except SettingError:
+            raise
+        except BaseException:
+            if spool.rows:
+                kept = visible(str(spool.path))
+                print(f"inkdigits: {spool.rows:,} rows are kept in {kept}; --resume goes on", file=sys.stderr)
+            raise
+        finally:
+            spool.close()
+    return _print_counts(spool.counts)
 
 
 def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
@@ -208,13 +257,8 @@ def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
             yield from chunks(given, limits)
 
 
-def _tell_errors(block: Block) -> None:
-    for name, error in block.errors:
-        print(f"inkdigits: {name}: {error}", file=sys.stderr)
-
-
-def _tell_counts(counts: Sequence[int]) -> int:
-    """Tell of several images how many have each verdict; the exit code."""
+def _print_counts(counts: Sequence[int]) -> int:
+    """Print of several images how many have each verdict; the exit code."""
     from inkdigits.bulk.rows import VERDICTS
 
     found = dict(zip(VERDICTS, counts, strict=True))
@@ -224,10 +268,29 @@ def _tell_counts(counts: Sequence[int]) -> int:
     return BAD_IMAGE if found["error"] else FINE
 
 
+def _is_there(path: str) -> bool:
+    """Whether there is anything; what cannot be looked at is, and its row will say why."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _shown(text: str) -> str:
+    """Lines of CSV for a terminal."""
+    return "".join(visible(line) + "\n" for line in text.split("\n")[:-1])
+
+
 def _state(path: str | Path) -> list[str | int]:
     """What tells a file from what it was before: its path, size in bytes and time of change; a folder's path alone."""
-    found = Path(path).stat()
-    return [str(path)] if Path(path).is_dir() else [str(path), found.st_size, found.st_mtime_ns]
+    try:
+        found = Path(path).stat()
+    except OSError:  # as in :func:`_is_there`; or standard input
+        return [str(path)]
+    return [str(path)] if stat.S_ISDIR(found.st_mode) else [str(path), found.st_size, found.st_mtime_ns]
 
 
 def _cores() -> int:

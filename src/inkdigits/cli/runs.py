@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from inkdigits.atomic import check_output
 from inkdigits.cli.common import FINE, Commands, add_command, add_settings, output
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
@@ -46,6 +47,8 @@ def _runs(args: argparse.Namespace) -> int:
     folder = Path(Settings.from_env(runs=args.runs).runs).expanduser()
     if args.plot and not args.names:
         raise SettingError("--plot draws the curves of the runs that are named; name some")
+    if args.plot and args.plot != "-":
+        check_output(args.plot, endings=(".svg",))
     from inkdigits.training.runs import compared, curves, find, find_all, listed
 
     runs = [find(folder, name) for name in args.names] or find_all(folder)
@@ -56,6 +59,6 @@ def _runs(args: argparse.Namespace) -> int:
     else:
         print(listed(runs, args.sort) if runs else f"there are no runs in {folder}; inkdigits train makes them")
     if args.plot:
-        with output(args.plot) as out:
+        with output(args.plot, endings=(".svg",)) as out:
             out.write(curves(runs))
     return FINE

@@ -7,7 +7,8 @@ import contextlib
 from dataclasses import fields
 from pathlib import Path
 
-from inkdigits.cli.common import FINE, Commands, add_command, add_option, add_settings
+from inkdigits.atomic import Output
+from inkdigits.cli.common import FINE, Commands, add_command, add_option, add_settings, refuse_own
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -88,9 +89,14 @@ def add(commands: Commands) -> None:
 
 
 def _quantise(args: argparse.Namespace) -> int:
+    from inkdigits.recognizer import find_model
+    from inkdigits.training.finish import check_out
     from inkdigits.training.quantise import quantise
 
-    quantise(args.model, Path(args.out), Settings.from_env())
+    _, model, _ = find_model(args.model)
+    refuse_own(args.out, [model])
+    with Output(check_out(Path(args.out))):
+        quantise(args.model, Path(args.out), Settings.from_env())
     return FINE
 
 
@@ -105,10 +111,16 @@ def _train(args: argparse.Namespace) -> int:
         raise SettingError("network mlp leaves no checkpoint to go on from, its training is short; leave out --resume")
     if args.mlflow and args.no_record:
         raise SettingError("--mlflow is told what the run's folder gets; leave out --no-record")
+    learns_from = [config.data, *config.data.split("+"), args.config or ""]
+    if isinstance(config, TrainConfig):
+        learns_from += [config.init, *config.teacher.split(",")]
+    refuse_own(args.out, learns_from)
+    from inkdigits.training.finish import check_out
     from inkdigits.training.watch import UNWATCHED
 
     out = Path(args.out)
     with contextlib.ExitStack() as stack:
+        stack.enter_context(Output(check_out(out)))
         watch = UNWATCHED
         if not args.no_record:
             from inkdigits.training.tracking import Recorder

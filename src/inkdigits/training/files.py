@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from inkdigits.atomic import write_whole
 from inkdigits.errors import TrainingError
 
 __all__ = ["write_atomically"]
@@ -16,13 +16,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         TrainingError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise TrainingError(f"cannot write {path}: {error.strerror}; name another file, or make room there") from None

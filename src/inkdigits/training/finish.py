@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits import __version__
+from inkdigits.atomic import destination, is_stream
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.recognizer import Recognizer, read_registry
 from inkdigits.settings import Settings
@@ -34,7 +35,7 @@ def check_out(out: Path) -> Path:
         TrainingError: its folder cannot be made or written to.
         ModelError: the registry in it is damaged, which should not be found out after hours.
     """
-    if out.suffix != ".onnx" or out.is_dir():
+    if out.suffix != ".onnx" or out.is_dir() or is_stream(out):
         raise SettingError(f"the model to write must be a file with suffix .onnx, not {str(out)!r}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -102,9 +103,10 @@ def finish(
             f"training learnt nothing to speak of. Lower the learning rate, now {config.learning_rate:g}, or look at "
             "the labels"
         )
-    if warning and read_registry(out.parent).get("default") == out.stem:
-        raise TrainingError(f"{warning}. The default model {out} stays; name another --out to have this one")
-    staged = out.with_name(f".{out.stem}.new.onnx")
+    target = destination(out)
+    if warning and any(read_registry(each.parent).get("default") == each.stem for each in (out, target)):
+        raise TrainingError(f"{warning}. The default model {target} stays; name another --out to have this one")
+    staged = target.with_name(f".{target.stem}.new.onnx")
     hashes = dict(sha256)
     measured = []
     try:
@@ -137,7 +139,7 @@ def finish(
             },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        staged.replace(out)
+        staged.replace(target)
     finally:
         staged.unlink(missing_ok=True)
     register(out, entry)
