@@ -89,7 +89,7 @@ class Rounds:
         if process.returncode or err != self._count:
             raise SystemExit(f"it went on to exit code {process.returncode}: {err!r}, not {self._count!r}")
         self._check(must_be=True)
-        left = sorted(path.name for path in self._out.parent.glob("*o.*") if "whole" not in path.name)
+        left = sorted(path.name for path in self._out.parent.glob(f"*{self._out.name}*"))
         if left != [self._out.name]:
             raise SystemExit(f"beside the output lie {left}")
 
