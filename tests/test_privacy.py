@@ -148,7 +148,7 @@ def test_serve(tmp_path, inputs):
 def test_evaluate_and_submit(tmp_path, inputs):
     command = ("evaluate", "cnn", "--data", inputs / "table.csv", "--report", "report.html")
     check(watched(tmp_path, *INKDIGITS, *command), "wrote report.html")
-    check(watched(tmp_path, *INKDIGITS, "submit", inputs / "table.csv", "-o", "submission.csv"), f"{ROWS} digits read")
+    check(watched(tmp_path, *INKDIGITS, "submit", inputs / "table.csv", "-o", "submission.csv"), f"{ROWS} rows read")
 
 
 def test_train(tmp_path, inputs):
