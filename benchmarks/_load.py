@@ -86,8 +86,12 @@ def mixed() -> Callable[[], Question]:
 
 @contextmanager
 def server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
-    """A server on a free port: its process, host and port. Its log goes to this script's standard error."""
-    command = [sys.executable, "-m", "inkdigits", "serve", "--host", "127.0.0.1", "--port", "0", *options]
+    """A server on a free port: its process, host and port. Its log goes to this script's standard error.
+
+    It has one worker, unless the options say more.
+    """
+    options = ("--host", "127.0.0.1", "--port", "0", "--workers", "1", *options)
+    command = [sys.executable, "-m", "inkdigits", "serve", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         port = int(re.search(r"http://[\d.]+:(\d+)", process.stdout.readline())[1])

@@ -22,7 +22,7 @@ def once(image: bytes) -> tuple[float, float]:
     """Seconds until ``/ready`` says so, and until a prediction has come."""
     started = time.perf_counter()
     server = subprocess.Popen(
-        [sys.executable, "-m", "inkdigits", "serve", "--port", str(PORT)],
+        [sys.executable, "-m", "inkdigits", "serve", "--port", str(PORT), "--workers", "1"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

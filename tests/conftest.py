@@ -27,7 +27,7 @@ def recognizer() -> Recognizer:
 
 
 class Server:
-    """One ``python -m inkdigits serve`` on a free port.
+    """One ``python -m inkdigits serve`` on a free port, with one worker unless options or the environment say more.
 
     Args:
         script: run in place of ``-m inkdigits``, to serve with something changed.
@@ -45,7 +45,7 @@ class Server:
         program = ["-m", "inkdigits"] if script is None else [str(script)]
         command = [sys.executable, *program, "serve", "--host", "127.0.0.1", "--port", "0", *options]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **(process or {})}
-        self.process = subprocess.Popen(command, env={**os.environ, **environ}, **streams)
+        self.process = subprocess.Popen(command, env={**os.environ, "INKDIGITS_WORKERS": "1", **environ}, **streams)
         self.line = self.process.stdout.readline()
         address = re.search(r"http://[\d.:]+", self.line)
         if not address:

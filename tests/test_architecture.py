@@ -16,8 +16,9 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"atomic", "errors", "settings", "text"}
-CORE = BASE | {"decode", "image", "ink", "parts", "ready", "recognizer"}
+CORE = BASE | {"cores", "decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
+    "cores": set(),
     "errors": set(),
     "settings": {"errors"},
     "atomic": {"errors"},

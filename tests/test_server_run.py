@@ -263,7 +263,7 @@ def test_workers_do_not_outlive_a_killed_supervisor(start_server):
     [
         (["--port", "70000"], "port (PORT) must be from 0 to 65535, not 70000"),
         (["--port", "http"], "invalid int value: 'http'"),
-        (["--workers", "0"], "workers (INKDIGITS_WORKERS) must be from 1 to 256, not 0"),
+        (["--workers", "-1"], "workers (INKDIGITS_WORKERS) must be from 0 to 256, not -1"),
         (["--model", "nothing.onnx"], "no model 'nothing.onnx'"),
         (["--host", "203.0.113.1"], "cannot listen on 203.0.113.1 port 0"),
         (["--cors-origins", "example.com"], "'example.com'"),

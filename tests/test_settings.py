@@ -18,7 +18,7 @@ NAMES = [f.name for f in fields(Settings)]
 def test_defaults():
     settings = Settings.from_env({})
     assert settings == Settings()
-    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 9696, 1)
+    assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 9696, 0)
     assert settings.data_folder is None
 
 
@@ -45,7 +45,7 @@ def test_options_come_before_the_environment_and_none_is_no_option():
         ({"PORT": "http"}, r"port \(PORT\) must be a whole number, not 'http'"),
         ({"PORT": "65536"}, r"port \(PORT\) must be from 0 to 65535, not 65536"),
         ({"PORT": "-1"}, r"port \(PORT\) must be from 0 to 65535, not -1"),
-        ({"INKDIGITS_WORKERS": "0"}, r"workers \(INKDIGITS_WORKERS\) must be from 1 to 256, not 0"),
+        ({"INKDIGITS_WORKERS": "-1"}, r"workers \(INKDIGITS_WORKERS\) must be from 0 to 256, not -1"),
         ({"INKDIGITS_MAX_FILES": "1.5"}, r"max_files \(INKDIGITS_MAX_FILES\) must be a whole number, not '1.5'"),
         ({"INKDIGITS_MAX_PIXELS": "10"}, r"max_pixels \(INKDIGITS_MAX_PIXELS\) must be 784 or more, not 10"),
         ({"INKDIGITS_LOG_LEVEL": "loud"}, r"log_level .* must be one of critical, error, .*, not 'loud'"),

@@ -17,9 +17,10 @@ import platformdirs
 
 from inkdigits.errors import SettingError
 
-__all__ = ["Settings"]
+__all__ = ["MAX_WORKERS", "Settings"]
 
 MEBIBYTE = 1 << 20
+MAX_WORKERS = 256
 LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
@@ -55,7 +56,13 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "HOST", "address the server listens on; 0.0.0.0 is every interface")
     port: int = _setting(9696, "PORT", "port the server listens on; 0 takes a free one", low=0, high=65535)
-    workers: int = _setting(1, "INKDIGITS_WORKERS", "server processes; one a core is best under load", low=1, high=256)
+    workers: int = _setting(
+        0,
+        "INKDIGITS_WORKERS",
+        "server processes; 0: one for each core that affinity, cgroup limits and memory allow",
+        low=0,
+        high=MAX_WORKERS,
+    )
     model: str = _setting("", "INKDIGITS_MODEL", "name of a shipped model or path of an .onnx file; empty: the default")
     threads: int = _setting(1, "INKDIGITS_THREADS", "threads of one network run", low=1, high=256)
     ray_address: str = _setting(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -161,6 +160,7 @@ def _predict(args: argparse.Namespace) -> int:
     from inkdigits.bulk import SUFFIXES, find_images
     from inkdigits.bulk.forms import ENDINGS, form_of
     from inkdigits.bulk.run import Job
+    from inkdigits.cores import usable_cores
     from inkdigits.image import Limits
 
     if not through:
@@ -174,7 +174,7 @@ def _predict(args: argparse.Namespace) -> int:
         raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
     job = Job(settings.model or None, settings.threads, limits, form, args.explain, args.min_confidence)
-    processes = args.processes or _cores()
+    processes = args.processes or usable_cores()
     if args.engine == "ray":
         from inkdigits.bulk.cluster import blocks as on_cluster
 
@@ -291,8 +291,3 @@ def _state(path: str | Path) -> list[str | int]:
     except OSError:  # as in :func:`_is_there`; or standard input
         return [str(path)]
     return [str(path)] if stat.S_ISDIR(found.st_mode) else [str(path), found.st_size, found.st_mtime_ns]
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

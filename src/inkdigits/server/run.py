@@ -13,13 +13,14 @@ from functools import partial
 from pathlib import Path
 
 import inkdigits
+from inkdigits.cores import memory_limit, usable_cores
 from inkdigits.errors import SettingError
 from inkdigits.server.app import create_app
 from inkdigits.server.connection import BEYOND_SHARE
 from inkdigits.server.logs import Log
 from inkdigits.server.supervisor import Supervisor
 from inkdigits.server.worker import GRACE_SECONDS, Server, leave
-from inkdigits.settings import Settings
+from inkdigits.settings import MAX_WORKERS, Settings
 
 __all__ = ["GRACE_SECONDS", "serve"]
 
@@ -27,6 +28,7 @@ __all__ = ["GRACE_SECONDS", "serve"]
 # connections that are told that there are too many.
 RESERVED_FILES = 32
 FILES_OF_A_WORKER = 4  # that the supervisor has open
+WORKER_BYTES = 256 << 20  # of memory for each worker, at least, where there is a limit: 90 MB at rest, and pictures
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 log = logging.getLogger("inkdigits")
@@ -49,6 +51,7 @@ def serve(settings: Settings) -> None:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     files = _allow_files()
+    settings = dataclasses.replace(settings, workers=_workers(settings, files))
     most = _connections(settings, files)
     # Also with several workers, which make their own: what cannot start is told here, once and in one line.
     app = create_app(dataclasses.replace(settings, max_connections=most))
@@ -97,6 +100,20 @@ def _allow_files() -> int:
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
+def _workers(settings: Settings, files: int) -> int:
+    """Return how many workers to start: the setting, or one for each core that can be used.
+
+    A worker needs memory and files, too: where a limit leaves too few of them for one a core, fewer are started.
+    """
+    if settings.workers:
+        return settings.workers
+    if sys.platform == "win32":
+        return 1
+    memory = memory_limit()
+    most = MAX_WORKERS if memory is None else memory // WORKER_BYTES
+    return max(1, min(usable_cores(), most, MAX_WORKERS, (files - RESERVED_FILES) // FILES_OF_A_WORKER))
+
+
 def _connections(settings: Settings, files: int) -> int:
     """The most connections that a process which may open so many files can take.
 
@@ -133,7 +150,7 @@ def _listen(host: str, port: int) -> socket.socket:
 def _announce(settings: Settings, port: int) -> None:
     host = _EVERYWHERE.get(settings.host, settings.host)
     url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    workers = f", {settings.workers} workers" if settings.workers > 1 else ""
+    workers = f", {settings.workers} worker{'s' if settings.workers > 1 else ''}"
     try:
         print(f"inkdigits {inkdigits.__version__} serves on {url} (API: {url}/docs{workers}; Ctrl-C stops)", flush=True)
     except OSError as error:  # whoever read it has left; clients have not

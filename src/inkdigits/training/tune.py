@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
 from collections.abc import Iterator
 from multiprocessing.connection import wait
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from inkdigits.cores import usable_cores
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.settings import Settings
 from inkdigits.training.config import PRUNERS
@@ -122,7 +122,8 @@ class _Bench:
 
     def run(self, settings: Settings, workers: int, stack: contextlib.ExitStack) -> None:
         """Until the study has its trials."""
-        threads = max(1, _cores() // workers)
+        # More threads than cores would wait for each other far longer than they compute.
+        threads = max(1, usable_cores() // workers)
         team: list[Worker] = []
         stack.callback(lambda: [worker.close() for worker in team])
         live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
@@ -275,11 +276,6 @@ def _distribution(each: Range | tuple[Any, ...]) -> optuna.distributions.BaseDis
     if isinstance(each.low, int):
         return optuna.distributions.IntDistribution(each.low, each.high, each.log, each.step or 1)
     return optuna.distributions.FloatDistribution(each.low, each.high, each.log, each.step)
-
-
-def _cores() -> int:
-    """That this process may use. More threads than these would wait for each other far longer than they compute."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _frozen(trial: optuna.Trial) -> FrozenTrial:
