@@ -113,7 +113,7 @@ def test_the_library(tmp_path, inputs, chosen):
     [
         "from inkdigits.training.quantise import quantise",
         "import inkdigits.training.fit, inkdigits.training.evaluate",
-        "import inkdigits.server.app, inkdigits.bulk.cluster, inkdigits.client",
+        "import inkdigits.server.factory, inkdigits.bulk.cluster, inkdigits.client",
     ],
 )
 def test_whatever_is_imported_first(tmp_path, code):

@@ -100,7 +100,7 @@ class Page(HTMLParser):
             self.inline.append(tag)
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/model-card.html"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc", "/model-card.html"])
 def test_pages_need_no_other_origin_and_nothing_in_line(client, path):
     response = client.get(path)
     assert response.headers["content-type"].startswith("text/html")
@@ -198,8 +198,8 @@ def test_a_fault_of_the_server_s_own_shows_no_trace(recognizer, monkeypatch):
         raise RuntimeError("secret path /srv/models")
 
     monkeypatch.setattr(type(recognizer), "answer", fail)
-    monkeypatch.setattr("inkdigits.server.app.self_test", lambda recognizer: "")
-    monkeypatch.setattr("inkdigits.server.app.openapi", lambda settings, recognizer: DOCUMENT)
+    monkeypatch.setattr("inkdigits.server.factory.self_test", lambda recognizer: "")
+    monkeypatch.setattr("inkdigits.server.factory.openapi", lambda settings, recognizer: DOCUMENT)
     response = asyncio.run(ask())
     assert_problem(response, 500, "internal-error")
     assert response.json()["detail"] == INTERNAL_ERROR.example

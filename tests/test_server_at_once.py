@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdigits.server.app import create_app
+from inkdigits.server.factory import create_app
 from inkdigits.settings import Settings
 from test_server_predict import THREE
 

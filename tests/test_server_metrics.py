@@ -182,7 +182,7 @@ def spans():
 
 def test_traces_go_on_from_the_client_s(monkeypatch, spans):
     exporter, provider = spans
-    monkeypatch.setattr("inkdigits.server.app.tracer_of", lambda settings: Tracer(provider))
+    monkeypatch.setattr("inkdigits.server.factory.tracer_of", lambda settings: Tracer(provider))
     parent = "0af7651916cd43dd8448eb211c80319c"
 
     async def ask():

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from inkdigits.server import worker
-from inkdigits.server.app import create_app
 from inkdigits.server.board import LEAD, READY, UP, Board
+from inkdigits.server.factory import create_app
 from inkdigits.server.known import DIGIT
 from inkdigits.server.problems import wire
 from inkdigits.server.transport import Joined

@@ -1,6 +1,23 @@
-"""The HTTP service: :func:`create_app` builds it, :func:`serve` runs it."""
+"""The HTTP service: :func:`create_app` builds it, :func:`serve` runs it, and ``app`` is it for any ASGI server.
 
-from inkdigits.server.app import create_app
+``app`` is built when it is first asked for, from the settings in the environment: importing this module loads no model.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from inkdigits.server.factory import create_app
 from inkdigits.server.run import serve
 
+if TYPE_CHECKING:
+    from inkdigits.server.service import Service
+
+    app: Service
+
 __all__ = ["create_app", "serve"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    service = globals()["app"] = create_app()
+    return service

@@ -188,9 +188,11 @@ def _tagged(content_of: Callable[[Request], bytes], name: str) -> Callable[[Requ
 
 
 def reference(document: dict[str, Any]) -> list[BaseRoute]:
-    """The routes ``/docs`` and ``/openapi.json`` for an OpenAPI document."""
+    """The routes ``/docs``, ``/redoc`` and ``/openapi.json`` for an OpenAPI document."""
+    shown = fixed(render(document).encode(), "text/html", HEADERS)
     return [
-        Route("/docs", fixed(render(document).encode(), "text/html", HEADERS)),
+        # /redoc is where other APIs have theirs; links are relative, so one page serves at both.
+        *(Route(path, shown) for path in ("/docs", "/redoc")),
         Route("/docs.css", fixed(STYLE.read_bytes(), "text/css", HEADERS)),
         Route("/docs.js", fixed(SCRIPT.read_bytes(), "text/javascript", HEADERS)),
         Route("/openapi.json", fixed(orjson.dumps(document), "application/json", HEADERS)),

@@ -6,6 +6,7 @@ The table feeds the answers, the OpenAPI description and the reference page, so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
@@ -29,6 +30,7 @@ __all__ = [
     "HANDLERS",
     "KINDS",
     "PROTOCOL",
+    "ROOT",
     "Answer",
     "Kind",
     "Problem",
@@ -42,6 +44,7 @@ __all__ = [
 
 MEDIA_TYPE = "application/problem+json"
 PROTOCOL = "/v2"  # where the Open Inference Protocol's routes lie
+ROOT = ContextVar("root", default="")  # of the request in hand: the path that the service is mounted at, "" for none
 SHOWN = 80  # characters of a client's own text that an answer repeats
 
 
@@ -57,7 +60,7 @@ class Kind:
 
     def document(self, detail: str) -> dict[str, Any]:
         """The problem document of one occurrence (RFC 9457, section 3)."""
-        return {"type": f"/docs#{self.slug}", "title": self.title, "status": self.status, "detail": detail}
+        return {"type": f"{ROOT.get()}/docs#{self.slug}", "title": self.title, "status": self.status, "detail": detail}
 
 
 BAD_REQUEST = Kind(
@@ -341,7 +344,7 @@ async def _on_http(request: Request, error: HTTPException) -> Response:
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
         detail = f"{request.method} {path} is not possible; allowed: {allowed}"
         return response_of(request.scope["path"], Problem(METHOD_NOT_ALLOWED, detail, {"Allow": allowed}))
-    nothing = Problem(NOT_FOUND, f"there is nothing at {path}; /docs lists what there is")
+    nothing = Problem(NOT_FOUND, f"there is nothing at {path}; {ROOT.get()}/docs lists what there is")
     return response_of(request.scope["path"], nothing)
 
 

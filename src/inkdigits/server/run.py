@@ -15,8 +15,8 @@ from pathlib import Path
 import inkdigits
 from inkdigits.cores import memory_limit, usable_cores
 from inkdigits.errors import SettingError
-from inkdigits.server.app import create_app
 from inkdigits.server.connection import BEYOND_SHARE
+from inkdigits.server.factory import create_app
 from inkdigits.server.logs import Log
 from inkdigits.server.supervisor import Supervisor
 from inkdigits.server.worker import GRACE_SECONDS, Server, leave

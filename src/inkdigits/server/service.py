@@ -10,7 +10,8 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
@@ -25,7 +26,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import STOPPING, Answer, Problem, answer_of, fault, problem_of, shown
+from inkdigits.server.problems import ROOT, STOPPING, Answer, Problem, answer_of, fault, problem_of, shown
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
 from inkdigits.server.work import RETRY_SECONDS
@@ -105,6 +106,13 @@ class Service:
         if scope["type"] != "http":
             await self.site.app(scope, receive, send)
             return
+        if root := scope.get("root_path"):
+            with _mounted(scope, root.rstrip("/")) as own:
+                await self._serve(own, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         start = perf_counter()
         status = LEFT
         request_id = scope[ID] = self._id(scope)
@@ -261,6 +269,21 @@ class Service:
     def drop(self) -> None:
         """Forget what was prepared."""
         self._next = None
+
+
+@contextmanager
+def _mounted(scope: Scope, root: str) -> Iterator[Scope]:
+    """Yield the scope of a request with its path below ``root``, where this application is mounted in another."""
+    path = scope["path"]
+    if not path.startswith(f"{root}/") and path != root:
+        root, below = "", path
+    else:
+        below = path[len(root) :] or "/"
+    token = ROOT.set(root)
+    try:
+        yield {**scope, "path": below, "root_path": ""}
+    finally:
+        ROOT.reset(token)
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:

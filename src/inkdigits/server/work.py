@@ -12,6 +12,7 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from concurrent.futures import Executor
 from functools import partial
 from itertools import accumulate
@@ -286,7 +287,7 @@ class Heavy:
         self.check()
         self._count(1)
         # It is under way until the thread is done with it, even if nobody waits for it any more.
-        future = asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function, *args)
         future.add_done_callback(lambda _: self._count(-1))
         return await future
 
