@@ -32,6 +32,8 @@ from inkdigits.server.pages import HEADERS, policy
 
 _META = re.compile(r'(<meta name="inkdigits-server" content=)"[^"]*"')
 _NO_SERVER = "none"
+_FORM = re.compile(r'<form class="choose" action="\./"(.*?)</form>', re.DOTALL)
+_NO_FORM = "<p>This page reads on your device, with JavaScript, which is switched off here.</p>"
 
 
 def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
@@ -65,6 +67,11 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
     text, count = _META.subn(rf'\1"{server or _NO_SERVER}"', index(out).decode())
     if count != 1:
         raise ValueError(f"{page} names its server {count} times; expected once")
+    # Without JavaScript a server reads, if there is one.
+    form = rf'<form class="choose" action="{server.rstrip("/")}/"\1</form>' if server else _NO_FORM
+    text, count = _FORM.subn(form, text)
+    if count != 1:
+        raise ValueError(f"{page} has {count} forms to send pictures with; expected one")
     page.write_text(text, encoding="utf-8")
     files = device_files(recognizer)
     for name, content in files.items():

@@ -20,7 +20,7 @@ from inkdigits.server.offline import listing
 
 import browser
 from browser import axe, draw, settled, until
-from drawings import DIGITS
+from drawings import DIGITS, picture
 from own_models import FORMS, write
 
 chromium, visit = browser.chromium, browser.visit
@@ -212,6 +212,24 @@ def test_the_list_of_files_is_true_and_follows_content(client, static):
     one = listing({"model.onnx": b"one"}, static)
     assert one == listing({"model.onnx": b"one"}, static)
     assert one != listing({"model.onnx": b"two"}, static)
+
+
+def test_a_build_has_a_form_where_a_server_can_answer_it(tmp_path, live_server, static, visit):
+    """Without JavaScript nothing on the device reads."""
+    alone = (static / "index.html").read_text()
+    assert "<form" not in alone
+    assert "with JavaScript, which is switched off here" in alone
+    assert build(tmp_path / "page", "--server", live_server).returncode == 0
+    Image.fromarray(picture(8)).save(tmp_path / "eight.png")
+    host = Host(tmp_path / "page")
+    try:
+        page = visit(FOLDER, server=host.url, elsewhere=live_server, java_script_enabled=False)
+        page.get_by_label("Choose pictures").set_input_files(tmp_path / "eight.png")
+        page.get_by_role("button", name="Predict").click()
+        expect(page.locator(".numeral")).to_have_text("8")
+        assert page.url == f"{live_server}/"
+    finally:
+        host.close()
 
 
 def test_the_build_says_what_is_wrong(tmp_path):

@@ -1,4 +1,4 @@
-"""The service in other servers, uvicorn and gunicorn, and mounted in other applications; and that importing it is cheap."""
+"""The service in other servers, uvicorn and gunicorn, and mounted in applications; importing it loads no model."""
 
 import asyncio
 import contextlib

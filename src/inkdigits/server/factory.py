@@ -19,6 +19,7 @@ from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.about import version_of
 from inkdigits.server.board import READY, UP, Board
+from inkdigits.server.form import Form
 from inkdigits.server.guard import Guard
 from inkdigits.server.known import self_test
 from inkdigits.server.logs import wants_requests
@@ -98,7 +99,7 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         # wrong method away from the routes, and 405 would become 404.
         app.router.default = page()
         app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
-        return Site(recognizer, fault, reader, predict, app)
+        return Site(recognizer, fault, reader, predict, Form(reader, predict), app)
 
     around = partial(_cors, origins=origins) if origins else None
     service = Service(build, guard, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer)

@@ -50,8 +50,8 @@ def policy(server: str = "") -> str:
     return (
         # WebAssembly is what reading on the device is compiled from; blob: and data: are the page's own pictures.
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
-        f"connect-src 'self'{server and ' ' + server}; object-src 'none'; base-uri 'none'; form-action 'self'; "
-        "frame-ancestors 'none'"
+        f"connect-src 'self'{server and ' ' + server}; object-src 'none'; base-uri 'none'; "
+        f"form-action 'self'{server and ' ' + server}; frame-ancestors 'none'"
     )
 
 
@@ -106,9 +106,13 @@ class _Files(StaticFiles):
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
-        if scope["method"] in ("GET", "HEAD") and scope["path"] not in ("/", f"/{path.replace(os.sep, '/')}"):
-            raise HTTPException(404)
+        if scope["method"] in ("GET", "HEAD"):
+            if scope["path"] not in ("/", f"/{path.replace(os.sep, '/')}"):
+                raise HTTPException(404)
+        elif path == ".":  # where the form is posted to
+            raise HTTPException(405, headers={"Allow": "GET, HEAD, POST"})
         return await super().get_response(path, scope)
+
 
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200

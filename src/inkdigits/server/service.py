@@ -10,8 +10,8 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextvars import Token
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.recognizer import Recognizer
+from inkdigits.server.form import HOME, Form, page_of, wants_page
 from inkdigits.server.guard import Guard
 from inkdigits.server.logs import REQUESTS
 from inkdigits.server.metrics import LEFT, Metrics, route_of
@@ -59,6 +60,7 @@ class Site:
     fault: str
     reader: Reader
     predict: Predict
+    form: Form
     app: Starlette
 
 
@@ -106,13 +108,9 @@ class Service:
         if scope["type"] != "http":
             await self.site.app(scope, receive, send)
             return
-        if root := scope.get("root_path"):
-            with _mounted(scope, root.rstrip("/")) as own:
-                await self._serve(own, receive, send)
-        else:
-            await self._serve(scope, receive, send)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        mounted = None
+        if scope.get("root_path"):
+            scope, mounted = _below_root(scope)
         start = perf_counter()
         status = LEFT
         request_id = scope[ID] = self._id(scope)
@@ -137,7 +135,7 @@ class Service:
         except asyncio.CancelledError:  # the server stops, and the request has had its time
             if status == LEFT:  # its answer has not begun
                 retry = {"Retry-After": str(RETRY_SECONDS)}
-                await _refuse(sender, scope["path"], Problem(STOPPING, STOPPING.example, retry))
+                await _refuse(sender, scope, Problem(STOPPING, STOPPING.example, retry))
             if not self.draining:  # the server is another, which cancels for reasons of its own
                 raise
         finally:
@@ -146,6 +144,8 @@ class Service:
             self.metrics.request(route_of(scope["path"]), status, seconds)
             if self._log:
                 _log_request(scope, status, seconds, request_id)
+            if mounted:
+                ROOT.reset(mounted)
 
     def turn_away(self, scope: Scope) -> Answer | None:
         """The whole answer to a request that there is no room for; None where it is to be answered as any other.
@@ -237,13 +237,14 @@ class Service:
             if self._guard.active:
                 self._guard.admit(scope, _joined(scope["headers"]))
             # Past the framework, which costs more than the network does.
-            await (site.predict if path == PREDICT else site.app)(scope, receive, send)
+            await (site.predict if path == PREDICT else site.form if path == HOME else site.app)(scope, receive, send)
         except ClientDisconnect:
             pass
         except Exception as error:
             problem = self._problem(scope, error)
-            if path == PREDICT or isinstance(error, Problem | ImageError):  # the framework answers faults itself
-                await _refuse(send, path, problem)
+            # The framework answers faults of its routes itself.
+            if path in (PREDICT, HOME) or isinstance(error, Problem | ImageError):
+                await _refuse(send, scope, problem)
 
     def prepare(self) -> str:
         """Load the model anew, as it is now, and try it; it does not answer before :meth:`commit`.
@@ -271,19 +272,12 @@ class Service:
         self._next = None
 
 
-@contextmanager
-def _mounted(scope: Scope, root: str) -> Iterator[Scope]:
-    """Yield the scope of a request with its path below ``root``, where this application is mounted in another."""
-    path = scope["path"]
-    if not path.startswith(f"{root}/") and path != root:
-        root, below = "", path
-    else:
-        below = path[len(root) :] or "/"
-    token = ROOT.set(root)
-    try:
-        yield {**scope, "path": below, "root_path": ""}
-    finally:
-        ROOT.reset(token)
+def _below_root(scope: Scope) -> tuple[Scope, Token[str]]:
+    """Return the scope as it is below the path that this application is mounted at, and what resets that path."""
+    root, path = scope["root_path"].rstrip("/"), scope["path"]
+    if path == root or path.startswith(f"{root}/"):  # servers before 2023 took the root off
+        path = path[len(root) :] or "/"
+    return {**scope, "path": path, "root_path": ""}, ROOT.set(root)
 
 
 def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -293,9 +287,10 @@ def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return {**dict(headers), b"x-forwarded-for": b",".join(forwarded)} if forwarded else dict(headers)
 
 
-async def _refuse(send: Send, path: str, problem: Problem) -> None:
+async def _refuse(send: Send, scope: Scope, problem: Problem) -> None:
     """Tell a problem; past the framework, too."""
-    answer = answer_of(path, problem)
+    path = scope["path"]
+    answer = page_of(problem) if path == HOME and wants_page(scope) else answer_of(path, problem)
     await reply(send, answer.body, answer.kind, *answer.headers, status=answer.status)
 
 

@@ -1,0 +1,190 @@
+"""``POST /``: what the page's form sends where JavaScript is off, answered by a page that needs none either.
+
+A program that posts there, and does not ask for HTML, gets the JSON of ``POST /predict``.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from html import escape
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from starlette.types import Receive, Scope, Send
+
+from inkdigits.errors import ImageError
+from inkdigits.recognizer import Prediction
+from inkdigits.server.inputs import Input, parse
+from inkdigits.server.pages import HEADERS
+from inkdigits.server.problems import Answer, Problem, problem_of
+from inkdigits.server.reader import Reader
+from inkdigits.server.routes import Predict, reply
+
+__all__ = ["HOME", "Form", "page_of", "wants_page"]
+
+HOME = "/"
+HTML = b"text/html; charset=utf-8"
+SURE = 0.999  # from here on, more digits would claim more than a calibration can hold
+# The page's, but for what :func:`reply` has; nothing of what was read is kept by a browser or a proxy.
+_HEADERS = [
+    (name.encode(), value.encode())
+    for name, value in {**HEADERS, "cache-control": "no-store", "vary": "Accept"}.items()
+    if name != "x-content-type-options"
+]
+Row = Prediction | ImageError | Problem
+
+
+def wants_page(scope: Scope) -> bool:
+    """Return whether a request asks for HTML by name, as browsers do and programs do not."""
+    return any(name == b"accept" and b"text/html" in value.lower() for name, value in scope["headers"])
+
+
+class Form:
+    """The ASGI application that answers ``POST /``."""
+
+    def __init__(self, reader: Reader, predict: Predict) -> None:
+        self._reader = reader
+        self._predict = predict
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not wants_page(scope):
+            await self._predict(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        with await self._reader.body(receive, headers) as body:
+            sent = headers.get(b"content-type", b"").decode("latin-1"), body
+            status, page = await self._reader.heavy.run(self._read, *sent)
+        await reply(send, page, HTML, *_HEADERS, status=status)
+
+    def _read(self, content_type: str, body: bytes) -> tuple[int, bytes]:
+        """Read the images of a form; the status and the page."""
+        inputs, _ = parse(content_type, body, self._reader.max_files)
+        results = iter(self._reader.read([i.source for i in inputs if not isinstance(i.source, Problem)]))
+        rows = [i.source if isinstance(i.source, Problem) else next(results) for i in inputs]
+        problem = _problem(rows[0]) if len(rows) == 1 else None
+        title = f"{len(rows)} pictures" if len(rows) > 1 else problem.kind.title if problem else "Answer"
+        pairs = enumerate(zip(inputs, rows, strict=True))
+        sections = "".join(_section(n, item, row, open_=len(rows) == 1) for n, (item, row) in pairs)
+        return (problem.kind.status if problem else 200), _page(title, _summary(inputs, rows) + sections)
+
+
+def page_of(problem: Problem, *headers: tuple[bytes, bytes]) -> Answer:
+    """Return the page that says why a form has no answer, with the problem's status."""
+    own = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
+    text = f'<section class="reading"><p>{escape(_sentence(problem.detail))}</p></section>'
+    return Answer(problem.kind.status, HTML, _page(problem.kind.title, text), [*_HEADERS, *own, *headers])
+
+
+def _problem(row: Row) -> Problem | None:
+    return problem_of(row) if isinstance(row, ImageError) else row if isinstance(row, Problem) else None
+
+
+def _page(title: str, content: str) -> bytes:
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{escape(title)} · inkdigits</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="style.css">
+<link rel="stylesheet" href="form.css">
+</head>
+<body class="plain">
+<header><p class="brand"><a href="./">inkdigits</a></p></header>
+<main>
+<h1>{escape(title)}</h1>
+{content}
+<form class="choose" action="./" method="post" enctype="multipart/form-data">
+<label for="file">Choose other pictures, one digit in each</label>
+<input id="file" type="file" name="file" accept="image/*" multiple required>
+<button class="primary" type="submit">Predict</button>
+</form>
+</main>
+</body>
+</html>
+""".encode(errors="replace")
+
+
+def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:
+    """A table of all pictures, where there are several."""
+    if len(rows) == 1:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row"><a href="#picture-{n}">{_name(i)}</a></th>'
+        f'<td class="number">{_digit(row)}</td><td class="number">{_confidence(row)}</td></tr>'
+        for n, (i, row) in enumerate(zip(inputs, rows, strict=True))
+    )
+    head = '<th scope="col">Picture</th><th scope="col" class="number">Digit</th>'
+    return (
+        '<div class="table" tabindex="0" role="region" aria-label="Answers"><table class="summary">'
+        f'<thead><tr>{head}<th scope="col" class="number">Confidence</th></tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
+    """What was read in one picture."""
+    if problem := _problem(row):
+        content = f"<p><strong>{escape(problem.kind.title)}.</strong> {escape(_sentence(problem.detail))}</p>"
+    elif row.is_blank:
+        content = f'<p class="numeral doubtful">{_digit(row)}</p><p>There is no ink in it.</p>'
+    elif row.is_digit:
+        content = f'<p class="numeral">{_digit(row)}</p><p>Confidence {_confidence(row)}</p>' + _details(row, open_)
+    else:
+        words = f"This does not look like a digit. The nearest is {row.digit}."
+        content = f'<p class="numeral doubtful">{_digit(row)}</p><p>{words}</p>' + _details(row, open_)
+    name = _name(item) or f"Picture {number + 1}"
+    return f'<section id="picture-{number}" class="reading"><h2>{name}</h2>{content}</section>'
+
+
+def _details(prediction: Prediction, open_: bool) -> str:
+    """What the network saw, and how likely it holds each digit."""
+    bars = "".join(
+        f'<tr{" class=best" if digit == prediction.digit else ""}><th scope="row">{digit}</th><td class="bar">'
+        f'<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
+        f'<rect width="{100 * p:.2f}" height="1"/></svg></td><td class="number">{_percent(p)}</td></tr>'
+        for digit, p in enumerate(prediction.probabilities)
+    )
+    return (
+        f'<p class="seen"><img src="{_picture(prediction)}" alt="" width="28" height="28"> What the network saw</p>'
+        f"<details{' open' if open_ else ''}><summary>How likely each digit is</summary>"
+        '<table class="probabilities"><thead class="unseen"><tr><th scope="col">Digit</th><td></td>'
+        f'<th scope="col">Probability</th></tr></thead><tbody>{bars}</tbody></table></details>'
+    )
+
+
+def _digit(row: Row) -> str:
+    if _problem(row):
+        return "error"
+    if row.is_blank:
+        return "blank"
+    return str(row.digit) if row.is_digit else "not a digit"
+
+
+def _confidence(row: Row) -> str:
+    """The confidence in a digit; nothing beside what is none."""
+    return _percent(row.confidence) if isinstance(row, Prediction) and row.is_digit and not row.is_blank else "–"
+
+
+def _percent(probability: float) -> str:
+    return f">{SURE:.1%}" if probability > SURE else f"{probability:.1%}"
+
+
+def _name(item: Input) -> str:
+    """A file's own name, which may hold anything: as text, and in a direction of its own."""
+    return f"<bdi>{escape(item.name)}</bdi>" if item.name else ""
+
+
+def _sentence(detail: str) -> str:
+    return f"{detail[:1].upper()}{detail[1:]}."
+
+
+def _picture(prediction: Prediction) -> str:
+    """The 28×28 pixels that the network saw, ink on paper, as a data URL."""
+    file = BytesIO()
+    Image.fromarray(np.rint(255 - 255 * prediction.image).astype(np.uint8)).save(file, "PNG")
+    return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"
