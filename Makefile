@@ -13,13 +13,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Each stamp says: this set of packages is installed as pyproject.toml now asks for it.
 CORE := $(VENV)/.core
+TRAIN := $(VENV)/.train
 DEV := $(VENV)/.dev
 TRAIN_CONSTRAINTS := deploy/train-constraints.txt
 LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: docker_build docker_run lock help run test lint format train run_train train_shipped test_server test_client evaluate bench notebooks screenshots web-runtime static clean
+.PHONY: all docker_build docker_run lock help run test lint format train run_train train_shipped test_server test_client evaluate bench notebooks screenshots web-runtime static clean
 
 help: ## list the targets
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -44,7 +45,16 @@ format: $(DEV) ## bring the style in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: $(DEV) ## train the default network on MNIST into models/
+# What `make all` does: the perceptron in NumPy reads 98% of MNIST after a minute; NETWORK=cnn reads 99.5%, after an hour.
+DATA ?= mnist
+NETWORK ?= mlp
+all: export INKDIGITS_CACHE ?= build/data
+all: $(TRAIN) ## download MNIST, train on it, serve the result; DATA, NETWORK and EPOCHS change it, make clean undoes it
+	$(if $(wildcard $(DATA)),,$(BIN)/inkdigits data --download $(DATA))
+	$(BIN)/inkdigits train --data $(DATA) --network $(NETWORK) $(if $(EPOCHS),--epochs $(EPOCHS)) --out models/$(NETWORK).onnx
+	@exec $(BIN)/inkdigits serve --model models/$(NETWORK).onnx
+
+train: $(TRAIN) ## train the default network on MNIST into models/
 	$(BIN)/inkdigits train --data mnist --network cnn --out models/cnn.onnx
 
 run_train: train ## the same as train
@@ -73,11 +83,14 @@ screenshots: $(DEV) ## photograph the page's states into docs/images
 	@scripts/get-browser.sh $(BIN)/python
 	$(BIN)/python scripts/screenshots.py
 
-docker_build: ## build the container image inkdigits:local
-	docker build --file deploy/Dockerfile --tag inkdigits:local .
+# Most servers, EKS's t3 among them, have x86-64; an image for the machine it is built on would not start there when that
+# is an Arm laptop. PLATFORM=linux/arm64 builds for Graviton, or to run on the laptop itself without emulation.
+PLATFORM ?= linux/amd64
+docker_build: ## build the container image inkdigits:local for PLATFORM, linux/amd64
+	docker build --platform $(PLATFORM) --file deploy/Dockerfile --tag inkdigits:local .
 
 docker_run: ## run it on http://127.0.0.1:$(PORT)
-	docker run --rm --init --read-only --cap-drop ALL --security-opt no-new-privileges \
+	docker run --platform $(PLATFORM) --rm --init --read-only --cap-drop ALL --security-opt no-new-privileges \
 		--env PORT --publish 127.0.0.1:$(PORT):$(PORT) inkdigits:local
 
 lock: $(DEV) ## lock the container's packages anew, with their hashes
@@ -103,6 +116,10 @@ $(CORE): $(BIN)/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
+$(TRAIN): $(BIN)/python pyproject.toml $(TRAIN_CONSTRAINTS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train]' --constraint $(TRAIN_CONSTRAINTS)
+	@touch $@ $(CORE)
+
 $(DEV): $(BIN)/python pyproject.toml $(TRAIN_CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint $(TRAIN_CONSTRAINTS)
-	@touch $@ $(CORE)
+	@touch $@ $(CORE) $(TRAIN)

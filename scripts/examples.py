@@ -1,4 +1,5 @@
-"""Make the files in examples/, which the commands of the README and the docs name: drawn by this project's own pen.
+"""Make the files in examples/, which the commands of the README and the docs name: drawn by this project's own pen; and
+row_data.json, a 1.
 
 python scripts/examples.py
 """
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from inkdigits.image import normalise
-from inkdigits.server.known import known_digit
+from inkdigits.known import DIGIT, known_digit
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
@@ -51,14 +52,19 @@ def texts() -> dict[str, str]:
     """What is sent to a server as JSON, by name."""
     seven, two = (np.rint(normalise(picture(digit, SIDE)).image * 255).astype(int) for digit in (7, 2))
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": seven.ravel().tolist()}
-    row = 255 - np.asarray(known_digit())  # the digit that a server reads when it starts, as a row of Kaggle's table
     files = {
         "seven.json": {"pixels": seven.tolist()},
         "seven-and-two.json": {"instances": [seven.tolist(), two.tolist()]},
         "infer-seven.json": {"inputs": [tensor]},
-        "row_data.json": {f"pixel{i}": value for i, value in enumerate(row.ravel().tolist())},
+        "row_data.json": row(DIGIT),
     }
     return {name: json.dumps(content) + "\n" for name, content in files.items()}
+
+
+def row(digit: int) -> dict[str, int]:
+    """A digit that a server reads when it starts, as a row of Kaggle's table: ink 255 on paper 0."""
+    ink = 255 - np.asarray(known_digit(digit))
+    return {f"pixel{i}": value for i, value in enumerate(ink.ravel().tolist())}
 
 
 def others() -> dict[str, bytes]:
@@ -79,3 +85,4 @@ if __name__ == "__main__":
         (FOLDER / name).write_text(text, encoding="ascii")
     for name, content in others().items():
         (FOLDER / name).write_bytes(content)
+    (ROOT / "row_data.json").write_text(json.dumps(row(1)) + "\n", encoding="ascii")

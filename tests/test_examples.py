@@ -1,4 +1,4 @@
-"""The files in examples/: they are what their script makes; and ``make test_client`` sends one to a server."""
+"""The files in examples/, and row_data.json: they are what their script makes, and are read as what they show."""
 
 import json
 import re
@@ -46,6 +46,14 @@ def test_each_picture_is_read_as_its_name_says(recognizer):
         stem = Path(name).stem
         digit = words.index(stem) if stem in words else int(stem) if stem.isdigit() else None
         assert recognizer.predict(FOLDER / name).digit == digit, name
+
+
+@pytest.mark.parametrize(("name", "digit"), [("row_data.json", 1), ("examples/row_data.json", DIGIT)])
+def test_a_row_shows_its_digit(client, name, digit):
+    content = (ROOT / name).read_text()
+    assert json.loads(content) == examples.row(digit)
+    answer = client.post("/predict", content=content, headers={"Content-Type": "application/json"}).json()
+    assert (answer["digit"], answer["is_digit"]) == (digit, True)
 
 
 @needs_curl
