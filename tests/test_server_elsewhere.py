@@ -57,7 +57,7 @@ def served(*command, cwd=ROOT, **environ):
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=cwd,
-        env={**os.environ, "PORT": str(port), **environ},
+        env={**os.environ, "PORT": str(port), **{name: text.format(port=port) for name, text in environ.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
