@@ -113,7 +113,6 @@ class _Files(StaticFiles):
             raise HTTPException(405, headers={"Allow": "GET, HEAD, POST"})
         return await super().get_response(path, scope)
 
-
     def file_response(
         self, full_path: str | os.PathLike[str], stat_result: os.stat_result, scope: Scope, status_code: int = 200
     ) -> Response:

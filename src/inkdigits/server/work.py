@@ -12,8 +12,8 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
 from concurrent.futures import Executor
+from contextvars import copy_context
 from functools import partial
 from itertools import accumulate
 from time import perf_counter
