@@ -467,3 +467,26 @@ def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, f
 def test_a_webp_has_fewer_pixels():
     with pytest.raises(ImageTooLarge, match="the WebP is 4096×4096 = 16,777,216 pixels; at most 12,247,367"):
         normalise(encode(Image.new("L", (4096, 4096)), "WEBP"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "which"),
+    [
+        ("application/json" + ";" * 60_000, b"{}", "Content-Type"),
+        ("multipart/form-data; boundary=x" + ';"' * 3_000, b"--x--\r\n", "Content-Type"),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="a"' + b';"' * 1_900 + b"\r\n\r\nA\r\n--x--\r\n",
+            "Content-Disposition",
+        ),
+    ],
+)
+def test_options_that_take_time_by_their_square_are_refused(client, kind, body, which):
+    answer = client.post("/predict", content=body, headers={"Content-Type": kind})
+    assert_problem(answer, 400, "bad-request", which, "at most 2,000 are read")
+
+
+def test_a_long_file_name_is_read(client):
+    name = "%F0%9F%98%80" * 80 + ".png"
+    answer = client.post("/predict", files=[("a", (name, THREE)), ("b", THREE)])
+    assert answer.json()["predictions"][0]["name"] == name

@@ -29,6 +29,7 @@ from inkdigits.server.values import PIECE, PIXELS, file_of, image_of, load, perc
 __all__ = ["ACCEPT_POST", "Input", "at_most", "parse"]
 
 MAX_FIELDS = 100  # fields of one form that hold no image
+MAX_OPTIONS = 2000  # bytes of a Content-Type or Content-Disposition; parsing one takes time by their square
 FIELD = "image"  # of a form: the text in it is an image's file
 ACCEPT_POST = (
     "image/*, multipart/form-data, application/json, application/x-www-form-urlencoded, application/octet-stream"
@@ -64,7 +65,7 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
         raise Problem(BAD_REQUEST, "the body is empty (0 bytes); send an image, multipart files or JSON pixels")
     if content_type[:6].lower() == "image/":
         return [Input(body)], False
-    kind, options = parse_options_header(content_type)
+    kind, options = _options("Content-Type", content_type.encode("latin-1"))
     if kind == b"multipart/form-data":
         return _several(_multipart(body, options.get(b"boundary", b""), max_files))
     if kind == b"application/json" or kind.endswith(b"+json"):
@@ -83,6 +84,17 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
         f"the Content-Type is {shown(content_type)!r}; taken are {ACCEPT_POST}",
         {"Accept-Post": ACCEPT_POST},
     )
+
+
+def _options(name: str, value: bytes | None) -> tuple[bytes, dict[bytes, bytes]]:
+    """A header's value and its options.
+
+    Raises:
+        Problem: it is too long.
+    """
+    if value and len(value) > MAX_OPTIONS:
+        raise Problem(BAD_REQUEST, f"the {name} has {len(value):,} bytes; at most {MAX_OPTIONS:,} are read")
+    return parse_options_header(value)
 
 
 def _is_form(body: bytes) -> bool:
@@ -205,7 +217,7 @@ class _Form:
         self._header = self._value = b""
 
     def _end(self) -> None:
-        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        _, options = _options("Content-Disposition of a part", self._headers.get(b"content-disposition"))
         field = options.get(b"name", b"").decode(errors="replace")
         name = options.get(b"filename", b"").decode(errors="replace")
         data = b"".join(self._data)
