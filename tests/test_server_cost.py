@@ -3,7 +3,10 @@
 import asyncio
 import base64
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -490,3 +493,19 @@ def test_a_long_file_name_is_read(client):
     name = "%F0%9F%98%80" * 80 + ".png"
     answer = client.post("/predict", files=[("a", (name, THREE)), ("b", THREE)])
     assert answer.json()["predictions"][0]["name"] == name
+
+
+BLAS = """
+import inkdigits.server
+from threadpoolctl import threadpool_info
+print([found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"])
+"""
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, 1), ("2", min(2, os.cpu_count() or 1))])
+def test_a_small_product_is_not_shared_among_threads_that_wait_for_each_other(given, expected):
+    environ = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    if given:
+        environ["OPENBLAS_NUM_THREADS"] = given
+    done = subprocess.run([sys.executable, "-c", BLAS], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"[{expected}]"
