@@ -279,6 +279,25 @@ def test_no_small_picture_waits_for_many_drawings(recognizer, threads):
     assert order.index(THREE) <= DRAWINGS
 
 
+def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monkeypatch):
+    monkeypatch.setattr(work, "TURN_SECONDS", 0.0)
+    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    # Nothing but stripes: they vanish in the reduced picture, which is then looked at as finely as any.
+    pixels = np.full((320, 320), 255, np.uint8)
+    stripes = [encode(Image.fromarray(np.where(np.arange(320)[:, None] % 2, ink, pixels))) for ink in range(8)]
+    drawing = encode(picture(7, 280))
+
+    async def ask():
+        await asyncio.gather(*(batcher.read([one], load_of([one])) for one in stripes))
+        return await asyncio.gather(*(batcher.read([one], load_of([one])) for one in (drawing, THREE)))
+
+    (first,), (second,) = asyncio.run(ask())
+    assert (first.digit, second.digit) == (7, DIGIT)
+    here = threading.get_ident()
+    assert [threads[one] == here for one in stripes] == [True] * 7 + [False]
+    assert threads[THREE] == here != threads[drawing]
+
+
 def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
     batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
     large, other = encode(picture(7, 400)), encode(picture(4, 380))

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from contextvars import copy_context
 from functools import partial
 from itertools import accumulate
-from time import perf_counter
+from time import perf_counter, thread_time
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ DRAWING_PIXELS = 320 * 320  # of a request's images that are read in the event l
 DRAWINGS = 4  # most of these; each takes half a millisecond, or ten where it was made to
 THREAD_PIXELS = 2 * 280 * 280  # from which on what waits for the thread is not read with what came before
 LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
+SLOW_SECONDS = 1.0  # in which drawings are read in the thread, after one that took longer than a turn
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock when another waits for it
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
@@ -76,6 +77,7 @@ class Batcher:
         self._busy = False  # the thread
         # Images, and drawings, of a run that takes a turn of the event loop at most, as the last ones went.
         self._size, self._few = BATCH, DRAWINGS
+        self._slow_until = 0.0  # by perf_counter; until then drawings go to the thread
         self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
 
     def let_in(self) -> Problem | None:
@@ -123,7 +125,7 @@ class Batcher:
         Args:
             load: their pixels.
         """
-        if load > DRAWING_PIXELS:
+        if load > DRAWING_PIXELS or (load > SMALL_PIXELS and perf_counter() < self._slow_until):
             self._larger.append((sources, deliver, load))
             if not self._busy:
                 self._next()
@@ -138,7 +140,7 @@ class Batcher:
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
         self._metrics.queue("small", self._length())
-        start = perf_counter()
+        start, cpu = perf_counter(), thread_time() if self._drawings else 0.0
         batch: list[tuple[Sequence[Source], Deliver]] = []
         count = pixels = drawn = 0
         while self._small and count < self._size and pixels < self._size * SIDE * SIDE:
@@ -153,6 +155,12 @@ class Batcher:
         if perf_counter() - start > TURN_SECONDS:
             if drawn:
                 self._few = max(1, drawn // 2)
+                if drawn == 1 and thread_time() - cpu > TURN_SECONDS:  # one that was made to take long; more follow
+                    self._slow_until = perf_counter() + SLOW_SECONDS
+                    self._larger.extend((*drawing, DRAWING_PIXELS) for drawing in self._drawings)
+                    self._drawings.clear()
+                    if not self._busy:
+                        self._next()
             else:
                 self._size = max(1, count // 2)
         else:
