@@ -151,6 +151,16 @@ def slivers(side: int) -> Iterator[tuple[str, bytes]]:
                 )
 
 
+def stripes() -> Iterator[tuple[str, bytes]]:
+    """Every other row black: a few hundred bytes, whose lines vanish where the picture is reduced."""
+    for height, width in ((320, 320), (32, 3200), (512, 512), (32, 8192)):
+        rows = np.full((height, width), 255, np.uint8)
+        rows[::2] = 0
+        yield f"stripes {height}×{width}", encoded(Image.fromarray(rows), "PNG", compress_level=9)
+        shaded = np.clip(rows.astype(int) - np.linspace(0, 120, width).astype(int), 0, 255)
+        yield f"stripes in shade {height}×{width}", encoded(Image.fromarray(shaded.astype(np.uint8)), "PNG")
+
+
 def form(parts: list[tuple[bytes, bytes]]) -> bytes:
     head = b'--x\r\nContent-Disposition: form-data; name="%s"; filename="f"\r\n\r\n'
     return b"".join(head % name + data + b"\r\n" for name, data in parts) + b"--x--\r\n"
@@ -243,6 +253,8 @@ def search(side: int) -> Iterator[Request]:
         yield Request(name.split()[0], name, data)
     for name, data in slivers(side):
         yield Request("sliver", name, data)
+    for name, data in stripes():
+        yield Request("drawing", name, data)
     for name, data in multiparts(side, files):
         yield Request("multipart", name, data, MULTIPART)
     for kind, name, data, content_type in texts(files):

@@ -31,6 +31,14 @@ STOP_SECONDS = 20
 LANGUAGES = ("sh", "console", "python", "js")  # of blocks that are run
 LEFT_OUT = {".git", ".venv", "node_modules", "build", "dist", "runs", "models"}  # of the checkout's top
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+# As pip makes it: what workers import again is under a condition.
+PROGRAM = (
+    "#!{where}/bin/python",
+    "import sys",
+    "from inkdigits.cli import main",
+    "if __name__ == '__main__':",
+    "    sys.exit(main())",
+)
 NO_DIGIT = ("blank", "triangle")  # of the pictures' names
 SERVER = re.compile(r"(make run|inkdigits serve)\b")
 # pip resolves as it would, against what is installed, and changes nothing.
@@ -195,7 +203,7 @@ class Sandbox:
         here = sysconfig.get_path("purelib")
         (packages / "as_here.pth").write_text(f"{self.folder / 'src'}\nimport site; site.addsitedir({here!r})\n")
         program = where / "bin" / "inkdigits"
-        program.write_text(f"#!{where}/bin/python\nimport sys\nfrom inkdigits.cli import main\nsys.exit(main())\n")
+        program.write_text("".join(f"{line}\n" for line in PROGRAM).format(where=where))
         program.chmod(0o755)
         (where / "bin" / "ruff").symlink_to(Path(sys.prefix, "bin", "ruff"))
         for stamp in (".core", ".dev"):  # for make: all is installed

@@ -185,6 +185,6 @@ def test_a_ray_job_runs_what_there_is():
     program, *argv = shlex.split(job["entrypoint"])
     assert program == "inkdigits"
     args = build_parser().parse_args(argv)
-    assert (args.engine, args.resume) == ("ray", True)
+    assert (args.engine, args.begin) == ("ray", "resume")
     mounts = [mount["mountPath"] for c in nodes[0]["template"]["spec"]["containers"] for mount in c["volumeMounts"]]
     assert all(str(Path(path).parent) in mounts for path in [*args.images, args.output])

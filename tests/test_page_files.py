@@ -22,7 +22,7 @@ chromium, visit = browser.chromium, browser.visit
 REFUSED = "status of 4"  # what the browser itself says of a request that is answered so
 UNANSWERED = "Failed to load resource"
 DAMAGED = "the image is damaged or incomplete"
-NOT_AN_IMAGE = "it is no image of a kind that can be read; save it as PNG or JPEG"
+NOT_AN_IMAGE = "this file type is not supported; save it as PNG or JPEG"
 CLOSE = 1e-3  # between what the page's own reader and Python's find likely
 LONGEST_SIDE = 2048  # pixels, that the page sends
 
@@ -201,8 +201,8 @@ def refuse(page, status, slug, detail):
 @pytest.mark.parametrize(
     ("status", "slug", "detail", "words"),
     [
-        (401, "unauthorized", "the request has no API key; send one", "this server answers only those who have a key"),
-        (404, "not-found", "there is nothing at /predict", "there is no server of inkdigits at this address"),
+        (401, "unauthorized", "the request has no API key; send one", "this server needs an API key"),
+        (404, "not-found", "there is nothing at /predict", "there is no inkdigits server at this address"),
         (429, "rate-limited", "more than 10 a second", "too many at once for the server; try again in a moment"),
         (503, "overloaded", "512 requests wait", "the server has too much to do; try again in a moment"),
     ],

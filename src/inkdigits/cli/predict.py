@@ -55,7 +55,7 @@ examples:
   inkdigits predict scans/ -o digits.csv --resume   go on after Ctrl-C, a kill or a power cut
   inkdigits predict scans/ -o digits.csv --engine ray   on all machines of a Ray cluster
 
-What is no digit is said to be none: "not a digit" in a line, is_digit and accepted in a table or
+Non-digits are reported as such: "not a digit" in a line, is_digit and accepted in a table or
 JSON. Of several images, a count ends it on standard error.
 
 With -o, what is finished is kept in OUT.part until all is done. A run that finds rows there stops,

@@ -463,7 +463,7 @@ def _problem_of(error: httptools.HttpParserError) -> Problem:
     """What a client is told whose request the parser gave up on."""
     cause = error.__context__
     if isinstance(error, httptools.HttpParserInvalidMethodError):
-        return Problem(NOT_IMPLEMENTED, "the method is none that this server knows")
+        return Problem(NOT_IMPLEMENTED, "the method is not known to this server")
     if not isinstance(error, httptools.HttpParserCallbackError) or cause is None:
         return syntax.not_http(str(error))
     if isinstance(cause, Problem):

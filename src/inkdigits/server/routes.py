@@ -59,7 +59,7 @@ class Options:
         for name in last.keys() - set(_OPTIONS):
             near = get_close_matches(name, _OPTIONS, 1)
             hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_OPTIONS)}"
-            raise Problem(BAD_REQUEST, f"the query has the option {shown(name)!r}, which /predict has not; {hint}")
+            raise Problem(BAD_REQUEST, f"/predict has no query option {shown(name)!r}; {hint}")
         return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
 
 

@@ -11,6 +11,7 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import inkdigits
 from inkdigits.cores import memory_limit, usable_cores
@@ -80,11 +81,19 @@ def serve(settings: Settings) -> None:
 def _open_standard_streams() -> None:
     """Open those that were closed at the start: else a connection would get the number that libraries print to."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        if not _is_open(getattr(sys, name)):
             # Takes the lowest number that is free: the stream's own, unless something was opened since.
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115
             os.set_inheritable(stream.fileno(), True)  # workers need it as well
             setattr(sys, name, stream)
+
+
+def _is_open(stream: TextIO | None) -> bool:
+    """Whether a standard stream has a file; the command line puts one without in the place of a closed one."""
+    try:
+        return stream is not None and stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 def _allow_files() -> int:

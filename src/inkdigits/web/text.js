@@ -183,7 +183,7 @@ export const text = {
   emptyFile: 'the file is empty',
   notShown: 'this browser cannot open it as an image; save it as PNG or JPEG',
   notReached: 'the server cannot be reached',
-  notAnImage: 'it is no image of a kind that can be read; save it as PNG or JPEG',
+  notAnImage: 'this file type is not supported; save it as PNG or JPEG',
   damaged: 'the image is damaged or incomplete',
 
   /** @param {number} size of the file, bytes */
@@ -203,8 +203,8 @@ export const text = {
       'unsupported-media-type': text.notAnImage,
       'unreadable-image': text.damaged,
       'body-too-large': text.tooHeavy(size),
-      'not-found': 'there is no server of inkdigits at this address',
-      unauthorized: 'this server answers only those who have a key',
+      'not-found': 'there is no inkdigits server at this address',
+      unauthorized: 'this server needs an API key',
       'rate-limited': 'too many at once for the server; try again in a moment',
       overloaded: 'the server has too much to do; try again in a moment',
       'not-ready': 'the server is not ready',
