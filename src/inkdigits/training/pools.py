@@ -3,7 +3,7 @@
 Four things can be mixed. Images of a data set such as MNIST; pen strokes, each drawn many times by another pen;
 pictures of both that were disturbed at full size, as cameras, paper and scanners do; and pictures that show no digit,
 to learn to refuse. Making them takes minutes, so the result is kept in the cache under a hash of all that determines
-it: options, data and code.
+it: options, data and the version of the recipe.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from inkdigits.training.progress import Progress
 
 __all__ = ["NO_DIGIT", "Pool", "Pools", "joined", "make_pools", "split_names"]
 
+RECIPE_VERSION = "1"  # changes when the same options and data give other pictures; kept pools are then made again
 NO_DIGIT = -1  # the label of pictures that show no digit
 VALIDATION_SEED = 0  # of the images held back: the same in every run, so that runs can be compared
 VALIDATION_SHARE = 0.2  # of the training images, at most, for small data sets
@@ -228,15 +229,9 @@ def _take(pool: Pool, numbers: np.ndarray) -> Pool:
 
 
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
-    """A hash of all that determines a pool: the options, the data, and the code that makes it."""
-    folder = Path(__file__).parent
-    code = [folder.parent / f"{name}.py" for name in ("decode", "ink", "image")]
-    code += sorted([*folder.glob("*.py"), *(folder / "disturb").glob("*.py")])
-    # Only the modules that make pictures; the loop, the report and their kin do not change them.
-    makers = {"pools", "pen", "data", "dataset", "negatives", "forms", "fonts"}
-    hashes = [hashlib.sha256(p.read_bytes()).hexdigest() for p in code if p.parent != folder or p.stem in makers]
+    """A hash of all that determines a pool: the options, the data, and the versions of what makes it."""
     options = [config.data, config.validation, config.pen_variants, config.disturbed, config.negatives]
-    parts = [NORMALISATION_VERSION, what, options, sorted(sha256.items()), hashes]
+    parts = [NORMALISATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
