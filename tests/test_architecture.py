@@ -16,7 +16,7 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"atomic", "errors", "settings", "text"}
-CORE = BASE | {"cores", "decode", "image", "ink", "parts", "ready", "recognizer"}
+CORE = BASE | {"cores", "prediction", "decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
     "cores": set(),
     "errors": set(),
@@ -26,21 +26,22 @@ ROOMS = {
     "parts": {"errors"},
     "decode": {"errors", "parts"},
     "ink": set(),
-    "image": {"errors", "decode", "ink"},
+    "prediction": set(),
+    "image": {"errors", "decode", "ink", "prediction"},
     "ready": {"errors", "decode", "image", "ink"},
     "apart": {"errors", "decode", "image"},
     "idx": {"errors"},
     "tables": {"errors", "image"},
     "known": {"image"},
     "onnx_form": {"errors", "image", "known", "ready"},
-    "recognizer": {"errors", "image", "onnx_form", "ready"},
-    "bulk": {"atomic", "errors", "decode", "idx", "image", "recognizer", "tables", "text"},
-    "client": {"errors", "decode", "image", "recognizer"},
+    "recognizer": {"errors", "image", "onnx_form", "prediction", "ready"},
+    "bulk": {"atomic", "errors", "decode", "idx", "image", "prediction", "recognizer", "tables", "text"},
+    "client": {"errors", "decode", "prediction"},
     "server": CORE | {"apart", "bulk", "known", "ready"},
     "training": CORE | {"idx", "tables"},
     "cli": CORE | {"bulk", "server", "training"},
     "__main__": {"cli"},
-    "__init__": {"errors", "image", "recognizer", "client"},
+    "__init__": {"errors", "image", "prediction", "recognizer", "client"},
 }
 KNOWN_ONLY_TO = {
     "onnxruntime": {"recognizer"},
@@ -150,6 +151,10 @@ def loaded_by(code: str) -> set[str]:
 def test_predicting_and_serving_never_load_torch():
     code = "import inkdigits.bulk, inkdigits.cli, inkdigits.server; inkdigits.Recognizer"
     assert not loaded_by(code) & {"torch", "onnx", "sklearn", "rich"}
+
+
+def test_a_client_needs_no_onnx_runtime():
+    assert "onnxruntime" not in loaded_by("import inkdigits; inkdigits.Client, inkdigits.Prediction, inkdigits.Box")
 
 
 def test_measuring_needs_no_torch_to_be_loaded():

@@ -23,8 +23,9 @@ from inkdigits.errors import (
 
 if TYPE_CHECKING:
     from inkdigits.client import Client
-    from inkdigits.image import Box, Limits
-    from inkdigits.recognizer import ModelInfo, Prediction, Recognizer
+    from inkdigits.image import Limits
+    from inkdigits.prediction import Box, ModelInfo, Prediction
+    from inkdigits.recognizer import Recognizer
 
 # Since 1.29, ONNX Runtime sends usage data to Microsoft unless this is set before its import, and leaves files in the
 # home folder. This module is imported before any other of inkdigits, in each process. A value that the user set stands.
@@ -59,11 +60,11 @@ __all__ = [
 
 # Imported when first asked for: they bring NumPy and ONNX Runtime, which `inkdigits --help` has no use for.
 _LATE = {
-    "Box": "inkdigits.image",
+    "Box": "inkdigits.prediction",
     "Client": "inkdigits.client",
     "Limits": "inkdigits.image",
-    "ModelInfo": "inkdigits.recognizer",
-    "Prediction": "inkdigits.recognizer",
+    "ModelInfo": "inkdigits.prediction",
+    "Prediction": "inkdigits.prediction",
     "Recognizer": "inkdigits.recognizer",
 }
 

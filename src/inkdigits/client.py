@@ -42,8 +42,7 @@ from inkdigits.errors import (
     SettingError,
     UnreadableImage,
 )
-from inkdigits.image import Box
-from inkdigits.recognizer import Prediction
+from inkdigits.prediction import Box, Prediction
 
 try:
     import httpx

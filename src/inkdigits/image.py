@@ -15,13 +15,14 @@ An MNIST image comes out as it went in, but for faint pixels off the ink. Swappi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from inkdigits.decode import ImageSource, Limits, decode
 from inkdigits.ink import find_ink
+from inkdigits.prediction import Box
 
 __all__ = [
     "NORMALISATION_VERSION",
@@ -53,15 +54,6 @@ FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: t
 
 _ISOLATED = 4  # pixels: the peak is never judged by fewer
 TIE = 1e-5  # pixels: a symmetric digit's centre lies between two, and goes to the same one whatever sums round to
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels of the image; right and bottom are exclusive."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice, repeat
 from pathlib import Path
 from types import MappingProxyType
@@ -21,11 +21,12 @@ import numpy as np
 import onnxruntime
 
 from inkdigits.errors import ImageError, ModelError
-from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limits, Normalised
+from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, Limits, Normalised
 from inkdigits.onnx_form import CLASSES, ends, find_form
+from inkdigits.prediction import ModelInfo, Prediction
 from inkdigits.ready import normalise_each
 
-__all__ = ["ModelInfo", "Prediction", "Recognizer", "find_model", "read_registry", "shipped_models"]
+__all__ = ["Recognizer", "find_model", "read_registry", "shipped_models"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
@@ -35,78 +36,6 @@ WEIGHTS_SUFFIX = ".data"  # after the name of a file that keeps its weights in o
 METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
 SHIPPED = Path(__file__).with_name("models")
 _UNIFORM = (0.1,) * 10
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What was read in one image.
-
-    Attributes:
-        digit: 0 to 9, or None when the image is blank.
-        confidence: probability of ``digit``, 0 to 1; 0.0 when the image is blank.
-        probabilities: ten floats that sum to 1, one a digit; all 0.1 when the image is blank.
-        image: what the network saw, (28, 28) float32 in [0, 1], ink 1 on paper 0.
-        box: where the ink was found, in pixels of the image as displayed (after its EXIF turn); None when blank.
-        polarity: "dark-on-light" or "light-on-dark"; None when blank.
-        is_digit: whether the ink looks like a digit at all. False when blank; True from a model that cannot tell.
-        digit_score: 0 to 1, how much it does; ``is_digit`` where it reaches the model's threshold. None from a model
-            that cannot tell, and when blank.
-        explanation: where asked for, how much each part of the ink mattered for ``digit``, (28, 28) float32 in [-1, 1]:
-            the strongest part has size 1, negative spoke against it, paper is 0.
-    """
-
-    digit: int | None
-    confidence: float
-    probabilities: tuple[float, ...]
-    image: np.ndarray = field(repr=False, compare=False)
-    box: Box | None
-    polarity: Literal["dark-on-light", "light-on-dark"] | None
-    is_digit: bool
-    digit_score: float | None
-    explanation: np.ndarray | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def is_blank(self) -> bool:
-        """No ink was found."""
-        return self.digit is None
-
-    def to_dict(self, *, image: bool = False) -> dict[str, Any]:
-        """The prediction as plain values for JSON; ``image=True`` adds what the network saw, 28 rows of 0–255.
-
-        An explanation, where there is one, is 28 rows of -1 to 1.
-        """
-        answer: dict[str, Any] = {
-            "digit": self.digit,
-            "confidence": self.confidence,
-            "probabilities": list(self.probabilities),
-            "is_digit": self.is_digit,
-            "digit_score": self.digit_score,
-            "blank": self.is_blank,
-            "box": self.box._asdict() if self.box else None,
-            "polarity": self.polarity,
-        }
-        if image:
-            answer["image"] = np.rint(self.image * 255).astype(int).tolist()
-        if self.explanation is not None:
-            answer["explanation"] = np.round(self.explanation.astype(float), 3).tolist()
-        return answer
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """Which model answers: its name, file, SHA-256, and what the registry and the file itself say of it."""
-
-    name: str
-    path: Path
-    sha256: str
-    temperature: float
-    threshold: float | None  # digit score under which the ink is no digit; None: the model cannot tell
-    entry: Mapping[str, Any]  # the registry's entry; empty for a file that no registry lists
-
-    @property
-    def metrics(self) -> Mapping[str, Any]:
-        """Measured figures, such as ``{"mnist": {"accuracy": …}}``; empty when nothing is known."""
-        return self.entry.get("metrics", {})
 
 
 class Recognizer:

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from inkdigits.errors import ImageError
 from inkdigits.image import ImageSource
-from inkdigits.recognizer import BATCH_SIZE, Prediction, Recognizer
+from inkdigits.prediction import Prediction
+from inkdigits.recognizer import BATCH_SIZE, Recognizer
 
 __all__ = ["VERDICTS", "Row", "Verdict", "read"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
-from inkdigits.recognizer import Prediction
+from inkdigits.prediction import Prediction
 from inkdigits.server.inputs import Input, parse
 from inkdigits.server.pages import HEADERS
 from inkdigits.server.problems import Answer, Problem, problem_of

@@ -13,7 +13,8 @@ from threading import Lock
 import numpy as np
 
 from inkdigits.errors import ImageError
-from inkdigits.recognizer import CLASSES, ModelInfo, Prediction
+from inkdigits.prediction import ModelInfo, Prediction
+from inkdigits.recognizer import CLASSES
 from inkdigits.server.board import FREE, OPEN, ROW, Board
 
 __all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]

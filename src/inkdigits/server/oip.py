@@ -25,7 +25,8 @@ from starlette.types import Receive, Scope, Send
 import inkdigits
 from inkdigits.errors import ImageError
 from inkdigits.image import SIDE
-from inkdigits.recognizer import CLASSES, Prediction, Recognizer
+from inkdigits.prediction import Prediction
+from inkdigits.recognizer import CLASSES, Recognizer
 from inkdigits.server.about import version_of
 from inkdigits.server.guard import charge
 from inkdigits.server.inputs import at_most

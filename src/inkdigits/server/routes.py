@@ -16,7 +16,8 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
-from inkdigits.recognizer import Prediction, Recognizer
+from inkdigits.prediction import Prediction
+from inkdigits.recognizer import Recognizer
 from inkdigits.server.about import about
 from inkdigits.server.guard import charge
 from inkdigits.server.inputs import Input, parse

@@ -25,8 +25,9 @@ from inkdigits.apart import normalise_apart
 from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
 from inkdigits.image import SIDE, Limits, Normalised
+from inkdigits.prediction import Prediction
 from inkdigits.ready import Spent, normalise_each
-from inkdigits.recognizer import Prediction, Recognizer
+from inkdigits.recognizer import Recognizer
 from inkdigits.server.metrics import Metrics
 from inkdigits.server.problems import OVERLOADED, Problem
 from inkdigits.server.threads import Threads

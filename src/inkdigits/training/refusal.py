@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from inkdigits.recognizer import Prediction, Recognizer
+from inkdigits.prediction import Prediction
+from inkdigits.recognizer import Recognizer
 from inkdigits.training.dataset import Dataset
 from inkdigits.training.negatives import NEGATIVES, lookalikes, negatives
 from inkdigits.training.progress import Progress, bars

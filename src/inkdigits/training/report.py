@@ -17,7 +17,8 @@ import numpy as np
 from inkdigits.decode import ImageSource
 from inkdigits.errors import SettingError
 from inkdigits.image import NORMALISATION_VERSION
-from inkdigits.recognizer import ModelInfo, Recognizer
+from inkdigits.prediction import ModelInfo
+from inkdigits.recognizer import Recognizer
 from inkdigits.training.cost import Cost, cost, environment
 from inkdigits.training.dataset import Dataset
 from inkdigits.training.evaluate import Evaluation, evaluate
