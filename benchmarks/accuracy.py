@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from inkdigits.data.catalog import load
+from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
-from inkdigits.training.evaluate import evaluate
 
 from _common import percent, record
 

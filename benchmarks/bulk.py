@@ -35,11 +35,11 @@ import pyarrow as pa
 import pyarrow.parquet
 from PIL import Image
 
+from inkdigits.data.catalog import load
+from inkdigits.data.tables import PIXELS
 from inkdigits.image import normalise
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 from inkdigits.settings import Settings
-from inkdigits.tables import PIXELS
-from inkdigits.training.data import load
 
 from _common import ROOT, percent, record
 

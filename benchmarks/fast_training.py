@@ -28,13 +28,13 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from inkdigits.data.catalog import load
+from inkdigits.data.dataset import Dataset, stratified
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import load
-from inkdigits.training.dataset import Dataset, stratified
 from inkdigits.training.fit import fit
-from inkdigits.training.pools import VALIDATION_SEED, Pool
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import VALIDATION_SEED, Pool
 
 from _common import percent, record
 

@@ -12,9 +12,9 @@ from statistics import mean, stdev
 import numpy as np
 from PIL import Image
 
+from inkdigits.data.catalog import load
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
 
 from _common import percent, record
 

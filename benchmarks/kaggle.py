@@ -21,10 +21,10 @@ from statistics import median
 
 import numpy as np
 
+from inkdigits.data.catalog import load
+from inkdigits.data.tables import write_csv
+from inkdigits.evaluation.evaluate import wilson
 from inkdigits.settings import Settings
-from inkdigits.tables import write_csv
-from inkdigits.training.data import load
-from inkdigits.training.evaluate import wilson
 
 from _common import percent, record
 
@@ -38,7 +38,7 @@ MEGABYTE = 1_000_000
 READER = """
 import json, re, sys, time
 from pathlib import Path
-from inkdigits.tables import read_table
+from inkdigits.data.tables import read_table
 peak = lambda: int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 before, started, spent = peak(), time.perf_counter(), time.process_time()
 images, labels = read_table(Path(sys.argv[1]), labelled=True)

@@ -18,7 +18,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
-from inkdigits.training.standings import Mean, Standings
+from inkdigits.training.comparison import Mean, Standings
 
 from _common import ROOT, percent, record
 

@@ -15,7 +15,7 @@ from PIL import Image
 from inkdigits.decode import Limits, decode
 from inkdigits.image import normalise
 from inkdigits.recognizer import Recognizer, shipped_models
-from inkdigits.training.pen import draw, place
+from inkdigits.synthesis.strokes import draw, place
 
 from _common import record
 

@@ -26,16 +26,16 @@ import torch
 from torch import nn
 
 from inkdigits import Recognizer
+from inkdigits.evaluation.charts import Axis, Plot, sheet
+from inkdigits.evaluation.latency import cost
+from inkdigits.progress import Progress, bars
 from inkdigits.settings import Settings
-from inkdigits.training.charts import Axis, Plot, sheet
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.cost import cost
 from inkdigits.training.export import export
 from inkdigits.training.fit import fit
 from inkdigits.training.networks import NETWORKS, build
-from inkdigits.training.pools import Pools, make_pools
-from inkdigits.training.progress import Progress, bars
-from inkdigits.training.quantise import Exported, samples_of, write_quantised
+from inkdigits.training.prepare import Pools, make_pools
+from inkdigits.training.quantize import Exported, samples_of, write_quantised
 from inkdigits.training.validate import validate
 
 from _common import keep, kept, percent, record

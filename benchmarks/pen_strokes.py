@@ -12,10 +12,11 @@ from statistics import mean, stdev
 
 import numpy as np
 
+from inkdigits.data.pen import PenDigit, read_unipen
 from inkdigits.errors import DataError
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
-from inkdigits.training.pen import PenDigit, draw, place, read_unipen
+from inkdigits.synthesis.strokes import draw, place
 
 from _common import percent, record
 

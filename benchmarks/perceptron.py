@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from inkdigits.data.catalog import load
 from inkdigits.image import normalise
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
-from inkdigits.training.data import load
 from inkdigits.training.mlp import train
 
 from _common import percent, record

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from inkdigits.training.cost import environment
+from inkdigits.evaluation.latency import environment
 from inkdigits.training.tracking import git_state
 
 from _common import RESULTS, ROOT

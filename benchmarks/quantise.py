@@ -23,14 +23,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from inkdigits.evaluation.latency import cost
+from inkdigits.progress import bars
 from inkdigits.recognizer import CLASSES, Recognizer, find_model
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.cost import cost
-from inkdigits.training.pools import NO_DIGIT, make_pools, split_names
-from inkdigits.training.progress import bars
-from inkdigits.training.quantise import Exported, samples_of, write_quantised
+from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
+from inkdigits.training.quantize import Exported, samples_of, write_quantised
 from inkdigits.training.validate import logits_of, tensors_of
 
 from _common import record

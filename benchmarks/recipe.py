@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 
+from inkdigits.progress import bars
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import fit
-from inkdigits.training.pools import make_pools
-from inkdigits.training.progress import bars
+from inkdigits.training.prepare import make_pools
 
 from _common import kept, percent, record
 

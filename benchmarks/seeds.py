@@ -22,7 +22,7 @@ from inkdigits.recognizer import find_model
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
-from inkdigits.training.quantise import quantise
+from inkdigits.training.quantize import quantise
 
 from _common import kept, percent, record
 

@@ -15,13 +15,13 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from inkdigits.data.catalog import PEN_WRITERS, load
+from inkdigits.data.dataset import stratified
+from inkdigits.data.pen import load_pendigits, pen_picture
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import PEN_WRITERS, load
-from inkdigits.training.dataset import stratified
-from inkdigits.training.pen import load_pendigits, pen_picture
-from inkdigits.training.pools import VALIDATION_SEED
+from inkdigits.training.prepare import VALIDATION_SEED
 
 from _common import percent, record
 

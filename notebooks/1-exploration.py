@@ -30,12 +30,12 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from inkdigits import Recognizer
+from inkdigits.data.catalog import load
+from inkdigits.evaluation import figures
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import figures
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import load
-from inkdigits.training.pools import make_pools
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import make_pools
 
 settings = Settings.from_env()
 data = figures.data_at_hand(settings)  # data = "mnist" downloads it, 11 MB

@@ -32,12 +32,13 @@ from pathlib import Path
 from IPython.display import SVG
 from rich.console import Console
 
+from inkdigits.evaluation import figures
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import figures, fit, mlp
+from inkdigits.training import fit, mlp
 from inkdigits.training.baselines import logistic
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.pools import joined, make_pools
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import joined, make_pools
 from inkdigits.training.runs import curves, find_all, listed
 from inkdigits.training.tracking import Recorder
 

@@ -33,11 +33,11 @@ import numpy as np
 from rich.console import Console
 
 from inkdigits import Recognizer
+from inkdigits.evaluation import figures
+from inkdigits.evaluation.evaluate import evaluate, unseen
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import figures
-from inkdigits.training.evaluate import evaluate, unseen
 from inkdigits.training.fit import TrainConfig, train
-from inkdigits.training.progress import silent
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars

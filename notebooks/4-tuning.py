@@ -33,12 +33,12 @@ import optuna
 from IPython.display import SVG
 from rich.console import Console
 
+from inkdigits.evaluation import figures
 from inkdigits.settings import Settings
-from inkdigits.training import figures
 from inkdigits.training.config import config_of, read_options
 from inkdigits.training.fit import train
-from inkdigits.training.space import Space
-from inkdigits.training.tune import tune
+from inkdigits.training.search.space import Space
+from inkdigits.training.search.tune import tune
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars

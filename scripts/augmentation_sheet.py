@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from inkdigits.data.pen import load_pendigits
 from inkdigits.settings import Settings
-from inkdigits.training.disturb import KINDS, LEVELS, disturb
-from inkdigits.training.disturb.sheet import coloured
-from inkdigits.training.negatives import NEGATIVES, lookalikes, negatives
-from inkdigits.training.pen import draw, load_pendigits, place
+from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb
+from inkdigits.synthesis.corruptions.sheet import coloured
+from inkdigits.synthesis.non_digits import NEGATIVES, lookalikes, negatives
+from inkdigits.synthesis.strokes import draw, place
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 168  # pixels of a digit's picture when it is disturbed

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inkdigits.training.pen import draw, place
+from inkdigits.synthesis.strokes import draw, place
 
 
 def _arc(cx, cy, rx, ry, start, end, n=24):

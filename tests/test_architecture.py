@@ -30,16 +30,18 @@ ROOMS = {
     "image": {"errors", "decode", "ink", "prediction"},
     "ready": {"errors", "decode", "image", "ink"},
     "apart": {"errors", "decode", "image"},
-    "idx": {"errors"},
-    "tables": {"errors", "image"},
+    "progress": set(),
+    "data": {"decode", "errors", "image", "progress", "settings", "synthesis"},
+    "synthesis": {"errors"},
     "known": {"image"},
     "onnx_form": {"errors", "image", "known", "ready"},
     "recognizer": {"errors", "image", "onnx_form", "prediction", "ready"},
-    "bulk": {"atomic", "errors", "decode", "idx", "image", "prediction", "recognizer", "tables", "text"},
+    "bulk": {"atomic", "data", "errors", "decode", "image", "prediction", "progress", "recognizer", "text"},
     "client": {"errors", "decode", "prediction"},
     "server": CORE | {"apart", "bulk", "known", "ready"},
-    "training": CORE | {"idx", "tables"},
-    "cli": CORE | {"bulk", "server", "training"},
+    "evaluation": CORE | {"data", "progress", "synthesis"},
+    "training": CORE | {"data", "evaluation", "progress", "synthesis"},
+    "cli": CORE | {"bulk", "data", "evaluation", "progress", "server", "training"},
     "__main__": {"cli"},
     "__init__": {"errors", "image", "prediction", "recognizer", "client"},
 }
@@ -47,16 +49,16 @@ KNOWN_ONLY_TO = {
     "onnxruntime": {"recognizer"},
     "onnxruntime.quantization": {"training"},
     "torch": {"training"},
-    "onnx": {"training"},
-    "sklearn": {"training"},
-    "rich": {"training"},
-    "pyarrow": {"bulk", "tables", "training"},
+    "onnx": {"evaluation", "training"},
+    "sklearn": {"data", "training"},
+    "rich": {"progress", "training"},
+    "pyarrow": {"bulk", "data"},
     "ray": {"bulk"},
     "threadpoolctl": {"training"},
     "tensorboard": {"training"},
     "optuna": {"training"},
     "mlflow": {"training"},
-    "matplotlib": {"training"},
+    "matplotlib": {"evaluation"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "httpx": {"client"},
@@ -159,7 +161,7 @@ def test_a_client_needs_no_onnx_runtime():
 
 def test_measuring_needs_no_torch_to_be_loaded():
     assert "torch" not in loaded_by(
-        "import inkdigits.training.data, inkdigits.training.evaluate, inkdigits.training.config"
+        "import inkdigits.data.catalog, inkdigits.evaluation.evaluate, inkdigits.training.config"
     )
 
 

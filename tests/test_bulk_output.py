@@ -18,7 +18,7 @@ import pytest
 
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.cli import main
-from inkdigits.tables import write_csv
+from inkdigits.data.tables import write_csv
 from test_bulk_run import DEADLINE, digits, encoded, run, size_of, start, stopped, until  # noqa: F401
 
 FORMS = ("csv", "jsonl", "parquet", "txt")
@@ -274,8 +274,8 @@ def test_an_output_that_cannot_be_is_told_before_anything_is_read(inputs, comman
         raise AssertionError("it was read")
 
     monkeypatch.setattr("inkdigits.bulk.run.blocks", read)
-    monkeypatch.setattr("inkdigits.training.submit.iter_table", read)
-    monkeypatch.setattr("inkdigits.training.report.measure", read)
+    monkeypatch.setattr("inkdigits.evaluation.submit.iter_table", read)
+    monkeypatch.setattr("inkdigits.evaluation.report.measure", read)
     before = content_of(".")
     code, out, err = command(*argv)
     assert (code, out) == (2, "")

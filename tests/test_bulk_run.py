@@ -23,7 +23,7 @@ from PIL import Image
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.bulk.spool import Spool
 from inkdigits.cli import main
-from inkdigits.tables import PIXELS, write_csv
+from inkdigits.data.tables import PIXELS, write_csv
 
 from hostile import damaged_tiff
 
@@ -460,7 +460,7 @@ def test_mistakes(run, argv, words):
 
 def test_without_the_extra_it_is_named(folder, run, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    monkeypatch.delitem(sys.modules, "inkdigits.tables", raising=False)
+    monkeypatch.delitem(sys.modules, "inkdigits.data.tables", raising=False)
     code, _, err = run(folder / "digits.csv")
     assert code == 2
     assert err == "inkdigits: error: this needs pyarrow, which is not installed: pip install 'inkdigits[bulk]'\n"

@@ -30,9 +30,9 @@ from inkdigits import (
     UnreadableImage,
 )
 from inkdigits import client as module
+from inkdigits.data.catalog import load
 from inkdigits.errors import DataError
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
 from test_server_predict import THREE, encode
 
 from drawings import picture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inkdigits import DataError
-from inkdigits.idx import is_idx, map_idx, read_idx
+from inkdigits.data.idx import is_idx, map_idx, read_idx
 
 
 def idx(array: np.ndarray) -> bytes:

@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from inkdigits.image import BOX_SIDE, CENTRE, SIDE, _resampling, normalise
-from inkdigits.training.pen import draw, place
+from inkdigits.synthesis.strokes import draw, place
 
 from drawings import DIGITS, picture
 

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from inkdigits import Recognizer
+from inkdigits.data.dataset import Dataset
+from inkdigits.evaluation import ood as refusal
+from inkdigits.evaluation import report, robustness
+from inkdigits.evaluation.report import measure
+from inkdigits.progress import silent
 from inkdigits.recognizer import shipped_models
 from inkdigits.server.about import CARD_SUFFIX
-from inkdigits.training import refusal, report, robustness
-from inkdigits.training.dataset import Dataset
-from inkdigits.training.disturb import KINDS
-from inkdigits.training.progress import silent
-from inkdigits.training.report import measure
+from inkdigits.synthesis.corruptions import KINDS
 
 from drawings import picture
 

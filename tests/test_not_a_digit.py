@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 from inkdigits.bulk.inputs import CHUNK_PICTURES
-from inkdigits.tables import write_csv
+from inkdigits.data.tables import write_csv
 
 DIGITS = {"eight.png": 8, "three.png": 3, "zero.png": 0}
 REFUSED = ("letter.png", "scribble.png", "triangle.png")

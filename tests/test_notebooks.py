@@ -19,8 +19,8 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
+from inkdigits.evaluation import figures
 from inkdigits.settings import Settings
-from inkdigits.training import figures
 
 ROOT = Path(__file__).parents[1]
 TEXTS = sorted((ROOT / "notebooks").glob("*.py"))
@@ -92,7 +92,7 @@ importlib.util.find_spec = lambda name: None if name == "inkdigits" else find(na
 
 
 def test_the_extra_has_all_that_the_notebooks_import():
-    wanted = {"inkdigits.training.figures": "matplotlib"}  # which is imported for them
+    wanted = {"inkdigits.evaluation.figures": "matplotlib"}  # which is imported for them
     for text in TEXTS:
         for node in ast.walk(ast.parse(text.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []

@@ -22,8 +22,8 @@ from PIL import Image
 
 from inkdigits import ModelError, Recognizer
 from inkdigits.recognizer import shipped_models
+from inkdigits.training.distill import start_from
 from inkdigits.training.networks import build
-from inkdigits.training.teach import start_from
 
 from drawings import picture
 from own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write

@@ -14,11 +14,11 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import inkdigits
+from inkdigits.data.catalog import PEN_WRITERS
+from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.errors import DataError
 from inkdigits.image import normalise
 from inkdigits.settings import Settings
-from inkdigits.training.data import PEN_WRITERS
-from inkdigits.training.pen import PenDigit, load_pendigits, pen_picture
 
 import browser
 from browser import draw, settled

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from inkdigits.data.catalog import PEN_WRITERS
+from inkdigits.data.pen import load_pendigits
 from inkdigits.errors import DataError
 from inkdigits.settings import Settings
-from inkdigits.training.data import PEN_WRITERS
-from inkdigits.training.pen import load_pendigits
 
 import browser
 from browser import axe, draw, place, settled, until

@@ -111,8 +111,8 @@ def test_the_library(tmp_path, inputs, chosen):
 @pytest.mark.parametrize(
     "code",
     [
-        "from inkdigits.training.quantise import quantise",
-        "import inkdigits.training.fit, inkdigits.training.evaluate",
+        "from inkdigits.training.quantize import quantise",
+        "import inkdigits.training.fit, inkdigits.evaluation.evaluate",
         "import inkdigits.server.factory, inkdigits.bulk.cluster, inkdigits.client",
     ],
 )

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from inkdigits.data.catalog import load
 from inkdigits.decode import Limits
 from inkdigits.errors import ImageError
 from inkdigits.image import normalise
 from inkdigits.ink import PIECE_SHARE, pieces
 from inkdigits.ready import Spent, is_ready, normalise_each, normalise_ready
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
-from inkdigits.training.disturb import KINDS as DISTURBANCES
-from inkdigits.training.disturb import disturb
+from inkdigits.synthesis.corruptions import KINDS as DISTURBANCES
+from inkdigits.synthesis.corruptions import disturb
 from test_server_predict import encode
 
 from drawings import DIGITS, picture

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from inkdigits import DataError, tables
-from inkdigits.tables import LABEL, PIXELS, iter_table, read_table, write_csv
+from inkdigits import DataError
+from inkdigits.data import tables
+from inkdigits.data.tables import LABEL, PIXELS, iter_table, read_table, write_csv
 
 N = 50
 

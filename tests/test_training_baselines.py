@@ -7,14 +7,14 @@ import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
 from inkdigits import Recognizer
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import baselines
 from inkdigits.training.baselines import LADDER, Neighbours, logistic
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.mlp import to_onnx
 from inkdigits.training.networks import NETWORKS
-from inkdigits.training.pools import Pool, make_pools
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import Pool, make_pools
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from inkdigits.training.charts import Axis, Plot, bar, interval, ranked, sheet, strip
+from inkdigits.evaluation.charts import Axis, Plot, bar, interval, ranked, sheet, strip
 
 
 def parsed(svg: str) -> ElementTree.Element:

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from inkdigits import DataError, ModelError, Recognizer, SettingError, TrainingError
 from inkdigits.cli import main
+from inkdigits.data.catalog import load
+from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.settings import Settings
 from inkdigits.training import compare as module
 from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
-from inkdigits.training.data import load
-from inkdigits.training.evaluate import evaluate
-from inkdigits.training.standings import Cell, Mean, Standings
+from inkdigits.training.comparison import Cell, Mean, Standings
 
 MODELS = ("logistic", "knn", "mlp", "lenet")
 PLAN = Plan(models=MODELS, data="digits", seeds=(0, 1), epochs=2, threads=1)

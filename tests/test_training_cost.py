@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 
 from inkdigits import Recognizer
-from inkdigits.training import cost as module
-from inkdigits.training.cost import cost, environment
+from inkdigits.evaluation import latency as module
+from inkdigits.evaluation.latency import cost, environment
 from inkdigits.training.networks import LeNet
 
 from drawings import picture

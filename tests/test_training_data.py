@@ -18,11 +18,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 from inkdigits import DataError
-from inkdigits.idx import read_idx
+from inkdigits.data import catalog as data
+from inkdigits.data import pen
+from inkdigits.data.catalog import PEN_WRITERS, describe, fetch, load
+from inkdigits.data.dataset import stratified
+from inkdigits.data.idx import read_idx
 from inkdigits.settings import Settings
-from inkdigits.training import data, pen
-from inkdigits.training.data import PEN_WRITERS, describe, fetch, load
-from inkdigits.training.dataset import stratified
 
 from drawings import DIGITS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from inkdigits import DataError
-from inkdigits.training.dataset import Dataset, Lazy, checked_labels
+from inkdigits.data.dataset import Dataset, Lazy, checked_labels
 
 
 @pytest.fixture

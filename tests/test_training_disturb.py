@@ -7,11 +7,11 @@ import pytest
 from scipy import ndimage
 
 from inkdigits import InvalidPixels, SettingError
+from inkdigits.data.catalog import load
 from inkdigits.image import normalise
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
-from inkdigits.training.disturb import KINDS, LEVELS, camera, disturb, hand, paper, picture_of, scanner, sheet
-from inkdigits.training.disturb.pen import _grown
+from inkdigits.synthesis.corruptions import KINDS, LEVELS, camera, disturb, hand, paper, picture_of, scanner, sheet
+from inkdigits.synthesis.corruptions.pen import _grown
 
 from drawings import DIGITS, picture
 

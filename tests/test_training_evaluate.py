@@ -13,9 +13,8 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from inkdigits import DataError, Recognizer
-from inkdigits.settings import Settings
-from inkdigits.training.dataset import Dataset, Lazy
-from inkdigits.training.evaluate import (
+from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.evaluation.evaluate import (
     THRESHOLDS,
     calibration_bins,
     calibration_error,
@@ -24,6 +23,7 @@ from inkdigits.training.evaluate import (
     unseen,
     wilson,
 )
+from inkdigits.settings import Settings
 
 from drawings import picture
 

@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from inkdigits import ModelError, Recognizer, TrainingError
+from inkdigits.atomic import write_atomically
+from inkdigits.data.catalog import load
 from inkdigits.image import NORMALISATION_VERSION, normalise
 from inkdigits.recognizer import read_registry
 from inkdigits.settings import Settings
-from inkdigits.training.data import load
 from inkdigits.training.export import check_parity, export, register
-from inkdigits.training.files import write_atomically
 from inkdigits.training.networks import NETWORKS, build
 
 

@@ -17,10 +17,12 @@ import torch
 from rich.console import Console
 
 from inkdigits import ModelError, Recognizer, SettingError, TrainingError
+from inkdigits.data.catalog import load
+from inkdigits.evaluation.evaluate import evaluate, unseen
 from inkdigits.settings import Settings
-from inkdigits.training import finish, fit, pools
-from inkdigits.training.data import load
-from inkdigits.training.evaluate import evaluate, unseen
+from inkdigits.training import fit
+from inkdigits.training import prepare as pools
+from inkdigits.training import register as finish
 from inkdigits.training.fit import TrainConfig, train
 
 CONFIG = TrainConfig(network="lenet", data="digits", epochs=6, batch_size=32, augment=0.5, threads=1, seed=3)

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from inkdigits import DataError
+from inkdigits.data.catalog import fetch, load, parts
+from inkdigits.data.dataset import Lazy
+from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.settings import Settings
-from inkdigits.training.data import fetch, load, parts
-from inkdigits.training.dataset import Lazy
-from inkdigits.training.evaluate import evaluate
 
 from drawings import picture
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from inkdigits import DataError
-from inkdigits.training.lzw import MAGIC, decompress
-from inkdigits.training.pen import read_unipen
+from inkdigits.data.lzw import MAGIC, decompress
+from inkdigits.data.pen import read_unipen
 
 # ncompress 4.2.4.6, `compress -b 16`, of the text below.
 TEXT = b'.SEGMENT DIGIT 0 ? "8"\n' + b"".join(b"%4d %4d\n" % (200 + i % 37, 310 - i * i % 53) for i in range(60))

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from rich.console import Console
 
 from inkdigits import Recognizer, SettingError, TrainingError
+from inkdigits.data.catalog import load
+from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.image import normalise
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
-from inkdigits.training.data import load
-from inkdigits.training.evaluate import evaluate
 from inkdigits.training.mlp import Mlp, fit, initial, to_onnx, train
-from inkdigits.training.pools import Pool
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import Pool
 
 CONFIG = MlpConfig(data="digits", batch_size=16, epochs=30, seed=2)
 

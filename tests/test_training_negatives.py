@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from inkdigits import DataError, SettingError
-from inkdigits.training import fonts, forms
-from inkdigits.training.disturb.sheet import look
-from inkdigits.training.fonts import DIGIT_LIKE, FONTS, LETTERS, STROKE_FONTS, SYMBOLS, fonts_for, rendered, strokes_of
-from inkdigits.training.negatives import INKS, NEGATIVES, PAPERS, SIDES, lookalikes, negatives
+from inkdigits.synthesis import doodles as forms
+from inkdigits.synthesis import fonts
+from inkdigits.synthesis.corruptions.sheet import look
+from inkdigits.synthesis.fonts import DIGIT_LIKE, FONTS, LETTERS, STROKE_FONTS, SYMBOLS, fonts_for, rendered, strokes_of
+from inkdigits.synthesis.non_digits import INKS, NEGATIVES, PAPERS, SIDES, lookalikes, negatives
 
 PARTS = ["train", "test"]
 DOCS = Path(__file__).parents[1] / "docs"

@@ -12,8 +12,8 @@ from sklearn.datasets import load_digits
 
 from inkdigits import Recognizer, SettingError
 from inkdigits.training.config import TrainConfig
+from inkdigits.training.distill import start_from
 from inkdigits.training.networks import NETWORKS, build
-from inkdigits.training.teach import start_from
 
 
 @pytest.mark.parametrize("name", NETWORKS)

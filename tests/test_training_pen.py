@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from inkdigits import DataError
+from inkdigits.data import pen
+from inkdigits.data.pen import CANVAS, INKS, PAPERS, PENS, PenDigit, load_pendigits, pen_picture, read_unipen
 from inkdigits.settings import Settings
-from inkdigits.training import pen
-from inkdigits.training.disturb.sheet import look
-from inkdigits.training.pen import CANVAS, INKS, PAPERS, PENS, PenDigit, draw, load_pendigits, pen_picture, read_unipen
+from inkdigits.synthesis.corruptions.sheet import look
+from inkdigits.synthesis.strokes import draw
 
 from drawings import DIGITS
 

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
+from inkdigits.data.catalog import PEN_WRITERS, load
+from inkdigits.data.dataset import stratified
+from inkdigits.data.pen import PenDigit
 from inkdigits.image import normalise
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import pools
+from inkdigits.training import prepare as pools
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import PEN_WRITERS, load
-from inkdigits.training.dataset import stratified
-from inkdigits.training.pen import PenDigit
-from inkdigits.training.pools import NO_DIGIT, make_pools, split_names
-from inkdigits.training.progress import silent
+from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
 
 MIXED = TrainConfig(data="digits", disturbed=0.1, negatives=0.2)
 

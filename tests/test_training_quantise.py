@@ -8,16 +8,16 @@ import onnx
 import pytest
 
 from inkdigits.cli import main
+from inkdigits.data.catalog import load
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import load
+from inkdigits.training.distill import start_from
 from inkdigits.training.export import is_quantised
 from inkdigits.training.fit import train
 from inkdigits.training.networks import build
-from inkdigits.training.quantise import quantise
-from inkdigits.training.teach import start_from
+from inkdigits.training.quantize import quantise
 
 OPTIONS = TrainConfig(network="lenet", data="digits", negatives=0.2, epochs=3, threads=1)
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from inkdigits.training import refusal as module
-from inkdigits.training.dataset import Dataset
-from inkdigits.training.negatives import NEGATIVES
-from inkdigits.training.progress import silent
-from inkdigits.training.refusal import refusal, sample
+from inkdigits.data.dataset import Dataset
+from inkdigits.evaluation import ood as module
+from inkdigits.evaluation.ood import refusal, sample
+from inkdigits.progress import silent
+from inkdigits.synthesis.non_digits import NEGATIVES
 
 from drawings import picture
 

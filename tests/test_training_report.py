@@ -16,12 +16,13 @@ from PIL import Image
 
 from inkdigits import Recognizer, SettingError
 from inkdigits.cli import main
-from inkdigits.training import refusal, report, robustness
-from inkdigits.training.dataset import Dataset, Lazy
-from inkdigits.training.disturb import KINDS
-from inkdigits.training.progress import silent
-from inkdigits.training.report import check_path, measure
-from inkdigits.training.report_parts import count, link, micro, percent
+from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.evaluation import ood as refusal
+from inkdigits.evaluation import report, robustness
+from inkdigits.evaluation.report import check_path, measure
+from inkdigits.evaluation.report_parts import count, link, micro, percent
+from inkdigits.progress import silent
+from inkdigits.synthesis.corruptions import KINDS
 
 import browser
 from drawings import picture
@@ -350,7 +351,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, scans, recognizer, option
 
 
 def test_a_report_needs_no_torch_to_be_loaded():
-    code = "import sys, inkdigits.training.report, inkdigits.training.report_page; print('torch' in sys.modules)"
+    code = "import sys, inkdigits.evaluation.report, inkdigits.evaluation.report_page; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"False\n"
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdigits.training.dataset import Dataset, Lazy
-from inkdigits.training.disturb import KINDS, LEVELS, disturb
-from inkdigits.training.evaluate import wilson
-from inkdigits.training.progress import silent
-from inkdigits.training.robustness import disturbed, robustness
+from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.evaluation.evaluate import wilson
+from inkdigits.evaluation.robustness import disturbed, robustness
+from inkdigits.progress import silent
+from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb
 
 from drawings import picture
 
@@ -29,7 +29,7 @@ def small():
 def few_kinds(monkeypatch):
     """Two kinds that training may use and one held out."""
     chosen = {name: KINDS[name] for name in ("affine", "inverted", "cropped")}
-    monkeypatch.setattr("inkdigits.training.robustness.KINDS", chosen)
+    monkeypatch.setattr("inkdigits.evaluation.robustness.KINDS", chosen)
     return chosen
 
 
@@ -44,7 +44,7 @@ def test_a_disturbed_picture_is_always_the_same_whichever_others_there_are(small
 def test_strength_is_that_of_the_level_on_the_same_picture(small, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "inkdigits.training.robustness.disturb", lambda picture, *rest: asked.append((picture, *rest[:2])) or picture
+        "inkdigits.evaluation.robustness.disturb", lambda picture, *rest: asked.append((picture, *rest[:2])) or picture
     )
     for level in LEVELS:
         disturbed(small, 2, "fog", level)

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from inkdigits.cli import main
-from inkdigits.training.charts import SERIES
+from inkdigits.evaluation.charts import SERIES
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.runs import Run
 

@@ -8,7 +8,7 @@ import pytest
 
 from inkdigits import SettingError
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.space import Range, Space
+from inkdigits.training.search.space import Range, Space
 
 TEXT = """
 [fixed]

@@ -10,13 +10,13 @@ import pytest
 
 from inkdigits import DataError, Recognizer
 from inkdigits.cli import main
+from inkdigits.data.catalog import load
+from inkdigits.data.tables import write_csv
+from inkdigits.evaluation.submit import submit
 from inkdigits.image import normalise
+from inkdigits.progress import silent
 from inkdigits.recognizer import find_model
 from inkdigits.settings import Settings
-from inkdigits.tables import write_csv
-from inkdigits.training.data import load
-from inkdigits.training.progress import silent
-from inkdigits.training.submit import submit
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ from inkdigits.cli import main
 from inkdigits.errors import ModelError, SettingError, TrainingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.training.config import TrainConfig
+from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.fit import _loss
 from inkdigits.training.networks import build
-from inkdigits.training.teach import Teachers, blend, lineage, start_from
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,15 @@ from rich.console import Console
 
 from inkdigits import SettingError, TrainingError
 from inkdigits.cli import main
+from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import pools, trials
-from inkdigits.training import tune as tuning
+from inkdigits.training import prepare as pools
 from inkdigits.training.config import MlpConfig, TrainConfig, config_of
 from inkdigits.training.mlp import train as train_mlp
-from inkdigits.training.progress import silent
-from inkdigits.training.space import Space
-from inkdigits.training.trials import Worker
+from inkdigits.training.search import tune as tuning
+from inkdigits.training.search import worker as trials
+from inkdigits.training.search.space import Space
+from inkdigits.training.search.worker import Worker
 
 TRIALS, KILLED_AT = 40, 12
 FIXED = {"network": "mlp", "data": "digits", "epochs": 3, "hidden": "16"}

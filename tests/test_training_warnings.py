@@ -13,10 +13,10 @@ from rich.console import Console
 
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.training import quantise as module
+from inkdigits.training import quantize as module
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
-from inkdigits.training.quantise import quantise
+from inkdigits.training.quantize import quantise
 
 SECONDS = 120  # for one command
 WARNING = "of the validation images, hardly more than guessing: the training learnt nothing to speak of"
@@ -110,7 +110,7 @@ def test_integers_that_cost_too_much(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("accuracy", [0.0967, 0.1999, float("nan")])
 def test_what_is_near_chance(accuracy):
-    from inkdigits.training.finish import near_chance
+    from inkdigits.training.register import near_chance
 
     assert near_chance(accuracy)
     assert not near_chance(0.2)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from inkdigits.errors import SettingError
+from inkdigits.errors import SettingError, TrainingError
 
 try:
     import fcntl
@@ -31,6 +31,7 @@ __all__ = [
     "open_own",
     "open_stream",
     "refuse_input",
+    "write_atomically",
     "write_whole",
 ]
 
@@ -180,6 +181,18 @@ def write_whole(path: str | Path, content: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a result as :func:`write_whole` does.
+
+    Raises:
+        TrainingError: the file cannot be written.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise TrainingError(f"cannot write {path}: {error.strerror}; name another file, or make room there") from None
 
 
 class Output:

@@ -20,8 +20,8 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, Literal
 
+from inkdigits.data.idx import is_idx, iter_idx
 from inkdigits.errors import DataError, ImageError, ImageTooLarge, InvalidPixels, UnreadableImage
-from inkdigits.idx import is_idx, iter_idx
 from inkdigits.image import ImageSource, Limits
 
 __all__ = ["ARCHIVES", "SUFFIXES", "TABLES", "Chunk", "chunks", "find_images"]
@@ -257,7 +257,7 @@ def _rows(path: Path, kind: _Kind, limits: Limits) -> Iterator[Chunk]:
 
 def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError]]:
     # What reads tables is a large package, which the other inputs do without.
-    from inkdigits.tables import iter_rows
+    from inkdigits.data.tables import iter_rows
 
     if path.suffix.lower() == ".parquet" and (pictures := _encoded(path)) is not None:
         yield from pictures

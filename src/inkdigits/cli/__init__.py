@@ -30,8 +30,9 @@ examples:
 """
 # Packages that come with an extra only, by the extra.
 _EXTRA_OF = {
-    **dict.fromkeys(("torch", "onnx", "onnxscript", "sklearn", "rich", "threadpoolctl", "tensorboard"), "train"),
-    "pyarrow": "bulk",
+    **dict.fromkeys(("torch", "onnxscript", "threadpoolctl", "tensorboard", "filelock"), "train"),
+    **dict.fromkeys(("onnx", "sklearn"), "eval"),
+    **dict.fromkeys(("pyarrow", "rich"), "bulk"),
     "ray": "ray",
     "optuna": "tune",
     "mlflow": "mlflow",

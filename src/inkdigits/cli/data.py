@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def _data(args: argparse.Namespace) -> int:
     settings = Settings.from_env()
-    from inkdigits.training.data import describe, fetch
+    from inkdigits.data.catalog import describe, fetch
 
     if args.download:
         print(f"{args.download} is here and whole: {fetch(args.download, settings)}")

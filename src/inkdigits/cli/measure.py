@@ -126,10 +126,10 @@ def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if args.limit is not None and args.limit < 1:
         raise SettingError(f"--limit must be 1 or more, not {args.limit}")
+    from inkdigits.evaluation.evaluate import unseen
+    from inkdigits.evaluation.report import check_path, measure
     from inkdigits.image import Limits
     from inkdigits.recognizer import Recognizer, find_model
-    from inkdigits.training.evaluate import unseen
-    from inkdigits.training.report import check_path, measure
 
     _, model, _ = find_model(args.model)
     inputs = [model, *args.data.split("+")]
@@ -166,8 +166,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _submit(args: argparse.Namespace) -> int:
     settings = Settings.from_env(model=args.model)
+    from inkdigits.evaluation.submit import submit
     from inkdigits.recognizer import Recognizer
-    from inkdigits.training.submit import submit
 
     recognizer = Recognizer(settings.model or None, threads=settings.threads)
     inputs = [args.table, settings.model]

@@ -211,8 +211,8 @@ def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
     from inkdigits.bulk.spool import Spool
+    from inkdigits.progress import bars
     from inkdigits.recognizer import find_model
-    from inkdigits.training.progress import bars
 
     _, path, entry = find_model(job.model)
     about = {  # all that a row depends on

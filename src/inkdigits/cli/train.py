@@ -90,8 +90,8 @@ def add(commands: Commands) -> None:
 
 def _quantise(args: argparse.Namespace) -> int:
     from inkdigits.recognizer import find_model
-    from inkdigits.training.finish import check_out
-    from inkdigits.training.quantise import quantise
+    from inkdigits.training.quantize import quantise
+    from inkdigits.training.register import check_out
 
     _, model, _ = find_model(args.model)
     refuse_own(args.out, [model])
@@ -115,8 +115,8 @@ def _train(args: argparse.Namespace) -> int:
     if isinstance(config, TrainConfig):
         learns_from += [config.init, *config.teacher.split(",")]
     refuse_own(args.out, learns_from)
-    from inkdigits.training.finish import check_out
-    from inkdigits.training.watch import UNWATCHED
+    from inkdigits.training.callbacks import UNWATCHED
+    from inkdigits.training.register import check_out
 
     out = Path(args.out)
     with contextlib.ExitStack() as stack:

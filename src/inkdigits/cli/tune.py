@@ -58,11 +58,11 @@ def add(commands: Commands) -> None:
 
 
 def _tune(args: argparse.Namespace) -> int:
-    from inkdigits.training.space import Space
+    from inkdigits.training.search.space import Space
 
     settings = Settings.from_env()
     space = Space.read(Path(args.space))
-    from inkdigits.training.tune import tune
+    from inkdigits.training.search.tune import tune
 
     tune(
         space,

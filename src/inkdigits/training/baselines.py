@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.mlp import MIDDLE, Mlp
-from inkdigits.training.pools import Pool
+from inkdigits.training.prepare import Pool
 
 __all__ = ["KNN", "LADDER", "LOGISTIC", "Neighbours", "Rung", "logistic"]
 

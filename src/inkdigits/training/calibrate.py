@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from inkdigits.recognizer import CLASSES
-from inkdigits.training.pools import Pool
+from inkdigits.training.prepare import Pool
 from inkdigits.training.validate import logits_of, tensors_of
 
 __all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "refusals"]

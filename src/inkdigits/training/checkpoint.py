@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
+from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
 from inkdigits.image import NORMALISATION_VERSION
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.files import write_atomically
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 

@@ -18,20 +18,20 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+from inkdigits.atomic import write_atomically
+from inkdigits.data.catalog import load, parts
 from inkdigits.errors import DataError, SettingError, TrainingError
+from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.image import SIDE, normalise
+from inkdigits.progress import bars
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training import fit, mlp
 from inkdigits.training.baselines import KNN, LADDER, LOGISTIC, Neighbours, logistic
 from inkdigits.training.calibrate import fit_temperature
+from inkdigits.training.comparison import Cell, Standings
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.data import load, parts
-from inkdigits.training.evaluate import evaluate
-from inkdigits.training.files import write_atomically
-from inkdigits.training.pools import Pool, joined, make_pools, split_names
-from inkdigits.training.progress import bars
-from inkdigits.training.standings import Cell, Standings
+from inkdigits.training.prepare import Pool, joined, make_pools, split_names
 
 __all__ = ["Plan", "compare"]
 

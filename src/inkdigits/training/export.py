@@ -21,10 +21,10 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
+from inkdigits.atomic import write_atomically
 from inkdigits.errors import ModelError, TrainingError
 from inkdigits.image import NORMALISATION_VERSION, SIDE
 from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
-from inkdigits.training.files import write_atomically
 
 __all__ = ["check_parity", "export", "is_quantised", "register", "write_model"]
 
@@ -123,7 +123,7 @@ def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
 
 
 def is_quantised(path: Path) -> bool:
-    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantise.quantise` writes."""
+    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantize.quantise` writes."""
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
 
 

@@ -19,22 +19,22 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor, nn
 
+from inkdigits.data.catalog import fetch
 from inkdigits.errors import TrainingError
+from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import CLASSES
 from inkdigits.settings import Settings
 from inkdigits.training.augment import Strength, augment
 from inkdigits.training.calibrate import calibrate
+from inkdigits.training.callbacks import UNWATCHED, Watch
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.data import fetch
+from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import check_parity, export
-from inkdigits.training.finish import check_out, finish
 from inkdigits.training.networks import build
-from inkdigits.training.pools import NO_DIGIT, Pool, Pools, make_pools, split_names
-from inkdigits.training.progress import Progress, bars
-from inkdigits.training.teach import Teachers, blend, lineage, start_from
+from inkdigits.training.prepare import NO_DIGIT, Pool, Pools, make_pools, split_names
+from inkdigits.training.register import check_out, finish
 from inkdigits.training.validate import tensors_of, validate
-from inkdigits.training.watch import UNWATCHED, Watch
 
 __all__ = ["Fitted", "TrainConfig", "fit", "train"]
 

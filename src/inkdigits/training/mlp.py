@@ -23,17 +23,17 @@ import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
+from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
 from inkdigits.image import NORMALISATION_VERSION, SIDE
+from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import METADATA_PREFIX, Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import baseline, fit_temperature
+from inkdigits.training.callbacks import UNWATCHED, Watch
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.files import write_atomically
-from inkdigits.training.finish import check_out, finish
-from inkdigits.training.pools import Pool, joined, make_pools
-from inkdigits.training.progress import Progress, bars
-from inkdigits.training.watch import UNWATCHED, Watch
+from inkdigits.training.prepare import Pool, joined, make_pools
+from inkdigits.training.register import check_out, finish
 
 __all__ = ["Fitted", "Mlp", "fit", "initial", "to_onnx", "train"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits.errors import SettingError, TrainingError
-from inkdigits.training.charts import SERIES, Axis, Format, Plot, sheet
+from inkdigits.evaluation.charts import SERIES, Axis, Format, Plot, sheet
 
 __all__ = ["Run", "aligned", "compared", "curves", "find", "find_all", "listed"]
 

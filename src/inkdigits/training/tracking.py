@@ -1,6 +1,6 @@
 """What a training run leaves behind of itself: a folder that ``runs`` and TensorBoard read; MLflow is told the same.
 
-The loop knows nothing of this: it tells a :class:`~inkdigits.training.watch.Watch`, and :class:`Recorder` is one.
+The loop knows nothing of this: it tells a :class:`~inkdigits.training.callbacks.Watch`, and :class:`Recorder` is one.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from inkdigits.atomic import write_atomically
 from inkdigits.errors import SettingError, TrainingError
+from inkdigits.evaluation.latency import environment
+from inkdigits.training.callbacks import Watch
 from inkdigits.training.config import MlpConfig, TrainConfig, to_toml
-from inkdigits.training.cost import environment
-from inkdigits.training.files import write_atomically
 from inkdigits.training.runs import CONFIG, CURVES, METRICS, RECORD, Run, find_all
-from inkdigits.training.watch import Watch
 
 __all__ = ["Recorder", "git_state"]
 

@@ -1,0 +1,333 @@
+"""How well a model reads labelled images: accuracy with its interval, per digit, confusion, calibration, rejection.
+
+Everything goes through :class:`inkdigits.Recognizer` on raw images, so what is measured is what users get.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from inkdigits.data.catalog import DATASETS, load, parts
+from inkdigits.data.dataset import CLASSES, Dataset
+from inkdigits.errors import DataError, ImageError
+from inkdigits.progress import Progress, bars
+from inkdigits.recognizer import Recognizer
+from inkdigits.settings import Settings
+
+__all__ = [
+    "BLANK",
+    "THRESHOLDS",
+    "Bin",
+    "DigitScore",
+    "Evaluation",
+    "Rejection",
+    "Share",
+    "calibration_bins",
+    "calibration_error",
+    "evaluate",
+    "rejection",
+    "unseen",
+    "wilson",
+]
+
+CHUNK = 512  # images between two steps of the progress bar
+BINS = 15  # of confidence, for the calibration error
+BLANK = CLASSES  # the column of the confusion matrix for images that were taken for blank
+Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95% interval
+CURVE_POINTS = 200  # of a rejection curve, at most
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)  # of confidence, that people set
+
+Share = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DigitScore:
+    """How one digit was read. A ratio whose denominator is 0 counts as 0.
+
+    Attributes:
+        n: images that show it.
+        precision: of the images read as it, the share that show it.
+        recall: of the images that show it, the share read as it.
+        f1: harmonic mean of the two.
+    """
+
+    n: int
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers of one range of confidence, open below and closed above.
+
+    Attributes:
+        low, high: its bounds, 0 to 1.
+        n: answers in it.
+        confidence: their mean confidence; 0 where there are none.
+        accuracy: the share of them that is right; 0 where there are none.
+    """
+
+    low: float
+    high: float
+    n: int
+    confidence: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """What is left when the answers with the least confidence are refused.
+
+    Attributes:
+        threshold: the confidence that an answer needs, 0 to 1.
+        answered: share of the images that are answered.
+        accuracy: share of these that are right; 1 where none are answered.
+        wrong: mistakes among them.
+    """
+
+    threshold: float
+    answered: float
+    accuracy: float
+    wrong: int
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What :func:`evaluate` measured. Arrays have one item for each image that could be read, in the data's order.
+
+    Attributes:
+        model: name of the model.
+        sha256: hash of its file.
+        dataset: name of the data set.
+        part: "train", "validation", "test" or "all" of it.
+        n: images that could be read; all figures are of these.
+        accuracy: share read right, 0 to 1; a blank answer is wrong.
+        interval: 95% Wilson score interval of the accuracy.
+        per_class: ten scores, digit 0 first.
+        confusion: (10, 11) int64; row: the label, column: the digit read, the last: blank.
+        confidence: mean confidence of the answers, 0 to 1.
+        calibration_error: expected calibration error, 15 bins, 0 to 1.
+        errors: where in the data the images are that were read wrong, (E,) int64, the most confident mistake first.
+        confidences: (n,) float64 in [0, 1].
+        right: (n,) bool.
+        unreadable: where in the data the images are that could not be read, and why.
+        refused: images with ink that the model says show no digit, though they are labelled; their nearest digit counts
+            in all other figures. None where the model cannot tell.
+    """
+
+    model: str
+    sha256: str
+    dataset: str
+    part: str
+    n: int
+    accuracy: float
+    interval: Share
+    per_class: tuple[DigitScore, ...]
+    confusion: np.ndarray
+    confidence: float
+    calibration_error: float
+    errors: np.ndarray
+    confidences: np.ndarray
+    right: np.ndarray
+    unreadable: tuple[tuple[int, ImageError], ...] = ()
+    refused: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        return {
+            "model": self.model,
+            "sha256": self.sha256,
+            "data": self.dataset,
+            "part": self.part,
+            **self.figures(),
+            "refused": self.refused,
+            "per_class": [{"digit": digit, **vars(score)} for digit, score in enumerate(self.per_class)],
+            "confusion": self.confusion.tolist(),
+            "calibration": [asdict(each) for each in calibration_bins(self.confidences, self.right)],
+            "rejection": [asdict(each) for each in rejection(self.confidences, self.right, THRESHOLDS)],
+            "errors": self.errors.tolist(),
+            "unreadable": [{"at": at, "error": str(error)} for at, error in self.unreadable],
+        }
+
+    def figures(self) -> dict[str, Any]:
+        """The few figures that sum it up, as plain values; what the registry keeps."""
+        return {
+            "n": self.n,
+            "accuracy": self.accuracy,
+            "interval": list(self.interval),
+            "confidence": self.confidence,
+            "calibration_error": self.calibration_error,
+        }
+
+    def table(self) -> str:
+        """The figures, the table by digit and the confusion matrix for a terminal, lines of at most 80 characters."""
+        interval = "{:.2%} to {:.2%}".format(*self.interval)
+        refused = (self.refused or 0) / self.n
+        told = f"{self.refused:,} refused; the nearest digit counts above" if self.refused else "none refused"
+        lines = [
+            f"{self.model} on {self.dataset}, {self.part} part: {self.n:,} images",
+            f"accuracy           {self.accuracy:8.2%}   {len(self.errors):,} wrong, 95% interval {interval}",
+            f"mean confidence    {self.confidence:8.2%}",
+            f"calibration error  {self.calibration_error:8.2%}   {BINS} bins",
+            *([] if self.refused is None else [f"not a digit        {refused:8.2%}   {told}"]),
+            "",
+            "digit      n  precision   recall       F1",
+        ]
+        for digit, score in enumerate(self.per_class):
+            lines.append(f"{digit:5}{score.n:7,}{score.precision:11.2%}{score.recall:9.2%}{score.f1:9.2%}")
+        # A column of blanks only where there are any.
+        columns = CLASSES + 1 if self.confusion[:, BLANK].any() else CLASSES
+        heads = [*map(str, range(CLASSES)), "blank"][:columns]
+        width = max(6, len(f"{self.confusion.max():,}") + 1)
+        lines += ["", "label ↓ read as →", " " * 5 + "".join(head.rjust(width) for head in heads)]
+        for digit, row in enumerate(self.confusion):
+            lines.append(f"{digit:5}" + "".join((f"{n:,}" if n else "·").rjust(width) for n in row[:columns]))
+        return "\n".join(lines)
+
+
+def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None = None) -> Evaluation:
+    """Read every image of a data set and compare with its labels.
+
+    Args:
+        recognizer: the model to measure.
+        dataset: at least one image. Images that cannot be read are left out of the figures and listed.
+        progress: shows the images; default a bar on standard error when that is a terminal.
+
+    Raises:
+        DataError: not a single image can be read.
+    """
+    read = np.empty(len(dataset), np.int64)
+    confidence = np.zeros(len(dataset))
+    unreadable: list[tuple[int, ImageError]] = []
+    refused = 0
+    with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
+        for start in range(0, len(dataset), CHUNK):
+            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
+            for at, answer in enumerate(answers, start):
+                if isinstance(answer, ImageError):
+                    unreadable.append((at, answer))
+                    continue
+                read[at] = BLANK if answer.digit is None else answer.digit
+                confidence[at] = answer.confidence
+                refused += not (answer.is_digit or answer.is_blank)
+            advance(len(answers))
+    good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
+    if not len(good):
+        at, error = unreadable[0]
+        raise DataError(f"no image of {dataset.name} can be read; {dataset.title(at)}: {error}")
+    read, confidence, labels = read[good], confidence[good], dataset.labels[good]
+    right = read == labels
+    confusion = np.zeros((CLASSES, CLASSES + 1), np.int64)
+    np.add.at(confusion, (labels, read), 1)
+    wrong = np.flatnonzero(~right)
+    return Evaluation(
+        model=recognizer.model.name,
+        sha256=recognizer.model.sha256,
+        dataset=dataset.name,
+        part=dataset.part,
+        n=len(good),
+        accuracy=float(right.mean()),
+        interval=wilson(int(right.sum()), len(good)),
+        per_class=_scores(confusion),
+        confusion=confusion,
+        confidence=float(confidence.mean()),
+        calibration_error=calibration_error(confidence, right),
+        errors=good[wrong[np.argsort(-confidence[wrong], kind="stable")]],
+        confidences=confidence,
+        right=right,
+        unreadable=tuple(unreadable),
+        refused=None if recognizer.model.threshold is None else refused,
+    )
+
+
+def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:
+    """The images of a data set that a model has not been trained on.
+
+    That is its test part; or all of it where it can be read whole, unless the registry says that the model was trained
+    on it: under that name, or, for data named by a path, on a file of that content.
+
+    Raises:
+        DataError: as in :func:`inkdigits.data.catalog.load`.
+    """
+    if "all" not in parts(name):
+        return load(name, settings, part="test", progress=progress)
+    entry = recognizer.model.entry
+    trained_on = set(entry.get("config", {}).get("data", "").split("+"))
+    whole = load(name, settings, part="all", progress=progress)
+    # The hashes of named sets are those of their test parts, too, which a model has not learnt from.
+    own = trained_on - set(DATASETS) and set(whole.sha256.values()) & set(entry.get("data", {}).values())
+    return load(name, settings, part="test") if own or name in trained_on else whole
+
+
+def wilson(right: int, n: int) -> Share:
+    """95% Wilson score interval of a share ``right / n``.
+
+    E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
+    """
+    share = right / n
+    spread = Z95 * math.sqrt(share * (1 - share) / n + (Z95 / (2 * n)) ** 2)
+    centre = share + Z95**2 / (2 * n)
+    scale = 1 + Z95**2 / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
+    """The answers sorted into 15 bins of equal width by their confidence.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        right: (N,) bool.
+
+    C. Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
+    """
+    bins = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    n = np.bincount(bins, minlength=BINS)
+    divisor = np.maximum(n, 1)
+    means = np.bincount(bins, weights=confidence, minlength=BINS) / divisor
+    shares = np.bincount(bins, weights=right, minlength=BINS) / divisor
+    return [Bin(i / BINS, (i + 1) / BINS, int(n[i]), float(means[i]), float(shares[i])) for i in range(BINS)]
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """Expected calibration error: mean over answers of |accuracy - mean confidence| of their bin; see above."""
+    bins = calibration_bins(confidence, right)
+    return sum(each.n * abs(each.accuracy - each.confidence) for each in bins) / len(confidence)
+
+
+def rejection(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[float] | None = None) -> list[Rejection]:
+    """Accuracy against the share answered, as the confidence that an answer needs rises.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        right: (N,) bool.
+        thresholds: the confidences asked for; None: at most 200 that draw the whole curve, closer together where little
+            is refused, as the mistakes are there.
+    """
+    order = np.argsort(confidence, kind="stable")
+    n, levels = len(order), confidence[order]
+    left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes from each place on
+    if thresholds is None:
+        ranks = np.unique(np.geomspace(1, n, CURVE_POINTS).astype(int) - 1)
+        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # from 0 on, none is refused
+    first = np.searchsorted(levels, thresholds, side="left").tolist()
+    return [
+        Rejection(float(t), (n - i) / n, float(1 - left[i] / (n - i)) if i < n else 1.0, int(left[i]))
+        for t, i in zip(thresholds, first, strict=True)
+    ]
+
+
+def _scores(confusion: np.ndarray) -> tuple[DigitScore, ...]:
+    hits = confusion.diagonal()
+    shown, read = confusion.sum(axis=1), confusion[:, :CLASSES].sum(axis=0)
+
+    def ratio(a: np.ndarray, b: np.ndarray) -> list[float]:
+        return np.divide(a, b, out=np.zeros(CLASSES), where=b > 0).tolist()
+
+    columns = zip(shown.tolist(), ratio(hits, read), ratio(hits, shown), ratio(2 * hits, shown + read), strict=True)
+    return tuple(DigitScore(*column) for column in columns)

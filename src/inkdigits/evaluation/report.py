@@ -1,0 +1,211 @@
+"""Everything that can be measured of a model on labelled data, as one report: a page to read and JSON to work with.
+
+:func:`measure` does the measuring, :class:`Report` holds it, :mod:`.report_page` sets it as one HTML file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inkdigits.atomic import write_atomically
+from inkdigits.data.dataset import Dataset
+from inkdigits.decode import ImageSource
+from inkdigits.errors import SettingError
+from inkdigits.evaluation.evaluate import Evaluation, evaluate
+from inkdigits.evaluation.latency import Cost, cost, environment
+from inkdigits.evaluation.ood import Refusal, refusal
+from inkdigits.evaluation.robustness import PICTURES, Robustness, robustness
+from inkdigits.image import NORMALISATION_VERSION
+from inkdigits.prediction import ModelInfo
+from inkdigits.progress import Progress
+from inkdigits.recognizer import Recognizer
+
+__all__ = ["Mistake", "Report", "measure"]
+
+WORST = 24  # mistakes shown, the most confident first
+
+
+@dataclass(frozen=True, eq=False)
+class Mistake:
+    """One image that was read wrong.
+
+    Attributes:
+        title: its file, or its number in the data set.
+        label: the digit it shows.
+        digit: the digit it was read as; None: taken for blank.
+        confidence: of that, 0 to 1.
+        second: the digit that came second.
+        second_confidence: its probability.
+        source: the image as the data set has it.
+        seen: what the network saw of it, (28, 28) float32 in [0, 1], ink 1.
+    """
+
+    title: str
+    label: int
+    digit: int | None
+    confidence: float
+    second: int | None
+    second_confidence: float
+    source: ImageSource
+    seen: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What :func:`measure` found.
+
+    Attributes:
+        model: which model.
+        dataset: the images it was measured on.
+        whole: how many images the part of the data set has that they were taken from.
+        evaluation: how they were read.
+        mistakes: the worst of those read wrong.
+        cost: what an answer costs.
+        robustness, refusal: None where not asked for.
+        command: that made the report.
+        created: when, in UTC.
+        environment: processor and versions.
+    """
+
+    model: ModelInfo
+    dataset: Dataset
+    whole: int
+    evaluation: Evaluation
+    mistakes: tuple[Mistake, ...]
+    cost: Cost
+    robustness: Robustness | None
+    refusal: Refusal | None
+    command: str
+    created: datetime
+    environment: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers as plain values for JSON."""
+        number = self.dataset.number
+        found = self.evaluation.to_dict()
+        shown = ("title", "label", "digit", "confidence", "second", "second_confidence")
+        return {
+            **found,
+            "errors": [number(at) for at in found["errors"]],
+            "unreadable": [
+                {"title": self.dataset.title(at), "error": str(error)} for at, error in self.evaluation.unreadable
+            ],
+            "of": self.whole,
+            "data_sha256": self.dataset.sha256,
+            "mistakes": [{name: getattr(each, name) for name in shown} for each in self.mistakes],
+            "cost": asdict(self.cost),
+            "robustness": self.robustness and self.robustness.to_dict(),
+            "refusal": self.refusal and self.refusal.to_dict(),
+            "temperature": self.model.temperature,
+            "normalisation": NORMALISATION_VERSION,
+            "command": self.command,
+            "created": self.created.isoformat(timespec="seconds"),
+            "environment": self.environment,
+        }
+
+    def json(self) -> str:
+        """The numbers as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def table(self) -> str:
+        """What was measured as text for a terminal, lines of at most 80 characters."""
+        parts = [self.evaluation.table(), self.robustness and self.robustness.table()]
+        return "\n\n".join(filter(None, [*parts, self.refusal and self.refusal.table()]))
+
+    def html(self) -> str:
+        """One self-contained page: pictures, charts and style inside it, no script."""
+        from inkdigits.evaluation.report_page import page
+
+        return page(self)
+
+    def write(self, path: Path) -> Path:
+        """Write the page, and the numbers beside it under the suffix .json; returns the latter's path.
+
+        Raises:
+            SettingError: the path is not one of an HTML file.
+            TrainingError: a file cannot be written.
+        """
+        check_path(path)
+        write_atomically(path, self.html().encode())
+        write_atomically(path.with_suffix(".json"), self.json().encode())
+        return path.with_suffix(".json")
+
+
+def check_path(path: Path) -> None:
+    """Refuse a report's path that cannot be right, before anything is measured.
+
+    Raises:
+        SettingError: its suffix is not .html or .htm, or its folder is not there or cannot be written in.
+    """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise SettingError(f"the report must be a file with suffix .html, not {str(path)!r}")
+    if not path.parent.is_dir():
+        raise SettingError(f"there is no folder {str(path.parent)!r} to write the report in; make it first")
+    if not os.access(path.parent, os.W_OK):
+        raise SettingError(f"cannot write in folder {str(path.parent)!r}; name another --report")
+
+
+def measure(
+    recognizer: Recognizer,
+    dataset: Dataset,
+    *,
+    disturb: bool = False,
+    limit: int | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Report:
+    """Measure a model on labelled images.
+
+    Args:
+        recognizer: the model.
+        dataset: labelled images; those that cannot be read are listed and left out.
+        disturb: also read disturbed pictures of them, and pictures that show no digit; takes minutes.
+        limit: at most so many images, every digit by its share.
+        command: what made the report, to be told in it.
+        progress: shows how far it is; default bars on standard error when that is a terminal.
+
+    Raises:
+        DataError: not a single image can be read.
+    """
+    whole = len(dataset)
+    if limit is not None:
+        dataset = dataset.limited(limit)
+    evaluation = evaluate(recognizer, dataset, progress)
+    readable = dataset.take(np.delete(np.arange(len(dataset)), [at for at, _ in evaluation.unreadable]))
+    return Report(
+        model=recognizer.model,
+        dataset=dataset,
+        whole=whole,
+        evaluation=evaluation,
+        mistakes=tuple(_mistake(recognizer, dataset, int(at)) for at in evaluation.errors[:WORST]),
+        cost=cost(recognizer, readable.images[0]),
+        robustness=robustness(recognizer, readable, pictures=PICTURES, progress=progress) if disturb else None,
+        refusal=refusal(recognizer, readable, progress=progress) if disturb else None,
+        command=command,
+        created=datetime.now(UTC),
+        environment=environment(),
+    )
+
+
+def _mistake(recognizer: Recognizer, dataset: Dataset, at: int) -> Mistake:
+    source = dataset.images[at]
+    answer = recognizer.predict(source)
+    order = np.argsort(answer.probabilities)[::-1].tolist()
+    second = None if answer.is_blank else order[1]
+    return Mistake(
+        title=dataset.title(at),
+        label=int(dataset.labels[at]),
+        digit=answer.digit,
+        confidence=answer.confidence,
+        second=second,
+        second_confidence=0.0 if second is None else answer.probabilities[second],
+        source=source,
+        seen=answer.image,
+    )

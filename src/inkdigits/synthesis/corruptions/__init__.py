@@ -1,0 +1,158 @@
+"""What hands, pens, papers, cameras and scanners do to a digit, on whole pictures as users send them.
+
+:data:`KINDS` is the table: each kind has a group, a strength from 0 to 1 and a flag that says whether training may use
+it. The others, over a third, are held out: users will bring disturbances that no training knew, and only a kind never
+trained on tells how a model takes them. ``docs/augmentation.md`` shows every kind at every level.
+
+Pictures are (H, W) or (H, W, 3) uint8, dark ink on light paper until ``inverted``. Several kinds on one picture are
+applied in the order of the table, which is that in which things happen: hand, pen, paper, camera, scanner. Lengths
+follow the digit's size, so a kind does the same to a thumbnail and to a photo. NumPy and Pillow only.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from inkdigits.errors import InvalidPixels, SettingError
+from inkdigits.synthesis.corruptions import camera, hand, paper, pen, scanner
+
+__all__ = ["KINDS", "LEVELS", "Kind", "disturb", "picture_of"]
+
+#: Strengths by name. Mild is everyday; medium is what now and then a user does send; at strong a careful person still
+#: reads the digit.
+LEVELS = {"mild": 1 / 3, "medium": 2 / 3, "strong": 1.0}
+
+PICTURE_SIDE = 140  # pixels
+PICTURE_SCALE = (2.6, 5.6)  # times that an MNIST image is enlarged
+SHARPENED = 1.9  # contrast of the edges that enlarging has softened
+PAPERS = (215, 255)  # grey levels
+INKS = (0, 75)  # grey levels
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of disturbance.
+
+    Attributes:
+        name: as in :data:`KINDS`.
+        group: who does it.
+        trained: training may use it; the others are for measuring only.
+        help: one line that says what it looks like.
+        apply: picture, strength and random generator → another picture; :func:`disturb` checks before it calls.
+    """
+
+    name: str
+    group: Literal["hand", "pen", "paper", "camera", "scanner"]
+    trained: bool
+    help: str
+    apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+
+
+#: Every kind by name, in the order in which they are applied.
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("affine", "hand", True, "turned, stretched, smaller or larger, moved", hand.affine),
+        Kind("elastic", "hand", True, "an unsure hand bends the lines", hand.elastic),
+        Kind("slant", "hand", True, "written slanting", hand.slant),
+        Kind("tremor", "hand", False, "a trembling hand, or a mouse", hand.tremor),
+        Kind("retraced", "hand", False, "written twice, the lines side by side", hand.retraced),
+        Kind("thickness", "pen", True, "a thicker or a thinner pen", pen.thickness),
+        Kind("texture", "pen", True, "pencil, chalk or crayon on rough paper", pen.texture),
+        Kind("broken", "pen", True, "a pen that skips: gaps in the line", pen.broken),
+        Kind("faint", "pen", True, "a hard pencil or a dying pen", pen.faint),
+        Kind("scratches", "pen", False, "ink scraped off in thin lines", pen.scratches),
+        Kind("spatter", "pen", False, "drops of ink around the digit", pen.spatter),
+        Kind("ruled", "paper", True, "ruled paper", paper.ruled),
+        Kind("table", "paper", True, "borders of a table's cell, through the digit when strong", paper.table),
+        Kind("stains", "paper", True, "coffee, tea, oil or water", paper.stains),
+        Kind("bleed", "paper", True, "another digit shows through from the back", paper.bleed),
+        Kind("graph", "paper", False, "squared paper", paper.graph),
+        Kind("crumpled", "paper", False, "crumpled and smoothed out", paper.crumpled),
+        Kind("inverted", "paper", True, "light ink on dark paper", paper.inverted),
+        Kind("light", "camera", True, "a lamp on one side", camera.light),
+        Kind("shadow", "camera", True, "a shadow across, its edge hard or soft", camera.shadow),
+        Kind("fog", "camera", True, "glare or haze", camera.fog),
+        Kind("perspective", "camera", False, "taken from the side", camera.perspective),
+        Kind("rolling", "camera", False, "a rolling shutter on a moving hand", camera.rolling),
+        Kind("ghost", "camera", False, "two exposures in one", camera.ghost),
+        Kind("blur", "camera", True, "out of focus", camera.blur),
+        Kind("motion", "camera", True, "moved while the shutter was open", camera.motion),
+        Kind("vignette", "camera", False, "dark corners", camera.vignette),
+        Kind("contrast", "camera", True, "all tones close together", camera.contrast),
+        Kind("moire", "camera", False, "a screen photographed: bands and flicker", camera.moire),
+        Kind("cast", "camera", False, "coloured light and colour noise", camera.cast),
+        Kind("noise", "camera", True, "sensor noise of poor light", camera.noise),
+        Kind("dust", "scanner", False, "dust and hairs on the glass", scanner.dust),
+        Kind("halftone", "scanner", False, "printed in dots", scanner.halftone),
+        Kind("posterised", "scanner", False, "a fax or a photocopy of few tones", scanner.posterised),
+        Kind("pixelated", "scanner", False, "a tiny picture enlarged", scanner.pixelated),
+        Kind("salt", "scanner", True, "black and white pixels", scanner.salt),
+        Kind("cropped", "scanner", False, "cut out too tightly", scanner.cropped),
+        Kind("jpeg", "scanner", True, "compressed hard", scanner.jpeg),
+    )
+}
+
+
+def disturb(picture: np.ndarray, kind: str, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """One disturbance of a picture; the same again for the same generator.
+
+    Args:
+        picture: (H, W) or (H, W, 3) uint8, dark ink on light paper, at least 10 pixels a side.
+        kind: one of :data:`KINDS`.
+        strength: from 0, which changes nothing, to 1; see :data:`LEVELS`.
+        rng: source of all randomness.
+
+    Returns:
+        A new uint8 picture. It may be coloured where ``picture`` is grey; ``cropped`` makes it smaller.
+
+    Raises:
+        SettingError: no such kind, or a strength out of range.
+        InvalidPixels: the picture is of another shape or type.
+    """
+    if kind not in KINDS:
+        close = difflib.get_close_matches(kind, KINDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the kinds are: {', '.join(KINDS)}"
+        raise SettingError(f"unknown kind of disturbance {kind!r}; {hint}")
+    if not 0 <= strength <= 1:
+        raise SettingError(f"the strength of a disturbance must be from 0 to 1, not {strength}")
+    good = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    if picture.dtype != np.uint8 or not good or min(picture.shape[:2]) < 10:
+        raise InvalidPixels(
+            f"cannot disturb an array of {picture.dtype} and shape {picture.shape}: "
+            "expected uint8, (H, W) or (H, W, 3), 10 pixels a side or more"
+        )
+    return KINDS[kind].apply(picture, float(strength), rng) if strength else picture.copy()
+
+
+def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_SIDE) -> np.ndarray:
+    """An MNIST image as a picture that a user might send: larger, dark on light, of any tone, size and place.
+
+    Args:
+        image: (28, 28) uint8, or another size, ink 255 on paper 0.
+        rng: source of all randomness.
+        side: pixels of the picture.
+
+    Returns:
+        (side, side) uint8. No stairs: the image is enlarged smoothly, its edges then sharpened.
+    """
+    rows, columns = image.any(axis=1).nonzero()[0], image.any(axis=0).nonzero()[0]
+    h, w = image.shape
+    box = (0, 0, w, h) if not len(rows) else (columns[0] - 2, rows[0] - 2, columns[-1] + 3, rows[-1] + 3)
+    ink = Image.fromarray(image).crop(box)
+    scale = rng.uniform(*PICTURE_SCALE) * side / PICTURE_SIDE * 28 / max(h, w)
+    scale = min(scale, side / max(ink.size))
+    size = round(ink.width * scale), round(ink.height * scale)
+    cover = np.asarray(ink.resize(size, Image.Resampling.BICUBIC)).astype(np.float32) / 255
+    cover = np.clip((cover - 0.5) * SHARPENED + 0.5, 0, 1)
+    tone, black = rng.uniform(*PAPERS), rng.uniform(*INKS)
+    left, top = rng.integers(0, side - size[0] + 1), rng.integers(0, side - size[1] + 1)
+    sheet = np.full((side, side), tone, np.float32)
+    sheet[top : top + size[1], left : left + size[0]] += cover * (black - tone)
+    return np.rint(sheet).astype(np.uint8)

@@ -1,0 +1,227 @@
+"""What the disturbances share: where ink and paper are in a picture, smooth random fields, moving and tinting pixels.
+
+Ink and paper are measured as they are in a fresh picture, dark on light; after heavy disturbances of the light they are
+a guess. That is why kinds are applied in the order in which things happen: hand, pen, paper, camera, scanner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from inkdigits.synthesis.strokes import draw
+
+__all__ = [
+    "Sheet",
+    "amount",
+    "blur",
+    "coloured",
+    "darken",
+    "either",
+    "field",
+    "grid",
+    "line",
+    "look",
+    "recovered",
+    "rounded",
+    "shaded",
+    "transformed",
+    "warp",
+]
+
+_EXTREME = 4  # pixels: full ink is judged by the darkest so many, or by
+_EXTREME_SHARE = 0.001  # of all, so that one bad pixel does not set it
+_LEAST_CONTRAST = 8.0  # grey levels; with less there is no ink to work on
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """What is on a picture.
+
+    Attributes:
+        cover: (H, W) float32, how much of each pixel is ink, 0 to 1; all 0 where there is no ink.
+        paper: its level, float32 of shape () or (3,), 0 to 255.
+        ink: likewise.
+        box: left, top, right, bottom of the ink in pixels; where there is none, the middle of the picture.
+        pen: mean width of the line in pixels.
+    """
+
+    cover: np.ndarray
+    paper: np.ndarray
+    ink: np.ndarray
+    box: tuple[int, int, int, int]
+    pen: float
+
+    @property
+    def size(self) -> int:
+        """The longer side of the ink, in pixels."""
+        left, top, right, bottom = self.box
+        return max(right - left, bottom - top)
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """x and y of the middle of the ink's bounds, in pixels."""
+        left, top, right, bottom = self.box
+        return (left + right) / 2, (top + bottom) / 2
+
+
+def look(picture: np.ndarray) -> Sheet:
+    """Tell ink from paper in a picture, (H, W) or (H, W, 3) uint8, dark on light."""
+    h, w = picture.shape[:2]
+    light = picture if picture.ndim == 2 else np.rint(picture.mean(axis=2)).astype(np.uint8)
+    counts = np.cumsum(np.bincount(light.ravel(), minlength=256))
+    few = max(_EXTREME, _EXTREME_SHARE * light.size)
+    darkest, lightest = np.searchsorted(counts, [few, light.size - few])
+    # Of the lighter pixels only: a thick pen may cover more than half of a tight picture.
+    below = counts[(darkest + lightest) // 2] if darkest < lightest else 0
+    paper = int(np.searchsorted(counts, (below + light.size) / 2))
+    if paper - darkest < _LEAST_CONTRAST:
+        nothing = np.zeros((h, w), np.float32)
+        level = np.median(picture, axis=(0, 1)).astype(np.float32)
+        return Sheet(nothing, level, np.zeros_like(level), (w // 4, h // 4, w - w // 4, h - h // 4), min(h, w) / 20)
+    cover = np.clip((paper - light.astype(np.float32)) / (paper - darkest), 0, 1)
+    rows, columns = (cover > 0.5).any(axis=1).nonzero()[0], (cover > 0.5).any(axis=0).nonzero()[0]
+    box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    # A line's area over half its outline.
+    edge = np.abs(np.diff(cover, axis=0)).sum() + np.abs(np.diff(cover, axis=1)).sum()
+    pen = 2.0 * float(cover.sum()) / max(float(edge) * np.pi / 4, 1.0)
+    solid = cover > 0.8
+    return Sheet(
+        cover,
+        np.median(picture[cover < 0.2], axis=0).astype(np.float32),
+        picture[solid].mean(axis=0),
+        box,
+        max(pen, 1.0),
+    )
+
+
+def recovered(picture: np.ndarray, sheet: Sheet, cover: np.ndarray) -> np.ndarray:
+    """The picture with its ink changed to ``cover``; the paper's own texture stays."""
+    change = cover - sheet.cover
+    return rounded(
+        picture
+        + (change * (sheet.ink - sheet.paper) if picture.ndim == 2 else change[..., None] * (sheet.ink - sheet.paper))
+    )
+
+
+def amount(strength: float, rng: np.random.Generator) -> float:
+    """Strength as it falls out in one picture: 70 to 100% of it."""
+    return strength * rng.uniform(0.7, 1)
+
+
+def either(value: float, rng: np.random.Generator) -> float:
+    """The value or its negative."""
+    return value if rng.random() < 0.5 else -value
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """To uint8, clipped."""
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def coloured(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) of a picture that may be grey."""
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def shaded(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """The picture under light of the strength ``factor``, (H, W)."""
+    return rounded(picture * (factor if picture.ndim == 2 else factor[..., None]))
+
+
+def darken(picture: np.ndarray, cover: np.ndarray, colour: float | tuple[float, float, float]) -> np.ndarray:
+    """Print on the picture as transparent ink does: what lies under it stays visible.
+
+    Args:
+        cover: (H, W), 0 to 1.
+        colour: what it makes of white paper: a grey level, or red, green and blue, which makes the picture coloured.
+    """
+    if np.ndim(colour) == 0:
+        return shaded(picture, 1 - cover * (1 - np.float32(colour) / 255))
+    loss = 1 - np.array(colour, np.float32) / 255
+    return rounded(coloured(picture) * (1 - cover[..., None] * loss))
+
+
+def grid(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """y (H, 1) and x (1, W) of the pixels' centres, float32, in pixels from the top left."""
+    h, w = picture.shape[:2]
+    return np.arange(h, dtype=np.float32)[:, None] + 0.5, np.arange(w, dtype=np.float32)[None] + 0.5
+
+
+def field(picture: np.ndarray, apart: float, rng: np.random.Generator) -> np.ndarray:
+    """Smooth normal noise, (H, W) float32, of mean 0 and standard deviation 1 at its knots, ``apart`` pixels apart."""
+    h, w = picture.shape[:2]
+    apart = max(apart, 1.0)
+    rows, columns = int(h / apart) + 4, int(w / apart) + 4
+    knots = Image.fromarray(rng.standard_normal((rows, columns)).astype(np.float32))
+    x, y = rng.uniform(1, 2, 2)
+    box = (x, y, x + w / apart, y + h / apart)
+    return np.asarray(knots.resize((w, h), Image.Resampling.BICUBIC, box=box))
+
+
+def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian blur of a uint8 picture; sigma in pixels."""
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(sigma)))
+
+
+def line(picture: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
+    """Cover, (H, W) float32 in 0 to 1, of a line through the points, (n, 2) as x and y."""
+    h, w = picture.shape[:2]
+    return draw([points], w, h, pen=width, paper=0, ink=255).astype(np.float32) / 255
+
+
+def warp(picture: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """Each pixel taken from ``dx``, ``dy`` pixels away, bilinear; beyond the picture its edge goes on."""
+    h, w = picture.shape[:2]
+    y = np.clip(np.arange(h, dtype=np.float32)[:, None] + dy, 0, h - 1)
+    x = np.clip(np.arange(w, dtype=np.float32)[None] + dx, 0, w - 1)
+    y, x = np.broadcast_arrays(y, x)
+    top, left = np.minimum(y.astype(np.int32), h - 2), np.minimum(x.astype(np.int32), w - 2)
+    down, right = y - top, x - left
+    flat = picture.reshape(h * w, -1).astype(np.float32)
+    at = (top * w + left).ravel()
+    down, right = down.reshape(-1, 1), right.reshape(-1, 1)
+    upper = flat[at] + right * (flat[at + 1] - flat[at])
+    lower = flat[at + w] + right * (flat[at + w + 1] - flat[at + w])
+    return rounded(upper + down * (lower - upper)).reshape(picture.shape)
+
+
+def transformed(
+    picture: np.ndarray, sheet: Sheet, matrix: np.ndarray, rng: np.random.Generator, shift: float = 0.0
+) -> np.ndarray:
+    """Turn, scale, shear or tilt the picture around its ink, then move it; all ink stays within the picture.
+
+    Args:
+        matrix: (2, 2), or (3, 3) for homogeneous coordinates; from offsets (x, y) before to offsets after.
+        shift: largest move in pixels, either way.
+    """
+    h, w = picture.shape[:2]
+    left, top, right, bottom = sheet.box
+    forward = np.eye(3)
+    forward[: len(matrix), : len(matrix)] = matrix
+    forward = forward @ _moving(-(left + right) / 2, -(top + bottom) / 2)
+    corners = forward @ [[left, right, right, left], [top, top, bottom, bottom], [1, 1, 1, 1]]
+    corners = corners[:2] / corners[2]
+    low, high = corners.min(axis=1), corners.max(axis=1)
+    # A picture that its ink fills leaves no room to turn it: make it smaller.
+    room = np.array([w, h], float) - 2
+    fit = min(1.0, *(room / (high - low)))
+    low, high = low * fit, high * fit
+    at = np.array([left + right, top + bottom]) / 2 - (low + high) / 2 + rng.uniform(-shift, shift, 2)
+    at = np.clip(at, 1 - low, room + 1 - high)
+    back = np.linalg.inv(_moving(*at) @ np.diag([fit, fit, 1]) @ forward)
+    fill = tuple(int(v) for v in np.rint(np.atleast_1d(sheet.paper)))
+    image = Image.fromarray(picture).transform(
+        (w, h),
+        Image.Transform.PERSPECTIVE,
+        tuple((back / back[2, 2]).ravel()[:8]),
+        Image.Resampling.BICUBIC,
+        fillcolor=fill if len(fill) > 1 else fill[0],
+    )
+    return np.asarray(image)
+
+
+def _moving(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]])

@@ -1,0 +1,183 @@
+"""From an exported model to one of whole numbers of 8 bits: a third of the file, less than half of the time an image.
+
+Weights and activations become integers, with a scale each that is found by what the model makes of training images.
+The first two layers and the last, and convolutions of each channel by itself, stay as they are: they cost little, and
+what they lose is lost for good. Weights keep 7 of the 8 bits: processors without VNNI add products of 8 by 8 bits
+up in 16, which may overflow, so that a model would read otherwise on an older machine.
+
+B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2018,
+https://arxiv.org/abs/1712.05877; https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from rich.console import Console
+from torch import Tensor, nn
+
+from inkdigits.errors import SettingError, TrainingError
+from inkdigits.progress import bars
+from inkdigits.recognizer import Recognizer, find_model
+from inkdigits.settings import Settings
+from inkdigits.training.calibrate import calibrate
+from inkdigits.training.config import TrainConfig
+from inkdigits.training.distill import lineage
+from inkdigits.training.export import is_quantised, write_model
+from inkdigits.training.prepare import Pools, make_pools, split_names
+from inkdigits.training.register import check_out, finish
+from inkdigits.training.validate import validate
+
+__all__ = ["Exported", "quantise", "samples_of", "write_quantised"]
+
+FIRST = 2  # layers that stay in floating point
+SAMPLES = 2000  # training images that the scales are found by
+BATCH = 100  # of them at a time
+SEED = 0  # of which they are
+MOST_LOST = 0.005  # accuracy on the validation images that whole numbers may cost without a warning
+
+
+def quantise(model: str, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
+    """Quantise a model, calibrate it anew, measure and register it.
+
+    Args:
+        model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote; the registry beside
+            it says what it learnt from.
+        out: the ``.onnx`` file to write; its folder's ``registry.json`` gets the entry.
+        settings: where data sets are.
+        console: where this tells how it stands; default standard output.
+
+    Returns:
+        The registry's entry.
+
+    Raises:
+        ModelError: there is no such model.
+        SettingError: no registry says how it was trained, or it is quantised already.
+        DataError: the data set cannot be had.
+        TrainingError: it cannot be quantised or written.
+    """
+    check_out(out)
+    _, path, entry = find_model(model)
+    if "config" not in entry or entry.get("network") == "mlp":
+        raise SettingError(
+            f"{path} cannot be quantised: no registry beside it says that inkdigits train made a convolutional network "
+            "of it, and from what data"
+        )
+    Recognizer(path)  # which finds damage, and another file than the registry's
+    if is_quantised(path):
+        raise SettingError(f"{path} is quantised already; give the model that it was made from")
+    config = TrainConfig.from_dict(entry["config"])
+    console = console or Console(highlight=False, soft_wrap=True)
+    progress = bars(console)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False)
+
+    pools = make_pools(config, settings, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        quantised = Path(folder) / "quantised.onnx"
+        write_quantised(path, quantised, samples_of(pools))
+        whole = onnx.load(quantised)
+        after = Recognizer(quantised)
+    _, accuracy, figures = validate(Exported(after), pools.validation)
+    before = entry["metrics"]["validation"]["accuracy"]
+    say(f"validation accuracy {accuracy:.2%}, before {before:.2%}")
+    warning = ""
+    if not before - accuracy <= MOST_LOST:
+        warning = (
+            f"{out.name} reads {accuracy:.2%} of the validation images, {path.name} read {before:.2%}: 8-bit integers "
+            "cost this model too much; keep the one in floating point"
+        )
+    found = calibrate(Exported(after), [pools.validation[each] for each in split_names(config.data)])
+    metadata = {"network": config.network, **found.metadata}
+    return finish(
+        config,
+        out,
+        settings,
+        write=lambda staged: write_model(whole, staged, found.temperature, metadata),
+        sha256=pools.sha256,
+        validation={"accuracy": accuracy, **figures, **found.figures},
+        parameters=entry["parameters"],
+        training={**entry["training"], "quantised": "int8"},
+        packages=("torch", "onnx", "onnxruntime", "numpy"),
+        lineage=dict(lineage(model)),
+        command=f"inkdigits quantise {shlex.quote(path.name)} --out {out.name}",
+        warning=warning,
+        say=say,
+        progress=progress,
+    )
+
+
+def samples_of(pools: Pools) -> np.ndarray:
+    """(N, 1, 28, 28) float32: some of the training images, of every kind."""
+    images = pools.training.images
+    chosen = np.random.default_rng(SEED).permutation(len(images))[:SAMPLES]
+    return images[chosen][:, None].astype(np.float32) / 255
+
+
+def write_quantised(path: Path, out: Path, samples: np.ndarray, **changes: Any) -> None:
+    """Quantise one file to another, which has no metadata yet.
+
+    Args:
+        samples: (N, 1, 28, 28) float32, to find the scales by.
+        changes: other options of ONNX Runtime's ``quantize_static``, to compare.
+
+    Raises:
+        TrainingError: it cannot be quantised.
+    """
+    model = onnx.load(path)
+    options = {
+        "quant_format": QuantFormat.QDQ,
+        "per_channel": True,
+        "reduce_range": True,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "nodes_to_exclude": _exact(model),
+    }
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)  # it advises steps that change nothing here
+    try:
+        quantize_static(path, out, _Samples(model.graph.input[0].name, samples), **{**options, **changes})
+    except Exception as error:  # of onnx, ONNX Runtime and its tool, as each has its own
+        raise TrainingError(f"{path} cannot be quantised: {error}") from error
+    finally:
+        logging.root.setLevel(level)
+
+
+def _exact(model: onnx.ModelProto) -> list[str]:
+    """The nodes that stay in floating point."""
+    layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
+    grouped = [node for node in layers if any(a.name == "group" and a.i > 1 for a in node.attribute)]
+    return [node.name for node in (*layers[:FIRST], *layers[-1:], *grouped)]
+
+
+class _Samples(CalibrationDataReader):
+    """Gives them to the tool a batch at a time."""
+
+    def __init__(self, name: str, images: np.ndarray) -> None:
+        self._batches: Iterator[dict[str, np.ndarray]] = (
+            {name: images[i : i + BATCH]} for i in range(0, len(images), BATCH)
+        )
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._batches, None)
+
+
+class Exported(nn.Module):
+    """An exported model as a network, to be measured as one: (N, 1, 28, 28) to (N, 10 or 11) logits."""
+
+    def __init__(self, recognizer: Recognizer) -> None:
+        super().__init__()
+        self._recognizer = recognizer
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_numpy(self._recognizer.logits(images.contiguous().numpy()))

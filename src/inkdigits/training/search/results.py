@@ -1,0 +1,149 @@
+"""What a study found: its best options, a table of its trials, and plots of its history and of what mattered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from inkdigits.atomic import write_atomically
+from inkdigits.evaluation.charts import Axis, Plot, ranked, sheet
+from inkdigits.training.config import to_toml
+from inkdigits.training.register import near_chance
+from inkdigits.training.search.space import Space
+
+__all__ = ["COUNTED", "Standing", "write_results"]
+
+COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+SMALLEST_ERROR = 1e-4  # that a plot shows; none at all has no place on a logarithmic scale
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a study stands.
+
+    Attributes:
+        trials: all of them, in order.
+    """
+
+    trials: Sequence[FrozenTrial]
+
+    @classmethod
+    def of(cls, study: optuna.Study) -> Self:
+        """That of a study, now."""
+        return cls(study.get_trials(deepcopy=False))
+
+    def best(self, n: int) -> list[FrozenTrial]:
+        """The ``n`` best of those that went to their end; of equals the earlier."""
+        complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        return sorted(complete, key=lambda trial: (-trial.value, trial.number))[:n]
+
+    def __str__(self) -> str:
+        states = Counter(trial.state.name.lower() for trial in self.trials)
+        names = {"complete": "complete", "pruned": "pruned", "fail": "failed"}
+        return ", ".join(f"{states[state]} {name}" for state, name in names.items() if states[state])
+
+
+def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable[[str], None]) -> FrozenTrial | None:
+    """Write ``trials.csv``, ``best.toml``, ``history.svg`` and ``importance.svg``, and tell the best trial.
+
+    Args:
+        study: any.
+        space: what it searches.
+        folder: to write in.
+        say: called with each line of text.
+
+    Returns:
+        The best trial; None, and only ``trials.csv``, where none is complete.
+
+    Raises:
+        TrainingError: a file cannot be written.
+    """
+    standing = Standing.of(study)
+    write_atomically(folder / "trials.csv", _csv(standing, space).encode())
+    say(f"{len(standing.trials)} trials in {folder}: {standing}" if standing.trials else f"no trials in {folder}")
+    if not (best := next(iter(standing.best(1)), None)):
+        return None
+    options = space.config(best.params).to_dict()
+    head = f"# Trial {best.number} of {len(standing.trials)}: {best.value:.2%} of the validation images.\n"
+    write_atomically(folder / "best.toml", (head + to_toml(options)).encode())
+    write_atomically(folder / "history.svg", _history(standing).encode())
+    say(f"the best is trial {best.number}: {best.value:.2%} of the validation images")
+    if importance := _importance(study):
+        write_atomically(folder / "importance.svg", ranked("What mattered for the accuracy", importance).encode())
+        say("what mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
+    else:
+        (folder / "importance.svg").unlink(missing_ok=True)
+        say("too few trials, or too much alike, to tell which option mattered")
+    if near_chance(best.value):
+        say("warning: even that is hardly more than guessing; search lower learning rates, or look at the labels.")
+    say(f"train with it: inkdigits train --config {folder / 'best.toml'} --out best.onnx")
+    return best
+
+
+def _csv(standing: Standing, space: Space) -> str:
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(["trial", "state", "validation_accuracy", "epochs", "seconds", *space.search, "error"])
+    for trial in standing.trials:
+        value = trial.value if trial.state == TrialState.COMPLETE else ""
+        table.writerow(
+            [
+                trial.number,
+                trial.state.name.lower(),
+                value,
+                trial.last_step or 0,
+                f"{trial.duration.total_seconds():.1f}" if trial.duration else "",
+                *(trial.params.get(name, "") for name in space.search),
+                trial.user_attrs.get("error", ""),
+            ]
+        )
+    return out.getvalue()
+
+
+def _history(standing: Standing) -> str:
+    """Each trial, and the best so far, as shares of errors."""
+    complete = [(trial.number, 1 - trial.value) for trial in standing.trials if trial.state == TrialState.COMPLETE]
+    pruned = [
+        (trial.number, 1 - max(trial.intermediate_values.values()))
+        for trial in standing.trials
+        if trial.state == TrialState.PRUNED and trial.intermediate_values
+    ]
+    shown = [(x, max(y, SMALLEST_ERROR)) for x, y in complete]
+    gone = [(x, max(y, SMALLEST_ERROR)) for x, y in pruned]
+    errors = [y for _, y in shown + gone]
+    y = Axis.logarithmic(min(errors), max(errors), lambda share: f"{share * 100:g}%", "share of errors, validation")
+    last = standing.trials[-1].number
+    best = 1 - standing.best(1)[0].value
+    about = f"Error by trial; the best so far falls to {best:.2%}."
+    plot = Plot("History", about, Axis.count(0, max(last, 1), "trial"), y, name="history")
+    plot.points([(x, y, y, y) for x, y in gone], "gone")
+    plot.points([(x, y, y, y) for x, y in shown])
+    steps: list[tuple[float, float]] = []
+    for x, value in shown:
+        before = steps[-1][1] if steps else value
+        steps += [(x, before), (x, min(before, value))]
+    plot.line([*steps, (last, steps[-1][1])], "curve s1")
+    title = f"{len(complete)} complete trials" + f" and {len(gone)} pruned (hollow)" * bool(gone)
+    return sheet(title, [plot])
+
+
+def _importance(study: optuna.Study) -> dict[str, float]:
+    """Share of what sets good trials apart by option, the greatest first; empty where it cannot be told.
+
+    S. Watanabe et al., PED-ANOVA, 2023, https://arxiv.org/abs/2304.10255
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # of too few trials, after which all would be said to be equal
+            return dict(optuna.importance.get_param_importances(study))
+    except (ValueError, RuntimeError, UserWarning):
+        return {}

@@ -1,0 +1,290 @@
+"""Tuning: a study of many short trainings that looks for the options with the best validation accuracy.
+
+Optuna proposes the options and says which trial is not worth going on with; it all stands in one SQLite file, so that
+a study that was stopped, or killed, goes on. The test part of the data is never looked at.
+
+T. Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, 2019, https://arxiv.org/abs/1907.10902
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from inkdigits.cores import usable_cores
+from inkdigits.errors import SettingError, TrainingError
+from inkdigits.settings import Settings
+from inkdigits.training.config import PRUNERS
+from inkdigits.training.search.results import COUNTED, Standing, write_results
+from inkdigits.training.search.space import Range, Space
+from inkdigits.training.search.worker import DONE, EPOCH, PRUNED, Worker
+
+__all__ = ["tune"]
+
+STUDY = "inkdigits"  # its name in the storage
+RETRIES = 2  # of a trial whose process was killed: more would kill the machine, too
+STARTUP_TRIALS = 5  # that are not pruned, to have something to compare with
+REFRESH_SECONDS = 0.5  # of the table, at the latest
+BEST_SHOWN = 8  # trials in the table
+
+
+def tune(
+    space: Space,
+    folder: Path,
+    settings: Settings,
+    *,
+    trials: int,
+    workers: int = 1,
+    pruner: str = "median",
+    seed: int = 0,
+    console: Console | None = None,
+) -> FrozenTrial | None:
+    """Go on with the study in a folder until it has so many trials, and write what it found.
+
+    A trial that fails is recorded and counts. One that was running when the study was killed, or whose process was
+    killed, is recorded as failed, does not count, and is tried again with the same options.
+
+    The folder gets ``study.db``, ``trials.csv``, ``best.toml`` for ``inkdigits train --config``, ``history.svg`` and
+    ``importance.svg``.
+
+    Args:
+        space: what to search.
+        folder: made where it is not there.
+        settings: where data sets are.
+        trials: how many there are to be, those of earlier calls included.
+        workers: processes that train at the same time.
+        pruner: one of PRUNERS.
+        seed: of the proposals; with several workers they also depend on which is done first.
+        console: where the study tells how it stands; default standard output.
+
+    Returns:
+        The best trial; None where none was completed.
+
+    Raises:
+        SettingError: the folder holds a study of another space, or an argument cannot be used.
+        TrainingError: the folder cannot be written, or a study is running in it.
+        KeyboardInterrupt: Ctrl-C; what was found until then is written.
+    """
+    for name, value in (("trials", trials), ("workers", workers)):
+        if value < 1:
+            raise SettingError(f"--{name} must be 1 or more, not {value}")
+    if pruner not in PRUNERS:
+        raise SettingError(f"--pruner must be one of {', '.join(PRUNERS)}, not {pruner!r}")
+    console = console or Console()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"cannot make folder {folder}: {error.strerror}; name another --out") from None
+    with _alone(folder):
+        study = _open(space, folder, pruner, seed)
+        bench = _Bench(space, study, trials, console)
+        if study.trials:
+            bench.say(f"going on with {folder}: {bench.counted()} of {trials} trials are there")
+        bench.again_all("the study was killed")
+        try:
+            with contextlib.ExitStack() as stack:
+                bench.run(settings, workers, stack)
+        finally:
+            best = write_results(study, space, folder, bench.say)
+    return best
+
+
+class _Bench:
+    """Hands out trials to workers and takes what they tell; the only one that writes to the study."""
+
+    def __init__(self, space: Space, study: optuna.Study, total: int, console: Console) -> None:
+        self._space, self._study, self._total, self._console = space, study, total, console
+        self._distributions = {name: _distribution(each) for name, each in space.search.items()}
+        self._epochs: dict[int, int] = {}
+
+    def say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+    def counted(self) -> int:
+        """Trials that are over and are not tried again."""
+        trials = self._study.get_trials(deepcopy=False, states=COUNTED)
+        repeated = self._repeated()
+        return sum(trial.number not in repeated for trial in trials)
+
+    def _repeated(self) -> set[int | None]:
+        return {trial.user_attrs.get("again") for trial in self._study.get_trials(deepcopy=False)}
+
+    def run(self, settings: Settings, workers: int, stack: contextlib.ExitStack) -> None:
+        """Until the study has its trials."""
+        # More threads than cores would wait for each other far longer than they compute.
+        threads = max(1, usable_cores() // workers)
+        team: list[Worker] = []
+        stack.callback(lambda: [worker.close() for worker in team])
+        live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
+        try:
+            while (left := self._total - self.counted()) > 0:
+                busy = [worker for worker in team if worker.trial]
+                idle = [worker for worker in team if not worker.trial]
+                for _ in range(min(workers, left) - len(busy)):
+                    if not idle:
+                        idle.append(Worker(settings, threads))
+                        team.append(idle[-1])
+                    self._start(idle.pop())
+                for connection in wait([worker.connection for worker in team], REFRESH_SECONDS):
+                    [worker] = [worker for worker in team if worker.connection is connection]
+                    try:
+                        self._take(worker)
+                    except EOFError:
+                        self._lost(worker)
+                        team.remove(worker)
+                        worker.close()
+                if self._console.is_terminal:
+                    live.update(self._table(team), refresh=True)
+        except KeyboardInterrupt:
+            self.again_all("stopped by Ctrl-C")
+            raise
+
+    def again_all(self, why: str) -> None:
+        """Have all that are said to be running tried again."""
+        for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+            self._again(trial, why)
+
+    def _again(self, trial: FrozenTrial, why: str) -> None:
+        """Record a trial that did not end by itself as failed, and have it tried again."""
+        # This process, too, may be killed between the two steps; then the trial is found running, and enqueued.
+        if trial.number not in self._repeated():
+            self._study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
+        self._study.tell(trial.number, state=TrialState.FAIL)
+        self.say(f"trial {trial.number}: {why}; it is tried again")
+
+    def _start(self, worker: Worker) -> None:
+        trial = self._study.ask(self._distributions)
+        worker.start(trial, {**self._space.fixed, **trial.params})
+
+    def _take(self, worker: Worker) -> None:
+        told, what = worker.hear()
+        trial = worker.trial
+        if told == EPOCH:
+            epoch = int(what["epoch"])
+            trial.report(what["validation_accuracy"], epoch)
+            self._epochs[trial.number] = epoch
+            worker.answer(go_on=not trial.should_prune())
+            return
+        if told == DONE:
+            self._study.tell(trial, what)
+            self._told(trial, f"{what:.2%}")
+        elif told == PRUNED:
+            self._study.tell(trial, state=TrialState.PRUNED)
+            self._told(trial, f"pruned after epoch {self._epochs[trial.number]}")
+        else:
+            self._fail(trial, what)
+        worker.trial = None
+
+    def _fail(self, trial: optuna.Trial, why: str) -> None:
+        trial.set_user_attr("error", why)
+        self._study.tell(trial, state=TrialState.FAIL)
+        self._told(trial, f"failed: {why}")
+
+    def _lost(self, worker: Worker) -> None:
+        """A worker was killed, for want of memory perhaps."""
+        if worker.trial is None:
+            return
+        trial, why = _frozen(worker.trial), f"its process ended with exit code {worker.exit_code}"
+        before, times = trial, 0
+        while (number := before.user_attrs.get("again")) is not None:
+            before, times = self._study.trials[number], times + 1
+        if times < RETRIES:
+            self._again(trial, why)
+        else:
+            self._fail(worker.trial, why)
+
+    def _told(self, trial: optuna.Trial, how: str) -> None:
+        self.say(f"trial {trial.number}: {how}  {_shown(trial.params)}")
+
+    def _table(self, team: list[Worker]) -> Table:
+        standing = Standing.of(self._study)
+        title = f"{self.counted()} of {self._total} trials: {standing}"
+        table = Table(
+            "trial", "validation %", "epoch", *self._space.search, title=title, title_justify="left", box=None
+        )
+        rows = [(trial, f"{trial.value * 100:.2f}") for trial in standing.best(BEST_SHOWN)]
+        for trial, value in rows + [(worker.trial, "running") for worker in team if worker.trial]:
+            epoch = str(self._epochs.get(trial.number, ""))
+            table.add_row(str(trial.number), value, epoch, *(_text(trial.params[name]) for name in self._space.search))
+        return table
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process. The system lets go of it when the process ends, however it ends."""
+    lock = sqlite3.connect(folder / "lock.db", timeout=0, isolation_level=None)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+        yield
+    except sqlite3.OperationalError as error:
+        raise TrainingError(
+            f"{folder} is held by another inkdigits tune ({error}); wait, or name another --out"
+        ) from None
+    finally:
+        lock.close()
+
+
+def _open(space: Space, folder: Path, pruner: str, seed: int) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    # What was drawn before a study went on must not be drawn again.
+    before = sum(each.n_trials for each in optuna.get_all_study_summaries(storage))
+    study = optuna.create_study(
+        study_name=STUDY,
+        storage=storage,
+        sampler=optuna.samplers.TPESampler(seed=seed + before, multivariate=True),
+        pruner=_pruner(pruner, space),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    wanted = json.loads(json.dumps(space.to_dict()))
+    if study.user_attrs.setdefault("space", wanted) != wanted:
+        raise SettingError(
+            f"{folder} holds a study of another space; name another --out, or give the space it began with"
+        )
+    study.set_user_attr("space", wanted)
+    return study
+
+
+def _pruner(name: str, space: Space) -> optuna.pruners.BasePruner:
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    epochs = (
+        max(space.ends("epochs"))
+        if "epochs" in space.search
+        else space.config({each: space.ends(each)[0] for each in space.search}).epochs
+    )
+    if name == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs)
+    return optuna.pruners.MedianPruner(n_startup_trials=STARTUP_TRIALS, n_warmup_steps=max(1, epochs // 5))
+
+
+def _distribution(each: Range | tuple[Any, ...]) -> optuna.distributions.BaseDistribution:
+    if not isinstance(each, Range):
+        return optuna.distributions.CategoricalDistribution(each)
+    if isinstance(each.low, int):
+        return optuna.distributions.IntDistribution(each.low, each.high, each.log, each.step or 1)
+    return optuna.distributions.FloatDistribution(each.low, each.high, each.log, each.step)
+
+
+def _frozen(trial: optuna.Trial) -> FrozenTrial:
+    return trial.study.trials[trial.number]
+
+
+def _shown(params: dict[str, Any]) -> str:
+    return "  ".join(f"{name} {_text(value)}" for name, value in params.items())
+
+
+def _text(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
