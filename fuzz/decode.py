@@ -23,7 +23,7 @@ import numpy as np
 
 from inkdigits.errors import ImageError
 from inkdigits.image import Limits, normalise
-from inkdigits.server.known import known_digit
+from inkdigits.server.self_test import known_digit
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 LIMITS = Limits(max_pixels=512 * 512, max_bytes=1 << 18)  # small, so that many inputs are tried

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from inkdigits.bulk.inputs import CHUNK_PICTURES
-from inkdigits.bulk.spool import Spool
+from inkdigits.bulk.journal import Spool
 from inkdigits.cli import main
 from inkdigits.data.tables import PIXELS, write_csv
 

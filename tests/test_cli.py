@@ -14,7 +14,7 @@ from PIL import Image
 
 import inkdigits
 from inkdigits.bulk import Row, find_images, read
-from inkdigits.bulk.forms import NAME_WIDTH
+from inkdigits.bulk.formats import NAME_WIDTH
 from inkdigits.cli import main
 
 from drawings import picture

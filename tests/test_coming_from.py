@@ -21,7 +21,7 @@ from PIL import Image
 import inkdigits.server
 from inkdigits.image import normalise
 from inkdigits.recognizer import SHIPPED
-from inkdigits.server.known import DIGIT
+from inkdigits.server.self_test import DIGIT
 from test_server_elsewhere import served
 from test_server_predict import THREE
 

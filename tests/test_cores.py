@@ -99,7 +99,7 @@ def test_on_windows_there_is_one_worker(tmp_path):
     script = tmp_path / "windows.py"
     script.write_text(
         "import sys\n"
-        "from inkdigits.server.run import _workers\n"
+        "from inkdigits.server.processes.run import _workers\n"
         "from inkdigits.settings import Settings\n"
         "sys.platform = 'win32'\n"
         "print(_workers(Settings(), 4096))\n"

@@ -96,7 +96,7 @@ def test_a_pod_is_what_the_server_needs():
 
 
 def test_a_pod_has_time_to_drain():
-    from inkdigits.server.run import GRACE_SECONDS
+    from inkdigits.server.processes.run import GRACE_SECONDS
 
     [(_, pod)] = [(path, pod) for path, pod in containers() if "deployment" in path.name]
     wait = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from inkdigits.server import oip
-from inkdigits.server.guard import client_of
+from inkdigits.server import open_inference as oip
+from inkdigits.server.http.auth import client_of
+from inkdigits.server.http.problems import KINDS, Problem
 from inkdigits.server.inputs import parse
-from inkdigits.server.problems import KINDS, Problem
 from inkdigits.server.routes import Options
 from inkdigits.server.values import image_of
 from test_server_predict import ROW, THREE

@@ -16,7 +16,7 @@ from inkdigits.evaluation import report, robustness
 from inkdigits.evaluation.report import measure
 from inkdigits.progress import silent
 from inkdigits.recognizer import shipped_models
-from inkdigits.server.about import CARD_SUFFIX
+from inkdigits.server.model_info import CARD_SUFFIX
 from inkdigits.synthesis.corruptions import KINDS
 
 from drawings import picture

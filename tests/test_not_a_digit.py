@@ -199,7 +199,7 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
             for i in range(CHUNK_PICTURES):
                 archive.write(pictures / "triangle.png", f"{i}.png")
     stop = (
-        "import sys; from inkdigits.bulk.spool import Spool\n"
+        "import sys; from inkdigits.bulk.journal import Spool\n"
         "def finish(self, form): raise KeyboardInterrupt\n"
         "Spool.finish = finish\n"
         "from inkdigits.cli import main; sys.exit(main(sys.argv[1:]))"

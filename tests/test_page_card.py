@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.about import CARD_SUFFIX, about, card_of
+from inkdigits.server.model_info import CARD_SUFFIX, about, card_of
 
 import browser
 from states import card

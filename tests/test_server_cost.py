@@ -22,16 +22,18 @@ from inkdigits import ready
 from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageTooLarge
 from inkdigits.image import Limits, normalise
-from inkdigits.server import oip, reader, work
-from inkdigits.server.board import Board
-from inkdigits.server.guard import charge
+from inkdigits.server import inference as work
+from inkdigits.server import open_inference as oip
+from inkdigits.server import reader
+from inkdigits.server.http.auth import charge
+from inkdigits.server.http.body import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of
+from inkdigits.server.http.problems import Problem
+from inkdigits.server.inference import BATCH, DRAWING_PIXELS, DRAWINGS, SMALL_PIXELS, Batcher
 from inkdigits.server.inputs import parse
-from inkdigits.server.known import DIGIT
-from inkdigits.server.limits import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of
-from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import Problem
+from inkdigits.server.observability.metrics import Metrics
+from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.self_test import DIGIT
 from inkdigits.server.values import file_of, percent_decoded
-from inkdigits.server.work import BATCH, DRAWING_PIXELS, DRAWINGS, SMALL_PIXELS, Batcher
 from inkdigits.settings import Settings
 from test_parts import scans
 from test_server_guard import HASHES, guard_of

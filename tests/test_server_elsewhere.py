@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from inkdigits.server import create_app
-from inkdigits.server.known import DIGIT
+from inkdigits.server.self_test import DIGIT
 from inkdigits.settings import Settings
 from test_server_predict import THREE
 from test_server_run import until

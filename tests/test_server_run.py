@@ -14,7 +14,7 @@ import pytest
 
 import inkdigits
 from inkdigits.recognizer import SHIPPED, shipped_models
-from inkdigits.server.known import DIGIT
+from inkdigits.server.self_test import DIGIT
 from test_server_predict import THREE
 
 processes = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="it looks at processes in Linux's /proc")

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from inkdigits.bulk.forms import Form, block
+from inkdigits.bulk.formats import Form, block
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS, read
 from inkdigits.decode import quiet_pillow

@@ -158,7 +158,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.engine == "ray" and settings.ray_address and args.processes:
         raise SettingError(f"--processes is not for a cluster that runs already ({settings.ray_address}): it has CPUs")
     from inkdigits.bulk import SUFFIXES, find_images
-    from inkdigits.bulk.forms import ENDINGS, form_of
+    from inkdigits.bulk.formats import ENDINGS, form_of
     from inkdigits.bulk.run import Job
     from inkdigits.cores import usable_cores
     from inkdigits.image import Limits
@@ -185,7 +185,7 @@ def _predict(args: argparse.Namespace) -> int:
         read = partial(blocks, job=job, processes=processes)
     if not through:
         return _to_file(args, job, read)
-    from inkdigits.bulk.forms import heading, join
+    from inkdigits.bulk.formats import heading, join
     from inkdigits.bulk.rows import VERDICTS
 
     counts = [0] * len(VERDICTS)
@@ -210,7 +210,7 @@ def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
 
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
-    from inkdigits.bulk.spool import Spool
+    from inkdigits.bulk.journal import Spool
     from inkdigits.progress import bars
     from inkdigits.recognizer import find_model
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from inkdigits.server.factory import create_app
-from inkdigits.server.run import serve
+from inkdigits.server.processes.run import serve
 
 if TYPE_CHECKING:
     from inkdigits.server.service import Service

@@ -17,21 +17,21 @@ from starlette.types import ASGIApp
 
 from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.about import version_of
-from inkdigits.server.board import READY, UP, Board
 from inkdigits.server.form import Form
-from inkdigits.server.guard import Guard
-from inkdigits.server.known import self_test
-from inkdigits.server.logs import wants_requests
-from inkdigits.server.metrics import CONTENT_TYPE, Metrics
-from inkdigits.server.oip import protocol
-from inkdigits.server.openapi import openapi
+from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.openapi import openapi
+from inkdigits.server.http.problems import HANDLERS
+from inkdigits.server.model_info import version_of
+from inkdigits.server.observability.logs import wants_requests
+from inkdigits.server.observability.metrics import CONTENT_TYPE, Metrics
+from inkdigits.server.observability.tracing import tracer_of
+from inkdigits.server.open_inference import protocol
 from inkdigits.server.pages import device, page, reference
-from inkdigits.server.problems import HANDLERS
+from inkdigits.server.processes.shared_state import READY, UP, Board
 from inkdigits.server.reader import Bounds, Reader
 from inkdigits.server.routes import FRESH, Predict, api
+from inkdigits.server.self_test import self_test
 from inkdigits.server.service import Service, Site
-from inkdigits.server.tracing import tracer_of
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]

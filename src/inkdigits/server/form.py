@@ -16,9 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
 from inkdigits.prediction import Prediction
+from inkdigits.server.http.problems import Answer, Problem, problem_of
 from inkdigits.server.inputs import Input, parse
 from inkdigits.server.pages import HEADERS
-from inkdigits.server.problems import Answer, Problem, problem_of
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
 

@@ -16,7 +16,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from inkdigits.decode import pixels_of
 from inkdigits.image import SIDE
-from inkdigits.server.problems import (
+from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,
     TOO_MANY_IMAGES,

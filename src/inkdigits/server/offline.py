@@ -15,7 +15,7 @@ import orjson
 
 import inkdigits
 from inkdigits.recognizer import WEIGHTS_SUFFIX, Recognizer
-from inkdigits.server.about import CARD, FIGURES, about, card_of
+from inkdigits.server.model_info import CARD, FIGURES, about, card_of
 
 __all__ = [
     "INDEX",

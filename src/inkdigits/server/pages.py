@@ -26,9 +26,9 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from starlette.types import ASGIApp, Scope
 
 from inkdigits.recognizer import Recognizer
+from inkdigits.server.api_docs import render
+from inkdigits.server.http.problems import NOT_FOUND, Problem
 from inkdigits.server.offline import INDEX, LISTING, MODEL, WEB, device_files, index, listing, not_on_device
-from inkdigits.server.problems import NOT_FOUND, Problem
-from inkdigits.server.reference import render
 from inkdigits.server.routes import fixed
 
 __all__ = ["HEADERS", "device", "page", "policy", "reference", "takes_gzip"]
@@ -37,8 +37,8 @@ SQUEEZED_FROM = 500  # bytes of a text; a shorter one is sent as it is
 _TEXTS = re.compile(r"text/|application/(json|manifest\+json|wasm)|image/svg\+xml")
 _CODING = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?", re.IGNORECASE)
 
-STYLE = Path(__file__).with_name("reference.css")
-SCRIPT = Path(__file__).with_name("reference.js")
+STYLE = Path(__file__).with_name("api_docs.css")
+SCRIPT = Path(__file__).with_name("api_docs.js")
 
 
 def policy(server: str = "") -> str:

@@ -10,11 +10,11 @@ from starlette.types import Receive
 
 from inkdigits.image import Limits
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.limits import INLINE_BYTES, Bodies, Body, check_pixels, parts_of
-from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import TOO_MANY_IMAGES, Problem
+from inkdigits.server.http.body import INLINE_BYTES, Bodies, Body, check_pixels, parts_of
+from inkdigits.server.http.problems import TOO_MANY_IMAGES, Problem
+from inkdigits.server.inference import Batcher, Deliver, Heavy, Result, read
+from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.threads import Threads
-from inkdigits.server.work import Batcher, Deliver, Heavy, Result, read
 from inkdigits.settings import Settings
 
 __all__ = ["Bounds", "Reader"]

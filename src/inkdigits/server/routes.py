@@ -18,13 +18,13 @@ from starlette.types import Receive, Scope, Send
 from inkdigits.errors import ImageError
 from inkdigits.prediction import Prediction
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.about import about
-from inkdigits.server.guard import charge
+from inkdigits.server.http.auth import charge
+from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
+from inkdigits.server.http.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
+from inkdigits.server.inference import Result
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.limits import INLINE_BYTES, is_heavy, load_of
-from inkdigits.server.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
+from inkdigits.server.model_info import about
 from inkdigits.server.reader import Reader
-from inkdigits.server.work import Result
 
 __all__ = ["FRESH", "Options", "Predict", "answer", "api", "fixed", "not_ready", "reply", "tell"]
 

@@ -24,13 +24,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.form import HOME, Form, page_of, wants_page
-from inkdigits.server.guard import Guard
-from inkdigits.server.logs import REQUESTS
-from inkdigits.server.metrics import LEFT, Metrics, route_of
-from inkdigits.server.problems import ROOT, STOPPING, Answer, Problem, answer_of, fault, problem_of, shown
+from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.problems import ROOT, STOPPING, Answer, Problem, answer_of, fault, problem_of, shown
+from inkdigits.server.inference import RETRY_SECONDS
+from inkdigits.server.observability.logs import REQUESTS
+from inkdigits.server.observability.metrics import LEFT, Metrics, route_of
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import Predict, reply
-from inkdigits.server.work import RETRY_SECONDS
 
 __all__ = ["CLOSE", "REFUSED", "Service", "Site"]
 

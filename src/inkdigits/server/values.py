@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from inkdigits.image import SIDE
-from inkdigits.server.problems import (
+from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,
     SHOWN,

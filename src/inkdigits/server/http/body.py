@@ -17,8 +17,7 @@ from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
 from inkdigits.image import SIDE
 from inkdigits.parts import JPEG, scans_of
-from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import (
+from inkdigits.server.http.problems import (
     BAD_REQUEST,
     BODY_TOO_LARGE,
     TOO_MANY_IMAGES,
@@ -26,7 +25,8 @@ from inkdigits.server.problems import (
     Problem,
     shown,
 )
-from inkdigits.server.work import BATCH, Heavy, overloaded
+from inkdigits.server.inference import BATCH, Heavy, overloaded
+from inkdigits.server.observability.metrics import Metrics
 
 __all__ = ["INLINE_BYTES", "Bodies", "check_pixels", "is_heavy", "load_of", "parts_of"]
 

@@ -14,9 +14,9 @@ from ipaddress import IPv6Address, ip_address
 from starlette.types import Scope
 
 from inkdigits.errors import SettingError
-from inkdigits.server.board import BUCKETS, SLOT, Board
-from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import RATE_LIMITED, TOO_MANY_IMAGES, UNAUTHORIZED, Problem
+from inkdigits.server.http.problems import RATE_LIMITED, TOO_MANY_IMAGES, UNAUTHORIZED, Problem
+from inkdigits.server.observability.metrics import Metrics
+from inkdigits.server.processes.shared_state import BUCKETS, SLOT, Board
 from inkdigits.settings import Settings
 
 __all__ = ["Guard", "charge", "client_of", "key_hashes", "network_of"]

@@ -15,7 +15,7 @@ import numpy as np
 from inkdigits.errors import ImageError
 from inkdigits.prediction import ModelInfo, Prediction
 from inkdigits.recognizer import CLASSES
-from inkdigits.server.board import FREE, OPEN, ROW, Board
+from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, Board
 
 __all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inkdigits.atomic import Output, open_own
-from inkdigits.bulk.forms import Form, heading, join
+from inkdigits.bulk.formats import Form, heading, join
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS
 from inkdigits.bulk.run import Block

@@ -23,10 +23,10 @@ import uvicorn
 
 from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
-from inkdigits.server.board import Board
-from inkdigits.server.connection import Connection, Rules
 from inkdigits.server.factory import create_app
-from inkdigits.server.logs import Log
+from inkdigits.server.http.protocol import Connection, Rules
+from inkdigits.server.observability.logs import Log
+from inkdigits.server.processes.shared_state import Board
 from inkdigits.server.service import Service
 from inkdigits.server.threads import Threads
 from inkdigits.settings import Settings

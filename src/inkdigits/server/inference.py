@@ -28,8 +28,8 @@ from inkdigits.image import SIDE, Limits, Normalised
 from inkdigits.prediction import Prediction
 from inkdigits.ready import Spent, normalise_each
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.metrics import Metrics
-from inkdigits.server.problems import OVERLOADED, Problem
+from inkdigits.server.http.problems import OVERLOADED, Problem
+from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.threads import Threads
 
 __all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]

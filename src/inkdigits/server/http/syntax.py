@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from inkdigits.server.problems import BAD_REQUEST, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, Problem, shown
+from inkdigits.server.http.problems import BAD_REQUEST, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, Problem, shown
 
 __all__ = [
     "END",

@@ -27,11 +27,11 @@ from inkdigits.errors import ImageError
 from inkdigits.image import SIDE
 from inkdigits.prediction import Prediction
 from inkdigits.recognizer import CLASSES, Recognizer
-from inkdigits.server.about import version_of
-from inkdigits.server.guard import charge
+from inkdigits.server.http.auth import charge
+from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
+from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, PROTOCOL, Problem, problem_of, shown
 from inkdigits.server.inputs import at_most
-from inkdigits.server.limits import INLINE_BYTES, is_heavy, load_of
-from inkdigits.server.problems import BAD_REQUEST, NOT_FOUND, PROTOCOL, Problem, problem_of, shown
+from inkdigits.server.model_info import version_of
 from inkdigits.server.reader import Reader
 from inkdigits.server.routes import FRESH, fixed, not_ready, reply
 from inkdigits.server.values import PIXELS, file_of, levels, load, told

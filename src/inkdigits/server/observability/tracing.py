@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 import inkdigits
 from inkdigits.errors import SettingError
-from inkdigits.server.metrics import route_of
+from inkdigits.server.observability.metrics import route_of
 from inkdigits.settings import Settings
 
 __all__ = ["Tracer", "tracer_of"]

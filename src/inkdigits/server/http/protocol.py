@@ -19,8 +19,8 @@ import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from inkdigits.server import syntax
-from inkdigits.server.problems import (
+from inkdigits.server.http import syntax
+from inkdigits.server.http.problems import (
     NOT_IMPLEMENTED,
     OVERLOADED,
     STOPPING,
@@ -31,10 +31,10 @@ from inkdigits.server.problems import (
     shown,
     wire,
 )
+from inkdigits.server.http.syntax import END, MAX_HEADER
+from inkdigits.server.http.transport import Joined
+from inkdigits.server.inference import RETRY_SECONDS
 from inkdigits.server.service import CLOSE, REFUSED, Service
-from inkdigits.server.syntax import END, MAX_HEADER
-from inkdigits.server.transport import Joined
-from inkdigits.server.work import RETRY_SECONDS
 
 __all__ = ["BEYOND_SHARE", "MAX_HEADER", "Connection", "Rules"]
 

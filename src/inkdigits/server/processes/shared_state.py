@@ -16,7 +16,7 @@ __all__ = ["DOWN", "OPEN", "READY", "UP", "Board"]
 # What a worker is: not there or starting; there, but its model reads a known digit wrong; fit for work.
 DOWN, UP, READY = 0.0, 1.0, 2.0
 
-ROW = 512  # numbers of a worker: these three, and what inkdigits.server.metrics counts
+ROW = 512  # numbers of a worker: these three, and what inkdigits.server.observability.metrics counts
 _BEAT, _STATE, OPEN = 0, 1, 2
 FREE = 3  # the first number that is free for metrics
 SLOT = 3  # numbers of a bucket: the client's fingerprint, its tokens, and when they were counted

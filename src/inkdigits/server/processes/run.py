@@ -16,11 +16,11 @@ from typing import TextIO
 import inkdigits
 from inkdigits.cores import memory_limit, usable_cores
 from inkdigits.errors import SettingError
-from inkdigits.server.connection import BEYOND_SHARE
 from inkdigits.server.factory import create_app
-from inkdigits.server.logs import Log
-from inkdigits.server.supervisor import Supervisor
-from inkdigits.server.worker import GRACE_SECONDS, Server, leave
+from inkdigits.server.http.protocol import BEYOND_SHARE
+from inkdigits.server.observability.logs import Log
+from inkdigits.server.processes.supervisor import Supervisor
+from inkdigits.server.processes.worker import GRACE_SECONDS, Server, leave
 from inkdigits.settings import MAX_WORKERS, Settings
 
 __all__ = ["GRACE_SECONDS", "serve"]

@@ -16,8 +16,8 @@ from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from types import FrameType
 
-from inkdigits.server.board import DOWN, UP, Board
-from inkdigits.server.worker import (
+from inkdigits.server.processes.shared_state import DOWN, UP, Board
+from inkdigits.server.processes.worker import (
     BEAT_SECONDS,
     COMMIT,
     DROP,

@@ -1,6 +1,6 @@
 """The API's reference as one HTML page, rendered from its OpenAPI document. No other origin.
 
-Its one script, ``reference.js``, puts the address that the page came from into the examples.
+Its one script, ``api_docs.js``, puts the address that the page came from into the examples.
 """
 
 from __future__ import annotations

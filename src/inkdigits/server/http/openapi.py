@@ -1,7 +1,8 @@
 """The API's description: an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1), written by hand.
 
-Its limits come from the settings, its errors from :mod:`inkdigits.server.problems`, and its example digit is drawn by
-code. The example answers are the service's own: an example request gets the answer that has its key, or ``one``.
+Its limits come from the settings, its errors from :mod:`inkdigits.server.http.problems`, and its example digit is
+drawn by code. The example answers are the service's own: an example request gets the answer that has its key, or
+``one``.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from PIL import Image
 import inkdigits
 from inkdigits.image import SIDE
 from inkdigits.recognizer import Recognizer
-from inkdigits.server import oip
-from inkdigits.server.about import CARD, about, version_of
+from inkdigits.server import open_inference as oip
+from inkdigits.server.http.body import REQUEST_IMAGES
+from inkdigits.server.http.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
+from inkdigits.server.http.schemas import ref, schemas
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.known import DIGIT, known_digit
-from inkdigits.server.limits import REQUEST_IMAGES
-from inkdigits.server.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
+from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.routes import MAX_TOP, Options, answer
-from inkdigits.server.schemas import ref, schemas
+from inkdigits.server.self_test import DIGIT, known_digit
 from inkdigits.server.values import PIXEL_NAMES
 from inkdigits.settings import Settings
 

@@ -1,0 +1,1 @@
+"""HTTP/1.1 as this service speaks it: connections, bodies, keys and rates, problem documents, the API's description."""
