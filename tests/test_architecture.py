@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,29 @@ def test_imports_run_one_way(path):
         else:
             known = KNOWN_ONLY_TO.get(module, KNOWN_ONLY_TO.get(top, {room}))
             assert room in known, f"{room} imports {module}"
+
+
+def test_no_imports_run_in_a_circle():
+    """Of modules, inside functions too; a ``TYPE_CHECKING`` block runs nowhere."""
+    names = {path: ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in MODULES}
+    names = {name.removesuffix(".__init__"): path for path, name in names.items()}
+    graph = {}
+    for name, path in names.items():
+        tree = ast.parse(path.read_text())
+        for_types = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+            for inner in ast.walk(node)
+        }
+        targets = {
+            f"{node.module}.{alias.name}" if f"{node.module}.{alias.name}" in names else node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and id(node) not in for_types
+            for alias in node.names
+        }
+        graph[name] = targets & {*names} - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 def is_for_types_only(path: Path, module: str) -> bool:
