@@ -33,7 +33,8 @@ def normalise_apart(source: bytes, limits: Limits) -> Normalised | ImageError:
     done = subprocess.run(command, input=source, capture_output=True, timeout=SECONDS, check=False)
     if done.returncode:
         raise RuntimeError(f"the process that reads a picture ended with {done.returncode}: {done.stderr[-500:]!r}")
-    return pickle.loads(done.stdout)
+    seen: Normalised | ImageError = pickle.loads(done.stdout)
+    return seen
 
 
 def main() -> None:

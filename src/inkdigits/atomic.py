@@ -20,7 +20,7 @@ from inkdigits.errors import SettingError, TrainingError
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+    fcntl = None  # type: ignore[assignment]  # no module
     import msvcrt
 
 __all__ = [

@@ -47,7 +47,7 @@ from inkdigits.prediction import Box, Prediction
 try:
     import httpx
 except ModuleNotFoundError:  # told when a Client is made, so that all public names can be imported without it
-    httpx = None  # type: ignore[assignment]
+    httpx = None  # type: ignore[assignment]  # no module
 
 __all__ = ["Client"]
 
@@ -228,9 +228,12 @@ class Client:
         rows = _answer(response).get("predictions")
         if not isinstance(rows, list) or len(rows) != len(files):
             raise ServerError(f"{self._url} did not give {len(files)} images as many predictions; is it inkdigits?")
-        results = [_error(row["error"]) if "error" in row else _prediction(row) for row in rows]
-        if fault := next((result for result in results if isinstance(result, ServerError)), None):
-            raise fault
+        results: list[Prediction | ImageError] = []
+        for row in rows:
+            result = _error(row["error"]) if "error" in row else _prediction(row)
+            if isinstance(result, ServerError):
+                raise result
+            results.append(result)
         return results
 
     def _one(self, file: bytes, explain: bool) -> Prediction:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from struct import Struct
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from zlib import crc32
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, InvalidPixels, NotAnImage, UnreadableImage
@@ -118,7 +119,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, EOFError, struct.error, …
         kind = image.format or "image"
         raise UnreadableImage(f"the {kind} is truncated or damaged: {error}; send the whole file") from None
-    if image.format == "WEBP":
+    if image.format == "WEBP" and isinstance(image, ImageFile):
         image.fp = None  # which holds all of its pixels once more; and its decoder does, twice
         image = image.copy()
     if "exif" in image.info or image.format == "TIFF":
@@ -257,7 +258,8 @@ def _upright(image: Image.Image) -> Image.Image:
     if len(image.info.get("exif", b"")) > MAX_EXIF:
         return image
     try:
-        turn = _TURNS.get(image.getexif().get(_ORIENTATION))
+        orientation: Any = image.getexif().get(_ORIENTATION)
+        turn = _TURNS.get(orientation)
     except Exception:  # a broken EXIF block says nothing about the pixels, which are fine
         return image
     return image if turn is None else image.transpose(turn)
@@ -269,7 +271,7 @@ def _from_array(array: np.ndarray, limits: Limits) -> Image.Image:
     _check_size((array.shape[1], array.shape[0]), limits)
     kind = array.dtype.kind
     if kind == "b":
-        levels = array.astype(np.uint8) * np.uint8(255)
+        levels: np.ndarray = array.astype(np.uint8) * np.uint8(255)
     elif array.dtype == np.uint8:
         levels = array
     elif array.dtype == np.uint16:

@@ -197,4 +197,5 @@ def _resampling(size: int, to: int) -> np.ndarray:
     else:
         centre = np.clip((np.arange(to)[:, None] + 0.5) * scale - 0.5, 0, size - 1)
         weights = np.clip(1 - np.abs(np.arange(size)[None] - centre), 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: np.ndarray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares

@@ -88,8 +88,8 @@ def find_ink(grey: np.ndarray) -> Ink | None:
     if full < floor:  # what is there lies on the other side of the paper's level
         return None
     # Faint marks count beside dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
-    solid = depth > max(SOLID * full, min(floor, SOLID_MOST * full))
-    solid = pieces(_without_rules(solid, depth > RULE_LEVEL * full))
+    strong = depth > max(SOLID * full, min(floor, SOLID_MOST * full))
+    solid = pieces(_without_rules(strong, depth > RULE_LEVEL * full))
     if solid is None:
         return None
     x0, y0, x1, y1 = _bounds(solid)
@@ -107,7 +107,7 @@ def find_ink(grey: np.ndarray) -> Ink | None:
 
 def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 of what is set, x1 and y1 exclusive."""
-    rows, columns = mask.any(axis=1).nonzero()[0], mask.any(axis=0).nonzero()[0]
+    rows, columns = (np.logical_or.reduce(mask, axis=axis).nonzero()[0] for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
@@ -156,7 +156,7 @@ def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
     """
     tolerance = UNEVEN + 3 * grain
     ring = np.sort(ring_of(grey))
-    flat = grey - ring[len(ring) // 2]
+    flat: np.ndarray = grey - ring[len(ring) // 2]
     if _spread(ring) <= tolerance or _is_ink(flat, floor, tolerance):
         return flat
     surface = _surface(grey)
@@ -169,7 +169,8 @@ def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
         above = np.maximum(above, 0) if light else np.minimum(above, 0)
     # In half the light the ink stands out half as much: level that by the contrast that each place has to give.
     room = np.where(above < 0, surface, FULL_SCALE - surface)
-    return (above * np.clip(np.median(room) / np.maximum(room, 1), 0.5, 4)).astype(np.float32)
+    levelled: np.ndarray = (above * np.clip(np.median(room) / np.maximum(room, 1), 0.5, 4)).astype(np.float32)
+    return levelled
 
 
 def _spread(ring: np.ndarray) -> float:
@@ -220,7 +221,8 @@ def _surface(grey: np.ndarray) -> np.ndarray:
         weighted = design[chosen] * weight[:, None]
         c = np.linalg.solve(weighted.T @ design[chosen] + 1e-6 * np.eye(6), weighted.T @ values[chosen])
     rows, columns = c[0] + c[2] * y + c[5] * y * y, c[1] * x + c[4] * x * x
-    return rows[:, None] + columns[None] + c[3] * y[:, None] * x[None]
+    surface: np.ndarray = rows[:, None] + columns[None] + c[3] * y[:, None] * x[None]
+    return surface
 
 
 def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
@@ -273,11 +275,11 @@ def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
     """
     if min(mask.shape) < RULE_SIDE or not ring_of(faint).any():
         return mask
-    rest = _without_rules_across(_without_rules_across(mask, faint).T, faint.T).T
-    rest = pieces(rest)
-    if rest is None or _on_edge(rest) > MOST_LEFT_ON_EDGE * _on_edge(mask) or _on_edge(pieces(rest, MAIN_SHARE)):
+    rest = pieces(_without_rules_across(_without_rules_across(mask, faint).T, faint.T).T)
+    if rest is None or _on_edge(rest) > MOST_LEFT_ON_EDGE * _on_edge(mask):
         return mask
-    return rest
+    main = pieces(rest, MAIN_SHARE)
+    return mask if main is not None and _on_edge(main) else rest
 
 
 def _on_edge(mask: np.ndarray) -> int:

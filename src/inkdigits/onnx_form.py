@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 
 from inkdigits.errors import ModelError
-from inkdigits.image import SIDE, Limits
+from inkdigits.image import SIDE, Limits, Normalised
 from inkdigits.ready import normalise_each
 
 __all__ = ["CLASSES", "Answer", "Form", "ends", "find_form"]
 
 CLASSES = 10
 SHAPES = ((1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,))  # of one image
-TYPES = {
+TYPES: dict[str, np.dtype] = {
     "tensor(float)": np.dtype("f4"),
     "tensor(double)": np.dtype("f8"),
     "tensor(float16)": np.dtype("f2"),
@@ -259,6 +259,6 @@ def _probes() -> np.ndarray:
     from inkdigits.known import known_digit  # the models that ship need no drawing
 
     digits = normalise_each([known_digit(digit) for digit in range(CLASSES)], Limits())
-    images = [seen.image for seen in digits] + [np.zeros((SIDE, SIDE), np.float32)]
+    images = [seen.image for seen in digits if isinstance(seen, Normalised)] + [np.zeros((SIDE, SIDE), np.float32)]
     noise = np.random.default_rng(0).random((NOISE, SIDE, SIDE), np.float32)
     return np.concatenate([np.stack(images), noise])[:, None].astype(np.float32)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 from struct import Struct
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from inkdigits.errors import ImageTooLarge, UnreadableImage
 
@@ -133,7 +133,7 @@ def scans_of(data: bytes) -> int:
 
 def _check_tiff(data: bytes) -> None:
     """The first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
-    order = "little" if data[:2] == b"II" else "big"
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     sign = "<" if order == "little" else ">"
     big = 43 in data[2:4]
     size, number = (20, Struct(f"{sign}HHQ").unpack_from) if big else (12, Struct(f"{sign}HHI").unpack_from)

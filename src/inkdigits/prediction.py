@@ -90,4 +90,5 @@ class ModelInfo:
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Measured figures, such as ``{"mnist": {"accuracy": …}}``; empty when nothing is known."""
-        return self.entry.get("metrics", {})
+        metrics: Mapping[str, Any] = self.entry.get("metrics", {})
+        return metrics

@@ -247,12 +247,13 @@ def _laid_out(
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
     """(N,) bool: whether what differs from the paper is lighter on the whole."""
-    light = paper == 0
+    light: np.ndarray = paper == 0
     if (light | (paper == WHITE)).all():
         return light
     above = levels - paper.astype(np.int16)[:, None, None]
     above *= np.abs(above) >= MIN_CONTRAST
-    return above.sum(axis=(1, 2), dtype=np.int64) > 0
+    light = above.sum(axis=(1, 2), dtype=np.int64) > 0
+    return light
 
 
 def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -263,7 +264,8 @@ def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarr
     if not paper.any():
         return levels
     paper = paper[:, None, None]
-    return np.maximum(levels, paper) - paper
+    ink: np.ndarray = np.maximum(levels, paper) - paper
+    return ink
 
 
 def _numbers(masks: np.ndarray) -> list[list[int]]:

@@ -26,7 +26,7 @@ from inkdigits.onnx_form import CLASSES, ends, find_form
 from inkdigits.prediction import ModelInfo, Prediction
 from inkdigits.ready import normalise_each
 
-__all__ = ["Recognizer", "find_model", "read_registry", "shipped_models"]
+__all__ = ["CLASSES", "Recognizer", "find_model", "read_registry", "shipped_models"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
@@ -79,6 +79,7 @@ class Recognizer:
         except Exception as error:  # onnxruntime raises its own unexported kinds
             raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
         metadata = self._session.get_modelmeta().custom_metadata_map
+        threshold: float | None
         temperature, threshold = _calibration(metadata, path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         try:
@@ -93,6 +94,7 @@ class Recognizer:
         if self.form.values == CLASSES:
             threshold = None
         self._scale = np.float32(1 / temperature)
+        self._threshold = threshold or 0.0  # asked only where there is a score
         self.model = ModelInfo(name, path, sha256, temperature, threshold, MappingProxyType(entry))
 
     def __repr__(self) -> str:
@@ -169,7 +171,8 @@ class Recognizer:
             ) from error
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
-        return self._session.run(self._outputs, {self._input: batch})[0]
+        answers: np.ndarray = self._session.run(self._outputs, {self._input: batch})[0]
+        return answers
 
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
         """Occlusion: how far the digit's log-probability falls when a window of ink is wiped out, in one batch.
@@ -224,7 +227,7 @@ class Recognizer:
                 f"the model {self.model.name} ({self.model.path}) gives values that are no numbers; its weights are "
                 "damaged: install inkdigits again, or train the model anew"
             )
-        is_digit = score is None or score >= self.model.threshold
+        is_digit = score is None or score >= self._threshold
         return Prediction(digit, confidence, probabilities, seen.image, seen.box, seen.polarity, is_digit, score)
 
 
@@ -233,13 +236,14 @@ def _blank(seen: Normalised) -> Prediction:
 
 
 def _sigmoid(logits: np.ndarray) -> list[float]:
-    return (0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))).tolist()
+    scores: list[float] = (0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))).tolist()
+    return scores
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
     # In float64, so that the ten add up to 1 to the last digit shown. Ufuncs by themselves: of a single image, the
     # calls are what takes the time.
-    exponent = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), dtype=np.float64)
+    exponent: np.ndarray = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), dtype=np.float64)
     np.exp(exponent, out=exponent)
     exponent /= np.add.reduce(exponent, axis=1, keepdims=True)
     return exponent
@@ -253,7 +257,7 @@ def read_registry(folder: Path) -> dict[str, Any]:
     """
     path = folder / REGISTRY_NAME
     try:
-        registry = json.loads(path.read_text(encoding="utf-8"))
+        registry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(registry["models"], dict):
             raise TypeError
     except FileNotFoundError:
@@ -278,7 +282,8 @@ def read_registry(folder: Path) -> dict[str, Any]:
 
 def shipped_models() -> dict[str, Any]:
     """The shipped registry's entries by name."""
-    return read_registry(SHIPPED)["models"]
+    models: dict[str, Any] = read_registry(SHIPPED)["models"]
+    return models
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:

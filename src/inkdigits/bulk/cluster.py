@@ -209,9 +209,15 @@ def _content(source: ImageSource | ImageError, limits: Limits) -> ImageSource | 
         return error
 
 
-def _read_wave(wave: ray.data.Dataset, work: ray.ObjectRef) -> Iterator[Block]:
+def _read_wave(wave: ray.data.Dataset, work: ray.ObjectRef[_Work]) -> Iterator[Block]:
     # Tasks and not actors: a task that was lost with its node runs on any other, an actor waits until there is room.
-    read = wave.map_batches(_read, batch_size=None, batch_format="pyarrow", num_cpus=1, fn_kwargs={"work": work})
+    read = wave.map_batches(
+        _read,  # type: ignore[arg-type]  # its type leaves out what fn_kwargs gives
+        batch_size=None,
+        batch_format="pyarrow",
+        num_cpus=1,
+        fn_kwargs={"work": work},
+    )
     for batch in read.iter_batches(batch_size=None, batch_format="pyarrow"):
         for cell in batch["found"]:
             found: Block | InkdigitsError = pickle.loads(cell.as_buffer())
@@ -220,7 +226,7 @@ def _read_wave(wave: ray.data.Dataset, work: ray.ObjectRef) -> Iterator[Block]:
             yield found
 
 
-def _read(batch: pa.Table, work: ray.ObjectRef) -> dict[str, list[bytes]]:
+def _read(batch: pa.Table, work: ray.ObjectRef[_Work]) -> dict[str, list[bytes]]:
     """What a worker does. An error of ours is an answer: one that is raised comes as a page of Ray's."""
     found: list[Block | InkdigitsError] = []
     try:
@@ -232,7 +238,7 @@ def _read(batch: pa.Table, work: ray.ObjectRef) -> dict[str, list[bytes]]:
 
 
 @lru_cache(maxsize=1)  # one model a worker, however many chunks it reads
-def _ready(work: ray.ObjectRef) -> tuple[Job, Recognizer]:
+def _ready(work: ray.ObjectRef[_Work]) -> tuple[Job, Recognizer]:
     import ray
 
     given: _Work = ray.get(work)

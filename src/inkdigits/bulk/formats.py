@@ -11,12 +11,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import orjson
 
 from inkdigits.bulk.rows import Row
 from inkdigits.text import defused, json_safe, visible
+
+if TYPE_CHECKING:
+    import pyarrow
 
 __all__ = ["COLUMNS", "ENDINGS", "NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
 
@@ -76,7 +79,7 @@ def form_of(path: str) -> Form:
     return _FORM_OF.get(Path(path).suffix.lower(), "lines")
 
 
-def _schema():
+def _schema() -> pyarrow.Schema:
     import pyarrow as pa
 
     kinds = {"name": pa.string(), "digit": pa.int8(), "error": pa.string()}

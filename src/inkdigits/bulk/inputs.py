@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
 from inkdigits.data.idx import is_idx, iter_idx
 from inkdigits.errors import DataError, ImageError, ImageTooLarge, InvalidPixels, UnreadableImage
 from inkdigits.image import ImageSource, Limits
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["ARCHIVES", "SUFFIXES", "TABLES", "Chunk", "chunks", "find_images"]
 
@@ -57,7 +60,7 @@ class Chunk:
     """
 
     names: Sequence[str]
-    sources: Sequence[ImageSource | ImageError]
+    sources: Sequence[ImageSource | ImageError] | np.ndarray
 
     def crc(self) -> int:
         """CRC-32 of the names."""
@@ -226,7 +229,7 @@ def _skip(archive: tarfile.TarFile) -> None:
     """Read up to the next member. The archive would go on after its end for as long as a member says that it is."""
     stream = archive.fileobj
     assert stream is not None  # as it is open
-    while (left := archive.offset - 1 - stream.tell()) > 0:  # type: ignore[attr-defined]
+    while (left := archive.offset - 1 - stream.tell()) > 0:
         if not stream.read(min(left, SKIP_BYTES)):
             raise tarfile.ReadError("unexpected end of data")
 
@@ -255,7 +258,7 @@ def _rows(path: Path, kind: _Kind, limits: Limits) -> Iterator[Chunk]:
         count += len(sources)
 
 
-def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError]]:
+def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError] | np.ndarray]:
     # What reads tables is a large package, which the other inputs do without.
     from inkdigits.data.tables import iter_rows
 

@@ -149,6 +149,7 @@ def _start(job: Job) -> None:
     global _own
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the first process ends the others
     main = multiprocessing.parent_process()
+    assert main is not None  # as this process is not the first
 
     def follow() -> None:
         main.join()

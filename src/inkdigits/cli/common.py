@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from inkdigits.atomic import Output, check_output, is_stream, open_stream, refuse_input
 from inkdigits.errors import SettingError
@@ -43,7 +43,7 @@ FINE, BAD_IMAGE, MISTAKE, FAULT, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
 HELP_WIDTH = 100  # characters
 
 #: What the commands are added to.
-Commands = argparse._SubParsersAction
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def fail(message: object, code: int) -> int:
@@ -107,7 +107,7 @@ class Parser(argparse.ArgumentParser):
         usage = f"{prog} {usage}"
         super().__init__(prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, **options)
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Parse; a command tells what it does not know itself, where argparse would have the whole program do it."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
@@ -130,7 +130,7 @@ def add_command(
     examples: str,
 ) -> Parser:
     """Add a command; ``run`` is called with what was parsed and gives the exit code."""
-    sub: Parser = commands.add_parser(name, usage=usage, help=help, description=about, epilog=examples)
+    sub = commands.add_parser(name, usage=usage, help=help, description=about, epilog=examples)
     sub.set_defaults(run=run)
     return sub
 
@@ -187,7 +187,7 @@ def output(path: str | None, *, endings: Iterable[str] = (), inputs: Iterable[st
     check_output(path, endings=endings)
     refuse_own(path, inputs)
     with naming(path), open_stream(path) if is_stream(path) else Output(path) as out:
-        with _text(out if isinstance(out, io.IOBase) else out.file) as file:
+        with _text(out.file if isinstance(out, Output) else out) as file:
             yield file
             file.flush()
         if isinstance(out, Output):

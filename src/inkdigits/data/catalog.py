@@ -153,6 +153,7 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
         return "inside scikit-learn"
     if name == "pen":
         load_pendigits(settings)
+        assert settings.data_folder is not None  # as they were found in it
         return str(settings.data_folder / "pendigits")
     if name not in DATASETS:
         load(name, settings, part=parts(name)[0])
@@ -205,9 +206,9 @@ def _describe_mnist(settings: Settings) -> Source:
         if settings.data_folder
         else "inkdigits data --download mnist (11 MB)"
     )
-    found = {file: _find(folder, file) for file in MNIST_SHA256}
-    if missing := [file for file, path in found.items() if path is None]:
-        return Source("mnist", about, "missing", str(folder), f"{len(missing)} of 4 files are missing: {get}")
+    found = {file: path for file in MNIST_SHA256 if (path := _find(folder, file))}
+    if missing := len(MNIST_SHA256) - len(found):
+        return Source("mnist", about, "missing", str(folder), f"{missing} of 4 files are missing: {get}")
     try:
         for file, path in found.items():
             read_idx(path, MNIST_SHA256[file])

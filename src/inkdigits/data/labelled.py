@@ -92,6 +92,7 @@ def _from_table(path: Path) -> Dataset:
     from inkdigits.data.tables import read_table
 
     images, labels = read_table(path, labelled=True)
+    assert labels is not None  # as they were asked for
     with path.open("rb") as file:
         sha256 = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
     return Dataset(path.name, "all", images, checked_labels(labels, len(images), path), sha256)

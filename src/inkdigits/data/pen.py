@@ -175,4 +175,5 @@ def _speed(stroke: np.ndarray) -> np.ndarray:
         return np.zeros(len(stroke))
     steps = np.hypot(*np.diff(stroke, axis=0).T)
     between = np.convolve(np.pad(steps, 2, mode="edge"), np.ones(4) / 4, mode="valid")
-    return between / max(between.max(), 1e-9)
+    speed: np.ndarray = between / max(between.max(), 1e-9)
+    return speed

@@ -323,9 +323,10 @@ def _bytes(
     if values.dtype == np.uint8 and most == 255:
         return values, {}
     bad = ~((values >= 0) & (values <= most) & (np.floor(values) == values))  # NaN is wrong, too
-    wrong = {}
+    wrong: dict[int, DataError] = {}
     for row in bad.any(axis=1).nonzero()[0].tolist():
-        wrong[row] = _wrong(values[row].tolist(), names, f"{path}, row {start + row + 1:,}")
+        if error := _wrong(values[row].tolist(), names, f"{path}, row {start + row + 1:,}"):
+            wrong[row] = error
     good = np.where(bad.any(axis=1, keepdims=True), 0, values) if wrong else values
     return np.ascontiguousarray(good.astype(np.uint8)), wrong
 
@@ -366,7 +367,7 @@ def _checked_labels(images: np.ndarray, labels: np.ndarray | None) -> _Block:
     return images, labels, {}
 
 
-def _wrong(values: Sequence[object], columns: Sequence[str], where: str) -> DataError | None:
+def _wrong(values: Sequence[Any], columns: Sequence[str], where: str) -> DataError | None:
     """What is wrong in a row of values, text or numbers: the first that is not what its column holds."""
     for value, column in zip(values, columns, strict=True):
         if value is None or value == "":

@@ -327,7 +327,8 @@ def _scores(confusion: np.ndarray) -> tuple[DigitScore, ...]:
     shown, read = confusion.sum(axis=1), confusion[:, :CLASSES].sum(axis=0)
 
     def ratio(a: np.ndarray, b: np.ndarray) -> list[float]:
-        return np.divide(a, b, out=np.zeros(CLASSES), where=b > 0).tolist()
+        ratios: list[float] = np.divide(a, b, out=np.zeros(CLASSES), where=b > 0).tolist()
+        return ratios
 
     columns = zip(shown.tolist(), ratio(hits, read), ratio(hits, shown), ratio(2 * hits, shown + read), strict=True)
     return tuple(DigitScore(*column) for column in columns)

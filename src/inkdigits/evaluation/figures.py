@@ -6,13 +6,14 @@ What a notebook shows is computed by the library; what it looks like is settled 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -39,7 +40,7 @@ COLOURS = 96  # of a picture: a quarter of the bytes, and no difference to be se
 WIDTH = 9.0  # inches
 FEW = 5  # mistakes of a kind, which are not drawn as if they were many
 PAPER, INK, SOFT, LINE, ACCENT, SECOND = "#fcfaf5", "#1b2333", "#5a5f6d", "#e0d8c8", "#b0311d", "#3d6a8a"
-STYLE = {
+STYLE: dict[Any, object] = {  # Matplotlib has a type for its keys, of its newest versions
     "axes.edgecolor": SOFT,
     "axes.facecolor": PAPER,
     "axes.labelcolor": SOFT,
@@ -121,7 +122,11 @@ def averages(images: np.ndarray, labels: np.ndarray) -> Picture:
     shares = images.astype(np.float32) / 255
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
-        for row, (name, of, colours) in enumerate((("mean", np.mean, INKED), ("deviation", np.std, HEAT))):
+        maps: tuple[tuple[str, Callable[..., np.ndarray], Colormap], ...] = (
+            ("mean", np.mean, INKED),
+            ("deviation", np.std, HEAT),
+        )
+        for row, (name, of, colours) in enumerate(maps):
             for digit in range(CLASSES):
                 axes = figure.add_subplot(2, CLASSES, row * CLASSES + digit + 1)
                 axes.imshow(of(shares[labels == digit], axis=0), cmap=colours)
@@ -170,7 +175,7 @@ def scatter(points: np.ndarray, labels: np.ndarray, title: str) -> Picture:
     with matplotlib.rc_context(STYLE):
         figure, axes = _figure(6.0)
         colours = matplotlib.colormaps["tab10"]
-        axes.scatter(*points.T, s=7, c=[colours(label) for label in labels], alpha=0.65, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=7, c=[colours(label) for label in labels], alpha=0.65, linewidths=0)
         for digit in np.unique(labels):
             x, y = np.median(points[labels == digit], axis=0)
             place = {"boxstyle": "circle,pad=0.25", "facecolor": PAPER, "edgecolor": colours(digit)}

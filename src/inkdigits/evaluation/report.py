@@ -116,8 +116,8 @@ class Report:
 
     def table(self) -> str:
         """What was measured as text for a terminal, lines of at most 80 characters."""
-        parts = [self.evaluation.table(), self.robustness and self.robustness.table()]
-        return "\n\n".join(filter(None, [*parts, self.refusal and self.refusal.table()]))
+        measured = (self.evaluation, self.robustness, self.refusal)
+        return "\n\n".join(part.table() for part in measured if part)
 
     def html(self) -> str:
         """One self-contained page: pictures, charts and style inside it, no script."""

@@ -63,7 +63,8 @@ class Form:
         inputs, _ = parse(content_type, body, self._reader.max_files)
         results = iter(self._reader.read([i.source for i in inputs if not isinstance(i.source, Problem)]))
         rows = [i.source if isinstance(i.source, Problem) else next(results) for i in inputs]
-        problem = _problem(rows[0]) if len(rows) == 1 else None
+        only = rows[0] if len(rows) == 1 else None
+        problem = _problem(only) if isinstance(only, ImageError | Problem) else None
         title = f"{len(rows)} pictures" if len(rows) > 1 else problem.kind.title if problem else "Answer"
         pairs = enumerate(zip(inputs, rows, strict=True))
         sections = "".join(_section(n, item, row, open_=len(rows) == 1) for n, (item, row) in pairs)
@@ -77,8 +78,8 @@ def page_of(problem: Problem, *headers: tuple[bytes, bytes]) -> Answer:
     return Answer(problem.kind.status, HTML, _page(problem.kind.title, text), [*_HEADERS, *own, *headers])
 
 
-def _problem(row: Row) -> Problem | None:
-    return problem_of(row) if isinstance(row, ImageError) else row if isinstance(row, Problem) else None
+def _problem(row: ImageError | Problem) -> Problem:
+    return problem_of(row) if isinstance(row, ImageError) else row
 
 
 def _page(title: str, content: str) -> bytes:
@@ -128,7 +129,8 @@ def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:
 
 def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
     """What was read in one picture."""
-    if problem := _problem(row):
+    if not isinstance(row, Prediction):
+        problem = _problem(row)
         content = f"<p><strong>{escape(problem.kind.title)}.</strong> {escape(_sentence(problem.detail))}</p>"
     elif row.is_blank:
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>There is no ink in it.</p>'
@@ -158,7 +160,7 @@ def _details(prediction: Prediction, open_: bool) -> str:
 
 
 def _digit(row: Row) -> str:
-    if _problem(row):
+    if not isinstance(row, Prediction):
         return "error"
     if row.is_blank:
         return "blank"

@@ -17,7 +17,7 @@ from contextvars import copy_context
 from functools import partial
 from itertools import accumulate
 from time import perf_counter, thread_time
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -255,7 +255,7 @@ def read(
     return results
 
 
-def keeps_the_lock(source: Source) -> bool:
+def keeps_the_lock(source: Source) -> TypeGuard[bytes]:
     """Whether decoding this keeps Python's lock for long: see :mod:`inkdigits.apart`."""
     is_webp = isinstance(source, bytes) and source[:4] == b"RIFF" and source[8:12] == b"WEBP"
     return is_webp and pixels_of(source) > LOCKED_PIXELS

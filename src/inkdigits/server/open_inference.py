@@ -178,13 +178,15 @@ def tell(recognizer: Recognizer, call: Call, results: Sequence[Prediction | Imag
     Raises:
         Problem: an image cannot be read. A tensor has no place for an error, so it fails the request.
     """
+    predictions: list[Prediction] = []
     for i, result in enumerate(results):
         if isinstance(result, ImageError):
             raise problem_of(result, f"inputs[0].data[{i}]")
+        predictions.append(result)
     outputs, tail = [], []
     for name, binary in call.outputs.items():
         kind, shape, numpy = _OUTPUTS[name]
-        values = np.array([_value(result, name) for result in results], numpy)
+        values = np.array([_value(prediction, name) for prediction in predictions], numpy)
         output: dict[str, Any] = {"name": name, "datatype": kind, "shape": [len(results), *shape]}
         if binary:
             tail.append(values.tobytes())
@@ -198,8 +200,8 @@ def tell(recognizer: Recognizer, call: Call, results: Sequence[Prediction | Imag
     return orjson.dumps({**document, "outputs": outputs}, option=orjson.OPT_SERIALIZE_NUMPY), b"".join(tail)
 
 
-def _value(result: Prediction, name: str) -> Any:
-    return NO_DIGIT if name == "digit" and result.is_blank else getattr(result, name)
+def _value(prediction: Prediction, name: str) -> Any:
+    return NO_DIGIT if name == "digit" and prediction.is_blank else getattr(prediction, name)
 
 
 def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
@@ -293,14 +295,16 @@ def _flat(data: Any) -> list[Any]:
     """A tensor's values in order: it may be written flat, or as lists in lists."""
     if not isinstance(data, list):
         raise _bad(f"inputs[0].data is {told(data)}; expected a list, or binary_data_size and bytes after the JSON")
-    while data and all(isinstance(part, list) for part in data):
-        data = list(chain.from_iterable(data))
-    return data
+    values: list[Any] = data
+    while values and all(isinstance(part, list) for part in values):
+        values = list(chain.from_iterable(values))
+    return values
 
 
 def _elements(tail: bytes, count: int) -> list[bytes]:
     """The elements of a BYTES tensor, each after its length in 4 bytes."""
-    elements, at = [], 0
+    elements: list[bytes] = []
+    at = 0
     while at < len(tail) and len(elements) < count:
         start = at + 4
         at = start + int.from_bytes(tail[at:start], "little")

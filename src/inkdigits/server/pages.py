@@ -170,10 +170,14 @@ def device(recognizer: Recognizer) -> list[BaseRoute]:
         return listing(files)
 
     return [
-        *(Route(f"/{name}", _tagged(lambda _, content=content: content, name)) for name, content in files.items()),
+        *(Route(f"/{name}", _tagged(_always(content), name)) for name, content in files.items()),
         *([] if MODEL in files else [Route(f"/{MODEL}", missing)]),
         Route(f"/{LISTING}", _tagged(names, LISTING)),
     ]
+
+
+def _always(content: bytes) -> Callable[[Request], bytes]:
+    return lambda _: content
 
 
 def _tagged(content_of: Callable[[Request], bytes], name: str) -> Callable[[Request], Awaitable[Response]]:

@@ -110,7 +110,8 @@ class Reader:
         """
         bounds = self._bounds
         check_pixels(sources, bounds.limits.max_pixels)
-        start, results = thread_time(), []
+        start = thread_time()
+        results: list[Result] = []
         for part in parts_of(sources):
             if results and thread_time() - start > MAX_SECONDS:
                 raise Problem(

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
 from dataclasses import dataclass
 from itertools import count
@@ -147,7 +147,7 @@ class Service:
             if mounted:
                 ROOT.reset(mounted)
 
-    def turn_away(self, scope: Scope) -> Answer | None:
+    def turn_away(self, scope: Mapping[str, Any]) -> Answer | None:
         """The whole answer to a request that there is no room for; None where it is to be answered as any other.
 
         This comes before anything is begun for a request: in the time that a server takes for those it turns away, it
@@ -161,7 +161,7 @@ class Service:
             return None
         return self.refuse(scope, problem)
 
-    def refuse(self, scope: Scope, problem: Problem, *, count: bool = True) -> Answer:
+    def refuse(self, scope: Mapping[str, Any], problem: Problem, *, count: bool = True) -> Answer:
         """The whole answer to a request that no application is asked for.
 
         Args:
@@ -175,7 +175,7 @@ class Service:
                 _log_request(scope, status, 0.0, request_id)
         return answer_of(path, problem, (b"x-request-id", request_id))
 
-    def at_once(self, scope: Scope, body: bytes, send: Callable[[Answer], bool]) -> bool:
+    def at_once(self, scope: Mapping[str, Any], body: bytes, send: Callable[[Answer], bool]) -> bool:
         """Have a small prediction read whose request is all there, past ASGI, which costs as much as reading it does.
 
         Where more than the model has a say, as with keys, CORS and traces, a request goes the long way.
@@ -211,7 +211,7 @@ class Service:
             deliver(error)
             return True
 
-    def _problem(self, scope: Scope, error: Exception) -> Problem:
+    def _problem(self, scope: Mapping[str, Any], error: Exception) -> Problem:
         """What a request is told that failed so; where the server is at fault, the log has all of it."""
         if isinstance(error, Problem):
             return error
@@ -220,7 +220,8 @@ class Service:
         log.error("a fault while answering %s %s", scope["method"], shown(scope["path"]), exc_info=error)
         return fault()
 
-    def _id(self, scope: Scope) -> bytes:
+    def _id(self, scope: Mapping[str, Any]) -> bytes:
+        value: bytes
         for name, value in scope["headers"]:
             if name == b"x-request-id" and _ID.fullmatch(value):
                 return value
@@ -294,7 +295,7 @@ async def _refuse(send: Send, scope: Scope, problem: Problem) -> None:
     await reply(send, answer.body, answer.kind, *answer.headers, status=answer.status)
 
 
-def _log_request(scope: Scope, status: int, seconds: float, request_id: bytes) -> None:
+def _log_request(scope: Mapping[str, Any], status: int, seconds: float, request_id: bytes) -> None:
     client = scope["client"][0] if scope.get("client") else "-"
     fields = {
         "request_id": request_id.decode("ascii"),

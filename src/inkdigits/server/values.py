@@ -195,7 +195,8 @@ def levels(values: list[Any] | np.ndarray, label: Callable[[int], str]) -> np.nd
             raise Problem(INVALID_PIXELS, f"{label(i)} is {told(value)}; expected a number from 0 to 255")
     if array.dtype.kind in "iu":
         return array.astype(np.uint8)
-    return np.divide(array, 255, dtype=np.float64).astype(np.float32)
+    shares: np.ndarray = np.divide(array, 255, dtype=np.float64).astype(np.float32)
+    return shares
 
 
 def _array(values: list[Any]) -> np.ndarray | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeVar
 
 import numpy as np
@@ -111,7 +112,7 @@ def _side(rng: np.random.Generator) -> int:
     return int(rng.integers(*SIDES, endpoint=True))
 
 
-def _tones(rng: np.random.Generator) -> tuple[float, float]:
+def _tones(rng: np.random.Generator) -> tuple[np.int64, np.int64]:
     """Of paper and ink."""
     return rng.integers(*PAPERS, endpoint=True), rng.integers(*INKS, endpoint=True)
 
@@ -199,7 +200,7 @@ def _noise(rng: np.random.Generator, part: Part) -> np.ndarray:
             lambda: rng.normal(0, rng.uniform(25, 90), sheet.shape),
             lambda: rng.uniform(30, 80) * field(sheet, rng.uniform(1.5, 5), rng),
             lambda: np.where(rng.random(sheet.shape) < rng.uniform(0.02, 0.3), -200, 0),
-            lambda: sum(rng.uniform(10, 40) * field(sheet, apart, rng) for apart in (2, 4, 8, 16, 32)),
+            lambda: reduce(np.add, (rng.uniform(10, 40) * field(sheet, apart, rng) for apart in (2, 4, 8, 16, 32))),
         ),
         "test": (
             lambda: np.where(field(sheet, rng.uniform(4, 12), rng) > 0.6, -150.0, 0.0),
@@ -233,7 +234,7 @@ def _texture(rng: np.random.Generator, part: Part) -> np.ndarray:
             lambda: waves(u) + waves(v) + 0.3 * rng.standard_normal(sheet.shape),  # weave
             lambda: np.sign(waves(u)),  # stripes
             lambda: np.sign(waves(u) * waves(v)),  # checkers
-            lambda: sum(k * field(sheet, side / 12 * k, rng) for k in (0.5, 1, 2, 4)),  # clouds
+            lambda: reduce(np.add, (k * field(sheet, side / 12 * k, rng) for k in (0.5, 1, 2, 4))),  # clouds
         ),
         "test": (
             wood,

@@ -36,8 +36,8 @@ def draw(
     *,
     pen: float,
     widths: Sequence[np.ndarray] | None = None,
-    paper: float = 255,
-    ink: float = 0,
+    paper: float | np.int64 = 255,
+    ink: float | np.int64 = 0,
 ) -> np.ndarray:
     """Draw strokes as a canvas does: round caps and joins, anti-aliased, one tone.
 
@@ -73,4 +73,5 @@ def draw(
             # A line thinner than a pixel covers at most its width of one.
             region = cover[y0:y1, x0:x1]
             np.maximum(region, np.clip(r + 0.5 - distance, 0, np.minimum(2 * r, 1)), out=region)
-    return np.rint(paper + cover * (ink - paper)).astype(np.uint8)
+    picture: np.ndarray = np.rint(paper + cover * (ink - paper)).astype(np.uint8)
+    return picture

@@ -92,4 +92,5 @@ class Neighbours:
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(N, …) float32 in [0, 1] with 784 pixels each, to (N, 10) float32 logarithms of probabilities."""
         shares = self._model.predict_proba(images.reshape(len(images), -1))
-        return np.log(np.maximum(shares, FLOOR)).astype(np.float32)
+        logits: np.ndarray = np.log(np.maximum(shares, FLOOR)).astype(np.float32)
+        return logits

@@ -158,6 +158,7 @@ class _Bench:
 
     def _trained(self, name: str, seed: int) -> Cell:
         config = self.plan.config(name, seed)
+        assert config is not None  # as those of the ladder that have none are trained otherwise
         out = self.folder / "models" / f"{name}-{seed}.onnx"
         if isinstance(config, MlpConfig):
             entry = mlp.train(config, out, self.settings, console=self.console)

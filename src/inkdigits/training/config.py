@@ -29,6 +29,7 @@ def _option(
     return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
 
 
+@dataclass(frozen=True)
 class _Options:
     """What the frozen dataclasses below share: checked values, and ways from and to plain ones.
 
@@ -38,7 +39,8 @@ class _Options:
 
     def __post_init__(self) -> None:
         for f in fields(self):
-            value, kind = getattr(self, f.name), type(f.default)
+            value: Any = getattr(self, f.name)
+            kind: Any = type(f.default)
             if kind is float and type(value) is int:
                 value = float(value)
                 object.__setattr__(self, f.name, value)

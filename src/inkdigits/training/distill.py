@@ -91,6 +91,7 @@ def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> Non
 
     def still(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=[0, *range(2, inputs[0].ndim)], correction=0)
+        assert module.running_mean is not None and module.running_var is not None  # as our networks keep them
         module.running_mean.copy_(mean)
         module.running_var.copy_(variance)
         module.weight.copy_(torch.sqrt(variance + module.eps))

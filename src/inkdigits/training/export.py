@@ -50,7 +50,8 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
     """
-    still = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
+    still = copy.deepcopy(network).eval()
+    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch leaves it out of its types
     sample = torch.zeros(2, 1, SIDE, SIDE)
     with _quiet():
         try:
@@ -66,6 +67,7 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
             )
         except torch.onnx.OnnxExporterError as error:
             raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
+    assert program is not None  # as dynamo gives one
     write_model(program.model_proto, out, temperature, metadata or {})
 
 

@@ -212,9 +212,9 @@ def fit(
     images, labels = torch.from_numpy(training.images)[:, None], torch.from_numpy(training.labels)
     torch.manual_seed(config.seed)  # weights, dropout
     generator = torch.Generator().manual_seed(config.seed)  # order and disturbances of the images
-    network = build(config.network, refuses=config.negatives > 0).to(
-        memory_format=torch.channels_last
-    )  # 1.6 times as fast for LeNet on a CPU
+    network = build(config.network, refuses=config.negatives > 0)
+    # 1.6 times as fast for LeNet on a CPU
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out of its types
     if config.init and not resume:
         sample = images[torch.randperm(len(images), generator=generator)[:START_SAMPLES]].float() / 255
         start_from(config.init, network, _disturbed(sample, config, generator))
@@ -228,6 +228,7 @@ def fit(
     steps = len(images) // batch
     state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "best": None}
     if resume:
+        assert checkpoint is not None  # as a run without one cannot go on
         state = read_checkpoint(checkpoint, config)
         network.load_state_dict(state["network"])
         averaged.load_state_dict(state["averaged"])
@@ -254,7 +255,7 @@ def fit(
 
                     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                         logits = network(x)
-                    objective, loss, right = _loss(logits.float(), y, config, teachers and teachers(x))
+                    objective, loss, right = _loss(logits.float(), y, config, teachers(x) if teachers else None)
                     optimizer.zero_grad()
                     objective.backward()
                     optimizer.step()

@@ -190,8 +190,9 @@ def fit(
                 )
             accuracy, swapped = (_accuracy(network, images, validation.labels) for images in (held, 1 - held))
             seconds = time.perf_counter() - started
-            better = best is None or accuracy + swapped > best.accuracy + best.swapped_accuracy
-            if better:
+            better = False
+            if best is None or accuracy + swapped > best.accuracy + best.swapped_accuracy:
+                better = True
                 best = Fitted(copy.deepcopy(network), epoch, accuracy, swapped, epoch, seconds)
             else:
                 best = replace(best, epochs=epoch, seconds=seconds)
@@ -214,6 +215,7 @@ def fit(
     except KeyboardInterrupt:
         if best is None:
             raise
+    assert best is not None  # as there is an epoch at least
     return best
 
 

@@ -193,8 +193,7 @@ def build(name: str, *, refuses: bool = False) -> nn.Module:
         raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}, mlp")
     network = NETWORKS[name]()
     if refuses:
-        last = [key for key, module in network.named_modules() if isinstance(module, nn.Linear)][-1]
+        last, old = [(key, each) for key, each in network.named_modules() if isinstance(each, nn.Linear)][-1]
         owner, _, attribute = last.rpartition(".")
-        old = network.get_submodule(last)
         setattr(network.get_submodule(owner), attribute, nn.Linear(old.in_features, old.out_features + 1))
     return network

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from inkdigits.data.catalog import PEN_WRITERS, load
-from inkdigits.data.dataset import Dataset, stratified
+from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
-from inkdigits.image import NORMALISATION_VERSION, SIDE, normalise
+from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, normalise
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb, picture_of
@@ -146,11 +146,11 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
 
 
 def _sample(
-    images: list[tuple[np.ndarray, np.ndarray, np.ndarray]], pen: list[PenDigit], n: int, *, seed: int
-) -> tuple[list[np.ndarray | PenDigit], list[int]]:
+    images: Sequence[tuple[np.ndarray | Lazy, np.ndarray, np.ndarray]], pen: list[PenDigit], n: int, *, seed: int
+) -> tuple[list[ImageSource | PenDigit], list[int]]:
     """``n`` images or pen digits, half of each where there are both, and their labels."""
     rng = np.random.default_rng((4, seed))
-    sources: list[np.ndarray | PenDigit] = []
+    sources: list[ImageSource | PenDigit] = []
     labels: list[int] = []
     for _ in range(n):
         if images and (not pen or rng.random() < 0.5):
@@ -159,8 +159,9 @@ def _sample(
             sources.append(pixels[chosen])
             labels.append(int(truth[chosen]))
         else:
-            sources.append(pen[int(rng.integers(len(pen)))])
-            labels.append(sources[-1].label)
+            digit = pen[int(rng.integers(len(pen)))]
+            sources.append(digit)
+            labels.append(digit.label)
     return sources, labels
 
 

@@ -160,7 +160,7 @@ def _exact(model: onnx.ModelProto) -> list[str]:
     return [node.name for node in (*layers[:FIRST], *layers[-1:], *grouped)]
 
 
-class _Samples(CalibrationDataReader):
+class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
     """Gives them to the tool a batch at a time."""
 
     def __init__(self, name: str, images: np.ndarray) -> None:

@@ -143,7 +143,7 @@ def listed(runs: Sequence[Run], sort: str = "validation") -> str:
     """
 
     def key(run: Run) -> tuple[bool, Any]:
-        value = {"started": run.name}.get(sort) or getattr(run, sort)
+        value: Any = {"started": run.name}.get(sort) or getattr(run, sort)
         return value is None, value if sort in ("started", "seconds") or value is None else -value
 
     heads = ["run", "state", "data", "epochs", "validation %", "test %", "seconds", "model"]

@@ -96,13 +96,14 @@ class Recorder(Watch):
         self._write()
         self._events = _Events(self.folder, self._config.to_dict())
         if self._mlflow:
-            self._mlflow.begin(self.folder.name, self._record, last and last.record.get("mlflow"))
+            self._mlflow.begin(self.folder.name, self._record, last.record.get("mlflow") if last else None)
             self._record["mlflow"] = {"uri": self._mlflow_uri, "run_id": self._mlflow.run_id}
             self._write()
         self._say(f"recorded in {self.folder}")
 
     def epoch(self, figures: Mapping[str, float]) -> None:
         """Add an epoch. Where it is there already, the run was killed before it wrote its checkpoint: it is undone."""
+        assert self.folder is not None and self._events is not None  # as the run has begun
         path, row = self.folder / METRICS, dict(figures)
         kept = [each for each in self._rows if each["epoch"] < row["epoch"]]
         if len(kept) < len(self._rows) or not kept:
@@ -117,8 +118,8 @@ class Recorder(Watch):
             raise TrainingError(f"cannot write in {self.folder}: {error.strerror}; make room there") from None
         if time.monotonic() - self._drawn > CURVES_SECONDS:
             self._draw()
-        if self._mlflow:
-            self._told(lambda: self._mlflow.epoch(row))
+        if mlflow := self._mlflow:
+            self._told(lambda: mlflow.epoch(row))
 
     def end(self, entry: Mapping[str, Any]) -> None:
         """Add the registry's entry of the model, with its measures."""
@@ -132,7 +133,8 @@ class Recorder(Watch):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self.folder is None or not self._record:
+        folder = self.folder
+        if folder is None or not self._record:
             return
         if error is not None:
             self._record["state"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -143,8 +145,8 @@ class Recorder(Watch):
         self._draw()
         if self._events:
             self._events.close()
-        if self._mlflow and self._mlflow.run_id:
-            self._told(lambda: self._mlflow.end(self._record, self.folder))
+        if (mlflow := self._mlflow) and mlflow.run_id:
+            self._told(lambda: mlflow.end(self._record, folder))
 
     def _unfinished(self) -> Run | None:
         mine = [run for run in find_all(self._runs) if run.record.get("out") == str(self._out)]
@@ -166,11 +168,12 @@ class Recorder(Watch):
         raise TrainingError(f"{self._runs} has a thousand runs of this second; name another with --runs")
 
     def _write(self) -> None:
+        assert self.folder is not None  # as the run has begun
         write_atomically(self.folder / RECORD, (json.dumps(self._record, indent=2) + "\n").encode())
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
-        if self._rows:
+        if self._rows and self.folder:
             write_atomically(self.folder / CURVES, Run(self.folder, self._record).curves().encode())
 
     def _told(self, tell: Callable[[], None]) -> None:

@@ -62,7 +62,7 @@ console.log(answer.digit, answer.confidence);
 
 def openapi(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
     """The OpenAPI document of a server with these settings and this model, whose own answers are the examples."""
-    document = {
+    document: dict[str, Any] = {
         "openapi": "3.1.1",
         "info": {
             "title": "inkdigits",

@@ -67,6 +67,8 @@ class Rules:
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
+    transport: Joined  # type: ignore[assignment]  # it has all that uvicorn asks of one
+
     def __init__(self, rules: Rules, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._rules = rules
@@ -91,8 +93,8 @@ class Connection(HttpToolsProtocol):
 
     # What the event loop calls
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(Joined(transport, self._linger))  # type: ignore[arg-type]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(Joined(transport, self._linger))  # type: ignore[arg-type]  # as above
         self._rules.service.metrics.connections(len(self.connections))
         if (beyond := len(self.connections) - self._rules.most) > 0:
             self._hurried = beyond > min(SPARE, self._rules.beyond // 2)
@@ -420,12 +422,18 @@ class Connection(HttpToolsProtocol):
         service, cycle, answer = self._rules.service, self.cycle, None
         if not self._receiving:
             path = self.url.decode("latin-1").partition("?")[0] if self.scope else ""
-            scope = {"client": self.client, "method": "-", "path": path, "http_version": "1.1", "headers": []}
+            scope: dict[str, Any] = {
+                "client": self.client,
+                "method": "-",
+                "path": path,
+                "http_version": "1.1",
+                "headers": [],
+            }
             answer = service.refuse(scope, problem)
         elif not cycle.response_complete:
             if not cycle.response_started:
                 answer = service.refuse(cycle.scope, problem, count=bool(self._held))
-            cycle.scope[REFUSED] = problem.kind.status
+            cycle.scope[REFUSED] = problem.kind.status  # type: ignore[literal-required]  # a key of our own
             cycle.disconnected = True  # what the application still says is not to follow
             cycle.message_event.set()
         if answer:

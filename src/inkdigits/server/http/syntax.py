@@ -60,7 +60,7 @@ def too_long(what: str) -> NoReturn:
 
 def begin(data: bytes, at: int) -> int:
     """Where a head begins: empty lines before it are passed over (section 2.2)."""
-    return _EMPTY_LINES.match(data, at).end() if data[at] == _CR else at  # type: ignore[union-attr]
+    return _EMPTY_LINES.match(data, at).end() if data[at] == _CR else at  # type: ignore[union-attr]  # always one
 
 
 def check_begun(data: bytes, start: int, looked: int) -> None:

@@ -148,7 +148,7 @@ class Metrics:
 
     def text(self, model: ModelInfo, version: str) -> bytes:
         """All workers' counts together, and the model of this one."""
-        total = np.sum([np.frombuffer(row) for row in self._board.rows()], axis=0)
+        total = np.sum([np.asarray(row) for row in self._board.rows()], axis=0)
         return "".join(f"{line}\n" for line in _lines(total, model, version, self._board)).encode()
 
 

@@ -39,15 +39,15 @@ class Board:
         self._rows = context.RawArray(c_double, workers * ROW)
         self._buckets = context.RawArray(c_double, BUCKETS * SLOT)
 
-    def row(self, worker: int) -> memoryview:
+    def row(self, worker: int) -> memoryview[float]:
         """The numbers of a worker, float64, to read and write."""
         return memoryview(self._rows).cast("B").cast("d")[worker * ROW : (worker + 1) * ROW]
 
-    def rows(self) -> list[memoryview]:
+    def rows(self) -> list[memoryview[float]]:
         """The numbers of every worker."""
         return [self.row(worker) for worker in range(self.workers)]
 
-    def buckets(self) -> memoryview:
+    def buckets(self) -> memoryview[float]:
         """:data:`BUCKETS` times :data:`SLOT` numbers, float64."""
         return memoryview(self._buckets).cast("B").cast("d")
 

@@ -209,7 +209,8 @@ class Supervisor:
             patience = 2 * self._settings.frozen_seconds + PATIENCE_SECONDS
             while time.monotonic() < end and not self._stop and not worker.silent(patience):
                 if worker.pipe.poll(TICK_SECONDS):
-                    return worker.pipe.recv()
+                    told: tuple[str, str] = worker.pipe.recv()
+                    return told
         except (EOFError, OSError):
             return "", f"worker {worker.number} died"
         return "", f"worker {worker.number} gave no answer"

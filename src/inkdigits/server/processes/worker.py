@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
         rules = Rules(service, settings.receive_seconds, settings.max_connections)
         config = uvicorn.Config(
             service,
-            http=partial(Connection, rules),
+            http=partial(Connection, rules),  # type: ignore[arg-type]  # it wants a class, and only calls it
             ws="none",
             lifespan="on",
             log_config=None,
@@ -185,7 +185,7 @@ class Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         if self._pipe:
-            loop.add_reader(self._pipe.fileno(), self._told)
+            loop.add_reader(self._pipe.fileno(), self._told, self._pipe)
         elif hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
         self._announce()
@@ -207,13 +207,14 @@ class Server(uvicorn.Server):
         connections, tasks = self.server_state.connections, self.server_state.tasks
         asked = time.monotonic() if self._asked is None else self._asked
         await self._until(lambda: not connections, time.monotonic() + LINGER_SECONDS)
-        for connection in list(connections):
-            connection.shutdown()
+        for each in list(connections):
+            each.shutdown()
         await self._until(lambda: not connections and not tasks, asked + GRACE_SECONDS)
         if connections:
             log.warning("stopping with %d connections open; requests under way get 503", len(connections))
-            for connection in list(connections):
-                connection.leave()
+            for each in list(connections):
+                assert isinstance(each, Connection)  # as that is what the configuration makes
+                each.leave()
         for task in [*tasks, *self._tasks]:
             task.cancel()
         self.force_exit, forced = False, self.force_exit
@@ -234,7 +235,8 @@ class Server(uvicorn.Server):
         if left <= 0:  # those that are turned away are about to leave
             self._pause(listener, YIELD_SECONDS)
             return
-        room, taken = metrics.room(), []
+        room = metrics.room()
+        taken: list[socket.socket] = []
         try:
             taken.extend(islice(_accepted(listener), min(left, max(1, room))))
         except OSError as error:
@@ -259,9 +261,8 @@ class Server(uvicorn.Server):
 
     async def _connect(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        protocol = partial(
-            self.config.http_protocol_class, self.config, self.server_state, self.lifespan.state, _loop=loop
-        )
+        connect: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        protocol = partial(connect, self.config, self.server_state, self.lifespan.state, _loop=loop)
         try:
             with contextlib.suppress(OSError):  # the client has left
                 await loop.connect_accepted_socket(protocol, connection)
@@ -278,16 +279,16 @@ class Server(uvicorn.Server):
             self._beat()
             await asyncio.sleep(BEAT_SECONDS)
 
-    def _told(self) -> None:
+    def _told(self, pipe: Pipe) -> None:
         """The supervisor says something, or is gone."""
         try:
-            message = self._pipe.recv()
+            message = pipe.recv()
         except (EOFError, OSError):
-            asyncio.get_running_loop().remove_reader(self._pipe.fileno())
+            asyncio.get_running_loop().remove_reader(pipe.fileno())
             self._stop()
             return
         if message == PREPARE:
-            self._start(self._prepare())
+            self._start(self._prepare(pipe))
         elif message == COMMIT:
             self._service.commit()
         elif message == LEAVE:
@@ -295,10 +296,10 @@ class Server(uvicorn.Server):
         else:
             self._service.drop()
 
-    async def _prepare(self) -> None:
+    async def _prepare(self, pipe: Pipe) -> None:
         """Prepare a new model, and tell the supervisor its hash, or what is wrong with it."""
         sha256, wrong = await self._prepared()
-        self._pipe.send((sha256, wrong))
+        pipe.send((sha256, wrong))
 
     async def _prepared(self) -> tuple[str, str]:
         try:

@@ -142,7 +142,7 @@ def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_
     Returns:
         (side, side) uint8. No stairs: the image is enlarged smoothly, its edges then sharpened.
     """
-    rows, columns = image.any(axis=1).nonzero()[0], image.any(axis=0).nonzero()[0]
+    rows, columns = (np.logical_or.reduce(image, axis=axis).nonzero()[0] for axis in (1, 0))
     h, w = image.shape
     box = (0, 0, w, h) if not len(rows) else (columns[0] - 2, rows[0] - 2, columns[-1] + 3, rows[-1] + 3)
     ink = Image.fromarray(image).crop(box)

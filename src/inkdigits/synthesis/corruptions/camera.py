@@ -165,4 +165,5 @@ def _across(picture: np.ndarray, angle: float) -> np.ndarray:
     """(H, W) float32 from 0 on one side of the picture to 1 on the other, along an angle in radians."""
     y, x = grid(picture)
     ramp = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
-    return (ramp - ramp.min()) / max(float(np.ptp(ramp)), 1e-6)
+    share: np.ndarray = (ramp - ramp.min()) / max(float(np.ptp(ramp)), 1e-6)
+    return share

@@ -56,7 +56,8 @@ def retraced(picture: np.ndarray, strength: float, rng: np.random.Generator) -> 
     apart = RETRACED_APART * size
     dx = step * (np.cos(angle) + 0.5 * field(picture, apart, rng))
     dy = step * (np.sin(angle) + 0.5 * field(picture, apart, rng))
-    return np.minimum(picture, warp(picture, dx, dy))
+    twice: np.ndarray = np.minimum(picture, warp(picture, dx, dy))
+    return twice
 
 
 def _wobble(picture: np.ndarray, deviation: float, apart: float, rng: np.random.Generator) -> np.ndarray:

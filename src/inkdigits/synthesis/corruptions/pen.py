@@ -115,9 +115,11 @@ def _grown(cover: np.ndarray, radius: float) -> np.ndarray:
     while rest > 0:
         wide = _neighbours(levels, corners=step % 3 == 1)
         if rest < 1:
-            return (levels + rest * (wide.astype(np.float32) - levels)) / np.float32(255)
+            between: np.ndarray = (levels + rest * (wide.astype(np.float32) - levels)) / np.float32(255)
+            return between
         levels, rest, step = wide, rest - 1, step + 1
-    return levels.astype(np.float32) / 255
+    widened: np.ndarray = levels.astype(np.float32) / 255
+    return widened
 
 
 def _neighbours(levels: np.ndarray, corners: bool) -> np.ndarray:

@@ -118,7 +118,8 @@ def either(value: float, rng: np.random.Generator) -> float:
 
 def rounded(values: np.ndarray) -> np.ndarray:
     """To uint8, clipped."""
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    whole: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return whole
 
 
 def coloured(picture: np.ndarray) -> np.ndarray:
@@ -138,7 +139,7 @@ def darken(picture: np.ndarray, cover: np.ndarray, colour: float | tuple[float, 
         cover: (H, W), 0 to 1.
         colour: what it makes of white paper: a grey level, or red, green and blue, which makes the picture coloured.
     """
-    if np.ndim(colour) == 0:
+    if not isinstance(colour, tuple):
         return shaded(picture, 1 - cover * (1 - np.float32(colour) / 255))
     loss = 1 - np.array(colour, np.float32) / 255
     return rounded(coloured(picture) * (1 - cover[..., None] * loss))

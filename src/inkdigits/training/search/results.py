@@ -20,7 +20,7 @@ from inkdigits.training.config import to_toml
 from inkdigits.training.register import near_chance
 from inkdigits.training.search.space import Space
 
-__all__ = ["COUNTED", "Standing", "write_results"]
+__all__ = ["COUNTED", "Standing", "accuracy_of", "write_results"]
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SMALLEST_ERROR = 1e-4  # that a plot shows; none at all has no place on a logarithmic scale
@@ -44,12 +44,18 @@ class Standing:
     def best(self, n: int) -> list[FrozenTrial]:
         """The ``n`` best of those that went to their end; of equals the earlier."""
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
-        return sorted(complete, key=lambda trial: (-trial.value, trial.number))[:n]
+        return sorted(complete, key=lambda trial: (-accuracy_of(trial), trial.number))[:n]
 
     def __str__(self) -> str:
         states = Counter(trial.state.name.lower() for trial in self.trials)
         names = {"complete": "complete", "pruned": "pruned", "fail": "failed"}
         return ", ".join(f"{states[state]} {name}" for state, name in names.items() if states[state])
+
+
+def accuracy_of(trial: FrozenTrial) -> float:
+    """On the validation images, of a trial that is complete."""
+    assert trial.value is not None
+    return trial.value
 
 
 def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable[[str], None]) -> FrozenTrial | None:
@@ -83,7 +89,7 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
     else:
         (folder / "importance.svg").unlink(missing_ok=True)
         say("too few trials, or too much alike, to tell which option mattered")
-    if near_chance(best.value):
+    if near_chance(accuracy_of(best)):
         say("warning: even that is hardly more than guessing; search lower learning rates, or look at the labels.")
     say(f"train with it: inkdigits train --config {folder / 'best.toml'} --out best.onnx")
     return best
@@ -111,7 +117,9 @@ def _csv(standing: Standing, space: Space) -> str:
 
 def _history(standing: Standing) -> str:
     """Each trial, and the best so far, as shares of errors."""
-    complete = [(trial.number, 1 - trial.value) for trial in standing.trials if trial.state == TrialState.COMPLETE]
+    complete = [
+        (trial.number, 1 - accuracy_of(trial)) for trial in standing.trials if trial.state == TrialState.COMPLETE
+    ]
     pruned = [
         (trial.number, 1 - max(trial.intermediate_values.values()))
         for trial in standing.trials
@@ -122,7 +130,7 @@ def _history(standing: Standing) -> str:
     errors = [y for _, y in shown + gone]
     y = Axis.logarithmic(min(errors), max(errors), lambda share: f"{share * 100:g}%", "share of errors, validation")
     last = standing.trials[-1].number
-    best = 1 - standing.best(1)[0].value
+    best = 1 - accuracy_of(standing.best(1)[0])
     about = f"Error by trial; the best so far falls to {best:.2%}."
     plot = Plot("History", about, Axis.count(0, max(last, 1), "trial"), y, name="history")
     plot.points([(x, y, y, y) for x, y in gone], "gone")

@@ -26,7 +26,7 @@ from inkdigits.cores import usable_cores
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.settings import Settings
 from inkdigits.training.config import PRUNERS
-from inkdigits.training.search.results import COUNTED, Standing, write_results
+from inkdigits.training.search.results import COUNTED, Standing, accuracy_of, write_results
 from inkdigits.training.search.space import Range, Space
 from inkdigits.training.search.worker import DONE, EPOCH, PRUNED, Worker
 
@@ -125,7 +125,12 @@ class _Bench:
         # More threads than cores would wait for each other far longer than they compute.
         threads = max(1, usable_cores() // workers)
         team: list[Worker] = []
-        stack.callback(lambda: [worker.close() for worker in team])
+
+        def close() -> None:
+            for worker in team:
+                worker.close()
+
+        stack.callback(close)
         live = stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
         try:
             while (left := self._total - self.counted()) > 0:
@@ -213,7 +218,7 @@ class _Bench:
         table = Table(
             "trial", "validation %", "epoch", *self._space.search, title=title, title_justify="left", box=None
         )
-        rows = [(trial, f"{trial.value * 100:.2f}") for trial in standing.best(BEST_SHOWN)]
+        rows = [(trial, f"{accuracy_of(trial) * 100:.2f}") for trial in standing.best(BEST_SHOWN)]
         for trial, value in rows + [(worker.trial, "running") for worker in team if worker.trial]:
             epoch = str(self._epochs.get(trial.number, ""))
             table.add_row(str(trial.number), value, epoch, *(_text(trial.params[name]) for name in self._space.search))
@@ -274,7 +279,7 @@ def _distribution(each: Range | tuple[Any, ...]) -> optuna.distributions.BaseDis
     if not isinstance(each, Range):
         return optuna.distributions.CategoricalDistribution(each)
     if isinstance(each.low, int):
-        return optuna.distributions.IntDistribution(each.low, each.high, each.log, each.step or 1)
+        return optuna.distributions.IntDistribution(each.low, int(each.high), each.log, int(each.step or 1))
     return optuna.distributions.FloatDistribution(each.low, each.high, each.log, each.step)
 
 

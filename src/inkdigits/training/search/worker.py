@@ -75,12 +75,12 @@ class Worker:
         self._send(go_on)
 
     @property
-    def pid(self) -> int:
+    def pid(self) -> int | None:
         """Of the process."""
         return self._process.pid
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> int | None:
         """Of the process, which has ended: minus the signal's number where one killed it."""
         self._process.join(STOP_SECONDS)
         return self._process.exitcode
@@ -136,5 +136,7 @@ def _accuracy(config: TrainConfig | MlpConfig, pools: Pools, record: Any) -> flo
 
 
 def _end_with_parent() -> None:
-    wait([parent_process().sentinel])
+    parent = parent_process()
+    assert parent is not None  # as this process is a worker
+    wait([parent.sentinel])
     os._exit(1)
