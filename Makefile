@@ -33,13 +33,20 @@ test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-strace.sh
 	@scripts/get-java.sh
 	@scripts/web-runtime.sh
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(CHECKS)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-lint: $(DEV) ## check style
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+# Style, and the types of Python and of the page's JavaScript. TypeScript's compiler is of package.json, as the runtime is.
+define CHECKS
+$(BIN)/ruff check .
+$(BIN)/ruff format --check .
+$(BIN)/mypy
+PATH="$(CURDIR)/$(BIN):$$PATH" node_modules/.bin/tsc --project jsconfig.json
+endef
+
+lint: $(DEV) ## check style and types
+	@scripts/web-runtime.sh
+	$(CHECKS)
 
 format: $(DEV) ## bring the style in order
 	$(BIN)/ruff check --fix .
@@ -106,7 +113,7 @@ static: $(CORE) web-runtime ## build the page as static files into build/static;
 	$(BIN)/python scripts/build_static.py build/static $(if $(SERVER),--server $(SERVER))
 
 clean: ## remove everything that was made here
-	rm -rf $(VENV) .pytest_cache .ruff_cache build dist models runs node_modules src/inkdigits/web/vendor
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build dist models runs node_modules src/inkdigits/web/vendor
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
