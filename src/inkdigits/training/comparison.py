@@ -203,8 +203,8 @@ class Standings:
             if row.validation:
                 parts.append(f'<circle class="held" cx="{x(row.validation.mean):.1f}" cy="{y}" r="4"/>')
             if mean.sd is not None:
-                low, high = x(mean.mean - mean.sd), x(mean.mean + mean.sd)
-                parts.append(f'<path class="whisker" d="M{low:.1f} {y}H{high:.1f}"/>')
+                start, end = x(mean.mean - mean.sd), x(mean.mean + mean.sd)
+                parts.append(f'<path class="whisker" d="M{start:.1f} {y}H{end:.1f}"/>')
             parts.append(f'<circle class="mark" cx="{x(mean.mean):.1f}" cy="{y}" r="5"/>')
             parts.append(f'<text x="{right + 16}" y="{y + 4.5}">{mean.percent()}</text>')
         return "".join(parts) + "</svg>\n"
