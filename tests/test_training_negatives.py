@@ -182,7 +182,7 @@ def test_missing_fonts_are_told(monkeypatch):
     fonts._hershey.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setitem(sys.modules, "HersheyFonts", None)
-    with pytest.raises(DataError, match=r"font font-manrope is not installed: pip install 'inkdigits\[train\]'"):
+    with pytest.raises(DataError, match=r"font font-manrope is not installed: pip install 'inkdigits\[eval\]'"):
         rendered("a", "font_manrope", "Manrope-Light.ttf")
     with pytest.raises(DataError, match="Hershey-Fonts, are not installed: pip install"):
         strokes_of("a", "futural")
