@@ -101,7 +101,7 @@ def test_any_asgi_server_runs_it(command):
         for _ in range(6):  # a connection each, so that the workers take turns
             assert httpx.post(f"{url}/predict", content=THREE).json()["digit"] == DIGIT
         assert httpx.post(f"{url}/predict", content=b"no picture").status_code == 415
-        assert httpx.get(f"{url}/ready").status_code == 200
+        until(lambda: httpx.get(f"{url}/ready").status_code == 200)  # every worker is there
         assert "<canvas" in httpx.get(url).text
 
 
