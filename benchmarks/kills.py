@@ -1,6 +1,6 @@
 """``inkdigits predict -o`` killed at random moments and gone on with: 20 rounds for each form of output, same bytes.
 
-A round begins anew, is killed (SIGKILL) once OUT.part has grown to a random size, goes on with ``--resume``, is killed
+A round starts again, is killed (SIGKILL) once OUT.part has grown to a random size, goes on with ``--resume``, is killed
 again at a random later size, and goes on to its end. Sizes go a little beyond the last: those kills fall into the
 moments in which OUT is put together, appears, and OUT.part goes. After each kill there must be no OUT, or the whole
 one; at the end the undisturbed run's, byte by byte, the same count of images, and nothing beside it. The script ends at

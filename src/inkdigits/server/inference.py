@@ -57,11 +57,11 @@ def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
 
 
 class Batcher:
-    """Reads small requests' images: the smallest in the event loop, the others, a few at a time, in a thread.
+    """Reads images of requests that are not heavy: small ones and drawings in the event loop, larger ones in a thread.
 
     Args:
         most: requests that may wait.
-        thread: for those that are not the smallest.
+        thread: for the larger ones, and for drawings after one that took long.
     """
 
     def __init__(
