@@ -20,8 +20,8 @@ from PIL import Image
 
 import inkdigits.server
 from inkdigits.image import normalise
+from inkdigits.known import DIGIT
 from inkdigits.recognizer import SHIPPED
-from inkdigits.server.self_test import DIGIT
 from test_server_elsewhere import served
 from test_server_predict import THREE
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdigits.server.self_test import DIGIT
+from inkdigits.known import DIGIT
 
 import examples
 

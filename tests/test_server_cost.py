@@ -22,6 +22,7 @@ from inkdigits import ready
 from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageTooLarge
 from inkdigits.image import Limits, normalise
+from inkdigits.known import DIGIT
 from inkdigits.server import inference as work
 from inkdigits.server import open_inference as oip
 from inkdigits.server import reader
@@ -32,7 +33,6 @@ from inkdigits.server.inference import BATCH, DRAWING_PIXELS, DRAWINGS, SMALL_PI
 from inkdigits.server.inputs import parse
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
-from inkdigits.server.self_test import DIGIT
 from inkdigits.server.values import file_of, percent_decoded
 from inkdigits.settings import Settings
 from test_parts import scans

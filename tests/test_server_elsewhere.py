@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from inkdigits.known import DIGIT
 from inkdigits.server import create_app
-from inkdigits.server.self_test import DIGIT
 from inkdigits.settings import Settings
 from test_server_predict import THREE
 from test_server_run import until

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from inkdigits import SettingError
+from inkdigits.known import DIGIT
 from inkdigits.server.http.auth import WAYS, Guard, client_of, key_hashes
 from inkdigits.server.http.body import INLINE_BYTES
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import BUCKETS, Board
-from inkdigits.server.self_test import DIGIT
 from inkdigits.settings import Settings
 from test_server_predict import THREE, assert_problem
 

@@ -11,10 +11,10 @@ import orjson
 import pytest
 from PIL import Image
 
+from inkdigits.known import DIGIT
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inputs import parse
-from inkdigits.server.self_test import DIGIT
 from inkdigits.server.values import file_of, levels
 from test_server_predict import ROW, THREE, answer_of, assert_problem, encode
 

@@ -13,12 +13,12 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inkdigits import Recognizer, SettingError
+from inkdigits.known import DIGIT
 from inkdigits.server import create_app
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.metrics import ROUTES, SECONDS, STAGES, Metrics, route_of
 from inkdigits.server.observability.tracing import Tracer, tracer_of
 from inkdigits.server.processes.shared_state import Board
-from inkdigits.server.self_test import DIGIT
 from inkdigits.settings import Settings
 from test_server_predict import THREE, encode
 from test_server_run import until

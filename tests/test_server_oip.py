@@ -11,7 +11,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 import inkdigits
-from inkdigits.server.self_test import DIGIT
+from inkdigits.known import DIGIT
 from test_server_inputs import PICTURE
 from test_server_predict import ROW, THREE, encode
 

@@ -15,8 +15,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import inkdigits
+from inkdigits.known import DIGIT
 from inkdigits.server.http.problems import KINDS
-from inkdigits.server.self_test import DIGIT
 from test_server_predict import ROW, THREE, encode, png_that_claims
 
 

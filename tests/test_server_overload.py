@@ -13,13 +13,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from inkdigits.known import DIGIT
 from inkdigits.server.factory import create_app
 from inkdigits.server.http.problems import wire
 from inkdigits.server.http.transport import Joined
 from inkdigits.server.processes import worker
 from inkdigits.server.processes.shared_state import LEAD, READY, UP, Board
 from inkdigits.server.processes.worker import Server
-from inkdigits.server.self_test import DIGIT
 from inkdigits.settings import Settings
 from test_server_predict import THREE
 

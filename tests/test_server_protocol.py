@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from inkdigits.known import DIGIT
 from inkdigits.server.http.protocol import LINGER_BYTES
 from inkdigits.server.pages import takes_gzip
-from inkdigits.server.self_test import DIGIT
 from test_server_predict import THREE
 
 ROOT = Path(__file__).parents[1]

@@ -16,8 +16,8 @@ import httpx
 import pytest
 from PIL import Image
 
+from inkdigits.known import DIGIT
 from inkdigits.server.processes.run import GRACE_SECONDS
-from inkdigits.server.self_test import DIGIT
 from test_server_metrics import samples
 from test_server_predict import THREE
 from test_server_run import DEADLINE, alive, ask, processes, until, workers

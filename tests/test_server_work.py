@@ -9,11 +9,11 @@ from PIL import Image
 
 from inkdigits import ImageError, Limits, Recognizer
 from inkdigits.decode import decode
+from inkdigits.known import DIGIT
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import BATCH, Batcher, Heavy, read
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
-from inkdigits.server.self_test import DIGIT
 from test_server_predict import THREE, encode
 
 from drawings import picture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inkdigits.known import DIGIT, known_digit
+from inkdigits.known import known_digit
 from inkdigits.recognizer import CLASSES, Recognizer
 
-__all__ = ["DIGIT", "known_digit", "self_test"]
+__all__ = ["self_test"]
 
 
 def self_test(recognizer: Recognizer) -> str:

@@ -18,6 +18,7 @@ from PIL import Image
 
 import inkdigits
 from inkdigits.image import SIDE
+from inkdigits.known import DIGIT, known_digit
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.body import REQUEST_IMAGES
@@ -26,7 +27,6 @@ from inkdigits.server.http.schemas import ref, schemas
 from inkdigits.server.inputs import Input, parse
 from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.routes import MAX_TOP, Options, answer
-from inkdigits.server.self_test import DIGIT, known_digit
 from inkdigits.server.values import PIXEL_NAMES
 from inkdigits.settings import Settings
 
