@@ -1,0 +1,109 @@
+"""HTTP/1.1 on the wire: raw requests, sent whole and cut at each byte, on both ways to an answer."""
+
+import asyncio
+import random
+import re
+from functools import partial
+from itertools import pairwise
+
+import pytest
+
+from support.http_corpus import CASES, Case
+
+SENTINEL = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-ID: sentinel\r\nConnection: close\r\n\r\n"
+EACH_BYTE = 400  # bytes of a case that is cut at each
+CUTS = 16  # of a longer one
+GAP = 0.002  # seconds between two pieces, so that they come as two
+TOGETHER = 64  # connections at once
+SECONDS = 30  # in which all answers have come and the connection is closed
+
+STATUS = re.compile(rb"HTTP/1\.1 ([2-5]\d\d) ")
+INTERIM = b"HTTP/1.1 100 Continue\r\n\r\n"
+APART = re.compile(rb"(?m)^(date|x-request-id|vary): (?!sentinel|smuggled).*\r\n")
+
+
+class Client(asyncio.Protocol):
+    """Sends pieces one after another, and keeps what comes until the server closes."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = iter(pieces)
+        self.came = bytearray()
+        self.ended = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        self.transport = transport
+        self.send()
+
+    def send(self) -> None:
+        piece = next(self.pieces, None)
+        if piece is not None and not self.transport.is_closing():
+            self.transport.write(piece)
+            asyncio.get_running_loop().call_later(GAP, self.send)
+
+    def data_received(self, data: bytes) -> None:
+        self.came += data
+
+    def eof_received(self) -> bool:
+        self.end()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.end(error)
+
+    def end(self, error: Exception | None = None) -> None:
+        if not self.ended.done():
+            self.ended.set_result(error)
+
+
+async def told(url: str, pieces: list[bytes], room: asyncio.Semaphore) -> bytes:
+    """What the server says until it closes the connection."""
+    host, port = url.removeprefix("http://").split(":")
+    async with room:
+        transport, client = await asyncio.get_running_loop().create_connection(lambda: Client(pieces), host, int(port))
+        try:
+            error = await asyncio.wait_for(client.ended, SECONDS)
+        except TimeoutError:
+            pytest.fail(f"no end after {SECONDS} s of {pieces!r:.300}: {bytes(client.came)!r}")
+        finally:
+            transport.close()
+    assert error is None, f"{error!r} after {bytes(client.came)!r}"
+    return APART.sub(b"", bytes(client.came).replace(INTERIM, b""))
+
+
+def cuts_of(case: Case) -> list[list[bytes]]:
+    """The case and the sentinel in one piece; in two, in each way; and in many."""
+    data, size = case.data + SENTINEL, len(case.data)
+    if size <= EACH_BYTE:
+        places = list(range(1, size + 1))
+    else:
+        places = [*random.Random(case.name).sample(range(1, size), CUTS), size - 1, size]
+    many = [0, *sorted({*random.Random(case.name).sample(range(1, len(data)), 12), size}), len(data)]
+    return [[data], *([data[:place], data[place:]] for place in places), [data[a:b] for a, b in pairwise(many)]]
+
+
+@pytest.fixture(scope="module")
+def long_way():
+    """A server that answers nothing past ASGI: it has to look after origins."""
+    from conftest import Server
+
+    server = Server("--cors-origins", "https://draw.example")
+    yield server.url
+    printed = server.stop()
+    server.close()
+    assert printed == ""  # no client's nonsense is worth a line
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_answers_do_not_depend_on_how_a_request_is_cut(live_server, long_way, case):
+    async def ask():
+        room = asyncio.Semaphore(TOGETHER)
+        ways = [partial(told, live_server), partial(told, long_way)]
+        return await asyncio.gather(*(way(cut, room) for way in ways for cut in cuts_of(case)))
+
+    whole, *others = asyncio.run(ask())
+    statuses = [int(status) for status in STATUS.findall(whole)]
+    assert statuses == [*case.statuses, *([200] if case.open else [])], whole
+    assert (b"x-request-id: sentinel" in whole) == case.open
+    assert b"smuggled" not in whole
+    assert b"/hidden" not in whole
+    assert set(others) == {whole}
