@@ -25,7 +25,7 @@ from inkdigits.image import normalise
 from _common import ROOT
 
 sys.path.append(str(ROOT / "tests"))
-from drawings import picture
+from support.drawings import picture
 
 TIMEOUT_SECONDS = 30
 TICK_SECONDS = 0.001  # between two looks at what is to be asked

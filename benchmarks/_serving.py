@@ -29,7 +29,7 @@ from inkdigits.image import normalise
 from _common import ROOT
 
 sys.path.append(str(ROOT / "tests"))
-from drawings import picture
+from support.drawings import picture
 
 HERE = Path(__file__).with_name("serving")  # the peers
 BUILD = ROOT / "build" / "serving"  # their environments, and what wrk sends

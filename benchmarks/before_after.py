@@ -23,7 +23,7 @@ from inkdigits.recognizer import find_model
 
 from _common import ROOT, record
 from _serving import PEERS, Peer, body, figures, load_of, samples, served, wrk
-from drawings import picture
+from support.drawings import picture
 
 CONNECTIONS = (1, 64)
 WORKERS = 2

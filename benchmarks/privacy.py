@@ -4,9 +4,9 @@
     python benchmarks/privacy.py --seconds 10     # what is to take its time takes this
     python benchmarks/privacy.py --only serve,ray
 
-Every process of a command is traced by strace, in a network namespace of its own, as tests/test_privacy.py does for
-seconds: both are needed, and Linux. The last rows are controls: ONNX Runtime as it comes, which must be seen. Writes
-results/privacy.json.
+Every process of a command is traced by strace, in a network namespace of its own, as tests/project/test_privacy.py does
+for seconds: both are needed, and Linux. The last rows are controls: ONNX Runtime as it comes, which must be seen.
+Writes results/privacy.json.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ from inkdigits.training.tracking import git_state
 from _common import RESULTS, ROOT
 
 sys.path.append(str(ROOT / "tests"))
-from test_privacy import INKDIGITS, SERVE
-
-from drawings import picture
-from outgoing import Outcome, tracing, watched
+from support.drawings import picture
+from support.outgoing import INKDIGITS, SERVE, Outcome, tracing, watched
 
 MANY = 100_000  # digits that bulk prediction reads
 LABELLED = 300  # rows of the table that is trained on and measured

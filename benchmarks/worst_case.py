@@ -44,10 +44,9 @@ from _common import _git as git
 from _load import children, server
 
 sys.path.append(str(ROOT / "tests"))
-from test_parts import bmp, scans, tiff
-
-from drawings import picture
-from hostile import chunk, png
+from support.drawings import picture
+from support.hostile import chunk, png
+from support.parts import bmp, scans, tiff
 
 SIDE = 4096  # pixels of the largest picture that is read
 BODY = 20 << 20  # bytes of the largest body

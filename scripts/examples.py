@@ -19,7 +19,7 @@ from inkdigits.known import DIGIT, known_digit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from drawings import picture  # noqa: E402
+from support.drawings import picture  # noqa: E402
 
 FOLDER = ROOT / "examples"
 SIDE = 140  # pixels of a picture

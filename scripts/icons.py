@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import launched  # noqa: E402
+from support.browser import launched  # noqa: E402
 
 WEB = ROOT / "src" / "inkdigits" / "web"
 PAPER = "#f6f0e4"  # of the icon's own ground

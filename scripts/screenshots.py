@@ -18,9 +18,10 @@ from playwright.sync_api import expect
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import NO_WORKER, launched  # noqa: E402
 from conftest import Server  # noqa: E402
-from states import STATES  # noqa: E402
+
+from support.browser import NO_WORKER, launched  # noqa: E402
+from support.states import STATES  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 PHONE = {"device_scale_factor": 2, "has_touch": True, "is_mobile": True}

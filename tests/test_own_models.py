@@ -25,8 +25,8 @@ from inkdigits.recognizer import shipped_models
 from inkdigits.training.distill import start_from
 from inkdigits.training.networks import build
 
-from drawings import picture
-from own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write
+from support.drawings import picture
+from support.own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write
 
 CLOSE = 1e-5  # between probabilities
 SECONDS = 60  # for one command

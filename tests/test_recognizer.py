@@ -15,7 +15,7 @@ import inkdigits
 from inkdigits import ImageError, ModelError, Prediction, Recognizer, UnreadableImage
 from inkdigits.recognizer import SHIPPED, find_model, read_registry, shipped_models
 
-from drawings import DIGITS, picture
+from support.drawings import DIGITS, picture
 
 
 def png(array):
