@@ -36,11 +36,11 @@ MISSING = "Failed to load resource"  # what the browser itself says of a file th
 BATCH = 100  # pictures handed to the browser at a time
 
 ANSWER = """async (pictures) => {
-  const { DeviceReader } = await import('./device.js');
-  window.device ??= new DeviceReader();
+  const { DeviceBackend } = await import('./device-backend.js');
+  window.device ??= new DeviceBackend();
   return Promise.all(pictures.map((picture) => {
     const file = new Blob([Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0))]);
-    return window.device.read(file, { seen: true });
+    return window.device.predict(file, { image: true });
   }));
 }"""
 READ = """async (pictures) => {
@@ -190,9 +190,9 @@ def test_the_same_explanation_as_the_server(visit, live_server):
     there = httpx.post(f"{live_server}/predict?explain=true", content=data).json()["explanation"]
     here = visit().evaluate(
         """async (picture) => {
-          const { DeviceReader } = await import('./device.js');
+          const { DeviceBackend } = await import('./device-backend.js');
           const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-          return (await new DeviceReader().read(new Blob([bytes]), { why: true })).explanation;
+          return (await new DeviceBackend().predict(new Blob([bytes]), { explain: true })).explanation;
         }""",
         base64.b64encode(data).decode(),
     )
@@ -277,7 +277,7 @@ def test_without_the_runtime_there_is_no_switch(visit, bare):
     expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer. Trying again"))
     page.unroute_all()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
-    assert not [url for url in fetched if re.search(r"device\.js|vendor|model\.onnx", url)]
+    assert not [url for url in fetched if re.search(r"device-backend\.js|vendor|model\.onnx", url)]
     assert json.loads(httpx.get(f"{server.url}/files.js").text[len("self.KEPT = ") : -2])["device"]["files"] == []
 
 
@@ -382,7 +382,7 @@ def test_a_model_without_metadata_and_with_an_eleventh_output(visit):
     )
     model = helper.make_model(graph)
     read = """async (file) => {
-      const { metadataOf } = await import('./onnx.js');
+      const { metadataOf } = await import('./runtime/network.js');
       return JSON.stringify([...metadataOf(Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)))]);
     }"""
     page = visit()

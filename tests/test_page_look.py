@@ -259,7 +259,7 @@ def test_every_word_comes_from_one_place(visit):
     def mark(route):
         route.fulfill(body=route.fetch().text() + MARK, content_type="text/javascript")
 
-    page = visit(before=lambda page: page.route("**/text.js", mark))
+    page = visit(before=lambda page: page.route("**/strings.js", mark))
     page.get_by_text("About").click()
     page.get_by_text("What the network saw").click()
     page.get_by_test_id("on-device").check()

@@ -154,7 +154,7 @@ def test_a_new_version_replaces_the_old_one(visit, host):
     kept(page)
     draw(page, DIGITS[3])
     assert settled(page) == "3"
-    texts = host.folder / "text.js"
+    texts = host.folder / "strings.js"
     texts.write_text(texts.read_text().replace("Draw a digit first", "Draw something first"))
     listing = host.folder / "files.js"
     version = re.search('"version": "([0-9a-f]{16})"', listing.read_text())[1]

@@ -2,8 +2,8 @@
  * A batch: image files to be read, each with its own request, a few at a time. No DOM; the table is a view of it.
  */
 
-import { Refused, isDigit } from './reader.js';
-import { text } from './text.js';
+import { Rejected, isDigit, messageOf } from './prediction.js';
+import { text } from './strings.js';
 
 const PARALLEL = 3; // requests under way at once
 const LONGEST_SIDE = 2048; // pixels; larger pictures are scaled down before they are sent
@@ -11,14 +11,14 @@ const QUALITY = 0.92; // of JPEG and WebP, 0 to 1
 const THUMBNAIL_SIDE = 128; // pixels, the longer side
 const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be retried by hand
 
-/** @typedef {import('./reader.js').Answer} Answer */
+/** @typedef {import('./prediction.js').Prediction} Prediction */
 
 /**
  * @typedef {object} Item one file
  * @property {File} file
  * @property {'waiting' | 'reading' | 'read' | 'failed'} state
  * @property {number} tries that got no answer
- * @property {Answer | null} answer when read
+ * @property {Prediction | null} answer when read
  * @property {string} reason when failed
  * @property {boolean} canRetry when failed: asking again may help
  * @property {ImageBitmap | null} thumbnail null until it was looked at, and for what this browser cannot show
@@ -33,7 +33,7 @@ export class Batch extends EventTarget {
   #underway = 0;
   #paused = false;
 
-  /** @param {(picture: Blob) => Promise<Answer>} read */
+  /** @param {(picture: Blob) => Promise<Prediction>} read */
   constructor(read) {
     super();
     this.read = read;
@@ -69,7 +69,7 @@ export class Batch extends EventTarget {
         thumbnail: null,
       };
       this.items.push(item);
-      this.#tell(item);
+      this.#notify(item);
     }
     this.#fill();
   }
@@ -77,7 +77,7 @@ export class Batch extends EventTarget {
   /** @param {Item} item a failed one */
   retry(item) {
     item.tries = 0;
-    this.#become(item, 'waiting');
+    this.#setState(item, 'waiting');
     this.resume();
   }
 
@@ -96,25 +96,25 @@ export class Batch extends EventTarget {
     while (!this.#paused && this.#underway < PARALLEL) {
       const next = this.items.find(({ state }) => state === 'waiting');
       if (!next) break;
-      this.#work(next);
+      this.#process(next);
     }
   }
 
   /** @param {Item} item */
-  async #work(item) {
+  async #process(item) {
     this.#underway += 1;
-    this.#become(item, 'reading');
+    this.#setState(item, 'reading');
     try {
-      if (!item.file.size) throw new Refused(text.emptyFile);
+      if (!item.file.size) throw new Rejected(text.emptyFile);
       item.answer = await this.read(await this.#prepare(item));
-      this.#become(item, 'read');
+      this.#setState(item, 'read');
     } catch (error) {
-      item.reason = error instanceof Error ? error.message : String(error);
+      item.reason = messageOf(error);
       item.tries += 1;
-      item.canRetry = !(error instanceof Refused && error.isFinal);
-      const final = error instanceof Refused || item.tries >= MAX_TRIES;
-      this.#become(item, final ? 'failed' : 'waiting');
-      this.#paused ||= !(error instanceof Refused);
+      item.canRetry = !(error instanceof Rejected && error.isFinal);
+      const final = error instanceof Rejected || item.tries >= MAX_TRIES;
+      this.#setState(item, final ? 'failed' : 'waiting');
+      this.#paused ||= !(error instanceof Rejected);
     }
     this.#underway -= 1;
     this.#fill();
@@ -135,7 +135,7 @@ export class Batch extends EventTarget {
     const { width, height } = bitmap;
     if (!item.thumbnail) {
       item.thumbnail = await scaled(bitmap, Math.min(1, THUMBNAIL_SIDE / Math.max(width, height)));
-      this.#tell(item);
+      this.#notify(item);
     }
     const scale = LONGEST_SIDE / Math.max(width, height);
     const picture = scale < 1 ? await encoded(await scaled(bitmap, scale), item.file.type) : item.file;
@@ -147,13 +147,13 @@ export class Batch extends EventTarget {
    * @param {Item} item
    * @param {Item['state']} state
    */
-  #become(item, state) {
+  #setState(item, state) {
     item.state = state;
-    this.#tell(item);
+    this.#notify(item);
   }
 
   /** @param {Item} item */
-  #tell(item) {
+  #notify(item) {
     if (this.items.includes(item)) this.dispatchEvent(new CustomEvent('item', { detail: item }));
   }
 }

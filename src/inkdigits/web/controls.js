@@ -1,7 +1,7 @@
 /** Controls: the page's elements by name, files that are handed over, keys that are pressed, the paper that is chosen. */
 
-import { choose, chosen } from './keep.js';
-import { text } from './text.js';
+import { saveSetting, savedSetting } from './storage.js';
+import { text } from './strings.js';
 
 /**
  * The element with this id, which the page is known to have.
@@ -16,6 +16,14 @@ export function find(id, kind) {
   return /** @type {InstanceType<T>} */ (element);
 }
 
+/**
+ * A new element.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Partial<HTMLElementTagNameMap[T]>} [properties]
+ */
+export const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
 /** @param {string} id */
 export const button = (id) => find(id, HTMLButtonElement);
 
@@ -27,7 +35,7 @@ export const reducedMotion = () => matchMedia('(prefers-reduced-motion: reduce)'
  * @param {(on: boolean) => void} act
  * @returns {(on: boolean) => void} switches it
  */
-export function toggling(toggle, act) {
+export function makeToggle(toggle, act) {
   const use = (/** @type {boolean} */ on) => {
     toggle.setAttribute('aria-pressed', String(on));
     act(on);
@@ -40,7 +48,7 @@ export function toggling(toggle, act) {
  * Files that are chosen, photographed, dropped anywhere or pasted.
  * @param {(files: Iterable<File>) => void} add
  */
-export function takeFiles(add) {
+export function listenForFiles(add) {
   for (const input of [find('upload', HTMLInputElement), find('photo', HTMLInputElement)]) {
     input.addEventListener('change', () => {
       add([...(input.files ?? [])]);
@@ -75,7 +83,7 @@ export function takeFiles(add) {
  * Keys that no dictation or screen reader claims; letters only while the pad has the focus or nothing has.
  * @param {Record<Action, () => void>} actions
  */
-export function takeShortcuts(actions) {
+export function listenForShortcuts(actions) {
   document.addEventListener('keydown', (event) => {
     const action = actionOf(event);
     if (!action) return;
@@ -84,8 +92,8 @@ export function takeShortcuts(actions) {
   });
   const mac = /Mac|iPhone|iPad/.test(navigator.platform);
   const items = text.shortcuts(mac).map(({ name, keys }) => {
-    const item = document.createElement('li');
-    item.append(...keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), ` ${name}`);
+    const item = element('li');
+    item.append(...keys.map((key) => element('kbd', { textContent: key })), ` ${name}`);
     return item;
   });
   find('shortcuts', HTMLElement).replaceChildren(...items);
@@ -112,16 +120,16 @@ function actionOf(event) {
  * @param {HTMLElement} sheet
  * @param {import('./pad.js').Pad} pad
  */
-export function choosePaper(sheet, pad) {
+export function setUpPaper(sheet, pad) {
   const dark = matchMedia('(prefers-color-scheme: dark)');
-  let kept = chosen('paper');
-  const use = toggling(button('paper'), (isDark) => {
+  let kept = savedSetting('paper');
+  const use = makeToggle(button('paper'), (isDark) => {
     sheet.dataset.paper = isDark ? 'dark' : 'light';
     pad.redraw();
   });
   button('paper').addEventListener('click', () => {
     kept = sheet.dataset.paper ?? null;
-    choose('paper', kept ?? '');
+    saveSetting('paper', kept ?? '');
   });
   dark.addEventListener('change', () => kept || use(dark.matches));
   use(kept ? kept === 'dark' : dark.matches);

@@ -2,11 +2,11 @@
 
 import { BOX_SIDE, SIDE } from './image.js';
 
-/** @typedef {import('./reader.js').Answer} Answer */
+/** @typedef {import('./prediction.js').Prediction} Prediction */
 /** @typedef {import('./paint.js').Picture} Picture */
 
 /**
- * @typedef {object} Heat
+ * @typedef {object} Heatmap
  * @property {OffscreenCanvas} image 28 × 28
  * @property {number} left on the pad, pad units
  * @property {number} top
@@ -16,13 +16,13 @@ import { BOX_SIDE, SIDE } from './image.js';
 const FAINTEST = 0.06; // of the strongest part; less is left as ink
 
 /**
- * The explanation of an answer as colours, placed where the ink of its picture lies; null when there is none.
- * @param {Answer} answer with what the network saw
+ * The explanation of an answer as colors, placed where the ink of its picture lies; null when there is none.
+ * @param {Prediction} answer with what the network saw
  * @param {Picture} picture that was read
- * @param {{for: string, against: string}} colours
- * @returns {Heat | null}
+ * @param {{for: string, against: string}} colors
+ * @returns {Heatmap | null}
  */
-export function heatOf({ explanation, image, box }, picture, colours) {
+export function heatmapOf({ explanation, image, box }, picture, colors) {
   if (!explanation || !image || !box) return null;
   const inked = image.map((row) => row.findIndex((value) => value > 0));
   const row = inked.findIndex((column) => column >= 0);
@@ -35,7 +35,7 @@ export function heatOf({ explanation, image, box }, picture, colours) {
     values.forEach((value, x) => {
       if (Math.abs(value) < FAINTEST) return;
       context.globalAlpha = Math.sqrt(Math.abs(value)); // so that weak parts show as well
-      context.fillStyle = value > 0 ? colours.for : colours.against;
+      context.fillStyle = value > 0 ? colors.for : colors.against;
       context.fillRect(x, y, 1, 1);
     }),
   );

@@ -69,7 +69,7 @@ export class Follower {
  * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state,
  * `back` that the server is ready again, so that what failed can be asked anew, and `gone` that it stays away.
  */
-export class Link extends EventTarget {
+export class Connection extends EventTarget {
   /** @type {'connecting' | 'up' | 'down'} */
   state = 'connecting';
   #failures = 0;
@@ -83,7 +83,7 @@ export class Link extends EventTarget {
   }
 
   /** Try the server now, unless a trial is under way. */
-  hurry() {
+  retryNow() {
     if (this.#timer !== undefined) this.probe();
   }
 
@@ -98,7 +98,7 @@ export class Link extends EventTarget {
   /** A question was answered. One that failed meanwhile still waits for `back`, so the timer goes on. */
   worked() {
     this.#failures = 0;
-    this.#become('up');
+    this.#setState('up');
   }
 
   /** A question was not answered. */
@@ -106,13 +106,13 @@ export class Link extends EventTarget {
     if (this.#timer !== undefined) return;
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures);
     this.#failures += 1;
-    this.#timer = setTimeout(() => this.hurry(), delay * (1 + JITTER * (2 * Math.random() - 1)));
-    this.#become('down');
+    this.#timer = setTimeout(() => this.retryNow(), delay * (1 + JITTER * (2 * Math.random() - 1)));
+    this.#setState('down');
     if (this.#failures >= GONE_AFTER) this.dispatchEvent(new Event('gone'));
   }
 
   /** @param {'up' | 'down'} state */
-  #become(state) {
+  #setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new Event('change'));

@@ -3,7 +3,7 @@
  */
 
 import { SIDE } from './strokes.js';
-import { text } from './text.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./pad.js').Pad} Pad */
 

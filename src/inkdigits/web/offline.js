@@ -9,7 +9,7 @@ const KEEP_DEVICE = 'keep device';
  * A version that came in an earlier visit is taken at once; one that comes while the page is open waits to be asked for.
  * @param {(use: () => void) => void} offer a new version is here; `use` reloads the page into it
  */
-export async function workOffline(offer) {
+export async function registerWorker(offer) {
   const workers = navigator.serviceWorker;
   if (!workers) return; // the page came over plain HTTP
   let registration;

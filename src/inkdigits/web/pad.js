@@ -4,7 +4,7 @@
 
 import { paint } from './paint.js';
 import { SIDE } from './strokes.js';
-import { text } from './text.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
@@ -28,8 +28,8 @@ export class Pad extends EventTarget {
   #penSeen = false;
   #frame = 0;
   #erases = false;
-  /** @type {import('./explain.js').Heat | null} */
-  #heat = null;
+  /** @type {import('./explain.js').Heatmap | null} */
+  #heatmap = null;
 
   /**
    * @param {HTMLCanvasElement} canvas square; its CSS `color` is the ink
@@ -58,12 +58,12 @@ export class Pad extends EventTarget {
   }
 
   /**
-   * Colour the ink by what mattered; null: not any more.
-   * @param {import('./explain.js').Heat | null} heat
+   * Color the ink by what mattered; null: not any more.
+   * @param {import('./explain.js').Heatmap | null} heatmap
    */
-  set heat(heat) {
-    if (heat === this.#heat) return;
-    this.#heat = heat;
+  set heatmap(heatmap) {
+    if (heatmap === this.#heatmap) return;
+    this.#heatmap = heatmap;
     this.redraw();
   }
 
@@ -166,7 +166,7 @@ export class Pad extends EventTarget {
 
   /** @param {'ink' | 'edit'} how */
   #changed(how) {
-    this.#heat = null; // it was of another drawing
+    this.#heatmap = null; // it was of another drawing
     this.redraw();
     this.dispatchEvent(new Event(how));
   }
@@ -209,8 +209,8 @@ export class Pad extends EventTarget {
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
     this.context.clearRect(0, 0, SIDE, SIDE);
     paint(this.context, this.drawing.strokes, getComputedStyle(this.canvas).color);
-    if (!this.#heat) return;
-    const { image, left, top, side } = this.#heat;
+    if (!this.#heatmap) return;
+    const { image, left, top, side } = this.#heatmap;
     this.context.globalCompositeOperation = 'source-atop'; // on ink only
     this.context.imageSmoothingQuality = 'high';
     this.context.drawImage(image, left, top, side, side);

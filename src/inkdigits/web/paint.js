@@ -3,7 +3,7 @@
  */
 
 import { SIDE, bounds, ribbon } from './strokes.js';
-import { text } from './text.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./strokes.js').Stroke} Stroke */
 /** @typedef {import('./strokes.js').Disc} Disc */
@@ -32,10 +32,10 @@ const inks = new WeakMap();
  * Draw strokes in the context's pad units.
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {readonly Stroke[]} strokes
- * @param {string} colour
+ * @param {string} color
  */
-export function paint(context, strokes, colour) {
-  context.fillStyle = colour;
+export function paint(context, strokes, color) {
+  context.fillStyle = color;
   for (const stroke of strokes) {
     context.globalCompositeOperation = stroke.erases ? 'destination-out' : 'source-over';
     for (const piece of ink(stroke).pieces) context.fill(piece);

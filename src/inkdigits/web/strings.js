@@ -34,7 +34,7 @@ export const text = {
   why: 'Why this digit',
   whyFor: 'Red ink spoke for it',
   whyAgainst: 'blue ink against it',
-  whyMore: 'Each part is wiped out in turn, and the network asked again how sure it is. Colours show what changed its mind.',
+  whyMore: 'Each part is wiped out in turn, and the network asked again how sure it is. Colors show what changed its mind.',
   about: 'About',
   aboutModel: 'Model',
   aboutVersion: 'Version',
