@@ -267,7 +267,7 @@ def test_every_word_comes_from_one_place(visit):
     draw(page, DIGITS[3])
     expect(page.get_by_test_id("digit")).to_have_text("3")
     page.get_by_test_id("upload").set_input_files([{"name": "no.png", "mimeType": "image/png", "buffer": b"no"}])
-    expect(page.get_by_test_id("progress")).to_have_text("«1 image done, 1 could not be read»")
+    expect(page.get_by_test_id("progress")).to_have_text("«1 picture done, 1 could not be read»")
     assert page.evaluate(UNMARKED) == []
 
 

@@ -3,7 +3,7 @@
 import { button, element, find } from './controls.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./prediction.js').ModelInfo} ModelInfo */
+/** @typedef {import('./result.js').ModelInfo} ModelInfo */
 
 const COPIED_FOR = 2_000; // milliseconds that the button says so
 const FIGURES = /\/model\.json$/; // linked if the model has no card
@@ -46,9 +46,9 @@ export class AboutPanel {
       ...fact(text.aboutModel, text.modelNamed(model.name, model.network, model.parameters)),
       ...fact(text.aboutVersion, [model.inkdigits, model.sha256?.slice(0, 12)].filter(Boolean).join(', ')),
       ...(model.created ? fact(text.aboutTrained, text.date(model.created)) : []),
-      ...(read.length ? fact(text.aboutRead, ...read) : []),
-      ...fact(text.aboutNoDigit, model.threshold == null ? text.takesForDigit : text.refusesIt),
-      ...fact(text.aboutWhere, where),
+      ...(read.length ? fact(text.aboutAccuracy, ...read) : []),
+      ...fact(text.aboutNonDigits, model.threshold == null ? text.notRejected : text.rejected),
+      ...fact(text.aboutRuns, where),
     );
   }
 

@@ -1,14 +1,14 @@
 /** The answer as shown: the digit, how sure, the ten bars, and the network's input. */
 
 import { element, find, reducedMotion } from './controls.js';
-import { isDigit } from './prediction.js';
+import { isDigit } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Prediction} Prediction */
 
 const NO_DIGIT = '–';
-const WORTH_NAMING = 0.001; // probability from which a runner-up is named
-const SPEECH_DELAY = 700; // milliseconds; a screen reader hears the answer once the pen rests
+const WORTH_NAMING = 0.001; // probability from which the second digit is named
+const SPEECH_DELAY = 700; // milliseconds; until the answer is announced: not while the pen moves
 const STALE_AFTER = 150; // milliseconds without a newer answer, after which the old one is grayed
 const FULL_SCALE = 255; // of the image's pixels
 

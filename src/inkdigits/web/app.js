@@ -19,7 +19,7 @@ import { drawByKeyboard } from './keyboard.js';
 import { keepDevice, registerWorker } from './offline.js';
 import { Pad } from './pad.js';
 import { picture } from './paint.js';
-import { DeviceUnavailable, ServerUnavailable, messageOf } from './prediction.js';
+import { DeviceUnavailable, ServerUnavailable, messageOf } from './result.js';
 import { ServerBackend, serverAddress } from './server-backend.js';
 import { persistDrawing, saveSetting, savedSetting } from './storage.js';
 import { fillTexts, text } from './strings.js';
@@ -28,7 +28,7 @@ import { BatchTable } from './table.js';
 
 /**
  * @typedef {object} Reading
- * @property {import('./prediction.js').Prediction} answer
+ * @property {import('./result.js').Prediction} answer
  * @property {import('./paint.js').Picture} from
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
@@ -99,7 +99,7 @@ function start(backend, address) {
   /** @param {unknown} error */
   function failed(error) {
     if (!(error instanceof ServerUnavailable || error instanceof DeviceUnavailable)) {
-      say('down', text.refused(messageOf(error)));
+      say('down', messageOf(error));
     }
     if (!drawing.isEmpty) view.say(backend.isAway ? comfort() : '');
   }

@@ -4,11 +4,11 @@
  */
 
 import { Connection } from './follow.js';
-import { DeviceUnavailable, Rejected, ServerUnavailable, messageOf } from './prediction.js';
+import { DeviceUnavailable, Rejected, ServerUnavailable, messageOf } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./prediction.js').Options} Options */
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Options} Options */
+/** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./device-backend.js').DeviceBackend} DeviceBackend */
 
 /** Events: `change` when the other backend reads or its state changed; `back` when a failed request can be repeated. */
@@ -105,7 +105,7 @@ export class Backend extends EventTarget {
     }
   }
 
-  /** @returns {Promise<import('./prediction.js').ModelInfo | null>} the model that reads */
+  /** @returns {Promise<import('./result.js').ModelInfo | null>} the model that reads */
   async model() {
     return this.onDevice || !this.server ? (this.#device?.model() ?? null) : this.server.model();
   }

@@ -1,17 +1,15 @@
-/**
- * A batch: image files to be read, each with its own request, a few at a time. No DOM; the table is a view of it.
- */
+/** A batch of image files, read a few at a time, one request each. No DOM: the table shows it. */
 
-import { Rejected, isDigit, messageOf } from './prediction.js';
+import { Rejected, isDigit, messageOf } from './result.js';
 import { text } from './strings.js';
 
-const PARALLEL = 3; // requests under way at once
+const PARALLEL = 3; // requests at a time
 const LONGEST_SIDE = 2048; // pixels; larger pictures are scaled down before they are sent
 const QUALITY = 0.92; // of JPEG and WebP, 0 to 1
 const THUMBNAIL_SIDE = 128; // pixels, the longer side
-const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be retried by hand
+const MAX_TRIES = 4; // of one file that gets no answer; from then on only its Retry button tries again
 
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Prediction} Prediction */
 
 /**
  * @typedef {object} Item one file
@@ -20,13 +18,11 @@ const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be ret
  * @property {number} tries that got no answer
  * @property {Prediction | null} answer when read
  * @property {string} reason when failed
- * @property {boolean} canRetry when failed: asking again may help
- * @property {ImageBitmap | null} thumbnail null until it was looked at, and for what this browser cannot show
+ * @property {boolean} canRetry when failed: another try may succeed
+ * @property {ImageBitmap | null} thumbnail null until it is made, and if this browser cannot open the file
  */
 
-/**
- * Event: `item` (its `detail` is the Item) when one changed. After a request that got no answer it waits for `resume`.
- */
+/** Event: `item`, with the Item as `detail`. After a request without an answer, the batch waits for `resume`. */
 export class Batch extends EventTarget {
   /** @type {Item[]} */
   items = [];
@@ -47,7 +43,7 @@ export class Batch extends EventTarget {
     return this.items.filter(({ state }) => state === 'failed').length;
   }
 
-  /** How many are read and show something, but no digit. */
+  /** How many show something that is not a digit. */
   get notDigits() {
     return this.items.filter(({ answer }) => answer && answer.digit !== null && !isDigit(answer)).length;
   }
@@ -81,13 +77,13 @@ export class Batch extends EventTarget {
     this.resume();
   }
 
-  /** Go on after requests got no answer. */
+  /** Continue after requests without an answer. */
   resume() {
     this.#paused = false;
     this.#fill();
   }
 
-  /** Forget all files; answers under way are dropped. */
+  /** Remove all files; answers under way are dropped. */
   clear() {
     this.items = [];
   }
@@ -121,7 +117,7 @@ export class Batch extends EventTarget {
   }
 
   /**
-   * The file as it is sent: itself, or scaled down where it is large.
+   * The file to send: itself, or scaled down if it is large.
    * @param {Item} item
    * @returns {Promise<Blob>}
    */
@@ -130,7 +126,7 @@ export class Batch extends EventTarget {
     try {
       bitmap = await createImageBitmap(item.file);
     } catch {
-      return item.file; // the server may know the format, and if not, says why
+      return item.file; // the server may know the format; if not, it says why
     }
     const { width, height } = bitmap;
     if (!item.thumbnail) {
@@ -178,6 +174,6 @@ function scaled(bitmap, scale) {
 async function encoded(bitmap, type) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext('bitmaprenderer')?.transferFromImageBitmap(bitmap);
-  // A type that this browser cannot write comes out as PNG, as the standard has it.
+  // A type that this browser cannot write becomes PNG: the standard says so.
   return canvas.convertToBlob({ type, quality: QUALITY });
 }

@@ -1,10 +1,10 @@
-/** Controls: the page's elements by name, files that are handed over, keys that are pressed, the paper that is chosen. */
+/** Controls: elements by id, toggle buttons, files, keyboard shortcuts and the paper's color. */
 
 import { saveSetting, savedSetting } from './storage.js';
 import { text } from './strings.js';
 
 /**
- * The element with this id, which the page is known to have.
+ * Return the element with this id.
  * @template {typeof HTMLElement} T
  * @param {string} id
  * @param {T} kind
@@ -17,7 +17,7 @@ export function find(id, kind) {
 }
 
 /**
- * A new element.
+ * Create an element.
  * @template {keyof HTMLElementTagNameMap} T
  * @param {T} tag
  * @param {Partial<HTMLElementTagNameMap[T]>} [properties]
@@ -30,10 +30,10 @@ export const button = (id) => find(id, HTMLButtonElement);
 export const reducedMotion = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 /**
- * A button that is on or off.
+ * Make a button one that is on or off.
  * @param {HTMLButtonElement} toggle
  * @param {(on: boolean) => void} act
- * @returns {(on: boolean) => void} switches it
+ * @returns {(on: boolean) => void} turns it on or off
  */
 export function makeToggle(toggle, act) {
   const use = (/** @type {boolean} */ on) => {
@@ -45,7 +45,7 @@ export function makeToggle(toggle, act) {
 }
 
 /**
- * Files that are chosen, photographed, dropped anywhere or pasted.
+ * Take files that are chosen, photographed, dropped anywhere or pasted.
  * @param {(files: Iterable<File>) => void} add
  */
 export function listenForFiles(add) {
@@ -80,7 +80,7 @@ export function listenForFiles(add) {
 /** @typedef {'undo' | 'redo' | 'clear' | 'erase' | 'predict'} Action */
 
 /**
- * Keys that no dictation or screen reader claims; letters only while the pad has the focus or nothing has.
+ * Take keys that no dictation software or screen reader uses; letters only if the pad has the focus, or nothing has.
  * @param {Record<Action, () => void>} actions
  */
 export function listenForShortcuts(actions) {
@@ -110,13 +110,13 @@ function actionOf(event) {
   if (command && !event.altKey && !event.shiftKey && key === 'y') return 'redo';
   if (command || event.altKey || event.shiftKey) return null;
   if (key === 'delete' || key === 'backspace') return 'clear';
-  // On a control, Enter and letters are the control's.
+  // On a control, Enter and letters belong to the control.
   if (event.target !== document.body && !(event.target instanceof HTMLCanvasElement)) return null;
   return key === 'enter' ? 'predict' : key === 'e' ? 'erase' : null;
 }
 
 /**
- * Paper as dark as the page, until one is chosen.
+ * Let the paper follow the page's color scheme until one is chosen.
  * @param {HTMLElement} sheet
  * @param {import('./pad.js').Pad} pad
  */

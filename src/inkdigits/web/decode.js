@@ -1,7 +1,7 @@
 /** Any picture file → upright, opaque pixels, by the browser's own decoders. inkdigits/decode.py says why each step. */
 
 import { quantile, rint } from './numeric.js';
-import { Rejected } from './prediction.js';
+import { Rejected } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./image.js').Picture} Picture */

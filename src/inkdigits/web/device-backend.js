@@ -7,7 +7,7 @@ import { decode } from './decode.js';
 import { SIDE, normalise } from './image.js';
 import { loadNetwork } from './runtime/network.js';
 
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./runtime/network.js').Network} Network */
 
 const CLASSES = 10;
@@ -32,7 +32,7 @@ export class DeviceBackend {
 
   /**
    * Fetch the model and the runtime.
-   * @throws {import('./prediction.js').DeviceUnavailable}
+   * @throws {import('./result.js').DeviceUnavailable}
    */
   async load() {
     this.#network ??= loadNetwork(this.folder);
@@ -49,9 +49,9 @@ export class DeviceBackend {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {import('./prediction.js').Options} [options]
+   * @param {import('./result.js').Options} [options]
    * @returns {Promise<Prediction>}
-   * @throws {import('./prediction.js').Rejected | import('./prediction.js').DeviceUnavailable}
+   * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
    */
   async predict(picture, options = {}) {
     const network = await this.load();
@@ -83,7 +83,7 @@ export class DeviceBackend {
     };
   }
 
-  /** @returns {Promise<import('./prediction.js').ModelInfo | null>} null until the model is loaded */
+  /** @returns {Promise<import('./result.js').ModelInfo | null>} null until the model is loaded */
   async model() {
     return this.#isLoaded ? ((await this.#network)?.info ?? null) : null;
   }

@@ -1,8 +1,8 @@
-/** Why: how much each part of the ink mattered, as a picture that is laid over the drawing. */
+/** The explanation: how much each part of the ink mattered, as a heatmap over the drawing. */
 
 import { BOX_SIDE, SIDE } from './image.js';
 
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./paint.js').Picture} Picture */
 
 /**
@@ -13,11 +13,11 @@ import { BOX_SIDE, SIDE } from './image.js';
  * @property {number} side
  */
 
-const FAINTEST = 0.06; // of the strongest part; less is left as ink
+const FAINTEST = 0.06; // share of the strongest part; weaker ones keep the color of ink
 
 /**
- * The explanation of an answer as colors, placed where the ink of its picture lies; null when there is none.
- * @param {Prediction} answer with what the network saw
+ * The heatmap of an answer, placed where the ink of its picture is; null if the answer has no explanation.
+ * @param {Prediction} answer with the network's input
  * @param {Picture} picture that was read
  * @param {{for: string, against: string}} colors
  * @returns {Heatmap | null}
@@ -34,7 +34,7 @@ export function heatmapOf({ explanation, image, box }, picture, colors) {
   explanation.forEach((values, y) =>
     values.forEach((value, x) => {
       if (Math.abs(value) < FAINTEST) return;
-      context.globalAlpha = Math.sqrt(Math.abs(value)); // so that weak parts show as well
+      context.globalAlpha = Math.sqrt(Math.abs(value)); // makes weak parts visible
       context.fillStyle = value > 0 ? colors.for : colors.against;
       context.fillRect(x, y, 1, 1);
     }),

@@ -1,9 +1,9 @@
 /** The server as backend. Nothing else in the page knows that it is asked over HTTP. */
 
-import { Rejected, ServerUnavailable, toModelInfo } from './prediction.js';
+import { Rejected, ServerUnavailable, toModelInfo } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./prediction.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Prediction} Prediction */
 
 const PREDICT_TIMEOUT = 20_000; // milliseconds, for one picture
 const PROBE_TIMEOUT = 4_000; // milliseconds
@@ -37,7 +37,7 @@ export class ServerBackend {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {import('./prediction.js').Options} [options]
+   * @param {import('./result.js').Options} [options]
    * @returns {Promise<Prediction>}
    * @throws {Rejected | ServerUnavailable}
    */
@@ -73,7 +73,7 @@ export class ServerBackend {
 
   /**
    * Which model the server runs; null if it does not say.
-   * @returns {Promise<import('./prediction.js').ModelInfo | null>}
+   * @returns {Promise<import('./result.js').ModelInfo | null>}
    */
   async model() {
     try {

@@ -1,7 +1,7 @@
 /** The table of image files: a row each, filled as the answers come, and saved as CSV. */
 
 import { button, element, find } from './controls.js';
-import { isDigit } from './prediction.js';
+import { isDigit } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./batch.js').Batch} Batch */
@@ -10,10 +10,10 @@ import { text } from './strings.js';
 const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted'];
 const COLUMNS = ['name', ...OUTPUTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
 
-// The states of a sorted column, as ARIA names them, and the sign that the difference of two values gets.
+// The states of a sorted column in ARIA's terms, and the sign by which confidences are compared.
 const ORDERS = { none: 0, ascending: 1, descending: -1 };
 
-/** A view of a batch. */
+/** Shows a batch. */
 export class BatchTable {
   /** @type {Map<Item, HTMLTableRowElement>} */
   #rows = new Map();
@@ -52,7 +52,7 @@ export class BatchTable {
     if (this.#order !== 'none' && (item.state === 'read' || item.state === 'failed')) this.#arrange();
   }
 
-  /** As they came, then the least sure first, then the surest, and round again. */
+  /** In turn: as added, lowest confidence first, highest first. */
   #sort() {
     const orders = /** @type {(keyof typeof ORDERS)[]} */ (Object.keys(ORDERS));
     this.#order = orders[(orders.indexOf(this.#order) + 1) % orders.length];
@@ -63,7 +63,7 @@ export class BatchTable {
 
   #arrange() {
     const sign = ORDERS[this.#order];
-    // What is no digit has no confidence, and comes last either way; behind it what has no answer.
+    // Non-digits have no confidence and come after the digits in both orders; failed files come last.
     const place = (/** @type {Item} */ { answer }) => (answer ? (isDigit(answer) ? sign * answer.confidence : 2) : 3);
     const items = [...this.batch.items];
     if (sign) items.sort((a, b) => place(a) - place(b));
@@ -111,7 +111,8 @@ export class BatchTable {
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
     const isNone = read !== null && !isDigit(read);
-    digit.textContent = read ? String(isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read.digit) : '';
+    const verdict = isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read?.digit;
+    digit.textContent = String(verdict ?? '');
     digit.classList.toggle('blank', isNone);
     if (read) confidence.textContent = isNone ? '' : text.percent(read.confidence);
     else confidence.textContent = { waiting: text.itemWaiting, reading: text.itemReading, failed: '', read: '' }[state];
@@ -120,7 +121,7 @@ export class BatchTable {
   #save() {
     const href = URL.createObjectURL(new Blob([toCsv(this.batch.items)], { type: 'text/csv' }));
     element('a', { href, download: text.csvName }).click();
-    setTimeout(() => URL.revokeObjectURL(href), 10_000); // some browsers read it only after the click
+    setTimeout(() => URL.revokeObjectURL(href), 10_000); // some browsers start the download only after the click
   }
 
   #clear() {

@@ -4,7 +4,7 @@
  */
 
 import { NORMALISATION_VERSION, SIDE } from '../image.js';
-import { DeviceUnavailable, messageOf, toModelInfo } from '../prediction.js';
+import { DeviceUnavailable, messageOf, toModelInfo } from '../result.js';
 import { text } from '../strings.js';
 
 /** @typedef {typeof import('onnxruntime-web/wasm')} Runtime */
@@ -24,7 +24,7 @@ const VALUE = 2;
  * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
  * @property {number} temperature by which logits are divided
  * @property {number} threshold digit score under which ink is rejected
- * @property {import('../prediction.js').ModelInfo} info
+ * @property {import('../result.js').ModelInfo} info
  */
 
 /**
@@ -35,15 +35,13 @@ const VALUE = 2;
  */
 export async function loadNetwork(folder) {
   const info = toModelInfo(await (await fetched(folder, INFO)).json(), folder);
-  if (info.not_on_device) throw new DeviceUnavailable(info.not_on_device);
+  if (info.not_on_device) throw new DeviceUnavailable(text.serverOnly);
   const [runtime, file] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL)]);
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, info.sha256);
   const metadata = metadataOf(bytes);
   const version = metadata.get('inkdigits.normalisation') ?? NORMALISATION_VERSION;
-  if (version !== NORMALISATION_VERSION) {
-    throw new DeviceUnavailable(text.otherNormalisation(version, NORMALISATION_VERSION));
-  }
+  if (version !== NORMALISATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const [input, output] = [session.inputNames[0], session.outputNames[0]];
   const runNow = async (/** @type {Float32Array} */ images, /** @type {number} */ count) => {
@@ -107,7 +105,7 @@ async function verify(bytes, sha256) {
   if (!globalThis.crypto?.subtle) return; // browsers offer no hashes to a page that came over plain HTTP
   const found = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hex = Array.from(found, (byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (hex !== sha256) throw new DeviceUnavailable(text.otherModel(hex.slice(0, 12), sha256.slice(0, 12)));
+  if (hex !== sha256) throw new DeviceUnavailable(text.otherModel);
 }
 
 /**
