@@ -1,9 +1,12 @@
 """How the page looks and what it asks of whom: layout, contrast, names, weight, policy; in a real browser."""
 
+import io
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 import browser
@@ -269,6 +272,50 @@ def test_every_word_comes_from_one_place(visit):
     page.get_by_test_id("upload").set_input_files([{"name": "no.png", "mimeType": "image/png", "buffer": b"no"}])
     expect(page.get_by_test_id("progress")).to_have_text("«1 picture done, 1 could not be read»")
     assert page.evaluate(UNMARKED) == []
+
+
+def pixels(locator):
+    """Pixels of an element as it is on the screen, (height, width, 3)."""
+    with Image.open(io.BytesIO(locator.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_forced_colors_show_every_state(visit, scheme):
+    """Windows' contrast themes replace colors; what only a color or a background says must not be lost."""
+    page = visit(color_scheme=scheme, forced_colors="active", reduced_motion="reduce")
+    switch, eraser, slider = (page.get_by_test_id(name) for name in ("on-device", "eraser", "pen-width"))
+    slider.press("Home")
+    page.keyboard.press("Tab")  # so that no focus ring is counted
+
+    def differing(before, after):
+        return (np.abs(before - after).max(axis=2) > 100).mean()
+
+    off = pixels(switch)
+    switch.check()
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device"))
+    page.mouse.click(5, 300)
+    assert differing(off, pixels(switch)) > 0.2
+    assert np.ptp(off[5:-5, 5:-5], axis=(0, 1)).min() > 100  # its knob is there while it is off, too
+    up = pixels(eraser)
+    eraser.click()
+    page.mouse.move(5, 300)
+    page.mouse.click(5, 300)
+    assert differing(up, pixels(eraser)) > 0.2
+    track = pixels(slider)[:, -60:]
+    assert 0.02 < (np.abs(track - track[0, 0]).max(axis=2) > 100).mean() < 0.6
+
+    eraser.click()
+    page.get_by_text("Why this digit").click()
+    draw(page, DIGITS[5])
+    expect(page.get_by_test_id("digit")).to_have_text("5")
+    for name, channel in (("for", 0), ("against", 2)):
+        legend = pixels(page.locator(f".legend .{name}"))
+        assert (legend[..., channel] - legend[..., 2 - channel]).max() > 80
+    # Text has a backplate, which must not cover the bars.
+    bars = page.get_by_test_id("bars").locator(".track")
+    blank = [pixels(bars.nth(digit)) for digit in (0, 9)]
+    assert np.array_equal(*blank)
 
 
 def test_less_motion_when_less_is_asked_for(visit):
