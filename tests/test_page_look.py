@@ -318,6 +318,26 @@ def test_forced_colors_show_every_state(visit, scheme):
     assert np.array_equal(*blank)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_prints_dark_ink_on_white_paper(visit, scheme):
+    page = visit(color_scheme=scheme, reduced_motion="reduce")
+    page.get_by_text("What the network saw").click()
+    draw(page, DIGITS[5])
+    expect(page.get_by_test_id("digit")).to_have_text("5")
+    expect(page.locator("#seen")).not_to_have_class(re.compile("empty"))
+    page.emulate_media(media="print", color_scheme=scheme)
+    for name in ("pad", "seen"):
+        gray = pixels(page.get_by_test_id(name)).mean(axis=2)
+        assert np.median(gray) > 250, name
+        assert 0.02 < (gray < 60).mean() < 0.4, name
+    assert not [each for each in page.evaluate(CONTRASTS) if each["ratio"] < NORMAL]
+    for control in ("undo", "clear", "predict", "pen-width", "on-device", "status"):
+        expect(page.get_by_test_id(control)).to_be_hidden()
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+    filled, _ = (pixels(page.get_by_test_id("bars").locator(".track").nth(digit)) for digit in (5, 0))
+    assert np.ptp(filled.mean(axis=(0, 1))) > 60  # the bar of the answer is red
+
+
 def test_less_motion_when_less_is_asked_for(visit):
     page = visit(reduced_motion="reduce")
     durations = page.evaluate(
