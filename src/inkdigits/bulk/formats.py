@@ -29,7 +29,7 @@ _FORM_OF: dict[str, Form] = {".csv": "csv", ".json": "json", ".jsonl": "json", "
 ENDINGS = (*_FORM_OF, ".txt", "")  # of an output's name; the last two are lines
 _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
-#: Of a table. The page's own CSV has the same: web/csv.js.
+#: Of a table. The page's own CSV has the same: web/table.js.
 COLUMNS = (
     *("name", "digit", "confidence", "is_digit", "digit_score", "accepted"),
     *(f"p{digit}" for digit in range(10)),
