@@ -123,7 +123,7 @@ def test_a_users_mistakes_are_found(check):
     assert [f"{line.partition('error: ')[0]}error: … {line.rpartition('  ')[2]}" for line in found] == wanted, printed
 
 
-@pytest.mark.parametrize("target", ["lint", "test"])
+@pytest.mark.parametrize("target", ["lint", "check", "test"])
 def test_make_checks_the_types(target):
     lines = recipe(target).splitlines()
     steps = [next(i for i, line in enumerate(lines) if step in line) for step in ("/ruff check", "/mypy", "/tsc ")]
