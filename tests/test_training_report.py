@@ -20,7 +20,7 @@ from inkdigits.data.dataset import Dataset, Lazy
 from inkdigits.evaluation import ood as refusal
 from inkdigits.evaluation import report, robustness
 from inkdigits.evaluation.report import check_path, measure
-from inkdigits.evaluation.report_parts import count, link, micro, percent
+from inkdigits.evaluation.report_page import link, micro, number, percent
 from inkdigits.progress import silent
 from inkdigits.synthesis.corruptions import KINDS
 
@@ -359,12 +359,12 @@ def test_a_report_needs_no_torch_to_be_loaded():
 
 
 def test_shares_never_round_to_all_or_nothing():
-    cases = {0: "0%", 1: "100%", 0.5: "50.00%", 0.99999: "&gt;99.99%", 1e-9: "&lt;0.01%", 0.9999: "99.99%"}
+    cases = {0: "0%", 1: "100%", 0.5: "50.00%", 0.99999: ">99.99%", 1e-9: "<0.01%", 0.9999: "99.99%"}
     assert {share: percent(share) for share in cases} == cases
-    assert percent(0.9996, 1) == "&gt;99.9%"
+    assert percent(0.9996, 1) == ">99.9%"
 
 
 def test_words_for_numbers():
-    assert [count(1, "image"), count(2000, "image"), count(7)] == ["1 image", "2,000 images", "7"]
+    assert [number(1, "image"), number(2000, "image"), number(7)] == ["1 image", "2,000 images", "7"]
     assert [micro(83.4), micro(1240)] == ["83 µs", "1.24 ms"]
     assert link("Is its confidence honest?") == "is-its-confidence-honest"
