@@ -53,7 +53,7 @@ LICENCES = {
     "digits": "scikit-learn's digits: E. Alpaydin and C. Kaynak, UCI data set 80, CC BY 4.0",
 }
 GROUPS = {"held out": "kinds no training uses", "trained": "kinds in training", "all": "all kinds"}
-WORST = 5  # kinds of disturbance, and pairs of digits, that are named
+WORST = 5  # kinds of corruption, and pairs of digits, that are named
 SHOWN_THRESHOLDS = (0, 0.9, 0.99)  # of confidence
 LINE = 118  # characters, that paragraphs are wrapped at
 DOCS = Path("docs/model-card.md")

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from inkdigits.bulk.inputs import CHUNK_PICTURES
-from inkdigits.bulk.journal import Spool
+from inkdigits.bulk.journal import Journal
 from inkdigits.cli import main
 from inkdigits.data.tables import PIXELS, write_csv
 
@@ -258,7 +258,7 @@ def stopped(run, *argv):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Spool, "finish", finish)
+        patch.setattr(Journal, "finish", finish)
         return run(*argv)
 
 

@@ -18,10 +18,10 @@ from inkdigits.decode import Limits, decode
 from inkdigits.evaluation import charts, figures
 from inkdigits.evaluation.charts import Axis, Plot
 from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, Evaluation, calibration_bins, rejection, wilson
-from inkdigits.evaluation.ood import Refusal, sample
-from inkdigits.evaluation.robustness import GROUPS, Robustness, disturbed
-from inkdigits.synthesis.corruptions import KINDS, LEVELS
-from inkdigits.synthesis.non_digits import NEGATIVES
+from inkdigits.evaluation.ood import OutOfDistribution, sample
+from inkdigits.evaluation.robustness import GROUPS, Robustness, corrupted
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES
+from inkdigits.synthesis.non_digits import NON_DIGITS
 
 if TYPE_CHECKING:
     from inkdigits.evaluation.report import Mistake, Report
@@ -33,7 +33,7 @@ PART_NAMES = {"train": "training part", "validation": "validation part", "test":
 CONFUSED = 5  # pairs of digits named
 SURE = (BINS - 1) / BINS  # lower end of the last bin of confidence
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of the images, rejected
-SHOWN_LEVEL = "medium"  # of the sample pictures
+SHOWN_SEVERITY = "medium"  # of the sample pictures
 HOT = 0.5  # loss of accuracy that is coloured most strongly
 PICTURE_SIDE = 168  # pixels, that pictures are reduced to; twice what they are shown with
 SAMPLE_SIDE = 112  # likewise, of a sample picture
@@ -70,9 +70,9 @@ def page(report: Report) -> str:
         scores = [score.accuracy for levels in report.robustness.kinds.values() for score in levels.values()]
         axes["robustness"] = Axis.percent(min(scores), 1, "")
         plots["robustness"] = _robustness(report.robustness)
-    if report.refusal:
-        plots["refusal"] = _refusal(report.refusal)
-    # Read right before, so that a reader judges the disturbance and not the hand.
+    if report.ood:
+        plots["ood"] = _out_of_distribution(report.ood)
+    # Read right before, so that a reader judges the corruption and not the hand.
     wrong = {*found.errors.tolist(), *(at for at, _ in found.unreadable)}
     right = next((at for at in range(len(report.dataset)) if at not in wrong), 0)
 
@@ -96,7 +96,7 @@ def page(report: Report) -> str:
         by_share=[(share, rejected(_threshold(found.confidences, share))) for share in SHARES],
         one_percent=rejected(_threshold(found.confidences, 0.01)),
         versions=", ".join(f"{name} {text}" for name, text in report.environment.items() if name != "processor"),
-        disturbed=lambda kind: picture(disturbed(report.dataset, right, kind, SHOWN_LEVEL), "", side=SAMPLE_SIDE),
+        corrupted=lambda kind: picture(corrupted(report.dataset, right, kind, SHOWN_SEVERITY), "", side=SAMPLE_SIDE),
         non_digit=lambda kind: picture(sample(kind), "", side=SAMPLE_SIDE),
         given=_given,
         seen=_seen,
@@ -192,12 +192,12 @@ def _rejection(found: Evaluation) -> Plot:
     n, wrong = len(found.right), len(found.errors)
     # As far as it takes to be rid of nine mistakes in ten.
     enough = next((1 - each.answered for each in curve if each.wrong <= wrong / 10), 1.0)
-    reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images refused")
+    reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images rejected")
     shown = [each for each in curve if 1 - each.answered <= reach.high]
     plot = Plot(
         "Rejection curve",
-        f"Accuracy of the answers that remain against the share of images refused. It starts at {found.accuracy:.2%} "
-        f"and reaches {shown[-1].accuracy:.2%} when {1 - shown[-1].answered:.1%} are refused.",
+        f"Accuracy of the answers that remain against the share of images rejected. It starts at {found.accuracy:.2%} "
+        f"and reaches {shown[-1].accuracy:.2%} when {1 - shown[-1].answered:.1%} are rejected.",
         reach,
         Axis.percent(min(each.accuracy for each in shown) - 1e-9, 1, "accuracy of the rest"),
         name="rejection",
@@ -210,29 +210,29 @@ def _rejection(found: Evaluation) -> Plot:
 
 def _robustness(found: Robustness) -> Plot:
     groups = ("trained", "held out")
-    told = (f"{GROUPS[g]}: " + ", ".join(f"{level} {found.mean(level, g):.1%}" for level in LEVELS) for g in groups)
-    names = {0.0: "none", **{round(strength, 3): level for level, strength in LEVELS.items()}}
+    told = (f"{GROUPS[g]}: " + ", ".join(f"{level} {found.mean(level, g):.1%}" for level in SEVERITIES) for g in groups)
+    names = {0.0: "none", **{round(strength, 3): level for level, strength in SEVERITIES.items()}}
     plot = Plot(
-        "Accuracy by strength of disturbance",
-        f"Mean accuracy over kinds: undisturbed {found.plain.accuracy:.1%}; {'; '.join(told)}",
-        Axis(0, 1, (0, *LEVELS.values()), lambda value: names[round(value, 3)], "strength"),
+        "Accuracy by strength of corruption",
+        f"Mean accuracy over kinds: uncorrupted {found.plain.accuracy:.1%}; {'; '.join(told)}",
+        Axis(0, 1, (0, *SEVERITIES.values()), lambda value: names[round(value, 3)], "strength"),
         Axis.percent(min(found.mean("strong", group) for group in groups) - 0.01, 1, "mean accuracy"),
         name="robust",
     )
     for group, kind in zip(groups, (" second", ""), strict=True):
-        means = [(LEVELS[level], found.mean(level, group)) for level in LEVELS]
+        means = [(SEVERITIES[level], found.mean(level, group)) for level in SEVERITIES]
         plot.line([(0, found.plain.accuracy), *means], f"curve{kind}")
         plot.points(((x, y, y, y) for x, y in means), f"mark{kind}")
     return plot
 
 
-def _refusal(found: Refusal) -> Plot:
+def _out_of_distribution(found: OutOfDistribution) -> Plot:
     plot = Plot(
-        "Refusal",
-        f"Share of the pictures of no digit that are refused against the share of digits that are, as the threshold on "
+        "Non-digits rejected",
+        f"Share of the non-digits that are rejected against the share of digits that are, as the threshold on "
         f"{found.score} rises.",
-        Axis.percent(0, 0.1, "digits refused"),
-        Axis.percent(0, 1, "pictures of no digit refused"),
+        Axis.percent(0, 0.1, "digits rejected"),
+        Axis.percent(0, 1, "non-digits rejected"),
         name="refusal",
     )
     plot.line([point for point in found.curve if point[0] <= plot.x.high])
@@ -243,8 +243,7 @@ TEMPLATES.filters.update(
     percent=percent, number=number, micro=micro, share=lambda value, digits=2: f"{value:.{digits}%}"
 )
 TEMPLATES.globals.update(
-    {"BINS": BINS, "CONFUSED": CONFUSED, "GROUPS": GROUPS, "HOT": HOT, "KINDS": KINDS, "LEVELS": LEVELS},
-    NEGATIVES=NEGATIVES,
-    SURE=SURE,
+    **{"BINS": BINS, "CONFUSED": CONFUSED, "GROUPS": GROUPS, "HOT": HOT, "SURE": SURE},
+    **{"CORRUPTIONS": CORRUPTIONS, "SEVERITIES": SEVERITIES, "NON_DIGITS": NON_DIGITS},
     **{name: lambda *given, draw=draw: Markup(draw(*given)) for name, draw in charts.SMALL_CHARTS.items()},
 )
