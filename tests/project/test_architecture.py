@@ -59,7 +59,7 @@ KNOWN_ONLY_TO = {
     "tensorboard": {"training"},
     "optuna": {"training"},
     "mlflow": {"training"},
-    "matplotlib": {"evaluation"},
+    "jinja2": {"evaluation"},
     "starlette": {"server"},
     "uvicorn": {"server"},
     "httpx": {"client"},

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inkdigits.bulk.journal import Spool
+from inkdigits.bulk.journal import Journal
 
 N = 600  # digits: more than one chunk of pictures
 DEADLINE = 120  # seconds, for what must happen at all
@@ -39,7 +39,7 @@ def stopped(run, *argv):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Spool, "finish", finish)
+        patch.setattr(Journal, "finish", finish)
         return run(*argv)
 
 

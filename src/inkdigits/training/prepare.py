@@ -27,8 +27,8 @@ from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, normalise
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb, picture_of
-from inkdigits.synthesis.non_digits import NEGATIVES
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
+from inkdigits.synthesis.non_digits import NON_DIGITS
 from inkdigits.training.config import TrainConfig
 
 __all__ = ["NO_DIGIT", "Pool", "Pools", "joined", "make_pools", "split_names"]
@@ -48,7 +48,7 @@ CHUNK = 500  # pictures a task of a worker process
 
 # What the hand does is left to the augmentation of each batch, and the polarity is undone by the normalisation.
 _LEARNT = tuple(
-    kind.name for kind in KINDS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
+    kind.name for kind in CORRUPTIONS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
 )
 _OFTEN = np.array([EMPHASIS.get(name, 1) for name in _LEARNT])
 _OFTEN = _OFTEN / _OFTEN.sum()
@@ -183,15 +183,15 @@ def _disturbed(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
             picture = pen_picture(source, rng) if isinstance(source, PenDigit) else picture_of(source, rng)
             times = 1 + int(part == "train" and rng.random() < TWICE)
             for kind in rng.choice(_LEARNT, times, replace=False, p=_OFTEN if part == "train" else None):
-                strength = rng.uniform(*STRENGTHS) / times if part == "train" else LEVELS["medium"]
-                picture = disturb(picture, str(kind), strength, rng)
+                strength = rng.uniform(*STRENGTHS) / times if part == "train" else SEVERITIES["medium"]
+                picture = corrupt(picture, str(kind), strength, rng)
             yield picture, label
 
     return _normalised(pictures())
 
 
 def _negative(seeds: Sequence[int]) -> Pool:
-    kinds = [NEGATIVES[name] for name in (*NEGATIVES, *REFUSED_MORE)]
+    kinds = [NON_DIGITS[name] for name in (*NON_DIGITS, *REFUSED_MORE)]
     return _normalised((kinds[s % len(kinds)].make(np.random.default_rng((5, s)), "train"), NO_DIGIT) for s in seeds)
 
 
