@@ -50,7 +50,7 @@ NOT_RUN = [
     (r"^inkdigits train --init cnn_float", "of pictures that the reader brings; test_training_teach", {}),
     (r"^inkdigits train --network cnn_small --teacher", "half an hour of training; test_training_teach", {}),
     (r"^inkdigits train .*--threads 1 --out (first|fast|cnn_float)\.onnx", "an hour of training each", {}),
-    (r"^inkdigits quantise (models/mine|cnn_float)\.onnx", "of a model that takes two hours", {}),
+    (r"^inkdigits quanti[sz]e (models/mine|cnn_float)\.onnx", "of a model that takes two hours", {}),
     (r"^python scripts/train_shipped\.py", "two hours of training; test_train_shipped", {}),
     (r"^inkdigits compare ", "trains eight models; test_training_compare", {}),
     (r"^inkdigits evaluate cnn( |$)(?!.*examples/)(?!.*--data digits --limit)", "minutes, or MNIST's download", {}),
