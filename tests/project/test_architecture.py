@@ -16,12 +16,13 @@ PACKAGE = Path(inkdigits.__file__).parent
 ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
-BASE = {"atomic", "errors", "settings", "text"}
+BASE = {"atomic", "errors", "options", "settings", "text"}
 CORE = BASE | {"cores", "prediction", "decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
     "cores": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "options": {"errors"},
+    "settings": {"errors", "options"},
     "atomic": {"errors"},
     "text": set(),
     "parts": {"errors"},

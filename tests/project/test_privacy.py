@@ -91,7 +91,7 @@ def test_the_library(tmp_path, inputs, chosen):
 @pytest.mark.parametrize(
     "code",
     [
-        "from inkdigits.training.quantize import quantise",
+        "from inkdigits.training.quantize import quantize",
         "import inkdigits.training.fit, inkdigits.evaluation.evaluate",
         "import inkdigits.server.factory, inkdigits.bulk.cluster, inkdigits.client",
     ],

@@ -125,10 +125,10 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
         validation["pen"] = made("drawing validation strokes", _drawn, pen["validation"], range(len(pen["validation"])))
         many = pen["train"] * config.pen_variants
         training.append(made("drawing pen strokes", _drawn, many, range(1_000_000, 1_000_000 + len(many))))
-    if config.disturbed:
+    if config.corrupted:
         for part, n in (
             ("validation", DISTURBED_VALIDATION),
-            ("train", int(config.disturbed * sum(map(len, training)))),
+            ("train", int(config.corrupted * sum(map(len, training)))),
         ):
             images = [
                 (d.images, d.labels, held if part == "validation" else fitting) for d, fitting, held in sets.values()
@@ -137,8 +137,8 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
             seeds = range(n) if part == "validation" else range(2_000_000, 2_000_000 + n)
             pool = made(f"disturbing pictures to {part} on", partial(_disturbed, part), *sources, seeds)
             training.append(pool) if part == "train" else validation.update(disturbed=pool)
-    if config.negatives:
-        n = int(config.negatives * sum(map(len, training)))
+    if config.non_digits:
+        n = int(config.non_digits * sum(map(len, training)))
         # Both from the training fonts, by other seeds; the fonts of the test part are seen by no run.
         validation["no digit"] = made("drawing what is no digit", _negative, range(NEGATIVE_VALIDATION))
         training.append(made("drawing what is no digit, to refuse", _negative, range(3_000_000, 3_000_000 + n)))
@@ -231,7 +231,7 @@ def _take(pool: Pool, numbers: np.ndarray) -> Pool:
 
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """A hash of all that determines a pool: the options, the data, and the versions of what makes it."""
-    options = [config.data, config.validation, config.pen_variants, config.disturbed, config.negatives]
+    options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
     parts = [NORMALISATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
