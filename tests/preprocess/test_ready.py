@@ -17,8 +17,7 @@ from inkdigits.image import normalise
 from inkdigits.ink import PIECE_SHARE, pieces
 from inkdigits.ready import Spent, is_ready, normalise_each, normalise_ready
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import CORRUPTIONS
-from inkdigits.synthesis.corruptions import corrupt
+from inkdigits.synthesis.corruptions import CORRUPTIONS, corrupt
 
 from support.drawings import DIGITS, picture
 from support.hostile import png

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from dataclasses import FrozenInstanceError, fields
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
