@@ -24,7 +24,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from inkdigits.errors import InkdigitsError, ModelError
-from inkdigits.recognizer import SHIPPED
+from inkdigits.network import SHIPPED
 from inkdigits.server.model_info import CARD_SUFFIX
 
 from train_shipped import Step, find, recipe

@@ -16,7 +16,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted(

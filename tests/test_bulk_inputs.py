@@ -20,7 +20,7 @@ import pytest
 
 from inkdigits.bulk.inputs import chunks
 from inkdigits.data.tables import PIXELS, write_csv
-from inkdigits.image import Limits
+from inkdigits.preprocess import Limits
 from test_bulk_run import DEADLINE, digits, encoded, idx, run  # noqa: F401
 
 MEMORY = 2 << 30  # bytes that a process may ask for; more than it needs, less than the headers promise

@@ -20,7 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import inkdigits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from test_server_predict import THREE
 from test_server_run import until
 

@@ -14,8 +14,8 @@ from inkdigits.data.dataset import Dataset
 from inkdigits.evaluation import ood as refusal
 from inkdigits.evaluation import report, robustness
 from inkdigits.evaluation.report import measure
+from inkdigits.network import shipped_models
 from inkdigits.progress import silent
-from inkdigits.recognizer import shipped_models
 from inkdigits.server.model_info import CARD_SUFFIX
 from inkdigits.synthesis.corruptions import KINDS
 

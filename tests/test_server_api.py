@@ -12,13 +12,12 @@ import pytest
 
 import inkdigits
 from inkdigits import Recognizer, SettingError
-from inkdigits.known import known_digit
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.self_test import known_digit, self_test
 from inkdigits.server import create_app
 from inkdigits.server.http.problems import INTERNAL_ERROR, KINDS
 from inkdigits.server.model_info import about
 from inkdigits.server.offline import WEB
-from inkdigits.server.self_test import self_test
 from inkdigits.settings import Settings
 from test_server_predict import THREE, assert_problem
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server import create_app
 from inkdigits.settings import Settings
 from test_server_predict import THREE

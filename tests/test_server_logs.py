@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from test_server_metrics import samples
 from test_server_run import DEADLINE, alive, ask, processes, until, workers
 

@@ -11,7 +11,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 import inkdigits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from test_server_inputs import PICTURE
 from test_server_predict import ROW, THREE, encode
 

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from inkdigits import Limits, Recognizer
-from inkdigits.image import normalise
-from inkdigits.known import DIGIT, known_digit
+from inkdigits.preprocess import preprocess
+from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server.http.body import INLINE_BYTES, INLINE_IMAGES, is_heavy, load_of
 
 from drawings import picture
@@ -29,7 +29,7 @@ def encode(image, form="PNG", **options):
 
 
 THREE = encode(known_digit())
-ROW = np.rint(normalise(known_digit()).image * 255).astype(int).ravel().tolist()
+ROW = np.rint(preprocess(known_digit()).image * 255).astype(int).ravel().tolist()
 
 
 def answer_of(recognizer: Recognizer, source, **options):

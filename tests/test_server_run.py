@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import inkdigits
-from inkdigits.known import DIGIT
-from inkdigits.recognizer import SHIPPED, shipped_models
+from inkdigits.network import SHIPPED, shipped_models
+from inkdigits.self_test import DIGIT
 from test_server_predict import THREE
 
 processes = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="it looks at processes in Linux's /proc")

@@ -9,7 +9,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

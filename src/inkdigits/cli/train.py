@@ -89,7 +89,7 @@ def add(commands: Commands) -> None:
 
 
 def _quantise(args: argparse.Namespace) -> int:
-    from inkdigits.recognizer import find_model
+    from inkdigits.network import find_model
     from inkdigits.training.quantize import quantise
     from inkdigits.training.register import check_out
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inkdigits.data.dataset import CLASSES
-from inkdigits.decode import Limits, decode
 from inkdigits.evaluation.charts import Axis, Plot, interval
 from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, calibration_bins, rejection, wilson
 from inkdigits.evaluation.report_parts import (
@@ -31,6 +30,8 @@ from inkdigits.evaluation.report_parts import (
     table,
 )
 from inkdigits.evaluation.report_robust import refusal_section, robustness_section
+from inkdigits.preprocess import Limits
+from inkdigits.preprocess.decode import decode
 
 if TYPE_CHECKING:
     from inkdigits.evaluation.report import Mistake, Report

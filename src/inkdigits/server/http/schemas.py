@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 from inkdigits.server.values import PIXEL_NAMES, PIXELS
 
 __all__ = ["ref", "schemas"]
