@@ -220,11 +220,31 @@ def test_help_and_version_load_nothing_heavy(option):
     assert not loaded_by(code) & {"onnxruntime", "numpy", "PIL", "torch", "starlette", "uvicorn"}
 
 
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_has_the_numbers_of_preprocessing():
+    constants = script("constants")
+    assert constants.PAGE.read_text(encoding="utf-8") == constants.script(), "run: python scripts/constants.py"
+    assert all(f"export const {name} = " in constants.script() for name in constants.taken())
+
+
+def test_the_page_preprocesses_in_modules_of_the_same_names():
+    page, python = (
+        {path.stem for path in folder.glob("*.*") if path.suffix in (".js", ".py")}
+        for folder in (PACKAGE / "web" / "preprocess", PACKAGE / "preprocess")
+    )
+    assert page - python == {"index", "constants"}
+    assert python - page == {"__init__", "apart", "fast28", "files"}
+
+
 @pytest.mark.parametrize("page", ["cli.md", "settings.md"])
 def test_the_generated_parts_of_the_docs_are_up_to_date(page):
-    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
-    docs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(docs)
+    docs = script("docs")
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert docs.renewed(text) == text, "run: python scripts/docs.py"
     assert docs.names(text), "no generated part was found"

@@ -44,10 +44,10 @@ ANSWER = """async (pictures) => {
   }));
 }"""
 READ = """async (pictures) => {
-  const [{ decode }, { normalise }] = await Promise.all([import('./decode.js'), import('./image.js')]);
+  const { preprocess } = await import('./preprocess/index.js');
   return Promise.all(pictures.map(async (picture) => {
     const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-    const { image, box, polarity } = preprocess(await decode(new Blob([bytes])));
+    const { image, box, polarity } = await preprocess(new Blob([bytes]));
     return [[...image], box, polarity];
   }));
 }"""

@@ -197,7 +197,7 @@ def test_a_fault_of_the_server_s_own_shows_no_trace(recognizer, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret path /srv/models")
 
-    monkeypatch.setattr(type(recognizer), "answer", fail)
+    monkeypatch.setattr(type(recognizer), "predict_preprocessed", fail)
     monkeypatch.setattr("inkdigits.server.factory.self_test", lambda recognizer: "")
     monkeypatch.setattr("inkdigits.server.factory.openapi", lambda settings, recognizer: DOCUMENT)
     response = asyncio.run(ask())

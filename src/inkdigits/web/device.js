@@ -3,9 +3,9 @@
  * inkdigits/recognizer.py, and the same answers.
  */
 
-import { decode } from './decode.js';
-import { NORMALISATION_VERSION, SIDE, normalise } from './image.js';
 import { metadataOf } from './onnx.js';
+import { NORMALIZATION_VERSION, SIDE } from './preprocess/constants.js';
+import { preprocess } from './preprocess/index.js';
 import { Missing, modelOf } from './reader.js';
 import { text } from './text.js';
 
@@ -65,7 +65,7 @@ export class DeviceReader {
    */
   async read(picture, { seen = false, why = false } = {}) {
     const network = await this.load();
-    const { image, box, polarity } = normalise(await decode(picture));
+    const { image, box, polarity } = await preprocess(picture);
     const model = network.card.name;
     const rows = (/** @type {(value: number) => number} */ shown, /** @type {Float32Array} */ values) =>
       Array.from({ length: SIDE }, (_, y) => Array.from(values.subarray(y * SIDE, (y + 1) * SIDE), shown));
@@ -115,8 +115,8 @@ async function load(folder) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, about.sha256);
   const metadata = metadataOf(bytes);
-  const version = metadata.get('inkdigits.normalisation') ?? NORMALISATION_VERSION;
-  if (version !== NORMALISATION_VERSION) throw new Missing(text.otherNormalisation(version, NORMALISATION_VERSION));
+  const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
+  if (version !== NORMALIZATION_VERSION) throw new Missing(text.otherNormalisation(version, NORMALIZATION_VERSION));
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const [input, output] = [session.inputNames[0], session.outputNames[0]];
   /** @type {Promise<unknown>} a session runs one batch at a time */

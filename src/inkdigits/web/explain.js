@@ -1,6 +1,6 @@
 /** Why: how much each part of the ink mattered, as a picture that is laid over the drawing. */
 
-import { BOX_SIDE, SIDE } from './image.js';
+import { BOX_SIDE, SIDE } from './preprocess/constants.js';
 
 /** @typedef {import('./reader.js').Answer} Answer */
 /** @typedef {import('./paint.js').Picture} Picture */
