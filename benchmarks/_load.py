@@ -20,7 +20,7 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
 from _common import ROOT
 
@@ -54,7 +54,7 @@ def questions() -> tuple[list[Question], list[Question], list[Question]]:
     good, great = [], []
     for digit in range(10):
         large = Image.fromarray(picture(digit))
-        pixels = np.rint(normalise(large).image * 255).astype(np.uint8)
+        pixels = np.rint(preprocess(large).image * 255).astype(np.uint8)
         small = Image.fromarray(pixels)
         for image, form in ((small, "PNG"), (small, "GIF"), (large, "PNG"), (large, "JPEG"), (large, "WEBP")):
             file = io.BytesIO()

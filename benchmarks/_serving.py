@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
 from _common import ROOT
 
@@ -112,7 +112,7 @@ def samples() -> list[tuple[int, bytes, list[int]]]:
     """Ten digits: which, as a 28×28 PNG, and as pixels."""
     found = []
     for digit in range(10):
-        pixels = np.rint(normalise(picture(digit)).image * 255).astype(np.uint8)
+        pixels = np.rint(preprocess(picture(digit)).image * 255).astype(np.uint8)
         found.append((digit, _file(pixels, "PNG"), pixels.ravel().tolist()))
     return found
 

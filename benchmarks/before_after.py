@@ -19,7 +19,7 @@ from statistics import median
 
 from PIL import Image
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 
 from _common import ROOT, record
 from _serving import PEERS, Peer, body, figures, load_of, samples, served, wrk

@@ -24,8 +24,10 @@ import torch
 import torch.nn.functional as F
 
 from inkdigits.evaluation.latency import cost
+from inkdigits.network import find_model
+from inkdigits.prediction import CLASSES
 from inkdigits.progress import bars
-from inkdigits.recognizer import CLASSES, Recognizer, find_model
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train

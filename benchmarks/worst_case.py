@@ -35,7 +35,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import MAX_SIDE, WEBP_SHARE
+from inkdigits.preprocess.files import MAX_SIDE, WEBP_SHARE
 from inkdigits.recognizer import Recognizer
 
 from _common import RESULTS, ROOT

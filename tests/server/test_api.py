@@ -11,13 +11,12 @@ import pytest
 
 import inkdigits
 from inkdigits import Recognizer, SettingError
-from inkdigits.known import known_digit
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.self_test import known_digit, self_test
 from inkdigits.server import create_app
 from inkdigits.server.http.problems import INTERNAL_ERROR, KINDS
 from inkdigits.server.model_info import about
 from inkdigits.server.offline import WEB
-from inkdigits.server.self_test import self_test
 from inkdigits.settings import Settings
 
 from support.html import Page
@@ -183,7 +182,7 @@ def test_a_fault_of_the_server_s_own_shows_no_trace(recognizer, monkeypatch):
     def fail(*_):
         raise RuntimeError("secret path /srv/models")
 
-    monkeypatch.setattr(type(recognizer), "answer", fail)
+    monkeypatch.setattr(type(recognizer), "predict_preprocessed", fail)
     monkeypatch.setattr("inkdigits.server.factory.self_test", lambda recognizer: "")
     monkeypatch.setattr("inkdigits.server.api.openapi", lambda routes, settings, recognizer: DOCUMENT)
     response = asyncio.run(ask())

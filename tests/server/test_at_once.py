@@ -191,7 +191,7 @@ def test_a_fault_is_told_without_its_cause_and_logged(monkeypatch, caplog):
     def broken(*_, **__):
         raise RuntimeError("a secret path")
 
-    monkeypatch.setattr(service.site.recognizer, "answer", broken)
+    monkeypatch.setattr(service.site.recognizer, "predict_preprocessed", broken)
     taken, [answer] = at_once(service, scope(), THREE)
     assert taken
     assert answer.status == 500

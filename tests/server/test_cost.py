@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdigits import ready
-from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageTooLarge
-from inkdigits.image import Limits, normalise
-from inkdigits.known import DIGIT
+from inkdigits.preprocess import Limits, preprocess, preprocess_picture
+from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.files import pixels_of
+from inkdigits.self_test import DIGIT
 from inkdigits.server import inference as work
 from inkdigits.server import open_inference as oip
 from inkdigits.server import reader
@@ -302,14 +302,13 @@ def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monke
 def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
     batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
     large, other = encode(picture(7, 400)), encode(picture(4, 380))
-    normalise = ready.normalise_picture
 
     def fail(image):
         if image.width == 400:
             raise RuntimeError("a fault")
-        return normalise(image)
+        return preprocess_picture(image)
 
-    monkeypatch.setattr(ready, "normalise_picture", fail)
+    monkeypatch.setattr("inkdigits.preprocess.preprocess_picture", fail)
 
     async def ask():
         asked = [batcher.read([data], load_of([data])) for data in (large, other)]
@@ -476,8 +475,7 @@ def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, f
     data = {"digit": whole, "damaged": whole[: len(whole) // 2], "other": encode(picture(7, 1200))}[file]
     expected = recognizer.predict_batch([data], errors="return")[0]
     here = []
-    own = ready.decode
-    monkeypatch.setattr(ready, "decode", lambda *args: here.append(args) or own(*args))
+    monkeypatch.setattr("inkdigits.preprocess.decode", lambda *args: here.append(args) or decode(*args))
     [found] = work.read(recognizer, [data], Limits(), Metrics(Board()))
     assert bool(here) == (file != "digit")  # of half a file the header tells no size
     if file == "damaged":
@@ -489,7 +487,7 @@ def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, f
 
 def test_a_webp_has_fewer_pixels():
     with pytest.raises(ImageTooLarge, match="the WebP is 4096×4096 = 16,777,216 pixels; at most 12,247,367"):
-        normalise(encode(Image.new("L", (4096, 4096)), "WEBP"))
+        preprocess(encode(Image.new("L", (4096, 4096)), "WEBP"))
 
 
 @pytest.mark.parametrize(

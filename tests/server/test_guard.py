@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from inkdigits import SettingError
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.http.auth import WAYS, Guard, client_of, key_hashes
 from inkdigits.server.http.body import INLINE_BYTES
 from inkdigits.server.http.problems import Problem

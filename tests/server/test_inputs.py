@@ -11,7 +11,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inputs import parse

@@ -14,7 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import inkdigits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.http.problems import KINDS
 
 from support.paths import ROOT

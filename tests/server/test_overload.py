@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.factory import create_app
 from inkdigits.server.http.problems import wire
 from inkdigits.server.http.transport import Joined

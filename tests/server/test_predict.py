@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inkdigits import Limits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.http.body import INLINE_BYTES, INLINE_IMAGES, is_heavy, load_of
 
 from support.drawings import picture

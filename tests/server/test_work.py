@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from inkdigits import ImageError, Limits, Recognizer
-from inkdigits.decode import decode
-from inkdigits.known import DIGIT
+from inkdigits.preprocess.decode import decode
+from inkdigits.self_test import DIGIT
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import BATCH, Batcher, Heavy, read
 from inkdigits.server.observability.metrics import Metrics
@@ -130,7 +130,7 @@ def test_a_fault_stays_with_its_request(recognizer, metrics, monkeypatch):
             raise RuntimeError("a fault")
         return decode(source, limits)
 
-    monkeypatch.setattr("inkdigits.ready.decode", fail)
+    monkeypatch.setattr("inkdigits.preprocess.decode", fail)
 
     async def ask():
         asked = ([THREE], [poison], [THREE, THREE])

@@ -4,7 +4,7 @@ import struct
 
 from PIL import Image
 
-from inkdigits.parts import scans_of
+from inkdigits.preprocess.files import scans_of
 
 from support.hostile import encode
 

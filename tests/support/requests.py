@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from inkdigits import Recognizer
-from inkdigits.image import normalise
-from inkdigits.known import known_digit
+from inkdigits.preprocess import preprocess
+from inkdigits.self_test import known_digit
 from inkdigits.server.http.auth import Guard
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
@@ -28,7 +28,7 @@ def encode(image, form="PNG", **options):
 
 
 THREE = encode(known_digit())
-ROW = np.rint(normalise(known_digit()).image * 255).astype(int).ravel().tolist()
+ROW = np.rint(preprocess(known_digit()).image * 255).astype(int).ravel().tolist()
 
 
 def answer_of(recognizer: Recognizer, source, **options):

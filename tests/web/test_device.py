@@ -17,7 +17,7 @@ import inkdigits
 from inkdigits.data.catalog import PEN_WRITERS
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.errors import DataError
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.settings import Settings
 
 from support import browser
@@ -44,10 +44,10 @@ ANSWER = """async (pictures) => {
   }));
 }"""
 READ = """async (pictures) => {
-  const [{ decode }, { normalise }] = await Promise.all([import('./decode.js'), import('./image.js')]);
+  const { preprocess } = await import('./preprocess/index.js');
   return Promise.all(pictures.map(async (picture) => {
     const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-    const { image, box, polarity } = normalise(await decode(new Blob([bytes])));
+    const { image, box, polarity } = await preprocess(new Blob([bytes]));
     return [[...image], box, polarity];
   }));
 }"""
@@ -138,7 +138,7 @@ def test_odd_pictures_come_out_as_in_python(visit):
     files = list(map(png, pictures))
     far = {}
     for name, data, (image, _, polarity) in zip(names, files, read_in_browser(visit(), files), strict=True):
-        expected = normalise(data)
+        expected = preprocess(data)
         assert polarity == expected.polarity, name
         if (difference := np.abs(image - expected.image).max()) > LEVEL:
             far[name] = difference
@@ -154,7 +154,7 @@ def test_other_formats_come_out_nearly_as_in_python(visit, kind):
         Image.fromarray(picture(digit)).save(data, kind)
         files.append(data.getvalue())
     for data, (image, *_) in zip(files, read_in_browser(visit(), files), strict=True):
-        assert np.abs(image - normalise(data).image).max() <= 0.03
+        assert np.abs(image - preprocess(data).image).max() <= 0.03
 
 
 def test_a_photo_is_turned_upright(visit):
@@ -163,7 +163,7 @@ def test_a_photo_is_turned_upright(visit):
     data = io.BytesIO()
     Image.fromarray(np.rot90(picture(4))).save(data, "JPEG", exif=exif, quality=95)
     [(image, *_)] = read_in_browser(visit(), [data.getvalue()])
-    assert np.abs(image - normalise(data.getvalue()).image).max() <= 0.03
+    assert np.abs(image - preprocess(data.getvalue()).image).max() <= 0.03
 
 
 @pytest.mark.parametrize("source", ["our own", "test writers"])

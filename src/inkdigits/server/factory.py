@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
+from inkdigits.self_test import self_test
 from inkdigits.server.api import api
 from inkdigits.server.form import Form
 from inkdigits.server.http.auth import Guard
@@ -28,7 +29,6 @@ from inkdigits.server.pages import device, page
 from inkdigits.server.processes.shared_state import READY, UP, Board
 from inkdigits.server.reader import Bounds, Reader
 from inkdigits.server.routes import FRESH, Predict
-from inkdigits.server.self_test import self_test
 from inkdigits.server.service import Service, Site
 from inkdigits.settings import Settings
 

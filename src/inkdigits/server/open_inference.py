@@ -22,9 +22,9 @@ from starlette.types import Receive, Scope, Send
 
 import inkdigits
 from inkdigits.errors import ImageError
-from inkdigits.image import SIDE
-from inkdigits.prediction import Prediction
-from inkdigits.recognizer import CLASSES, Recognizer
+from inkdigits.prediction import CLASSES, Prediction
+from inkdigits.preprocess import SIDE
+from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
 from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shown

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,

@@ -20,9 +20,9 @@ from PIL import Image
 from starlette.routing import BaseRoute
 
 import inkdigits
-from inkdigits.image import SIDE
-from inkdigits.known import DIGIT, known_digit
+from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
+from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.body import REQUEST_IMAGES
 from inkdigits.server.http.problems import KINDS, MEDIA_TYPE

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import SkipJsonSchema
 
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 from inkdigits.server.values import PIXEL_NAMES, PIXELS
 
 __all__ = [

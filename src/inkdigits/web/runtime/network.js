@@ -3,7 +3,7 @@
  * only module that knows the runtime.
  */
 
-import { NORMALISATION_VERSION, SIDE } from '../image.js';
+import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
 import { DeviceUnavailable, messageOf, toModelInfo } from '../result.js';
 import { text } from '../strings.js';
 
@@ -40,8 +40,8 @@ export async function loadNetwork(folder) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, info.sha256);
   const metadata = metadataOf(bytes);
-  const version = metadata.get('inkdigits.normalisation') ?? NORMALISATION_VERSION;
-  if (version !== NORMALISATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
+  const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
+  if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const [input, output] = [session.inputNames[0], session.outputNames[0]];
   const runNow = async (/** @type {Float32Array} */ images, /** @type {number} */ count) => {
