@@ -92,16 +92,19 @@ export class Pad extends EventTarget {
     this.dispatchEvent(new Event('rest'));
   }
 
+  /** @returns {boolean} false: there is nothing to undo */
   undo() {
-    if (this.drawing.undo()) this.#edited();
+    return this.#edited(this.drawing.undo());
   }
 
+  /** @returns {boolean} false: there is nothing to redo */
   redo() {
-    if (this.drawing.redo()) this.#edited();
+    return this.#edited(this.drawing.redo());
   }
 
+  /** @returns {boolean} false: there is nothing to clear */
   clear() {
-    if (this.drawing.clear()) this.#edited();
+    return this.#edited(this.drawing.clear());
   }
 
   /** Draw again at the next frame. */
@@ -136,7 +139,7 @@ export class Pad extends EventTarget {
     if (this.#pointer === null || !this.#isTouch) return;
     this.#pointer = null;
     this.drawing.cancel();
-    this.#edited();
+    this.#changed('edit');
   }
 
   /** @param {PointerEvent} event */
@@ -158,8 +161,10 @@ export class Pad extends EventTarget {
     this.#changed(this.#erases ? 'edit' : 'ink');
   }
 
-  #edited() {
-    this.#changed('edit');
+  /** @param {boolean} hasChanged */
+  #edited(hasChanged) {
+    if (hasChanged) this.#changed('edit');
+    return hasChanged;
   }
 
   /** @param {'ink' | 'edit'} how */
