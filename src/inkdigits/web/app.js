@@ -178,6 +178,7 @@ function start(backend, address) {
   pad.addEventListener('ink', () => follow(true));
   pad.addEventListener('edit', () => follow(false));
   pad.addEventListener('rest', () => whyPanel.open && again());
+  pad.addEventListener('palm', () => say('hint', text.penInUse));
   backend.addEventListener('change', backendChanged);
   backend.addEventListener('back', () => {
     if (drawing.isEmpty && batch.isSettled && !backend.onDevice) return connection.worked();

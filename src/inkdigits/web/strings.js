@@ -85,6 +85,7 @@ export const text = {
   connecting: 'Connecting…',
   ready: 'Ready: the answer follows your pen',
   drawFirst: 'Draw a digit first',
+  penInUse: 'Use the pen, or wait 10 seconds to draw with a finger',
   away: 'The server is not responding. Trying again…',
   deviceLoading: 'Downloading the model…',
   deviceReady: 'Ready on this device: the answer follows your pen',
