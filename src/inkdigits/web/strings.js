@@ -224,11 +224,8 @@ export const text = {
   /** @param {string} detail in the server's words */
   problemOther: (detail) => `${detail[0].toUpperCase()}${detail.slice(1)}.`,
 
-  /**
-   * @param {string} name
-   * @param {string} reason
-   */
-  notFetched: (name, reason) => `The download of ${name} failed: ${reason}`,
+  /** @param {string} name */
+  notFetched: (name) => `The download of ${name} failed.`,
 
   otherModel: 'The downloaded model is damaged. Reload the page.',
   otherNormalisation: 'This page is older than its model. Reload the page.',
