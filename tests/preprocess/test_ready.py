@@ -21,7 +21,7 @@ from inkdigits.synthesis.corruptions import KINDS as DISTURBANCES
 from inkdigits.synthesis.corruptions import disturb
 
 from support.drawings import DIGITS, picture
-from support.hostile import png
+from support.files import png
 from support.requests import encode
 
 KINDS = (
