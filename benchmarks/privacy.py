@@ -78,7 +78,7 @@ def commands(folder: Path, seconds: float) -> dict[str, tuple[object, ...]]:
             *(*INKDIGITS, "train", "--data", table, "--network", "lenet", "--epochs", 2, "--threads", 1),
             *("--mlflow", "sqlite:///runs.db", "--out", folder / "mine.onnx"),
         ),
-        "quantise": (*INKDIGITS, "quantise", folder / "mine.onnx", "--out", "mine8.onnx"),
+        "quantize": (*INKDIGITS, "quantize", folder / "mine.onnx", "--out", "mine8.onnx"),
         "compare": (*INKDIGITS, "compare", "--models", "logistic,knn", "--data", "digits", "--out", "comparison"),
         "tune": (*INKDIGITS, "tune", folder / "space.toml", "--trials", 2, "--out", "search"),
         "runs": (*INKDIGITS, "runs"),

@@ -30,7 +30,7 @@ import numpy as np
 from sklearn.manifold import TSNE
 
 from inkdigits import Recognizer
-from inkdigits.data.catalog import load
+from inkdigits.data.catalog import data_at_hand, load
 from inkdigits.evaluation import figures
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
@@ -38,7 +38,7 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import make_pools
 
 settings = Settings.from_env()
-data = figures.data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
+data = data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
 pools = make_pools(TrainConfig(data=data), settings, silent)
 images, labels = pools.training.images, pools.training.labels
 held = sum(map(len, pools.validation.values()))

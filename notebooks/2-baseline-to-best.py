@@ -32,7 +32,7 @@ from pathlib import Path
 from IPython.display import SVG
 from rich.console import Console
 
-from inkdigits.evaluation import figures
+from inkdigits.data.catalog import data_at_hand
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import fit, mlp
@@ -44,7 +44,7 @@ from inkdigits.training.tracking import Recorder
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars
-data = figures.data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
+data = data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
 folder = Path(tempfile.mkdtemp())
 small = data == "digits"  # few images, so that a pass over them is short
 

@@ -33,6 +33,7 @@ import numpy as np
 from rich.console import Console
 
 from inkdigits import Recognizer
+from inkdigits.data.catalog import data_at_hand
 from inkdigits.evaluation import figures
 from inkdigits.evaluation.evaluate import evaluate, unseen
 from inkdigits.progress import silent
@@ -41,7 +42,7 @@ from inkdigits.training.fit import TrainConfig, train
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars
-data = figures.data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
+data = data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
 small = data == "digits"
 
 # %% [markdown]

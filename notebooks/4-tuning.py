@@ -33,6 +33,7 @@ import optuna
 from IPython.display import SVG
 from rich.console import Console
 
+from inkdigits.data.catalog import data_at_hand
 from inkdigits.evaluation import figures
 from inkdigits.settings import Settings
 from inkdigits.training.config import config_of, read_options
@@ -42,7 +43,7 @@ from inkdigits.training.search.tune import tune
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars
-data = figures.data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
+data = data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
 study = Path(tempfile.mkdtemp()) / "study"
 
 # %% [markdown]

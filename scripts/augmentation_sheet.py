@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/augmentation.md: every kind of disturbance at every level, and every kind of no digit.
+"""Draw the pictures of docs/augmentation.md: every kind of corruption at every level, and every kind of no digit.
 
     INKDIGITS_DATA=… python scripts/augmentation_sheet.py
 
@@ -15,13 +15,13 @@ from PIL import Image
 
 from inkdigits.data.pen import load_pendigits
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb
-from inkdigits.synthesis.corruptions.sheet import coloured
-from inkdigits.synthesis.non_digits import NEGATIVES, lookalikes, negatives
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from inkdigits.synthesis.corruptions.sheet import colored
+from inkdigits.synthesis.non_digits import NON_DIGITS, lookalikes, non_digit_pictures
 from inkdigits.synthesis.strokes import draw, place
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-SIDE = 168  # pixels of a digit's picture when it is disturbed
+SIDE = 168  # pixels of a digit's picture when it is corrupted
 CELL = 84  # pixels of it on the sheet
 GAP = 4  # pixels
 PENS = (7.0, 13.0)  # pixels; one digit each
@@ -33,7 +33,7 @@ SEED = 5
 def main() -> None:
     IMAGES.mkdir(parents=True, exist_ok=True)
     digits = load_pendigits(Settings.from_env())
-    for i, name in enumerate(KINDS):
+    for i, name in enumerate(CORRUPTIONS):
         bases = []
         for j, pen in enumerate(PENS):
             digit = next(d for d in digits[(i * 2 + j) * 60 :] if d.label == (i + 5 * j) % 10)
@@ -41,11 +41,11 @@ def main() -> None:
             at = (SIDE - np.concatenate(strokes).max(axis=0)) / 2
             bases.append(draw([s + at for s in strokes], SIDE, SIDE, pen=pen, paper=244, ink=30))
         rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
-        pictures = [disturb(base, name, strength, rng) for strength in LEVELS.values() for base in bases]
+        pictures = [corrupt(base, name, strength, rng) for strength in SEVERITIES.values() for base in bases]
         save(pictures, f"augmentation-{name}.png")
     for part in ("train", "test"):
-        shown = negatives(EXAMPLES * len(NEGATIVES), SEED, part)
-        save([p for kind in NEGATIVES for name, p in shown if name == kind], f"augmentation-negatives-{part}.png", 56)
+        shown = non_digit_pictures(EXAMPLES * len(NON_DIGITS), SEED, part)
+        save([p for kind in NON_DIGITS for name, p in shown if name == kind], f"augmentation-negatives-{part}.png", 56)
     save([picture for _, picture in lookalikes(EXAMPLES * 2, SEED, "test")], "augmentation-lookalikes.png", 56)
 
 
@@ -56,7 +56,7 @@ def save(pictures: list[np.ndarray], name: str, cell: int = CELL) -> None:
     step = cell + GAP
     sheet = Image.new("RGB", (columns * step - GAP, rows * step - GAP), "white")
     for i, picture in enumerate(pictures):
-        image = Image.fromarray(coloured(picture))
+        image = Image.fromarray(colored(picture))
         scale = cell / max(image.size)
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
         sheet.paste(image, (i % columns * step, i // columns * step))

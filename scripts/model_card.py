@@ -1,9 +1,9 @@
 """Write the model card of a shipped model from the registry and from its evaluations.
 
-    inkdigits evaluate cnn --data mnist --robustness --report docs/report-cnn-mnist.html
-    inkdigits evaluate cnn --data pen --robustness --report docs/report-cnn-pen.html
-    inkdigits evaluate cnn --data digits --report docs/report-cnn-digits.html
-    python scripts/model_card.py cnn docs/report-cnn-*.json
+    inkdigits evaluate cnn --data mnist --robustness --report docs/reports/cnn-mnist.html
+    inkdigits evaluate cnn --data pen --robustness --report docs/reports/cnn-pen.html
+    inkdigits evaluate cnn --data digits --report docs/reports/cnn-digits.html
+    python scripts/model_card.py cnn docs/reports/cnn-*.json
 
 Every figure in it comes from these files. An evaluation of another file than the one that ships is refused. The card is
 written as docs/model-card.md, and as the page that ships beside the model and that the server shows.
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -24,6 +24,7 @@ from typing import Any
 from markdown_it import MarkdownIt
 
 from inkdigits.errors import InkdigitsError, ModelError
+from inkdigits.evaluation.report_page import TEMPLATES
 from inkdigits.recognizer import SHIPPED
 from inkdigits.server.model_info import CARD_SUFFIX
 
@@ -36,9 +37,9 @@ ORDER = list(NAMES)
 SOURCES = {
     "train-images-idx3-ubyte": "MNIST's training images",
     "train-labels-idx1-ubyte": "and their labels",
-    "t10k-images-idx3-ubyte": "MNIST's test images: measured on, never learnt from",
+    "t10k-images-idx3-ubyte": "MNIST's test images: measured on, never trained on",
     "t10k-labels-idx1-ubyte": "and their labels",
-    "pendigits-orig.tra": "pen strokes of 30 writers; learnt from 18, chosen by 6, measured on 6",
+    "pendigits-orig.tra": "pen strokes of 30 writers; 18 to train, 6 to validate, 6 to test",
     "digits": "scikit-learn's 1,797 digits",
 }
 HANDS = {
@@ -51,31 +52,11 @@ LICENCES = {
     "pendigits-orig.tra": "pen strokes: E. Alpaydin and F. Alimoglu, UCI data set 81, CC BY 4.0",
     "digits": "scikit-learn's digits: E. Alpaydin and C. Kaynak, UCI data set 80, CC BY 4.0",
 }
-LEVELS = ("mild", "medium", "strong")
 GROUPS = {"held out": "kinds no training uses", "trained": "kinds in training", "all": "all kinds"}
-WORST = 5  # kinds of disturbance, and pairs of digits, that are named
-SHOWN_THRESHOLDS = (0.0, 0.9, 0.99)  # of confidence
+WORST = 5  # kinds of corruption, and pairs of digits, that are named
+SHOWN_THRESHOLDS = (0, 0.9, 0.99)  # of confidence
 LINE = 118  # characters, that paragraphs are wrapped at
 DOCS = Path("docs/model-card.md")
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{title}</title>
-<link rel="icon" href="icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="style.css">
-<link rel="stylesheet" href="card.css">
-</head>
-<body class="card">
-<header><p class="brand"><a href="./">inkdigits</a></p></header>
-<main>
-{body}</main>
-</body>
-</html>
-"""
 
 
 def card(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation], reports: Sequence[str | None]) -> str:
@@ -96,21 +77,34 @@ def card(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation], re
                 f"the evaluation on {each['data']} is of a model with SHA-256 {each['sha256']}, "
                 f"not of {name}, {entry['sha256']}; evaluate it again"
             )
-    order = sorted(range(len(evaluations)), key=lambda i: _rank(evaluations[i]["data"]))
-    evaluations, reports = [evaluations[i] for i in order], [reports[i] for i in order]
-    sections = [
-        _about(name, entry, evaluations),
-        _use(),
-        _measured(evaluations, reports),
-        _confidence(evaluations),
-        _robust(evaluations),
-        _refusal(evaluations, entry),
-        _cost(evaluations),
-        _training(entry),
-        _limits(evaluations, entry),
-        _licence(entry),
-    ]
-    return "\n\n".join(_wrapped(block) for text in sections if text for block in text.split("\n\n")) + "\n"
+    shown = sorted(map(_shown, evaluations, reports), key=lambda each: _rank(each["data"]))
+    steps = recipe(entry)
+    made = {**entry.get("lineage", {}), entry["file"]: entry}
+    trained = {
+        step.name: made[step.name]["training"]
+        for step in steps
+        if "quantised" not in made[step.name]["training"]  # which holds what is recorded of its origin
+    }
+    text = TEMPLATES.get_template("model-card.md").render(
+        name=name,
+        entry=entry,
+        evaluations=shown,
+        best=shown[0],
+        commands=[made[step.name]["command"] for step in steps],
+        minutes=sum(training["seconds"] for training in trained.values()) / 60,
+        longest=_longest(steps, trained) / 60,
+        trained=[_trained(*item) for item in trained.items()],
+        sources=[
+            (f"`{data}`", SOURCES.get(data, ""), f"`{sha256}`")
+            for data, sha256 in sorted(entry["data"].items(), key=lambda item: _rank(item[0], list(SOURCES)))
+        ],
+        hands=[text for data, text in HANDS.items() if data in entry["data"]],
+        credits=[text for data, text in LICENCES.items() if data in entry["data"]],
+        GROUPS=GROUPS,
+        THRESHOLDS=SHOWN_THRESHOLDS,
+        WORST=WORST,
+    )
+    return "\n\n".join(_wrapped(block) for block in re.split(r"\n{2,}", text.strip())) + "\n"
 
 
 def page(text: str) -> str:
@@ -131,197 +125,51 @@ def page(text: str) -> str:
             token.attrSet("class", "number")
         if token.children:
             token.children = [child for child in token.children if child.type not in ("link_open", "link_close")]
-    title = escape(next(token.content for token in tokens if token.type == "inline"))
-    return PAGE.format(title=title, body=markdown.renderer.render(tokens, markdown.options, {}))
+    title = next(token.content for token in tokens if token.type == "inline")
+    content = markdown.renderer.render(tokens, markdown.options, {})
+    return TEMPLATES.get_template("model-card.html").render(title=title, content=content) + "\n"
 
 
 def _wrapped(block: str) -> str:
     """A paragraph or a list in lines of bearable length; tables, headings and code as they are."""
     if block.startswith(("|", "#", "```")):
         return block
+    lines: list[str] = []
+    for line in block.split("\n"):
+        if line.startswith("- ") or not lines:
+            lines.append(line)
+        else:
+            lines[-1] += f" {line.strip()}"
     fill = {"width": LINE, "break_long_words": False, "break_on_hyphens": False}
-    lines = block.split("\n")
     return "\n".join(textwrap.fill(line, subsequent_indent="  " * line.startswith("- "), **fill) for line in lines)
 
 
-def _rank(data: str) -> int:
-    return ORDER.index(data) if data in ORDER else len(ORDER)
+def _address(page: Path, folder: Path) -> str | None:
+    """The address of a report's page from a card in a folder; None where it is not in or below it."""
+    inside = page.is_file() and page.resolve().is_relative_to(folder.resolve())
+    return page.resolve().relative_to(folder.resolve()).as_posix() if inside else None
 
 
-def _name(each: Evaluation) -> str:
-    return NAMES.get(each["data"], each["data"])
-
-
-def _title(each: Evaluation) -> str:
-    return _name(each) + (f" (a sample of {each['of']:,})" if each["n"] < each["of"] else "")
-
-
-def _percent(share: float, digits: int = 2) -> str:
-    return f"{share:.{digits}%}"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "---:") -> str:
-    lines = [head, ["---", *[align] * (len(head) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _about(name: str, entry: dict[str, Any], evaluations: Sequence[Evaluation]) -> str:
-    best = evaluations[0]
-    refuses = " and how much the ink looks like a digit at all" if entry.get("threshold") is not None else ""
-    return (
-        f"# Model card: {name}\n\n"
-        f"`{name}` reads one handwritten digit, 0 to 9, in a picture, and says how sure it is{refuses}. It reads "
-        f"{_percent(best['accuracy'])} of {_name(best)} right. It is a network of {entry['parameters']:,} parameters "
-        f"(`{entry['network']}`) in one ONNX file of {entry['bytes']:,} bytes, and ships inside the package. The ink "
-        "is first found in the picture and laid out as MNIST's digits are; the network sees 28×28 pixels.\n\n"
-        f"SHA-256 `{entry['sha256']}`, made {entry['created'][:10]}."
-    )
-
-
-def _use() -> str:
-    return (
-        "## Intended use\n\n"
-        "Single handwritten digits: drawn on a screen, written on paper and scanned or photographed, cut out of forms "
-        "and tables; dark on light or light on dark, of any size and place in the picture.\n\n"
-        "Not for: several digits in one picture (cut them apart first), letters, printed barcodes, or numbers on which "
-        "money, health or rights depend without a person who looks at what the model is not sure of."
-    )
-
-
-def _measured(evaluations: Sequence[Evaluation], reports: Sequence[str | None]) -> str:
-    rows = []
-    for each, report in zip(evaluations, reports, strict=True):
-        low, high = each["interval"]
-        rows.append(
-            (
-                f"[{_title(each)}]({report})" if report else _title(each),
-                f"{each['n']:,}",
-                f"**{_percent(each['accuracy'])}**",
-                f"{_percent(low)} – {_percent(high)}",
-                f"{len(each['errors']):,}",
-                _percent(min(row["recall"] for row in each["per_class"] if row["n"])),
-                _percent(each["calibration_error"]),
-            )
-        )
-    head = ("data", "images", "right", "95% interval", "wrong", "worst digit", "calibration error")
-    return (
-        "## How well it reads\n\n"
-        "Each image went through `Recognizer`, as a user's does; none was learnt from. Intervals are "
-        f"Wilson's; the calibration error has 15 bins.\n\n{_table(head, rows)}"
-    )
-
-
-def _confidence(evaluations: Sequence[Evaluation]) -> str:
-    rows = [
-        (
-            _title(each),
-            *(
-                f"{_percent(row['answered'], 1)} answered, {_percent(row['accuracy'])} right"
-                for row in each["rejection"]
-                if row["threshold"] in SHOWN_THRESHOLDS
-            ),
-        )
-        for each in evaluations
-    ]
-    head = ("confidence from", *(f"{threshold:g}" for threshold in SHOWN_THRESHOLDS))
-    return (
-        "## How far its confidence can be trusted\n\n"
-        "One temperature is fitted on validation images so that of answers with a confidence of 90%, 90% are right. "
-        f"Answers under a threshold can be handed to a person:\n\n{_table(head, rows)}"
-    )
-
-
-def _robust(evaluations: Sequence[Evaluation]) -> str:
-    parts = []
-    for each in (e for e in evaluations if e["robustness"]):
-        found = each["robustness"]
-        rows = [
-            (text, *(_percent(found["means"][group][level], 1) for level in LEVELS)) for group, text in GROUPS.items()
-        ]
-        worst = sorted(found["kinds"], key=lambda kind: kind["medium"]["accuracy"])[:WORST]
-        named = ", ".join(f"{kind['name']} {_percent(kind['medium']['accuracy'], 1)}" for kind in worst)
-        parts.append(
-            f"### Disturbed: {_name(each)}\n\n"
-            f"{found['n']:,} images; undisturbed, {_percent(found['plain']['accuracy'], 1)} are read right.\n\n"
-            f"{_table(('mean accuracy', *LEVELS), rows)}\n\nWorst at medium strength: {named}."
-        )
-    if not parts:
-        return ""
-    kinds = next(e["robustness"]["kinds"] for e in evaluations if e["robustness"])
-    return (
-        f"## Disturbed pictures\n\n{len(kinds)} kinds of what hands, pens, papers, cameras and scanners do, at three "
-        f"strengths; {sum(not kind['trained'] for kind in kinds)} of them are held out of all training. Pictures of "
-        "each are in [docs/augmentation.md](augmentation.md).\n\n" + "\n\n".join(parts)
-    )
-
-
-def _refusal(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
-    found = next((each for each in evaluations if each["refusal"]), None)
-    if found is None:
-        return ""
-    refusal = found["refusal"]
-    own = refusal["digits_own"] is not None
-    head = ("picture of no digit", "pictures", "refused", *(["by the model's own threshold"] if own else []))
-
-    def row(name: str, n: int, refused: float, by_model: float | None) -> tuple[str, ...]:
-        cells = (name, f"{n:,}", _percent(refused, 1))
-        return cells if by_model is None else (*cells, _percent(by_model, 1))
-
-    rows = [row(kind["name"], kind["n"], kind["refused"], kind["own"]) for kind in refusal["kinds"]]
-    alike = refusal["lookalikes"]
-    rows.append(row("letters that look like digits", alike["n"], alike["refused"], alike["own"]))
-    rows.append(row(f"digits: {_name(found)}", refusal["digits"], refusal["digits_refused"], refusal["digits_own"]))
-    threshold = (
-        f" The model calls ink no digit where its digit score is under {entry['threshold']:.4g}."
-        if entry.get("threshold") is not None
-        else " It has no judgement of its own on that: a low confidence has to do."
-    )
-    return (
-        f"## What is no digit\n\nRefused at the threshold on its {refusal['score']}, {refusal['threshold']:.4g}, that "
-        f"refuses 1% of the digits.{threshold} Letters are of fonts never learnt from. O, l and S are digits too, to "
-        f"the eye, and are told apart.\n\n{_table(head, rows)}"
-    )
-
-
-def _cost(evaluations: Sequence[Evaluation]) -> str:
-    cost, environment = evaluations[0]["cost"], evaluations[0]["environment"]
-    rows = [
-        ("one image, from its pixels to the answer", f"{cost['predict_us']:.0f} µs"),
-        ("the network alone, one image", f"{cost['network_us']:.0f} µs"),
-        (f"the network alone, an image in a batch of {cost['batch']}", f"{cost['batch_us']:.0f} µs"),
-    ]
-    versions = f"onnxruntime {environment['onnxruntime']}, {environment['processor']}"
-    return (
-        f"## What an answer costs\n\nMedians of {cost['calls']} calls on {_name(evaluations[0])}, one "
-        f"thread, {versions}.\n\n{_table(('what', 'time'), rows)}"
-    )
-
-
-def _training(entry: dict[str, Any]) -> str:
-    versions, steps = entry["versions"], recipe(entry)
-    made = {**entry.get("lineage", {}), entry["file"]: entry}
-    trained = {
-        step.name: made[step.name]["training"]
-        for step in steps
-        if "quantised" not in made[step.name]["training"]  # which holds what is told of its origin
+def _shown(found: Evaluation, report: str | None) -> dict[str, Any]:
+    """An evaluation with what the card says of it besides."""
+    name = NAMES.get(found["data"], found["data"])
+    some = f" (a sample of {found['of']:,})" if found["n"] < found["of"] else ""
+    strong = [kind["strong"] for kind in (found["robustness"] or {"kinds": []})["kinds"] if not kind["trained"]]
+    return {
+        **found,
+        "name": name,
+        "title": name + some,
+        "report": report,
+        "worst_digit": min(row["recall"] for row in found["per_class"] if row["n"]),
+        "held_out": {key: mean(score[key] for score in strong) for key in ("confidence", "accuracy")}
+        if strong
+        else None,
+        "mix_ups": _mixed_up(found["confusion"]),
     }
-    commands = "\n".join(made[step.name]["command"] for step in steps)
-    minutes, longest = sum(training["seconds"] for training in trained.values()) / 60, _longest(steps, trained) / 60
-    rows = [*map(_trained, trained.items())]
-    hashes = sorted(entry["data"].items(), key=_known)
-    sources = [(f"`{name}`", SOURCES.get(name, ""), f"`{sha256}`") for name, sha256 in hashes]
-    return (
-        f"## How it was trained\n\n`python scripts/train_shipped.py {Path(entry['file']).stem}` trains it anew, each "
-        "step as soon as the models are there that it starts from or learns from, and as many side by side as there "
-        f"are processors:\n\n```sh\n{commands}\n```\n\n"
-        f"{_table(('model', 'epochs', 'best', 'minutes', 'threads', 'arithmetic'), rows)}\n\n"
-        f"That is {minutes:.0f} minutes, {longest:.0f} with two side by side where they can be. The "
-        "best epoch is the one that read the most validation images; of the model that ships "
-        f"{_percent(entry['metrics']['validation']['accuracy'])} of them are right. Python {versions['python']}, torch "
-        f"{versions['torch']}, onnxruntime {versions['onnxruntime']}. What a run does is told in "
-        "[docs/training.md](training.md).\n\n"
-        f"{_table(('data', 'what it is', 'SHA-256 of its content'), sources, '---')}"
-    )
+
+
+def _rank(name: str, order: Sequence[str] = ORDER) -> int:
+    return order.index(name) if name in order else len(order)
 
 
 def _longest(steps: Sequence[Step], trained: dict[str, Any]) -> float:
@@ -333,39 +181,10 @@ def _longest(steps: Sequence[Step], trained: dict[str, Any]) -> float:
     return ends[steps[-1].name]
 
 
-def _trained(item: tuple[str, dict[str, Any]]) -> tuple[str, ...]:
-    name, training = item
+def _trained(name: str, training: dict[str, Any]) -> tuple[str, ...]:
     minutes = f"{training['seconds'] / 60:.0f}"
     figures = (training["epochs"], training["best_epoch"], minutes, training["threads"], training["precision"])
     return (f"`{name}`", *map(str, figures))
-
-
-def _known(item: tuple[str, str]) -> int:
-    return list(SOURCES).index(item[0]) if item[0] in SOURCES else len(SOURCES)
-
-
-def _limits(evaluations: Sequence[Evaluation], entry: dict[str, Any]) -> str:
-    hands = [text for name, text in HANDS.items() if name in entry["data"]]
-    lines = [
-        "It answers for one digit. Of several it sees one piece of ink, or all of them as one.",
-        f"The hands it knows are those of its data: {' and '.join(hands) or 'see above'}. Shapes of digits that are "
-        "rare there are read worse.",
-        "It does not tell whether writing is genuine, or who wrote it.",
-        "Figures of disturbed pictures and of refusal are figures of development in part: what was seen while it was "
-        "built is told in [docs/evaluation.md](evaluation.md#what-was-seen-while-it-was-built).",
-    ]
-    for each in evaluations:
-        if found := each["robustness"]:
-            strong = [kind["strong"] for kind in found["kinds"] if not kind["trained"]]
-            claimed, kept = (mean(score[key] for score in strong) for key in ("confidence", "accuracy"))
-            lines.append(
-                f"On {_name(each)}, strongly disturbed in ways held out of training, it claims {_percent(claimed, 1)} "
-                f"on average and {_percent(kept, 1)} are right."
-            )
-        if pairs := _mixed_up(each["confusion"]):
-            text = ", ".join(f"{label} as {digit} ({n})" for n, label, digit in pairs)
-            lines.append(f"Most often mixed up on {_name(each)}: {text}.")
-    return "## Limits\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
 def _mixed_up(confusion: list[list[int]]) -> list[tuple[int, int, int | str]]:
@@ -376,11 +195,6 @@ def _mixed_up(confusion: list[list[int]]) -> list[tuple[int, int, int | str]]:
         if n and digit != label
     ]
     return sorted(pairs, key=lambda pair: -pair[0])[:WORST]
-
-
-def _licence(entry: dict[str, Any]) -> str:
-    credits = "\n".join(f"- {text}" for name, text in LICENCES.items() if name in entry["data"])
-    return f"## Licence\n\nThe model and its code: MIT. Learnt from:\n\n{credits}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -400,7 +214,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         entry = find(args.model)
         evaluations = [json.loads(path.read_text(encoding="utf-8")) for path in args.evaluations]
         for output in args.output or (DOCS, (SHIPPED / entry["file"]).with_suffix(CARD_SUFFIX)):
-            reports = [each.name if each.parent == output.parent and each.is_file() else None for each in pages]
+            reports = [_address(page, output.parent) for page in pages]
             text = card(args.model, entry, evaluations, reports)
             output.write_text(page(text) if output.suffix == ".html" else text, encoding="utf-8")
             print(f"wrote {output}")

@@ -222,7 +222,7 @@ def test_what_is_not_ours_is_not_touched(inputs, command, name, make):
         ["submit", "t.csv", "-o", "link.csv"],
         ["evaluate", "m.onnx", "--data", "labelled.csv", "--json", "m.json"],
         ["evaluate", "cnn", "--data", "l.csv", "--report", "l.html"],
-        ["quantise", "m.onnx", "--out", "./m.onnx"],
+        ["quantize", "m.onnx", "--out", "./m.onnx"],
         ["train", "--data", "labelled.csv", "--out", "labelled.onnx"],
         ["train", "--data", "digits", "--init", "m.onnx", "--out", "m.onnx"],
         ["train", "--data", "digits", "--teacher", "lenet,m.onnx", "--out", "m.onnx"],

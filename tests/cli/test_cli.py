@@ -197,7 +197,7 @@ def test_a_bad_setting_in_the_environment_is_named(run, folder, monkeypatch):
     monkeypatch.setenv("INKDIGITS_THREADS", "many")
     code, _, err = run("predict", "in")
     assert code == 2
-    assert err == "inkdigits: error: threads (INKDIGITS_THREADS) must be a whole number, not 'many'\n"
+    assert err == "inkdigits: error: threads (INKDIGITS_THREADS) must be an integer, not 'many'\n"
 
 
 def test_limits_are_settings(run, folder, monkeypatch):

@@ -199,9 +199,9 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
             for i in range(CHUNK_PICTURES):
                 archive.write(pictures / "triangle.png", f"{i}.png")
     stop = (
-        "import sys; from inkdigits.bulk.journal import Spool\n"
+        "import sys; from inkdigits.bulk.journal import Journal\n"
         "def finish(self, form): raise KeyboardInterrupt\n"
-        "Spool.finish = finish\n"
+        "Journal.finish = finish\n"
         "from inkdigits.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     command = ["predict", "a.zip", "b.zip", "-o", "o.csv", "--processes", "1"]

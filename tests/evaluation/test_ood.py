@@ -11,14 +11,14 @@ import pytest
 
 from inkdigits.data.dataset import Dataset
 from inkdigits.evaluation import ood as module
-from inkdigits.evaluation.ood import refusal, sample
+from inkdigits.evaluation.ood import out_of_distribution, sample
 from inkdigits.progress import silent
-from inkdigits.synthesis.non_digits import NEGATIVES
+from inkdigits.synthesis.non_digits import NON_DIGITS
 
 from support.drawings import picture
 
 N = 400
-KINDS = list(NEGATIVES)
+CORRUPTIONS = list(NON_DIGITS)
 
 
 class Reader:
@@ -54,8 +54,8 @@ def case(monkeypatch):
     """400 digits with scores from 0.2 up, and pictures of no digit with lower ones, some of them blank."""
     random = np.random.default_rng(3)
     digits = random.integers(51, 256, N)
-    others = [(KINDS[i % len(KINDS)], int(random.integers(0, 120))) for i in range(200)]
-    monkeypatch.setattr(module, "negatives", lambda n, seed, part: [(k, shade(v)) for k, v in others])
+    others = [(CORRUPTIONS[i % len(CORRUPTIONS)], int(random.integers(0, 120))) for i in range(200)]
+    monkeypatch.setattr(module, "non_digit_pictures", lambda n, seed, part: [(k, shade(v)) for k, v in others])
     monkeypatch.setattr(module, "lookalikes", lambda n, seed, part: [("O", shade(v)) for v in (10, 200, 250, 255)])
     images = np.stack([shade(v) for v in digits])
     return SimpleNamespace(
@@ -65,11 +65,11 @@ def case(monkeypatch):
 
 @pytest.mark.parametrize("own", [None, 0.3])
 def test_shares_are_counted_at_the_threshold_that_refuses_one_in_a_hundred(case, own):
-    found = refusal(Reader(own), case.data, progress=silent)
+    found = out_of_distribution(Reader(own), case.data, progress=silent)
     assert found.digits == N
     assert found.threshold == pytest.approx(case.digits[4] / 255)
     assert found.digits_refused == (case.digits < case.digits[4]).mean() <= 0.01
-    for kind in KINDS:
+    for kind in CORRUPTIONS:
         values = np.array([v for k, v in case.others if k == kind])
         score = found.kinds[kind]
         assert (score.n, score.refused) == (len(values), (values < case.digits[4]).mean())
@@ -81,7 +81,7 @@ def test_shares_are_counted_at_the_threshold_that_refuses_one_in_a_hundred(case,
 
 
 def test_the_curve_rises_to_all(case):
-    curve = refusal(Reader(None), case.data, progress=silent).curve
+    curve = out_of_distribution(Reader(None), case.data, progress=silent).curve
     assert curve[0][0] == 0
     assert curve[-1] == (1, 1)
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(curve))
@@ -93,26 +93,26 @@ def test_the_curve_rises_to_all(case):
 
 @pytest.mark.parametrize("own", [None, 0.3])
 def test_the_table_and_the_dict_have_every_kind(case, own):
-    found = refusal(Reader(own), case.data, progress=silent)
+    found = out_of_distribution(Reader(own), case.data, progress=silent)
     lines = found.table().splitlines()
-    assert len(lines) == len(KINDS) + 4
+    assert len(lines) == len(CORRUPTIONS) + 4
     assert all(len(line) <= 80 for line in lines)
     assert ("by the model" in lines[1]) == (own is not None)
     whole = json.loads(json.dumps(found.to_dict()))
-    assert [each["name"] for each in whole["kinds"]] == KINDS
+    assert [each["name"] for each in whole["kinds"]] == CORRUPTIONS
 
 
 def test_samples_are_always_the_same():
-    for kind in KINDS:
+    for kind in CORRUPTIONS:
         assert sample(kind).dtype == np.uint8
         assert np.array_equal(sample(kind), sample(kind))
 
 
 def test_a_real_model_reads_real_pictures_of_no_digit(recognizer, monkeypatch):
-    monkeypatch.setattr(module, "PICTURES", 5 * len(KINDS))
+    monkeypatch.setattr(module, "PICTURES", 5 * len(CORRUPTIONS))
     monkeypatch.setattr(module, "LOOKALIKES", 10)
     images = np.stack([picture(digit, 100) for digit in range(10)])
-    found = refusal(recognizer, Dataset("made up", "test", images, np.arange(10), {}), progress=silent)
+    found = out_of_distribution(recognizer, Dataset("made up", "test", images, np.arange(10), {}), progress=silent)
     assert all(score.n == 5 for score in found.kinds.values())
     assert found.lookalikes.n == 10
     assert found.digits_refused == 0

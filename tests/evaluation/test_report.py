@@ -16,12 +16,11 @@ from PIL import Image
 from inkdigits import Recognizer, SettingError
 from inkdigits.cli import main
 from inkdigits.data.dataset import Dataset, Lazy
-from inkdigits.evaluation import ood as refusal
-from inkdigits.evaluation import report, robustness
+from inkdigits.evaluation import ood, report, robustness
 from inkdigits.evaluation.report import check_path, measure
-from inkdigits.evaluation.report_parts import count, link, micro, percent
+from inkdigits.evaluation.report_page import link, micro, number, percent
 from inkdigits.progress import silent
-from inkdigits.synthesis.corruptions import KINDS
+from inkdigits.synthesis.corruptions import CORRUPTIONS
 
 from support import browser
 from support.drawings import picture
@@ -105,18 +104,18 @@ def dataset():
 @pytest.fixture(scope="module")
 def few():
     """Fewer kinds and pictures of disturbance and of no digit, for speed."""
-    kinds = {name: KINDS[name] for name in ("affine", "ruled", "cropped", "cast")}
+    kinds = {name: CORRUPTIONS[name] for name in ("affine", "ruled", "cropped", "cast")}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robustness, "KINDS", kinds)
+        patch.setattr(robustness, "CORRUPTIONS", kinds)
         patch.setattr(report, "PICTURES", 10)
-        patch.setattr(refusal, "PICTURES", 40)
-        patch.setattr(refusal, "LOOKALIKES", 10)
+        patch.setattr(ood, "PICTURES", 40)
+        patch.setattr(ood, "LOOKALIKES", 10)
         yield
 
 
 @pytest.fixture(scope="module")
 def whole(recognizer, dataset, few):
-    return measure(recognizer, dataset, disturb=True, command=f"inkdigits evaluate {HOSTILE}", progress=silent)
+    return measure(recognizer, dataset, corrupt=True, command=f"inkdigits evaluate {HOSTILE}", progress=silent)
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +137,7 @@ def test_the_json_has_every_part_and_plain_values(whole, recognizer):
     assert found["data_sha256"] == {HOSTILE: "0" * 64}
     assert found["mistakes"][0]["confidence"] == pytest.approx(whole.evaluation.confidences.max(), abs=0.1)
     assert found["robustness"]["n"] == 10
-    assert len(found["refusal"]["kinds"]) == len(whole.refusal.kinds)
+    assert len(found["refusal"]["kinds"]) == len(whole.ood.kinds)
     assert found["cost"]["bytes"] == recognizer.model.path.stat().st_size
     assert found["created"].endswith("+00:00")
 
@@ -358,12 +357,12 @@ def test_a_report_needs_no_torch_to_be_loaded():
 
 
 def test_shares_never_round_to_all_or_nothing():
-    cases = {0: "0%", 1: "100%", 0.5: "50.00%", 0.99999: "&gt;99.99%", 1e-9: "&lt;0.01%", 0.9999: "99.99%"}
+    cases = {0: "0%", 1: "100%", 0.5: "50.00%", 0.99999: ">99.99%", 1e-9: "<0.01%", 0.9999: "99.99%"}
     assert {share: percent(share) for share in cases} == cases
-    assert percent(0.9996, 1) == "&gt;99.9%"
+    assert percent(0.9996, 1) == ">99.9%"
 
 
 def test_words_for_numbers():
-    assert [count(1, "image"), count(2000, "image"), count(7)] == ["1 image", "2,000 images", "7"]
+    assert [number(1, "image"), number(2000, "image"), number(7)] == ["1 image", "2,000 images", "7"]
     assert [micro(83.4), micro(1240)] == ["83 µs", "1.24 ms"]
     assert link("Is its confidence honest?") == "is-its-confidence-honest"

@@ -11,9 +11,9 @@ from PIL import Image
 
 from inkdigits.data.dataset import Dataset, Lazy
 from inkdigits.evaluation.evaluate import wilson
-from inkdigits.evaluation.robustness import disturbed, robustness
+from inkdigits.evaluation.robustness import corrupted, robustness
 from inkdigits.progress import silent
-from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 from support.drawings import picture
 
@@ -28,27 +28,27 @@ def small():
 @pytest.fixture
 def few_kinds(monkeypatch):
     """Two kinds that training may use and one held out."""
-    chosen = {name: KINDS[name] for name in ("affine", "inverted", "cropped")}
-    monkeypatch.setattr("inkdigits.evaluation.robustness.KINDS", chosen)
+    chosen = {name: CORRUPTIONS[name] for name in ("affine", "inverted", "cropped")}
+    monkeypatch.setattr("inkdigits.evaluation.robustness.CORRUPTIONS", chosen)
     return chosen
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_disturbed_picture_is_always_the_same_whichever_others_there_are(small, kind):
-    whole = disturbed(small, 6, kind, "medium")
-    assert np.array_equal(whole, disturbed(small.take(np.array([3, 6])), 1, kind, "medium"))
-    assert not np.array_equal(whole, disturbed(small, 6, kind, "strong"))
+    whole = corrupted(small, 6, kind, "medium")
+    assert np.array_equal(whole, corrupted(small.take(np.array([3, 6])), 1, kind, "medium"))
+    assert not np.array_equal(whole, corrupted(small, 6, kind, "strong"))
     assert whole.dtype == np.uint8
 
 
 def test_strength_is_that_of_the_level_on_the_same_picture(small, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "inkdigits.evaluation.robustness.disturb", lambda picture, *rest: asked.append((picture, *rest[:2])) or picture
+        "inkdigits.evaluation.robustness.corrupt", lambda picture, *rest: asked.append((picture, *rest[:2])) or picture
     )
-    for level in LEVELS:
-        disturbed(small, 2, "fog", level)
-    assert [(kind, strength) for _, kind, strength in asked] == [("fog", strength) for strength in LEVELS.values()]
+    for level in SEVERITIES:
+        corrupted(small, 2, "fog", level)
+    assert [(kind, strength) for _, kind, strength in asked] == [("fog", strength) for strength in SEVERITIES.values()]
     assert all(np.array_equal(asked[0][0], picture) for picture, *_ in asked)
 
 
@@ -66,11 +66,11 @@ def test_strength_is_that_of_the_level_on_the_same_picture(small, monkeypatch):
     ],
 )
 def test_any_image_becomes_a_dark_on_light_picture_of_the_same_digit(recognizer, image):
-    found = disturbed(Dataset("made up", "all", Lazy([image].__getitem__, [0]), np.array([4]), {}), 0, "", "")
+    found = corrupted(Dataset("made up", "all", Lazy([image].__getitem__, [0]), np.array([4]), {}), 0, "", "")
     assert max(found.shape[:2]) in (120, 140, 200, 280)
     answer = recognizer.predict(found)
     assert (answer.digit, answer.polarity) == (4, "dark-on-light")
-    assert disturb(found, "affine", 0.5, np.random.default_rng(0)).dtype == np.uint8
+    assert corrupt(found, "affine", 0.5, np.random.default_rng(0)).dtype == np.uint8
 
 
 class Reader:

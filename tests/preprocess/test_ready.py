@@ -17,14 +17,13 @@ from inkdigits.image import normalise
 from inkdigits.ink import PIECE_SHARE, pieces
 from inkdigits.ready import Spent, is_ready, normalise_each, normalise_ready
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import KINDS as DISTURBANCES
-from inkdigits.synthesis.corruptions import disturb
+from inkdigits.synthesis.corruptions import CORRUPTIONS, corrupt
 
 from support.drawings import DIGITS, picture
 from support.files import png
 from support.requests import encode
 
-KINDS = (
+LOOKS = (
     *("as they are", "inverted", "at 20 pixels", "bars of 20 pixels", "faint", "on grey", "moved", "small", "noise"),
     *("specks", "on noise", "framed", "blank", "one pixel"),
 )
@@ -74,7 +73,7 @@ def assert_same(images):
     assert all(same(normalise_ready(image[None])[0], e) for image, e in zip(images[:50], expected[:50], strict=True))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", LOOKS)
 def test_together_as_one_by_one(kind, digits):
     assert_same(hard(kind, digits)[:600])
 
@@ -89,13 +88,13 @@ def test_real_handwriting():
     assert_same(images)
 
 
-@pytest.mark.parametrize("kind", DISTURBANCES)
+@pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_disturbed_drawings(kind):
     random = np.random.default_rng(5)
     found = []
     for digit in DIGITS:
         for strength in (0.3, 0.6, 1.0):
-            disturbed = Image.fromarray(disturb(picture(digit, 112), kind, strength, random)).convert("L")
+            disturbed = Image.fromarray(corrupt(picture(digit, 112), kind, strength, random)).convert("L")
             for how in (Image.Resampling.BOX, Image.Resampling.NEAREST):
                 found.append(np.asarray(disturbed.resize((28, 28), how)))
     assert_same(np.stack([*found, *(255 - image for image in found)]))

@@ -16,12 +16,13 @@ PACKAGE = Path(inkdigits.__file__).parent
 ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
-BASE = {"atomic", "errors", "settings", "text"}
+BASE = {"atomic", "errors", "options", "settings", "text"}
 CORE = BASE | {"cores", "prediction", "decode", "image", "ink", "parts", "ready", "recognizer"}
 ROOMS = {
     "cores": set(),
     "errors": set(),
-    "settings": {"errors"},
+    "options": {"errors"},
+    "settings": {"errors", "options"},
     "atomic": {"errors"},
     "text": set(),
     "parts": {"errors"},
@@ -59,8 +60,10 @@ KNOWN_ONLY_TO = {
     "tensorboard": {"training"},
     "optuna": {"training"},
     "mlflow": {"training"},
-    "matplotlib": {"evaluation"},
+    "jinja2": {"evaluation"},
     "starlette": {"server"},
+    "fastapi": {"server"},
+    "pydantic": {"server"},
     "uvicorn": {"server"},
     "httpx": {"client"},
     "python_multipart": {"server"},
@@ -179,6 +182,11 @@ def test_predicting_and_serving_never_load_torch():
     assert not loaded_by(code) & {"torch", "onnx", "sklearn", "rich"}
 
 
+def test_the_library_loads_no_web_framework():
+    code = "import inkdigits, inkdigits.bulk, inkdigits.cli; inkdigits.Recognizer, inkdigits.Client"
+    assert not loaded_by(code) & {"fastapi", "pydantic", "starlette", "uvicorn"}
+
+
 def test_a_client_needs_no_onnx_runtime():
     assert "onnxruntime" not in loaded_by("import inkdigits; inkdigits.Client, inkdigits.Prediction, inkdigits.Box")
 
@@ -192,7 +200,7 @@ def test_measuring_needs_no_torch_to_be_loaded():
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_and_version_load_nothing_heavy(option):
     code = f"from inkdigits.cli import main\ntry: main(['{option}'])\nexcept SystemExit: pass"
-    assert not loaded_by(code) & {"onnxruntime", "numpy", "PIL", "torch", "starlette", "uvicorn"}
+    assert not loaded_by(code) & {"onnxruntime", "numpy", "PIL", "torch", "starlette", "fastapi", "pydantic", "uvicorn"}
 
 
 @pytest.mark.parametrize("page", ["cli.md", "settings.md"])

@@ -345,6 +345,9 @@ def test_installed_in_an_empty_environment_it_reads_and_serves(packages, tmp_pat
     (tmp_path / "three.png").write_bytes(THREE)
     printed = ran(python, "-m", "inkdigits", "predict", "three.png", env=environ, cwd=tmp_path)
     assert printed.split()[:2] == ["three.png", str(DIGIT)]
+    evaluate = ("evaluate", "cnn", "--data", "digits", "--limit", "20", "--report", "report.html")
+    ran(python, "-m", "inkdigits", *evaluate, env=environ, cwd=tmp_path)
+    assert "</html>" in (tmp_path / "report.html").read_text()
     [port] = free_ports(1)
     process = subprocess.Popen(
         [python, "-m", "inkdigits", "serve", "--port", str(port)], env=environ, cwd=tmp_path, stdout=subprocess.DEVNULL

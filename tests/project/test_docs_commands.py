@@ -65,7 +65,7 @@ NOT_RUN = [
     (r"^inkdigits train --init cnn_float", "of pictures that the reader brings; training/test_distill.py", {}),
     (r"^inkdigits train --network cnn_small --teacher", "half an hour of training; training/test_distill.py", {}),
     (r"^inkdigits train .*--threads 1 --out (first|fast|cnn_float)\.onnx", "an hour of training each", {}),
-    (r"^inkdigits quantise (models/mine|cnn_float)\.onnx", "of a model that takes two hours", {}),
+    (r"^inkdigits quanti[sz]e (models/mine|cnn_float)\.onnx", "of a model that takes two hours", {}),
     (r"^python scripts/train_shipped\.py", "two hours of training; test_train_shipped.py", {}),
     (r"^inkdigits compare ", "trains eight models; training/test_compare.py", {}),
     (r"^inkdigits evaluate cnn( |$)(?!.*examples/)(?!.*--data digits --limit)", "minutes, or MNIST's download", {}),

@@ -10,13 +10,12 @@ import pytest
 
 from inkdigits import Recognizer
 from inkdigits.data.dataset import Dataset
-from inkdigits.evaluation import ood as refusal
-from inkdigits.evaluation import report, robustness
+from inkdigits.evaluation import ood, report, robustness
 from inkdigits.evaluation.report import measure
 from inkdigits.progress import silent
 from inkdigits.recognizer import shipped_models
 from inkdigits.server.model_info import CARD_SUFFIX
-from inkdigits.synthesis.corruptions import KINDS
+from inkdigits.synthesis.corruptions import CORRUPTIONS
 
 from support.drawings import picture
 from support.paths import ROOT
@@ -38,12 +37,12 @@ def evaluations(tmp_path_factory, recognizer):
     labels = np.repeat(np.arange(10), 3)
     labels[7] = 9
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(robustness, "KINDS", {name: KINDS[name] for name in ("affine", "cropped", "cast")})
+        patch.setattr(robustness, "CORRUPTIONS", {name: CORRUPTIONS[name] for name in ("affine", "cropped", "cast")})
         patch.setattr(report, "PICTURES", 10)
-        patch.setattr(refusal, "PICTURES", 40)
-        patch.setattr(refusal, "LOOKALIKES", 10)
+        patch.setattr(ood, "PICTURES", 40)
+        patch.setattr(ood, "LOOKALIKES", 10)
         for name, full in (("digits", False), ("mnist", True)):
-            found = measure(recognizer, Dataset(name, "test", images, labels, {}), disturb=full, progress=silent)
+            found = measure(recognizer, Dataset(name, "test", images, labels, {}), corrupt=full, progress=silent)
             found.write(folder / f"report-{name}.html")
     return folder
 

@@ -91,7 +91,7 @@ def test_the_library(tmp_path, inputs, chosen):
 @pytest.mark.parametrize(
     "code",
     [
-        "from inkdigits.training.quantize import quantise",
+        "from inkdigits.training.quantize import quantize",
         "import inkdigits.training.fit, inkdigits.evaluation.evaluate",
         "import inkdigits.server.factory, inkdigits.bulk.cluster, inkdigits.client",
     ],
@@ -121,8 +121,13 @@ def test_predict_of_many_by_processes(tmp_path, inputs):
         assert len(list(csv.DictReader(file))) == PICTURES + ROWS
 
 
-def test_serve(tmp_path, inputs):
-    check(watched(tmp_path, sys.executable, "-c", SERVE, inputs / "seven.png", SERVE_SECONDS), "")
+# FastAPI's own traces, metrics and logs, which carry queries and the texts of faults, sent on where these say so.
+ASKED_OF_FASTAPI = {"FASTAPI_OTEL_AUTO_CONFIGURE": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://192.0.2.1:4318"}
+
+
+@pytest.mark.parametrize("environ", [{}, ASKED_OF_FASTAPI], ids=["plain", "exporter"])
+def test_serve(tmp_path, inputs, environ):
+    check(watched(tmp_path, sys.executable, "-c", SERVE, inputs / "seven.png", SERVE_SECONDS, **environ), "")
 
 
 def test_evaluate_and_submit(tmp_path, inputs):

@@ -24,7 +24,7 @@ COMMANDS = {
     "first.onnx": f"{TRAIN} --out first.onnx",
     "teacher.onnx": f"{TRAIN} --seed 1 --out teacher.onnx",
     "float.onnx": f"{TRAIN} --init first.onnx --keep 0.5 --teacher first.onnx,teacher --out float.onnx",
-    "small.onnx": "inkdigits quantise float.onnx --out small.onnx",
+    "small.onnx": "inkdigits quantize float.onnx --out small.onnx",
 }
 
 

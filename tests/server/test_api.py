@@ -185,7 +185,7 @@ def test_a_fault_of_the_server_s_own_shows_no_trace(recognizer, monkeypatch):
 
     monkeypatch.setattr(type(recognizer), "answer", fail)
     monkeypatch.setattr("inkdigits.server.factory.self_test", lambda recognizer: "")
-    monkeypatch.setattr("inkdigits.server.factory.openapi", lambda settings, recognizer: DOCUMENT)
+    monkeypatch.setattr("inkdigits.server.api.openapi", lambda routes, settings, recognizer: DOCUMENT)
     response = asyncio.run(ask())
     assert_problem(response, 500, "internal-error")
     assert response.json()["detail"] == INTERNAL_ERROR.example

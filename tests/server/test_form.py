@@ -98,9 +98,10 @@ def test_several_pictures_each_have_a_row_and_what_is_wrong_does_not_keep_the_re
     assert rows[1:3] == [f"a.png7{sure[0]}", f"b.png9{sure[1]}"]
     assert rows[3:] == ["blank.pngblank–", "scribble.pngnot a digit–", "notes.pdferror–", "cuterror–"]
     nearest = recognizer.predict(scribble()).digit
-    assert f"This does not look like a digit. The nearest is {nearest}." in page.of("p")
-    assert "There is no ink in it." in page.of("p")
-    assert any("it is a PDF document" in words for words in page.of("p"))
+    assert f"This does not look like a digit. The closest digit is {nearest}." in page.of("p")
+    assert "This picture is blank." in page.of("p")
+    assert "This file is not a supported picture. Save it as PNG or JPEG." in page.of("p")
+    assert "This picture is damaged or incomplete." in page.of("p")
     anchors = {attributes.get("id") for _, attributes, _ in page.found}
     links = [attributes["href"] for tag, attributes, _ in page.found if tag == "a" and attributes["href"][0] == "#"]
     assert len(links) == 6 and {link[1:] for link in links} <= anchors

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from support.http_corpus import CASES, Case
+from support.http_corpus import CASES, NOT_AN_IMAGE, Case, sized
+from support.requests import THREE
 
 SENTINEL = b"GET /health HTTP/1.1\r\nHost: a\r\nX-Request-ID: sentinel\r\nConnection: close\r\n\r\n"
 EACH_BYTE = 400  # bytes of a case that is cut at each
@@ -107,3 +108,34 @@ def test_answers_do_not_depend_on_how_a_request_is_cut(live_server, long_way, ca
     assert b"smuggled" not in whole
     assert b"/hidden" not in whole
     assert set(others) == {whole}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_request_is_read_as_it_stands_whatever_the_one_before_it_was_like(live_server, case):
+    like = sized(b"hello")
+
+    async def ask(*pieces):
+        return await told(live_server, [*pieces], asyncio.Semaphore())
+
+    alone, behind = asyncio.run(ask(case.data, SENTINEL)), asyncio.run(ask(like, SENTINEL))
+    first = behind.removesuffix(asyncio.run(ask(SENTINEL)))
+    assert [int(status) for status in STATUS.findall(first)] == [NOT_AN_IMAGE]
+    rest = case.data + SENTINEL
+    for before, pieces in ((1, [like, rest]), (1, [like + rest]), (3, [like + like, like + rest])):
+        assert asyncio.run(ask(*pieces)) == first * before + alone
+
+
+def test_requests_that_differ_in_their_length_alone_get_their_own_answers(live_server):
+    bodies = [THREE, b"hello", THREE + bytes(3000), THREE[:200], bytes([9]) * 784, THREE]
+
+    async def ask(*pieces):
+        return await told(live_server, [*pieces], asyncio.Semaphore())
+
+    end = asyncio.run(ask(SENTINEL))
+    alone = [asyncio.run(ask(sized(body), SENTINEL)).removesuffix(end) for body in bodies]
+    assert len(set(alone)) >= 4
+    for pieces in (map(sized, bodies), [b"".join(map(sized, bodies))]):
+        assert asyncio.run(ask(*pieces, SENTINEL)) == b"".join(alone) + end
+    headed = [sized(body, b"X-Request-ID: sentinel-%d" % i) for i, body in enumerate(bodies)]
+    ids = re.findall(rb"x-request-id: (sentinel-\d)", asyncio.run(ask(*headed, SENTINEL)))
+    assert ids == [b"sentinel-%d" % i for i in range(len(bodies))]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from inkdigits.bulk.journal import Spool
+from inkdigits.bulk.journal import Journal
 
 N = 600  # digits: more than one chunk of pictures
 DEADLINE = 120  # seconds, for what must happen at all
@@ -26,7 +26,7 @@ def stopped(run, *argv):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Spool, "finish", finish)
+        patch.setattr(Journal, "finish", finish)
         return run(*argv)
 
 

@@ -166,7 +166,7 @@ def refused(page):
     problem = {"type": "/docs#unreadable-image", "status": 400, "detail": "the PNG is truncated; send the whole file"}
     page.route(PREDICT, lambda r: r.fulfill(status=400, json=problem, content_type="application/problem+json"))
     write(page, FOUR)
-    expect(page.get_by_test_id("status")).to_have_text("This cannot be read: the image is damaged or incomplete")
+    expect(page.get_by_test_id("status")).to_have_text("This picture is damaged or incomplete.")
 
 
 def slow(page):
@@ -182,14 +182,14 @@ def away(page):
     """The server went away, and there is nothing here to read with."""
     page.route(re.compile("/(predict|ready|vendor)"), lambda route: route.abort())
     write(page, FOUR)
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer. Trying again"))
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("not responding. Trying again"))
 
 
 def stand_in(page):
     """The server went away, and the device stands in."""
     page.route(SERVER, lambda route: route.abort())
     write(page, FOUR)
-    expect(page.get_by_test_id("status")).to_have_text("The server does not answer: reading on this device")
+    expect(page.get_by_test_id("status")).to_have_text("The server is not responding. Reading on this device.")
     expect(page.get_by_test_id("digit")).to_have_text("4")
 
 
@@ -211,7 +211,7 @@ def files(page):
     """Image files read, one of them broken, and one of no digit."""
     seen(page)
     page.get_by_test_id("upload").set_input_files([scan(3), scan(2, paper=20, ink=235), BROKEN, triangle(), scan(0)])
-    expect(page.get_by_test_id("progress")).to_have_text("5 images done, 1 is not a digit, 1 could not be read")
+    expect(page.get_by_test_id("progress")).to_have_text("5 pictures done, 1 is not a digit, 1 could not be read")
     page.get_by_test_id("sort").click()
     page.evaluate("scrollTo(0, 0)")
 
@@ -226,13 +226,13 @@ def reading(page):
 def dropping(page):
     """Image files held over the page."""
     hand_over(page, "dragover", scan(1))
-    expect(page.get_by_text("Drop the images to read them")).to_be_visible()
+    expect(page.get_by_text("Drop the pictures to read them")).to_be_visible()
 
 
 def impossible(page):
     """The server's address is none."""
     page.goto(f"{page.url}?server=ftp://example.org")
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("must be http or https"))
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("must start with http or https"))
 
 
 STATES = {

@@ -8,7 +8,17 @@ from inkdigits import InvalidPixels, SettingError
 from inkdigits.data.catalog import load
 from inkdigits.image import normalise
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import KINDS, LEVELS, camera, disturb, hand, paper, picture_of, scanner, sheet
+from inkdigits.synthesis.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
+    camera,
+    corrupt,
+    hand,
+    paper,
+    picture_of,
+    scanner,
+    sheet,
+)
 from inkdigits.synthesis.corruptions.pen import _grown
 
 from support.drawings import DIGITS, picture
@@ -27,41 +37,41 @@ def drawn(seed, **options):
 
 
 def apart(a, b):
-    return float(np.abs(sheet.coloured(a).astype(float) - sheet.coloured(b).astype(float)).mean())
+    return float(np.abs(sheet.colored(a).astype(float) - sheet.colored(b).astype(float)).mean())
 
 
 def test_the_table_is_whole():
-    for name, kind in KINDS.items():
+    for name, kind in CORRUPTIONS.items():
         assert kind.name == name
         assert kind.help
     # In the order in which things happen.
-    order = [GROUPS.index(kind.group) for kind in KINDS.values()]
+    order = [GROUPS.index(kind.group) for kind in CORRUPTIONS.values()]
     assert order == sorted(order)
-    assert sum(not kind.trained for kind in KINDS.values()) >= len(KINDS) / 3
+    assert sum(not kind.trained for kind in CORRUPTIONS.values()) >= len(CORRUPTIONS) / 3
     for group in GROUPS:
-        assert {kind.trained for kind in KINDS.values() if kind.group == group} == {True, False}
-    assert 0 < LEVELS["mild"] < LEVELS["medium"] < LEVELS["strong"] == 1
+        assert {kind.trained for kind in CORRUPTIONS.values() if kind.group == group} == {True, False}
+    assert 0 < SEVERITIES["mild"] < SEVERITIES["medium"] < SEVERITIES["strong"] == 1
 
 
 def test_the_documentation_shows_every_kind():
     text = (DOCS / "augmentation.md").read_text(encoding="utf-8")
-    for name, kind in KINDS.items():
+    for name, kind in CORRUPTIONS.items():
         use = "training" if kind.trained else "held out"
         image = f"images/augmentation-{name}.png"
         assert f"| `{name}` | {use} | ![{name}]({image}) | {kind.help} |" in text
         assert (DOCS / image).stat().st_size < 100_000
-    assert f"{len(KINDS)} kinds; {sum(not kind.trained for kind in KINDS.values())} of them" in text
+    assert f"{len(CORRUPTIONS)} kinds; {sum(not kind.trained for kind in CORRUPTIONS.values())} of them" in text
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_kind_keeps_its_promises(name):
     for seed, (height, width, channels) in enumerate([(140, 140, 0), (60, 150, 3), (200, 90, 0), (28, 28, 3)]):
         grey = picture(seed + 2, width, height=height, paper=240, ink=20)
-        before = sheet.coloured(grey).copy() if channels else grey
+        before = sheet.colored(grey).copy() if channels else grey
         kept = before.copy()
-        for strength in LEVELS.values():
-            after = disturb(before, name, strength, np.random.default_rng(seed))
-            again = disturb(before, name, strength, np.random.default_rng(seed))
+        for strength in SEVERITIES.values():
+            after = corrupt(before, name, strength, np.random.default_rng(seed))
+            again = corrupt(before, name, strength, np.random.default_rng(seed))
             np.testing.assert_array_equal(after, again)
             assert after.dtype == np.uint8
             assert after.ndim == 2 or after.shape[2] == 3
@@ -69,18 +79,18 @@ def test_a_kind_keeps_its_promises(name):
             np.testing.assert_array_equal(before, kept, "the picture itself was changed")
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_another_generator_gives_another_picture(name):
-    assert len({disturb(drawn(2), name, 1, np.random.default_rng(seed)).tobytes() for seed in range(8)}) >= 3
+    assert len({corrupt(drawn(2), name, 1, np.random.default_rng(seed)).tobytes() for seed in range(8)}) >= 3
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_nothing_changes_at_no_strength_and_more_at_more(name):
-    none = disturb(drawn(3), name, 0, np.random.default_rng(0))
+    none = corrupt(drawn(3), name, 0, np.random.default_rng(0))
     np.testing.assert_array_equal(none, drawn(3))
     changes = []
-    for strength in LEVELS.values():
-        pairs = [(drawn(seed), disturb(drawn(seed), name, strength, np.random.default_rng(seed))) for seed in range(12)]
+    for strength in SEVERITIES.values():
+        pairs = [(drawn(seed), corrupt(drawn(seed), name, strength, np.random.default_rng(seed))) for seed in range(12)]
         if name == "cropped":
             changes.append(-sum(after.size for _, after in pairs))
         else:
@@ -90,22 +100,22 @@ def test_nothing_changes_at_no_strength_and_more_at_more(name):
     assert changes[0] < changes[2]
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize("level", [0, 130, 255])
 def test_pictures_without_ink_go_through(name, level):
     blank = np.full((40, 50), level, np.uint8)
     for seed in range(3):
-        assert min(disturb(blank, name, 1, np.random.default_rng(seed)).shape[:2]) >= 10
+        assert min(corrupt(blank, name, 1, np.random.default_rng(seed)).shape[:2]) >= 10
 
 
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        ({"kind": "shadows"}, SettingError, "unknown kind of disturbance 'shadows'; did you mean shadow?"),
+        ({"kind": "shadows"}, SettingError, "unknown kind of corruption 'shadows'; did you mean shadow?"),
         ({"kind": "?"}, SettingError, "unknown kind .* the kinds are: affine, elastic"),
-        ({"strength": 1.01}, SettingError, "from 0 to 1, not 1.01"),
-        ({"strength": -0.1}, SettingError, "from 0 to 1, not -0.1"),
-        ({"strength": float("nan")}, SettingError, "from 0 to 1, not nan"),
+        ({"severity": 1.01}, SettingError, "from 0 to 1, not 1.01"),
+        ({"severity": -0.1}, SettingError, "from 0 to 1, not -0.1"),
+        ({"severity": float("nan")}, SettingError, "from 0 to 1, not nan"),
         ({"picture": np.zeros((28, 28))}, InvalidPixels, r"array of float64 and shape \(28, 28\)"),
         ({"picture": np.zeros((28, 28, 4), np.uint8)}, InvalidPixels, r"shape \(28, 28, 4\)"),
         ({"picture": np.zeros(784, np.uint8)}, InvalidPixels, r"shape \(784,\)"),
@@ -113,9 +123,9 @@ def test_pictures_without_ink_go_through(name, level):
     ],
 )
 def test_what_cannot_be_disturbed_is_told(given, error, message):
-    options = {"picture": drawn(1), "kind": "blur", "strength": 0.5, **given}
+    options = {"picture": drawn(1), "kind": "blur", "severity": 0.5, **given}
     with pytest.raises(error, match=message):
-        disturb(**options, rng=np.random.default_rng(0))
+        corrupt(**options, rng=np.random.default_rng(0))
 
 
 # --- one by one ------------------------------------------------------------------------------------------------------
@@ -177,7 +187,7 @@ def test_a_field_is_smooth_noise_of_its_scale():
 def test_moved_ink_stays_in_the_picture(name):
     for seed in range(30):
         large = picture(seed % 10, 120, ink_size=110, at=(4, 5), pen=6)
-        after = disturb(large, name, 1, np.random.default_rng(seed))
+        after = corrupt(large, name, 1, np.random.default_rng(seed))
         border = np.concatenate([after[0], after[-1], after[:, 0], after[:, -1]])
         assert border.min() > 150
         assert after.min() < 40
@@ -197,16 +207,16 @@ def test_slant_leans_the_line():
 def test_some_kinds_never_lighten(name):
     for seed in range(6):
         before = drawn(seed)
-        after = sheet.coloured(disturb(before, name, 1, np.random.default_rng(seed)))
+        after = sheet.colored(corrupt(before, name, 1, np.random.default_rng(seed)))
         # Printed over in uint8 steps, so within a grey level.
-        assert (after <= sheet.coloured(before).astype(int) + 1).all()
+        assert (after <= sheet.colored(before).astype(int) + 1).all()
 
 
 @pytest.mark.parametrize("name", LIGHTER)
 def test_some_kinds_never_add_ink(name):
     for seed in range(6):
         before = drawn(seed)
-        after = disturb(before, name, 1, np.random.default_rng(seed))
+        after = corrupt(before, name, 1, np.random.default_rng(seed))
         assert (after >= before.astype(int) - 1).all()
         assert (after > before).any()
 
@@ -215,7 +225,7 @@ def test_a_pen_is_thicker_or_thinner_throughout():
     widths = []
     for seed in range(20):
         before = drawn(seed)
-        after = disturb(before, "thickness", 1, np.random.default_rng(seed)).astype(int)
+        after = corrupt(before, "thickness", 1, np.random.default_rng(seed)).astype(int)
         assert (after <= before + 1).all() or (after >= before - 1).all()
         widths.append(sheet.look(after.astype(np.uint8)).pen / sheet.look(before).pen)
     assert min(widths) < 0.75
@@ -235,7 +245,7 @@ def test_gaps_cut_the_line_across():
     line = np.full((140, 140), 255, np.uint8)
     line[60:72, 10:130] = 0
     for seed in range(10):
-        after = disturb(line, "broken", 1, np.random.default_rng(seed))
+        after = corrupt(line, "broken", 1, np.random.default_rng(seed))
         pieces, n = ndimage.label(after < 128)
         sizes = ndimage.sum_labels(np.ones_like(after), pieces, range(1, n + 1))
         assert n >= 2, "no gap goes through"
@@ -243,14 +253,14 @@ def test_gaps_cut_the_line_across():
 
 
 def test_noise_has_the_deviation_of_its_strength():
-    for strength in LEVELS.values():
-        spread = [disturb(MIDDLE_GREY, "noise", strength, np.random.default_rng(s)).std() for s in range(10)]
+    for strength in SEVERITIES.values():
+        spread = [corrupt(MIDDLE_GREY, "noise", strength, np.random.default_rng(s)).std() for s in range(10)]
         on_grey = camera.NOISE * strength * np.sqrt(0.5 + 0.5 * 128 / 255)
         assert 0.68 * on_grey < min(spread) <= max(spread) < 1.02 * on_grey
 
 
 def test_salt_hits_its_share():
-    after = disturb(MIDDLE_GREY, "salt", 1, np.random.default_rng(0))
+    after = corrupt(MIDDLE_GREY, "salt", 1, np.random.default_rng(0))
     assert set(np.unique(after)) == {0, 128, 255}
     black, white = (after == 0).mean(), (after == 255).mean()
     assert 0.7 * scanner.SALT / 2 < black < scanner.SALT / 2 * 1.1
@@ -260,7 +270,7 @@ def test_salt_hits_its_share():
 def test_inverted_is_light_on_dark():
     for seed in range(10):
         before = drawn(seed)
-        after = disturb(before, "inverted", 1, np.random.default_rng(seed))
+        after = corrupt(before, "inverted", 1, np.random.default_rng(seed))
         assert np.median(after) <= paper.BOARD + 20
         assert after.max() >= np.median(after) + 60
         assert np.corrcoef(before.ravel(), after.ravel())[0, 1] < -0.999
@@ -270,17 +280,17 @@ def test_contrast_and_fog_leave_less_between_black_and_white():
     for seed in range(10):
         before = drawn(seed)
         for name, left in (("contrast", (0.12, 0.45)), ("fog", (0.1, 0.7))):
-            after = disturb(before, name, 1, np.random.default_rng(seed))
+            after = corrupt(before, name, 1, np.random.default_rng(seed))
             assert left[0] < np.ptp(after) / np.ptp(before) < left[1]
 
 
 def test_few_tones_are_few_and_square_pixels_are_square():
     for seed in range(5):
         before = drawn(seed)
-        assert len(np.unique(disturb(before, "posterised", 1, np.random.default_rng(seed)))) == 2
-        blocks = disturb(before, "pixelated", 1, np.random.default_rng(seed))
+        assert len(np.unique(corrupt(before, "posterised", 1, np.random.default_rng(seed)))) == 2
+        blocks = corrupt(before, "pixelated", 1, np.random.default_rng(seed))
         assert len(np.unique(blocks, axis=0)) <= 140 / sheet.look(before).size * scanner.PIXELS[0] + 1
-        dots = disturb(np.full((140, 140), 128, np.uint8), "halftone", 1, np.random.default_rng(seed))
+        dots = corrupt(np.full((140, 140), 128, np.uint8), "halftone", 1, np.random.default_rng(seed))
         assert ((dots < 60) | (dots > 195)).mean() > 0.6
         assert 60 < dots.mean() < 160
 
@@ -288,7 +298,7 @@ def test_few_tones_are_few_and_square_pixels_are_square():
 def test_cropped_is_a_piece_of_the_picture():
     for seed in range(20):
         before = drawn(seed)
-        after = disturb(before, "cropped", 1, np.random.default_rng(seed))
+        after = corrupt(before, "cropped", 1, np.random.default_rng(seed))
         views = np.lib.stride_tricks.sliding_window_view(before, after.shape)
         assert (views == after).all(axis=(2, 3)).any()
         # No more is cut off than promised.
@@ -298,13 +308,13 @@ def test_cropped_is_a_piece_of_the_picture():
 def test_moved_light_is_kept():
     for name in ("motion", "blur", "ghost", "rolling"):
         for seed in range(5):
-            after = disturb(drawn(seed, ink_size=60), name, 1, np.random.default_rng(seed))
+            after = corrupt(drawn(seed, ink_size=60), name, 1, np.random.default_rng(seed))
             assert after.mean() == pytest.approx(drawn(seed, ink_size=60).mean(), abs=1.0)
 
 
 def test_ruled_lines_are_parallel_and_level():
     blank = drawn(1, ink_size=40, at=(5, 5))
-    after = disturb(blank, "ruled", 1, np.random.default_rng(1)).min(axis=2).astype(int)
+    after = corrupt(blank, "ruled", 1, np.random.default_rng(1)).min(axis=2).astype(int)
     columns = [np.diff((after[:, x] < 235).astype(int)) for x in (70, 100, 130)]
     starts = [np.nonzero(column == 1)[0] for column in columns]
     assert len(starts[0]) >= 2
@@ -346,7 +356,7 @@ def test_sizes_places_and_tones_of_pictures_vary():
     one[4:24, 10:18] = 255
     found = [sheet.look(picture_of(one, np.random.default_rng(seed))) for seed in range(40)]
     assert np.ptp([f.size for f in found]) > 35
-    assert np.ptp([f.centre[0] for f in found]) > 60
+    assert np.ptp([f.center[0] for f in found]) > 60
     assert np.ptp([float(f.paper) for f in found]) > 25
     assert np.ptp([float(f.ink) for f in found]) > 40
 
@@ -359,15 +369,15 @@ def test_a_disturbed_digit_is_still_that_digit(recognizer, digits, name):
     pictures, labels = digits
     rng = np.random.default_rng(1)
     plain = np.mean([p.digit == label for p, label in zip(recognizer.predict_batch(pictures), labels, strict=True)])
-    disturbed = [disturb(shown, name, LEVELS["medium"], rng) for shown in pictures]
+    disturbed = [corrupt(shown, name, SEVERITIES["medium"], rng) for shown in pictures]
     right = np.mean([p.digit == label for p, label in zip(recognizer.predict_batch(disturbed), labels, strict=True)])
     assert right >= plain - 0.15
 
 
 def test_own_drawings_survive_a_chain_in_the_order_of_the_table(recognizer):
-    chain = [name for name in KINDS if name in ("slant", "texture", "inverted", "light", "noise", "jpeg")]
+    chain = [name for name in CORRUPTIONS if name in ("slant", "texture", "inverted", "light", "noise", "jpeg")]
     for label in DIGITS:
         shown = picture(label, 200, ink_size=120, pen=12)
         for name in chain:
-            shown = disturb(shown, name, LEVELS["mild"], np.random.default_rng(label))
+            shown = corrupt(shown, name, SEVERITIES["mild"], np.random.default_rng(label))
         assert recognizer.predict(shown).digit == label

@@ -12,7 +12,7 @@ from inkdigits.synthesis import doodles as forms
 from inkdigits.synthesis import fonts
 from inkdigits.synthesis.corruptions.sheet import look
 from inkdigits.synthesis.fonts import DIGIT_LIKE, FONTS, LETTERS, STROKE_FONTS, SYMBOLS, fonts_for, rendered, strokes_of
-from inkdigits.synthesis.non_digits import INKS, NEGATIVES, PAPERS, SIDES, lookalikes, negatives
+from inkdigits.synthesis.non_digits import INKS, NON_DIGITS, PAPERS, SIDES, lookalikes, non_digit_pictures
 
 from support.paths import ROOT
 
@@ -22,14 +22,14 @@ NOT_DEFINED = "\uffff"  # a character that no font has
 
 
 def test_the_table_is_whole():
-    for name, kind in NEGATIVES.items():
+    for name, kind in NON_DIGITS.items():
         assert kind.name == name
         assert kind.help
 
 
 def test_the_documentation_shows_every_kind():
     text = (DOCS / "augmentation.md").read_text(encoding="utf-8")
-    for name, kind in NEGATIVES.items():
+    for name, kind in NON_DIGITS.items():
         assert f"| `{name}` | {kind.help} |" in text
     assert f"\n{DIGIT_LIKE}\n" in text
     for image in ("negatives-train", "negatives-test", "lookalikes"):
@@ -39,9 +39,9 @@ def test_the_documentation_shows_every_kind():
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_kind_comes_equally_often(part):
-    found = negatives(6 * len(NEGATIVES) + 3, 0, part)
+    found = non_digit_pictures(6 * len(NON_DIGITS) + 3, 0, part)
     counts = Counter(kind for kind, _ in found)
-    assert set(counts) == set(NEGATIVES)
+    assert set(counts) == set(NON_DIGITS)
     assert set(counts.values()) == {6, 7}
     for _, picture in found:
         assert picture.dtype == np.uint8
@@ -49,7 +49,7 @@ def test_every_kind_comes_equally_often(part):
         assert SIDES[0] <= min(picture.shape) <= max(picture.shape) <= SIDES[1]
 
 
-@pytest.mark.parametrize("make", [negatives, lookalikes])
+@pytest.mark.parametrize("make", [non_digit_pictures, lookalikes])
 def test_a_seed_gives_the_same_pictures_whatever_their_number(make):
     short, long, other = make(12, 5, "train"), make(30, 5, "train"), make(12, 6, "train")
     for (name, picture), (again, same), (_, different) in zip(short, long, other, strict=False):
@@ -58,7 +58,7 @@ def test_a_seed_gives_the_same_pictures_whatever_their_number(make):
         assert picture.shape != different.shape or (picture != different).any()
 
 
-@pytest.mark.parametrize("make", [negatives, lookalikes])
+@pytest.mark.parametrize("make", [non_digit_pictures, lookalikes])
 def test_there_are_two_parts(make):
     with pytest.raises(SettingError, match="part must be train or test, not 'validation'"):
         make(3, 0, "validation")
@@ -69,7 +69,7 @@ def test_there_are_two_parts(make):
 def test_drawings_are_dark_on_light_and_whole(name, part):
     sizes = []
     for seed in range(40):
-        picture = NEGATIVES[name].make(np.random.default_rng(seed), part)
+        picture = NON_DIGITS[name].make(np.random.default_rng(seed), part)
         sheet = look(picture)
         assert PAPERS[0] <= sheet.paper <= PAPERS[1]
         assert picture.min() <= INKS[1] + 60
@@ -83,7 +83,7 @@ def test_drawings_are_dark_on_light_and_whole(name, part):
 @pytest.mark.parametrize("name", ["noise", "texture"])
 def test_pictures_without_a_drawing_have_no_one_place(name):
     for seed in range(30):
-        picture = NEGATIVES[name].make(np.random.default_rng(seed), "test").astype(float)
+        picture = NON_DIGITS[name].make(np.random.default_rng(seed), "test").astype(float)
         assert picture.std() > 5
         half = len(picture) // 2
         quarters = [picture[:half, :half], picture[:half, half:], picture[half:, :half], picture[half:, half:]]
@@ -92,7 +92,7 @@ def test_pictures_without_a_drawing_have_no_one_place(name):
 
 def test_blank_paper_has_no_ink():
     for seed in range(30):
-        picture = NEGATIVES["blank"].make(np.random.default_rng(seed), "train").astype(float)
+        picture = NON_DIGITS["blank"].make(np.random.default_rng(seed), "train").astype(float)
         # Grain and light, but no line: neighbouring means hardly differ.
         smooth = picture[: len(picture) // 10 * 10, : len(picture) // 10 * 10].reshape(len(picture) // 10, 10, -1, 10)
         assert np.median(np.abs(np.diff(smooth.mean(axis=(1, 3)), axis=0))) < 12
@@ -101,7 +101,7 @@ def test_blank_paper_has_no_ink():
 @pytest.mark.parametrize("part", PARTS)
 def test_no_line_is_a_one(part):
     for seed in range(150):
-        left, top, right, bottom = look(NEGATIVES["line"].make(np.random.default_rng(seed), part)).box
+        left, top, right, bottom = look(NON_DIGITS["line"].make(np.random.default_rng(seed), part)).box
         assert (right - left) / (bottom - top) > 0.45
 
 

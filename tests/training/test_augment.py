@@ -71,8 +71,8 @@ def test_thickness_makes_wider_and_thinner_and_loses_no_line(bars: torch.Tensor)
     assert ink.amax((1, 2, 3)).min() > 0.55
 
 
-def test_coarse_and_fade_touch_the_share_asked_for(bars: torch.Tensor) -> None:
-    for name in ("coarse", "fade"):
+def test_low_res_and_fade_touch_the_share_asked_for(bars: torch.Tensor) -> None:
+    for name in ("low_res", "fade"):
         images = bars * 0.8  # a gamma leaves full ink as it is
         changed = (disturbed(images, only(**{name: 0.5})) - images).abs().amax((1, 2, 3)) > 1e-4
         assert 0.25 < changed.float().mean() < 0.75, name

@@ -6,11 +6,16 @@ import json
 import re
 import shlex
 from dataclasses import FrozenInstanceError, fields
+from types import SimpleNamespace
 
 import pytest
 
-from inkdigits import SettingError
+from inkdigits import SettingError, TrainingError
+from inkdigits.cli import main
+from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import MlpConfig, TrainConfig, config_of, read_options, to_toml
+from inkdigits.training.runs import Run, compared
+from inkdigits.training.search.space import Space
 
 from support.paths import ROOT
 
@@ -30,6 +35,53 @@ def test_the_documentation_has_every_option_as_it_is():
     assert re.findall(r"^\| `--.*$", text, re.MULTILINE) == rows
 
 
+OLD = {"disturbed": 0.4, "negatives": 0.2, "coarse": 0.3, "keep": 0.5, "init": "cnn_float"}
+OF_OLD = TrainConfig(corrupted=0.4, non_digits=0.2, low_res=0.3, init_weight=0.5, init="cnn_float")
+
+
+def test_the_names_that_options_had_before_are_still_read(tmp_path):
+    path = tmp_path / "before.toml"
+    path.write_text(to_toml(OLD))
+    assert TrainConfig.from_dict(OLD) == config_of(OLD) == config_of(read_options(path)) == OF_OLD
+    search = {"coarse": {"low": 0.1, "high": 0.3}, "epochs": {"choices": [1, 2]}}
+    space = Space.from_dict({"fixed": {"negatives": 0.2}, "search": search})
+    assert space.config({"coarse": 0.3, "epochs": 2}) == TrainConfig(non_digits=0.2, low_res=0.3, epochs=2)
+    assert space.to_dict()["search"].keys() == search.keys()  # a study on disk has them for its parameters
+    with pytest.raises(SettingError, match="option 'low_res' is both fixed and searched"):
+        Space.from_dict({"fixed": {"low_res": 0.2}, "search": search})
+    with pytest.raises(SettingError, match=r"training option low_res must be from 0 to 1, not 2\.0"):
+        TrainConfig.from_dict({"coarse": 2})
+
+
+def test_a_checkpoint_and_a_record_of_before_are_read(tmp_path):
+    state = {"epoch": 3}
+    before = {key: value for key, value in OF_OLD.to_dict().items() if key not in TrainConfig.RENAMED.values()} | OLD
+    write_checkpoint(tmp_path / "m.ckpt", SimpleNamespace(to_dict=lambda: before), state)
+    assert read_checkpoint(tmp_path / "m.ckpt", OF_OLD)["epoch"] == 3
+    with pytest.raises(TrainingError, match=r"low_res is 0\.3 there and 0\.1 here"):
+        read_checkpoint(tmp_path / "m.ckpt", TrainConfig(**{**OF_OLD.to_dict(), "low_res": 0.1}))
+    for name, config in (("old", before), ("new", OF_OLD.to_dict())):
+        (tmp_path / name).mkdir()
+        record = {"state": "finished", "config": config, "started": "now", "out": "m.onnx"}
+        (tmp_path / name / "run.json").write_text(json.dumps(record))
+    assert compared([Run.read(tmp_path / name) for name in ("old", "new")]) == "old and new differ in nothing"
+
+
+def test_commands_of_before_are_read_but_not_shown(tmp_path, capsys):
+    words = ["train", "--data", "digits", "--epochs", "1", "--network", "sprint", "--no-record", "--threads", "1"]
+    assert main([*words, "--coarse", "0.3", "--negatives", "0.1", "--out", str(tmp_path / "a.onnx")]) == 0
+    assert main(["quantise", str(tmp_path / "a.onnx"), "--out", str(tmp_path / "b.onnx")]) == 0
+    models = json.loads((tmp_path / "registry.json").read_text())["models"]
+    assert (models["a"]["config"]["low_res"], models["b"]["config"]["non_digits"]) == (0.3, 0.1)
+    assert models["b"]["command"] == "inkdigits quantize a.onnx --out b.onnx"
+    capsys.readouterr()
+    for words in (["--help"], ["train", "--help"], ["quantise", "--help"]):
+        with pytest.raises(SystemExit):
+            main(words)
+    shown = capsys.readouterr().out
+    assert not re.findall(r"quantise|--coarse|--negatives|--disturbed|--keep ", shown)
+
+
 def test_options_cannot_be_changed_afterwards():
     with pytest.raises(FrozenInstanceError):
         TrainConfig().epochs = 3
@@ -41,8 +93,8 @@ def test_options_cannot_be_changed_afterwards():
         ({"epoch": 3}, "unknown training option 'epoch'; did you mean epochs"),
         ({"zzz": 3}, "unknown training option 'zzz'; the options are: network, data"),
         ({"epochs": 0}, "epochs must be 1 or more, not 0"),
-        ({"epochs": 2.0}, "epochs must be a whole number, not 2.0"),
-        ({"epochs": True}, "epochs must be a whole number, not True"),
+        ({"epochs": 2.0}, "epochs must be an integer, not 2.0"),
+        ({"epochs": True}, "epochs must be an integer, not True"),
         ({"learning_rate": "fast"}, "learning_rate must be a number, not 'fast'"),
         ({"learning_rate": float("nan")}, "learning_rate must be 0 or more, not nan"),
         ({"learning_rate": float("inf")}, "learning_rate must be 0 or more, not inf"),

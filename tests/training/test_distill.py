@@ -142,8 +142,8 @@ def test_what_is_not_registered_has_its_hash_for_lineage(tmp_path, images):
 
 
 def test_there_is_nothing_to_keep_of_fresh_weights():
-    with pytest.raises(SettingError, match=r"keep is 0\.5, but there is no model to start from; give init"):
-        TrainConfig(keep=0.5)
+    with pytest.raises(SettingError, match=r"init_weight is 0\.5, but there is no initial model; give init"):
+        TrainConfig(init_weight=0.5)
 
 
 def test_a_teacher_that_is_not_there_ends_the_run_before_the_data_is_read(tmp_path, capsys):

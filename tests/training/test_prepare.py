@@ -13,7 +13,7 @@ from inkdigits.training import prepare as pools
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
 
-MIXED = TrainConfig(data="digits", disturbed=0.1, negatives=0.2)
+MIXED = TrainConfig(data="digits", corrupted=0.1, non_digits=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +93,13 @@ def test_other_pictures_are_another_recipe(mixed):
 def test_another_option_is_another_place_in_the_cache():
     keys = {
         pools._key(config, hashes, what)
-        for config in (MIXED, TrainConfig(data="digits", disturbed=0.2, negatives=0.2))
+        for config in (MIXED, TrainConfig(data="digits", corrupted=0.2, non_digits=0.2))
         for hashes in ({"a": "1"}, {"a": "2"})
         for what in ("x", "y")
     }
     assert len(keys) == 8
     assert pools._key(MIXED, {}, "x") == pools._key(
-        TrainConfig(data="digits", disturbed=0.1, negatives=0.2, seed=7), {}, "x"
+        TrainConfig(data="digits", corrupted=0.1, non_digits=0.2, seed=7), {}, "x"
     )
 
 

@@ -14,12 +14,12 @@ from inkdigits.recognizer import Recognizer, shipped_models
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import start_from
-from inkdigits.training.export import is_quantised
+from inkdigits.training.export import is_quantized
 from inkdigits.training.fit import train
 from inkdigits.training.networks import build
-from inkdigits.training.quantize import quantise
+from inkdigits.training.quantize import quantize
 
-OPTIONS = TrainConfig(network="lenet", data="digits", negatives=0.2, epochs=3, threads=1)
+OPTIONS = TrainConfig(network="lenet", data="digits", non_digits=0.2, epochs=3, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def folder(tmp_path_factory):
     """A model trained for a moment, and the same quantised by the command."""
     folder = tmp_path_factory.mktemp("models")
     train(OPTIONS, folder / "float.onnx", Settings())
-    assert main(["quantise", str(folder / "float.onnx"), "--out", str(folder / "small.onnx")]) == 0
+    assert main(["quantize", str(folder / "float.onnx"), "--out", str(folder / "small.onnx")]) == 0
     return folder
 
 
@@ -42,14 +42,14 @@ def test_it_reads_as_before_and_is_smaller(folder):
     assert np.mean(was == now) > 0.93
     assert np.mean(now == digits.labels) > np.mean(was == digits.labels) - 0.02
     assert after.model.path.stat().st_size < before.model.path.stat().st_size / 2
-    assert is_quantised(after.model.path)
-    assert not is_quantised(before.model.path)
+    assert is_quantized(after.model.path)
+    assert not is_quantized(before.model.path)
 
 
 def test_what_the_registry_says(folder):
     models = entries(folder)
     before, entry = models["float"], models["small"]
-    assert entry["command"] == "inkdigits quantise float.onnx --out small.onnx"
+    assert entry["command"] == "inkdigits quantize float.onnx --out small.onnx"
     assert entry["lineage"]["float.onnx"]["sha256"] == before["sha256"]
     assert entry["lineage"]["float.onnx"]["command"] == before["command"]
     assert entry["training"] == {**before["training"], "quantised": "int8"}
@@ -72,19 +72,19 @@ def test_weights_leave_a_bit_free(folder):
 
 
 def test_it_is_made_the_same_again(folder, tmp_path):
-    again = quantise(str(folder / "float.onnx"), tmp_path / "again.onnx", Settings())
+    again = quantize(str(folder / "float.onnx"), tmp_path / "again.onnx", Settings())
     assert again["sha256"] == entries(folder)["small"]["sha256"]
 
 
 def test_what_cannot_be_quantised(folder, tmp_path):
     with pytest.raises(SettingError, match=r"small.onnx is quantised already; give the model that it was made from"):
-        quantise(str(folder / "small.onnx"), tmp_path / "a.onnx", Settings())
+        quantize(str(folder / "small.onnx"), tmp_path / "a.onnx", Settings())
     alone = tmp_path / "alone.onnx"
     alone.write_bytes((folder / "float.onnx").read_bytes())
     with pytest.raises(SettingError, match=r"alone.onnx cannot be quantised: no registry beside it"):
-        quantise(str(alone), tmp_path / "a.onnx", Settings())
+        quantize(str(alone), tmp_path / "a.onnx", Settings())
     with pytest.raises(SettingError, match=r"must be a file with suffix .onnx, not 'a.txt'"):
-        quantise(str(folder / "float.onnx"), Path("a.txt"), Settings())
+        quantize(str(folder / "float.onnx"), Path("a.txt"), Settings())
     assert not (tmp_path / "a.onnx").exists()
 
 

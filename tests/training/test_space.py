@@ -61,7 +61,7 @@ def test_json_says_the_same_as_toml_and_the_perceptron_has_its_own_options(tmp_p
         ("[search]", "[serach]", "unknown part 'serach'; did you mean search?"),
         ("epochs = 4", "epoch = 4", "unknown training option 'epoch'; did you mean epochs?"),
         ("batch_size =", "batchsize =", "unknown training option 'batchsize'; did you mean batch_size?"),
-        ("low = 32", "low = 32.5", "search.batch_size.low must be a whole number, not 32.5"),
+        ("low = 32", "low = 32.5", "search.batch_size.low must be an integer, not 32.5"),
         ("low = 1e-3", 'low = "1e-3"', "search.learning_rate.low must be a number, not '1e-3'"),
         ("low = 1e-3", "low = 0", "log = true must have a low above 0 and no step"),
         ("low = 1e-3", "low = 2", "search.learning_rate.low must be under high, not 2.0 with high 1.0"),

@@ -16,7 +16,7 @@ from inkdigits.settings import Settings
 from inkdigits.training import quantize as module
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
-from inkdigits.training.quantize import quantise
+from inkdigits.training.quantize import quantize
 
 SECONDS = 120  # for one command
 WARNING = "of the validation images, hardly more than guessing: the training learnt nothing to speak of"
@@ -100,7 +100,7 @@ def test_integers_that_cost_too_much(tmp_path, monkeypatch):
     samples = module.samples_of
     monkeypatch.setattr(module, "samples_of", lambda pools: samples(pools) * np.float32(0.05))
     log = Console(file=io.StringIO(), width=500)
-    entry = quantise(str(tmp_path / "float.onnx"), tmp_path / "small.onnx", settings, console=log)
+    entry = quantize(str(tmp_path / "float.onnx"), tmp_path / "small.onnx", settings, console=log)
     lost = Recognizer(tmp_path / "float.onnx").model.metrics["validation"]["accuracy"]
     lost -= entry["metrics"]["validation"]["accuracy"]
     assert lost > 0.005

@@ -80,3 +80,26 @@ def test_the_reference_shows_the_address_that_it_came_from(visit, live_server, n
     samples = page.locator("section#predict > pre")
     expect(samples.first).to_contain_text(f"-H 'Content-Type: image/png' {address}/predict")
     assert set(re.findall(r"https?://[\w.:]+", " ".join(samples.all_text_contents()))) == {address}
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_reference_shows_every_route_and_error_on_every_screen(visit, live_server, path, scheme):
+    """Without a breach of the Content-Security-Policy and without another origin, which ``visit`` sees to."""
+    document = httpx.get(f"{live_server}/openapi.json").json()
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    for width, height in SCREENS:
+        page = visit(path, width=width, height=height, color_scheme=scheme)
+        for operation in operations:
+            expect(page.locator(f"section#{operation['operationId']} > .lead")).to_have_text(operation["summary"])
+        for name in document["components"]["schemas"]:
+            expect(page.locator(f"#schema-{name}")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        text = page.evaluate("getComputedStyle(document.body).color")
+        assert (min(map(int, re.findall(r"\d+", text)[:3])) > 128) == (scheme == "dark")
+
+
+def test_the_reference_needs_no_script(visit):
+    page = visit("/docs#not-an-image", java_script_enabled=False)
+    expect(page.locator("details#not-an-image")).to_be_visible()
+    expect(page.locator("section#predict > pre").first).to_contain_text("curl --data-binary")

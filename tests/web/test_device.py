@@ -37,11 +37,11 @@ MISSING = "Failed to load resource"  # what the browser itself says of a file th
 BATCH = 100  # pictures handed to the browser at a time
 
 ANSWER = """async (pictures) => {
-  const { DeviceReader } = await import('./device.js');
-  window.device ??= new DeviceReader();
+  const { DeviceBackend } = await import('./device-backend.js');
+  window.device ??= new DeviceBackend();
   return Promise.all(pictures.map((picture) => {
     const file = new Blob([Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0))]);
-    return window.device.read(file, { seen: true });
+    return window.device.predict(file, { image: true });
   }));
 }"""
 READ = """async (pictures) => {
@@ -185,9 +185,9 @@ def test_the_same_explanation_as_the_server(visit, live_server):
     there = httpx.post(f"{live_server}/predict?explain=true", content=data).json()["explanation"]
     here = visit().evaluate(
         """async (picture) => {
-          const { DeviceReader } = await import('./device.js');
+          const { DeviceBackend } = await import('./device-backend.js');
           const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-          return (await new DeviceReader().read(new Blob([bytes]), { why: true })).explanation;
+          return (await new DeviceBackend().predict(new Blob([bytes]), { explain: true })).explanation;
         }""",
         base64.b64encode(data).decode(),
     )
@@ -238,8 +238,8 @@ def test_files_that_are_no_pictures_are_refused_with_a_reason(visit):
     broken = {"name": "broken.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n and no more"}
     page.get_by_test_id("upload").set_input_files([small, broken])
     reasons = page.locator(".reason")
-    expect(reasons.nth(0)).to_have_text("the image is 9×9 pixels; at least one side must have 10")
-    expect(reasons.nth(1)).to_have_text(re.compile("cannot open it as an image"))
+    expect(reasons.nth(0)).to_have_text("This picture is too small: 9 × 9 pixels. One side needs at least 10.")
+    expect(reasons.nth(1)).to_have_text(re.compile("cannot open this file as a picture"))
 
 
 @pytest.fixture
@@ -269,10 +269,10 @@ def test_without_the_runtime_there_is_no_switch(visit, bare):
     # Where the server goes away, nothing is asked for in vain.
     page.route(re.compile("/(predict|ready)"), lambda route: route.abort())
     draw(page, DIGITS[1])
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer. Trying again"))
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("not responding. Trying again"))
     page.unroute_all()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
-    assert not [url for url in fetched if re.search(r"device\.js|vendor|model\.onnx", url)]
+    assert not [url for url in fetched if re.search(r"device-backend\.js|vendor|model\.onnx", url)]
     assert json.loads(httpx.get(f"{server.url}/files.js").text[len("self.KEPT = ") : -2])["device"]["files"] == []
 
 
@@ -301,10 +301,10 @@ def test_a_runtime_that_cannot_be_fetched(visit):
     page = visit(allow=MISSING, before=lambda page: page.route(gone, lambda route: route.fulfill(status=404)))
     page.get_by_test_id("on-device").check()
     expect(page.get_by_test_id("status")).to_have_text(
-        re.compile("Cannot read on this device: vendor/.* cannot be fetched: ")
+        re.compile(r"Cannot read on this device\. The download of vendor/.* failed: ")
     )
     draw(page, DIGITS[2])
-    expect(page.get_by_test_id("runner-up")).to_have_text("Switch “On this device” off, and the server reads")
+    expect(page.get_by_test_id("runner-up")).to_have_text("Turn off “On this device” to use the server")
     expect(page.get_by_test_id("digit")).to_have_text("–")
     page.get_by_test_id("on-device").uncheck()
     expect(page.get_by_test_id("digit")).to_have_text("2")
@@ -318,15 +318,16 @@ def test_a_model_that_came_damaged_is_not_used(visit):
 
     page = visit(before=lambda page: page.route("**/model.onnx", damage))
     page.get_by_test_id("on-device").check()
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("the model came damaged: its SHA-256 starts with"))
+    reason = "The downloaded model is damaged. Reload the page."
+    expect(page.get_by_test_id("status")).to_have_text(f"Cannot read on this device. {reason}")
 
 
 def test_a_model_of_another_form_is_read_with_by_the_server_alone(visit, start_server, tmp_path):
     server = start_server("--model", str(write(tmp_path / "own.onnx", *FORMS["Keras"])))
     page = visit(server=server.url)
     page.get_by_test_id("on-device").check()
-    reason = r"Cannot read on this device: the model own takes \(1, 28, 28, 1\) float32 .*; the server reads with it"
-    expect(page.get_by_test_id("status")).to_have_text(re.compile(reason))
+    reason = "Cannot read on this device. This model runs only on the server."
+    expect(page.get_by_test_id("status")).to_have_text(reason)
     page.get_by_test_id("on-device").uncheck()
     draw(page, DIGITS[2])
     expect(page.get_by_test_id("digit")).to_have_text("2")
@@ -338,7 +339,7 @@ def test_the_device_stands_in_for_a_server_that_is_away(visit):
     assert settled(page) != "–"
     page.route(re.compile("/(predict|ready)"), lambda route: route.abort())
     draw(page, DIGITS[4][1:])
-    expect(page.get_by_test_id("status")).to_have_text("The server does not answer: reading on this device")
+    expect(page.get_by_test_id("status")).to_have_text("The server is not responding. Reading on this device.")
     expect(page.get_by_test_id("digit")).to_have_text("4")
     page.unroute_all()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
@@ -377,7 +378,7 @@ def test_a_model_without_metadata_and_with_an_eleventh_output(visit):
     )
     model = helper.make_model(graph)
     read = """async (file) => {
-      const { metadataOf } = await import('./onnx.js');
+      const { metadataOf } = await import('./runtime/network.js');
       return JSON.stringify([...metadataOf(Uint8Array.from(atob(file), (letter) => letter.charCodeAt(0)))]);
     }"""
     page = visit()

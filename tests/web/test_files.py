@@ -21,8 +21,9 @@ chromium, visit = browser.chromium, browser.visit
 
 REFUSED = "status of 4"  # what the browser itself says of a request that is answered so
 UNANSWERED = "Failed to load resource"
-DAMAGED = "the image is damaged or incomplete"
-NOT_AN_IMAGE = "this file type is not supported; save it as PNG or JPEG"
+DAMAGED = "This picture is damaged or incomplete."
+NO_KEY = "This server needs an API key, which this page cannot send."
+NOT_AN_IMAGE = "This file is not a supported picture. Save it as PNG or JPEG."
 CLOSE = 1e-3  # between what the page's own reader and Python's find likely
 LONGEST_SIDE = 2048  # pixels, that the page sends
 
@@ -77,7 +78,7 @@ def test_several_files_and_a_broken_one(visit, live_server):
     for digit, each in zip((3, 5, 8), files, strict=True):
         expect_read(page, each["name"], digit)
     expect(row(page, "broken.png").locator(".reason")).to_have_text(DAMAGED)
-    expect(page.get_by_test_id("progress")).to_have_text("4 images done, 1 could not be read")
+    expect(page.get_by_test_id("progress")).to_have_text("4 pictures done, 1 could not be read")
 
     # The table saved is the server's own answers, name by name.
     with page.expect_download() as download:
@@ -105,7 +106,7 @@ def test_names_in_the_saved_table(visit):
     page = visit()
     names = {'3 "as" it "is", "so".png': 3, "=5.png": 5, "+8.png": 8, "-7.png": 7, "@4.png": 4}
     page.get_by_test_id("upload").set_input_files([file(name, picture(digit)) for name, digit in names.items()])
-    expect(page.get_by_test_id("progress")).to_have_text("5 images done")
+    expect(page.get_by_test_id("progress")).to_have_text("5 pictures done")
     with page.expect_download() as download:
         page.get_by_test_id("save").click()
     saved = Path(download.value.path()).read_bytes().decode()
@@ -167,11 +168,11 @@ def test_files_can_be_dropped_and_pasted(visit, how):
     files = [file("zero.png", picture(0)), file("six.webp", picture(6), "WEBP")]
     if how == "drop":
         hand_over(page, "dragover", *files)
-        expect(page.get_by_text("Drop the images to read them")).to_be_visible()
+        expect(page.get_by_text("Drop the pictures to read them")).to_be_visible()
     hand_over(page, how, *files)
     expect_read(page, "zero.png", 0)
     expect_read(page, "six.webp", 6)
-    expect(page.get_by_text("Drop the images to read them")).to_be_hidden()
+    expect(page.get_by_text("Drop the pictures to read them")).to_be_hidden()
 
 
 def test_at_most_three_requests_at_a_time(visit):
@@ -201,10 +202,10 @@ def refuse(page, status, slug, detail):
 @pytest.mark.parametrize(
     ("status", "slug", "detail", "words"),
     [
-        (401, "unauthorized", "the request has no API key; send one", "this server needs an API key"),
-        (404, "not-found", "there is nothing at /predict", "there is no inkdigits server at this address"),
-        (429, "rate-limited", "more than 10 a second", "too many at once for the server; try again in a moment"),
-        (503, "overloaded", "512 requests wait", "the server has too much to do; try again in a moment"),
+        (401, "unauthorized", "the request has no API key; send one", NO_KEY),
+        (404, "not-found", "there is nothing at /predict", "There is no inkdigits server at this address."),
+        (429, "rate-limited", "more than 10 a second", "Too many requests. Wait a moment and try again."),
+        (503, "overloaded", "512 requests wait", "The server is busy. Try again in a moment."),
     ],
 )
 def test_what_may_pass_can_be_retried(visit, status, slug, detail, words):
@@ -223,10 +224,10 @@ def test_what_may_pass_can_be_retried(visit, status, slug, detail, words):
     ("status", "slug", "detail", "words"),
     [
         (400, "unreadable-image", "the PNG is truncated or damaged: image file is truncated", DAMAGED),
-        (400, "bad-request", "too many frogs", "too many frogs"),
-        (413, "body-too-large", "the body has 9 bytes", re.compile(r"^the file has [\d.]+ MB, more than the")),
+        (400, "bad-request", "too many frogs", "Too many frogs."),
+        (413, "body-too-large", "the body has 9 bytes", re.compile(r"^This file is too large \([\d.]+ MB\)\. ")),
         (415, "not-an-image", "not an image: it is 5 bytes that start with b'hello'", NOT_AN_IMAGE),
-        (422, "image-too-small", "the image is 4×4 pixels", "the image is 4×4 pixels"),
+        (422, "image-too-small", "the image is 4×4 pixels", "The image is 4×4 pixels."),
     ],
 )
 def test_what_is_final_cannot_be_retried(visit, status, slug, detail, words):
@@ -248,11 +249,13 @@ def test_what_is_no_picture_is_said_in_words_of_this_page(visit, on_device):
     nothing = {"name": "nothing.png", "mimeType": "image/png", "buffer": b""}
     small = file("small.png", np.full((4, 4), 255))
     page.get_by_test_id("upload").set_input_files([hello, paper, nothing, small, BROKEN])
-    cannot = "this browser cannot open it as an image; save it as PNG or JPEG"
-    reasons = [NOT_AN_IMAGE, NOT_AN_IMAGE, "the file is empty", None, DAMAGED]
+    cannot = "This browser cannot open this file as a picture. Save it as PNG or JPEG."
+    reasons = [NOT_AN_IMAGE, NOT_AN_IMAGE, "This file is empty.", None, DAMAGED]
     if on_device:
-        reasons = [cannot, cannot, "the file is empty", None, cannot]
-    reasons[3] = "the image is 4×4 pixels; at least one side must have 10"
+        reasons = [cannot, cannot, "This file is empty.", None, cannot]
+    reasons[3] = "The image is 4×4 pixels; at least one side must have 10."
+    if on_device:
+        reasons[3] = "This picture is too small: 4 × 4 pixels. One side needs at least 10."
     expect(page.get_by_test_id("results").locator("tbody .reason")).to_have_text(reasons)
     expect(page.get_by_test_id("results").locator("tbody").get_by_role("button")).to_have_count(0)
 
@@ -262,7 +265,7 @@ def test_a_server_that_cannot_be_reached_is_said_to_be_so(visit):
     page.route(PREDICT, lambda route: route.abort())
     page.route("**/vendor/*", lambda route: route.abort())
     page.get_by_test_id("upload").set_input_files([file("five.png", picture(5))])
-    expect(row(page, "five.png").locator(".reason")).to_have_text("the server cannot be reached")
+    expect(row(page, "five.png").locator(".reason")).to_have_text("The server cannot be reached.")
     page.unroute_all()
     row(page, "five.png").get_by_role("button", name="Retry five.png").click()
     expect_read(page, "five.png", 5)
@@ -272,7 +275,7 @@ def test_while_the_server_is_away_what_this_browser_cannot_open_can_be_retried(v
     page = visit(allow=UNANSWERED)
     page.route(SERVER, lambda route: route.abort())
     page.get_by_test_id("upload").set_input_files([file("scan.tif", picture(7), "TIFF")])
-    expect(row(page, "scan.tif").locator(".reason")).to_have_text(re.compile("this browser cannot open it"))
+    expect(row(page, "scan.tif").locator(".reason")).to_have_text(re.compile("This browser cannot open this file"))
     page.unroute_all()
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
     row(page, "scan.tif").get_by_role("button", name="Retry scan.tif").click()
@@ -284,7 +287,7 @@ def test_files_go_on_when_the_server_is_back(visit):
     everything = re.compile("/(predict|ready)")
     page.route(everything, lambda route: route.abort())
     page.get_by_test_id("upload").set_input_files([file(f"{i}.png", picture(i)) for i in range(5)])
-    expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer"))
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("not responding"))
     page.unroute_all()
     for i in range(5):
         expect_read(page, f"{i}.png", i)
@@ -306,7 +309,7 @@ def test_a_file_that_never_gets_an_answer_does_not_hold_up_the_others(visit):
         [file("poison.webp", picture(1), "WEBP"), file("good.png", picture(8))]
     )
     expect_read(page, "good.png", 8)
-    expect(row(page, "poison.webp").locator(".reason")).to_have_text("it fell over")
+    expect(row(page, "poison.webp").locator(".reason")).to_have_text("It fell over.")
 
 
 def test_fifty_files_and_two_broken_ones(visit):
@@ -315,7 +318,7 @@ def test_fifty_files_and_two_broken_ones(visit):
     page.get_by_test_id("upload").set_input_files([*files[:20], {**BROKEN, "name": "one.png"}, *files[20:], BROKEN])
     bar = page.get_by_test_id("progress-bar")
     expect(bar).to_have_attribute("max", "50")
-    expect(page.get_by_test_id("progress")).to_have_text("50 images done, 2 could not be read", timeout=60_000)
+    expect(page.get_by_test_id("progress")).to_have_text("50 pictures done, 2 could not be read", timeout=60_000)
     assert bar.evaluate("(bar) => bar.value") == 50
     rows = page.get_by_test_id("results").locator("tbody tr")
     expect(rows).to_have_count(50)
@@ -353,7 +356,7 @@ def test_what_is_no_digit_has_no_percentage(visit, tmp_path, on_device):
     blank = file("blank.png", np.full((80, 80), 255))
     files = [file("four.png", picture(4)), triangle(), blank, BROKEN, file("six.png", picture(6))]
     page.get_by_test_id("upload").set_input_files(files)
-    expect(page.get_by_test_id("progress")).to_have_text("5 images done, 1 is not a digit, 1 could not be read")
+    expect(page.get_by_test_id("progress")).to_have_text("5 pictures done, 1 is not a digit, 1 could not be read")
     refused = triangle()["name"]
     expect(row(page, refused).locator("td.digit")).to_have_text("not a digit")
     for name in (refused, "blank.png"):

@@ -1,9 +1,12 @@
 """How the page looks and what it asks of whom: layout, contrast, names, weight, policy; in a real browser."""
 
+import io
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from support import browser
@@ -259,7 +262,7 @@ def test_every_word_comes_from_one_place(visit):
     def mark(route):
         route.fulfill(body=route.fetch().text() + MARK, content_type="text/javascript")
 
-    page = visit(before=lambda page: page.route("**/text.js", mark))
+    page = visit(before=lambda page: page.route("**/strings.js", mark))
     page.get_by_text("About").click()
     page.get_by_text("What the network saw").click()
     page.get_by_test_id("on-device").check()
@@ -267,8 +270,72 @@ def test_every_word_comes_from_one_place(visit):
     draw(page, DIGITS[3])
     expect(page.get_by_test_id("digit")).to_have_text("3")
     page.get_by_test_id("upload").set_input_files([{"name": "no.png", "mimeType": "image/png", "buffer": b"no"}])
-    expect(page.get_by_test_id("progress")).to_have_text("«1 image done, 1 could not be read»")
+    expect(page.get_by_test_id("progress")).to_have_text("«1 picture done, 1 could not be read»")
     assert page.evaluate(UNMARKED) == []
+
+
+def pixels(locator):
+    """Pixels of an element as it is on the screen, (height, width, 3)."""
+    with Image.open(io.BytesIO(locator.screenshot())) as image:
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_forced_colors_show_every_state(visit, scheme):
+    """Windows' contrast themes replace colors; what only a color or a background says must not be lost."""
+    page = visit(color_scheme=scheme, forced_colors="active", reduced_motion="reduce")
+    switch, eraser, slider = (page.get_by_test_id(name) for name in ("on-device", "eraser", "pen-width"))
+    slider.press("Home")
+    page.keyboard.press("Tab")  # so that no focus ring is counted
+
+    def differing(before, after):
+        return (np.abs(before - after).max(axis=2) > 100).mean()
+
+    off = pixels(switch)
+    switch.check()
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device"))
+    page.mouse.click(5, 300)
+    assert differing(off, pixels(switch)) > 0.2
+    assert np.ptp(off[5:-5, 5:-5], axis=(0, 1)).min() > 100  # its knob is there while it is off, too
+    up = pixels(eraser)
+    eraser.click()
+    page.mouse.move(5, 300)
+    page.mouse.click(5, 300)
+    assert differing(up, pixels(eraser)) > 0.2
+    track = pixels(slider)[:, -60:]
+    assert 0.02 < (np.abs(track - track[0, 0]).max(axis=2) > 100).mean() < 0.6
+
+    eraser.click()
+    page.get_by_text("Why this digit").click()
+    draw(page, DIGITS[5])
+    expect(page.get_by_test_id("digit")).to_have_text("5")
+    for name, channel in (("for", 0), ("against", 2)):
+        legend = pixels(page.locator(f".legend .{name}"))
+        assert (legend[..., channel] - legend[..., 2 - channel]).max() > 80
+    # Text has a backplate, which must not cover the bars.
+    bars = page.get_by_test_id("bars").locator(".track")
+    blank = [pixels(bars.nth(digit)) for digit in (0, 9)]
+    assert np.array_equal(*blank)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_prints_dark_ink_on_white_paper(visit, scheme):
+    page = visit(color_scheme=scheme, reduced_motion="reduce")
+    page.get_by_text("What the network saw").click()
+    draw(page, DIGITS[5])
+    expect(page.get_by_test_id("digit")).to_have_text("5")
+    expect(page.locator("#seen")).not_to_have_class(re.compile("empty"))
+    page.emulate_media(media="print", color_scheme=scheme)
+    for name in ("pad", "seen"):
+        gray = pixels(page.get_by_test_id(name)).mean(axis=2)
+        assert np.median(gray) > 250, name
+        assert 0.02 < (gray < 60).mean() < 0.4, name
+    assert not [each for each in page.evaluate(CONTRASTS) if each["ratio"] < NORMAL]
+    for control in ("undo", "clear", "predict", "pen-width", "on-device", "status"):
+        expect(page.get_by_test_id(control)).to_be_hidden()
+    assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4"))) == 1
+    filled, _ = (pixels(page.get_by_test_id("bars").locator(".track").nth(digit)) for digit in (5, 0))
+    assert np.ptp(filled.mean(axis=(0, 1))) > 60  # the bar of the answer is red
 
 
 def test_less_motion_when_less_is_asked_for(visit):

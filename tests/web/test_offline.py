@@ -141,7 +141,7 @@ def test_the_served_page_works_when_its_server_has_gone(visit, start_server):
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
     server.close()
     page.reload()
-    expect(page.get_by_test_id("status")).to_have_text("The server does not answer: reading on this device")
+    expect(page.get_by_test_id("status")).to_have_text("The server is not responding. Reading on this device.")
     draw(page, DIGITS[9])
     assert settled(page) == "9"
     assert axe(page) == []
@@ -153,7 +153,7 @@ def test_a_new_version_replaces_the_old_one(visit, host):
     kept(page)
     draw(page, DIGITS[3])
     assert settled(page) == "3"
-    texts = host.folder / "text.js"
+    texts = host.folder / "strings.js"
     texts.write_text(texts.read_text().replace("Draw a digit first", "Draw something first"))
     listing = host.folder / "files.js"
     version = re.search('"version": "([0-9a-f]{16})"', listing.read_text())[1]
@@ -161,7 +161,7 @@ def test_a_new_version_replaces_the_old_one(visit, host):
 
     # While the page is open, it offers the new version and stays what it is; the drawing outlives the change.
     page.evaluate("async () => (await navigator.serviceWorker.getRegistration()).update()")
-    expect(page.get_by_text("A new version of this page is here")).to_be_visible()
+    expect(page.get_by_text("A new version of this page is available")).to_be_visible()
     assert settled(page) == "3"
     assert axe(page) == []
     with page.expect_navigation():
@@ -189,7 +189,7 @@ def test_a_server_elsewhere(tmp_path, start_server, static, visit):
             host = Host(out, host.server.server_port)
             page = visit(FOLDER, server=host.url, elsewhere=server.url, allow=allow)
             if allow:
-                expect(page.get_by_test_id("status")).to_have_text(re.compile("does not answer. Trying again"))
+                expect(page.get_by_test_id("status")).to_have_text(re.compile("not responding. Trying again"))
             else:
                 expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready: "))
                 with page.expect_response(f"{server.url}/predict"):
@@ -217,7 +217,7 @@ def test_a_build_has_a_form_where_a_server_can_answer_it(tmp_path, live_server, 
     """Without JavaScript nothing on the device reads."""
     alone = (static / "index.html").read_text()
     assert "<form" not in alone
-    assert "with JavaScript, which is switched off here" in alone
+    assert "This page needs JavaScript, which is turned off." in alone
     assert build(tmp_path / "page", "--server", live_server).returncode == 0
     Image.fromarray(picture(8)).save(tmp_path / "eight.png")
     host = Host(tmp_path / "page")
@@ -235,7 +235,7 @@ def test_the_build_says_what_is_wrong(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     refused = build(tmp_path)
     assert refused.returncode == 2
-    assert "holds files that are no earlier build" in refused.stderr
+    assert "holds other files than an earlier build" in refused.stderr
     assert (tmp_path / "mine.txt").read_text() == "mine"
     assert "expected one such as https://" in build(tmp_path / "new", "--server", "api.example").stderr
     assert "no model" in build(tmp_path / "new", "--model", "nothing").stderr

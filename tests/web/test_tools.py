@@ -97,7 +97,7 @@ def test_the_eraser_takes_ink_away(visit):
     settled(page)
     draw(page, [[(x, -0.1), (x, 1.1)] for x in np.linspace(0, 0.5, 8)])
     until(page, lambda: page.evaluate(INK)["ink"] == 0)
-    expect(page.get_by_test_id("runner-up")).to_have_text("No ink to read yet")
+    expect(page.get_by_test_id("runner-up")).to_have_text("Nothing to read yet")
     for _ in range(9):
         page.get_by_test_id("undo").click()
     expect(page.get_by_test_id("digit")).to_have_text("1")
@@ -207,7 +207,7 @@ def test_what_looks_like_no_digit_is_said_to_be_none(visit):
     page.route(PREDICT, lambda route: route.fulfill(json=LETTER))
     draw(page, [[(0.5, 0.1), (0.5, 0.5)]])
     expect(page.get_by_test_id("confidence")).to_have_text("This does not look like a digit")
-    expect(page.get_by_test_id("runner-up")).to_have_text("Nearest is 4")
+    expect(page.get_by_test_id("runner-up")).to_have_text("The closest digit is 4")
 
 
 def test_why_colours_the_ink_that_decided(visit):

@@ -1,7 +1,7 @@
 """Many images in, rows out, in order and as they are ready. An image that cannot be read is a row with its error.
 
-``rows`` reads with one recogniser, ``inputs`` finds the images in files, folders, archives and tables, ``forms`` writes
-rows as text, CSV, JSON or Parquet, ``spool`` keeps what is finished of an output, ``run`` spreads the work over
+``rows`` reads with one recognizer, ``inputs`` finds the images in files, folders, archives and tables, ``formats``
+writes rows as text, CSV, JSON or Parquet, ``journal`` keeps what is finished of an output, ``run`` spreads work over
 processes, ``cluster`` over the nodes of a Ray cluster.
 
 >>> from inkdigits import Recognizer

@@ -21,15 +21,21 @@ from inkdigits.text import defused, json_safe, visible
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["COLUMNS", "ENDINGS", "NAME_WIDTH", "Form", "block", "form_of", "heading", "join"]
+__all__ = ["COLUMNS", "ENDINGS", "NAME_WIDTH", "Format", "block", "format_of", "heading", "join"]
 
-Form = Literal["lines", "csv", "json", "parquet"]
+Format = Literal["lines", "csv", "json", "parquet"]
 
-_FORM_OF: dict[str, Form] = {".csv": "csv", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".parquet": "parquet"}
+_FORM_OF: dict[str, Format] = {
+    ".csv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+}
 ENDINGS = (*_FORM_OF, ".txt", "")  # of an output's name; the last two are lines
 _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
-#: Of a table. The page's own CSV has the same: web/csv.js.
+#: Of a table. The page's own CSV has the same: web/table.js.
 COLUMNS = (
     *("name", "digit", "confidence", "is_digit", "digit_score", "accepted"),
     *(f"p{digit}" for digit in range(10)),
@@ -39,12 +45,12 @@ COLUMNS = (
 _MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
 
 
-def heading(form: Form) -> bytes:
+def heading(form: Format) -> bytes:
     """What stands before the first block of a text form."""
     return (",".join(COLUMNS) + "\n").encode() if form == "csv" else b""
 
 
-def block(rows: Sequence[Row], form: Form) -> bytes:
+def block(rows: Sequence[Row], form: Format) -> bytes:
     """Rows in a form: text in UTF-8, or, for Parquet, a stream in Arrow's own format."""
     if form == "parquet":
         return _arrow(rows)
@@ -60,7 +66,7 @@ def block(rows: Sequence[Row], form: Form) -> bytes:
     return out.getvalue().encode("utf-8", "backslashreplace")  # a file name need not be text
 
 
-def join(blocks: Iterable[bytes], form: Form, out: BinaryIO) -> None:
+def join(blocks: Iterable[bytes], form: Format, out: BinaryIO) -> None:
     """Write one file of blocks that :func:`block` gave, in their order."""
     if form != "parquet":
         out.write(heading(form))
@@ -74,7 +80,7 @@ def join(blocks: Iterable[bytes], form: Form, out: BinaryIO) -> None:
                 table.write_table(stream.read_all())
 
 
-def form_of(path: str) -> Form:
+def format_of(path: str) -> Format:
     """The form that a file's name asks for: by its ending, else lines."""
     return _FORM_OF.get(Path(path).suffix.lower(), "lines")
 

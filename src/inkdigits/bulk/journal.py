@@ -1,7 +1,7 @@
 """What is finished of an output, kept so that a run that is killed at any moment can go on where it was.
 
-A spool lies beside the output, ``OUT.part``: a line that says what it is, a line of JSON that says what is being read
-by which model, then a record a block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows of each
+A journal lies next to the output, ``OUT.part``: a line that says what it is, a line of JSON that says what is read by
+which model, then a record a block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows of each
 verdict, then its content. A record that a kill or a full disk cut short does not have its CRC, and what follows the
 last whole one is dropped. ``OUT`` itself appears at the end, whole.
 
@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inkdigits.atomic import Output, open_own
-from inkdigits.bulk.formats import Form, heading, join
+from inkdigits.bulk.formats import Format, heading, join
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS
 from inkdigits.bulk.run import Block
 from inkdigits.errors import SettingError
 
-__all__ = ["Spool"]
+__all__ = ["Journal"]
 
 _MAGIC = b"inkdigits spool 2\n"  # a new number for each new form of what follows
 _MOST_ABOUT = 16 << 20  # bytes of the line of JSON
@@ -38,21 +38,21 @@ _HEAD = _RECORD.size + _COUNTS.size
 _WHAT = {"inputs": "other inputs", "model": "another model", "form": "another form", "limits": "other limits"}
 
 
-class Spool:
+class Journal:
     """The finished blocks of an output, whose only writer this is.
 
     Args:
         out: the file that is to be written.
         about: what decides the content of every block, as JSON.
-        begin: what to do with a spool that is there and holds finished rows: ``resume`` goes on with it, ``restart``
+        begin: what to do with a journal that is there and holds finished rows: ``resume`` goes on with it, ``restart``
             throws it away, ``new`` refuses to do either. One without a finished row is in nobody's way.
 
     Raises:
-        SettingError: the file cannot be written, or another process is writing it; or the spool that is there is of
+        SettingError: the file cannot be written, or another process is writing it; or the journal that is there is of
             another run, is of none, or holds rows that are not to be thrown away.
 
     Attributes:
-        path: of the spool.
+        path: of the journal.
         rows: how many its blocks have; 0 where a finished output is compared with, and there is none.
         counts: how many rows the output has of each verdict so far, by ``VERDICTS``.
     """
@@ -110,7 +110,7 @@ class Spool:
         self._file.flush()
 
     def _begun(self) -> int | None:
-        """Where the records of the spool that is there begin; None where it was killed before its start was whole."""
+        """Where the records of the journal that is there begin; None where it was killed before its start was whole."""
         magic = self._file.read(len(_MAGIC))
         if not _MAGIC.startswith(magic):
             raise SettingError(
@@ -156,11 +156,11 @@ class Spool:
     def _other_images(self, reason: str) -> SettingError:
         return SettingError(f"{self.path} was begun with other images: {reason}; --restart throws its rows away")
 
-    def finish(self, form: Form) -> None:
-        """Make the output of the blocks, and remove the spool.
+    def finish(self, form: Format) -> None:
+        """Make the output of the blocks, and remove the journal.
 
         Raises:
-            SettingError: the spool is no longer what it was; or the output was finished before, and has more rows.
+            SettingError: the journal is no longer what it was; or the output was finished before, and has more rows.
         """
         if self._finished:
             self._finished.end()
@@ -178,7 +178,7 @@ class Spool:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Leave the spool for another run, unless there is nothing in it."""
+        """Leave the journal for another run, unless there is nothing in it."""
         if self._finished:
             self._finished.close()
             self._out.close()
@@ -227,7 +227,7 @@ class Spool:
 class _Finished:
     """An output that is there, compared with the blocks of a run, one by one."""
 
-    def __init__(self, path: Path, form: Form) -> None:
+    def __init__(self, path: Path, form: Format) -> None:
         self._path, self._form = path, form
         self._rows = self._blocks = 0
         if form == "parquet":
@@ -282,7 +282,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _difference(found: bytes, about: Mapping[str, Any]) -> str:
-    """What was another thing when the spool was begun."""
+    """What was another thing when the journal was begun."""
     try:
         before = json.loads(found[len(_MAGIC) :])
         now = json.loads(json.dumps(about))

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from inkdigits.bulk.formats import Form, block
+from inkdigits.bulk.formats import Format, block
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS, read
 from inkdigits.decode import quiet_pillow
@@ -47,7 +47,7 @@ class Job:
     model: str | None
     threads: int
     limits: Limits
-    form: Form
+    form: Format
     explain: bool = False
     min_confidence: float = 0.0
 

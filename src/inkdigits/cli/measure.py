@@ -150,7 +150,7 @@ def _evaluate(args: argparse.Namespace) -> int:
         found = measure(
             recognizer,
             unseen(args.data, settings, recognizer),
-            disturb=args.robustness,
+            corrupt=args.robustness,
             limit=args.limit,
             command=f"{command} --report {Path(args.report).name}" if args.report else command,
         )

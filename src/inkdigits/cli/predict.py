@@ -158,7 +158,7 @@ def _predict(args: argparse.Namespace) -> int:
     if args.engine == "ray" and settings.ray_address and args.processes:
         raise SettingError(f"--processes is not for a cluster that runs already ({settings.ray_address}): it has CPUs")
     from inkdigits.bulk import SUFFIXES, find_images
-    from inkdigits.bulk.formats import ENDINGS, form_of
+    from inkdigits.bulk.formats import ENDINGS, format_of
     from inkdigits.bulk.run import Job
     from inkdigits.cores import usable_cores
     from inkdigits.image import Limits
@@ -169,7 +169,7 @@ def _predict(args: argparse.Namespace) -> int:
     for path in args.images:
         if Path(path).is_dir() and not any(True for _ in find_images([path])):
             raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
-    form = args.form or ("lines" if is_stdout(args.output) else form_of(args.output))
+    form = args.form or ("lines" if is_stdout(args.output) else format_of(args.output))
     if args.explain and form in ("csv", "parquet"):
         raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
@@ -210,7 +210,7 @@ def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
 
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
-    from inkdigits.bulk.journal import Spool
+    from inkdigits.bulk.journal import Journal
     from inkdigits.progress import bars
     from inkdigits.recognizer import find_model
 
@@ -226,25 +226,25 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
         "layout of rows": LAYOUT,
     }
     with naming(args.output):
-        spool = Spool(Path(args.output), about, begin=args.begin)
+        journal = Journal(Path(args.output), about, begin=args.begin)
         try:
             with bars()("reading", None, "") as advance:
-                advance(spool.rows)
-                for block in read(spool.rest(_chunks(args.images, job.limits))):
-                    spool.add(block)
+                advance(journal.rows)
+                for block in read(journal.rest(_chunks(args.images, job.limits))):
+                    journal.add(block)
                     print_errors(block.errors)
                     advance(block.rows)
-            spool.finish(job.form)
+            journal.finish(job.form)
         except SettingError:
             raise
         except BaseException:
-            if spool.rows:
-                kept = visible(str(spool.path))
-                print(f"inkdigits: {spool.rows:,} rows are kept in {kept}; --resume goes on", file=sys.stderr)
+            if journal.rows:
+                kept = visible(str(journal.path))
+                print(f"inkdigits: {journal.rows:,} rows are kept in {kept}; --resume goes on", file=sys.stderr)
             raise
         finally:
-            spool.close()
-    return _print_counts(spool.counts)
+            journal.close()
+    return _print_counts(journal.counts)
 
 
 def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:

@@ -39,6 +39,7 @@ __all__ = [
     "PEN_WRITERS",
     "Dataset",
     "Source",
+    "data_at_hand",
     "describe",
     "fetch",
     "load",
@@ -68,6 +69,8 @@ MNIST_PARTS = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+
+KAGGLE = Path("/kaggle/input")  # where Kaggle's notebooks have the data sets that are attached to them
 
 DIGITS_MARGIN = 1  # pixels of paper put around the 8×8 digits, whose ink touches the edge
 DIGITS_SCALE = 4  # each of their pixels counts the ink in 4×4 of the original scan, whose size this gives back
@@ -166,6 +169,18 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
 def describe(settings: Settings) -> list[Source]:
     """Each data set and where it stands on this machine; downloads nothing. The files' hashes are verified."""
     return [_describe_mnist(settings), _describe_digits(), _describe_pen(settings)]
+
+
+def data_at_hand(settings: Settings) -> str:
+    """Return what to train on without a download, as a value for the option ``data``.
+
+    That is Kaggle's ``train.csv`` where it is attached, MNIST where it is ready, else the digits inside scikit-learn.
+    """
+    for table in sorted(KAGGLE.glob("**/train.csv")):
+        with table.open(encoding="utf-8") as file:
+            if file.readline().startswith("label,pixel0"):
+                return str(table)
+    return "mnist" if _describe_mnist(settings).state == "ready" else "digits"
 
 
 def _mnist_folder(settings: Settings) -> Path:

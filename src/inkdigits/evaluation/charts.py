@@ -1,8 +1,8 @@
-"""Charts as SVG text: axes, curves, points with intervals, columns. No library, no script.
+"""Every chart, as SVG text: of the report's page, of the files that trainings leave, and of notebooks. No library.
 
-A chart is drawn at the width of a telephone and scales up from there. It takes its colours from the page by class
-names (``report.css``), so that it is right on light and dark paper, and has a title and a description for those who
-cannot see it. Numbers that stand in it stand in a table beside it, too.
+A chart is drawn at the width of a phone and scales up from there. In the report it takes its colors from the page by
+class names (``report.css``); as a file of its own it brings them along, in both cases for light and dark paper. Its
+title and description are for those who cannot see it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-__all__ = ["SERIES", "Axis", "Format", "Plot", "bar", "interval", "ranked", "sheet", "strip"]
+__all__ = ["SERIES", "Axis", "Drawing", "Format", "Plot", "bar", "interval", "ranked", "sheet", "strip", "svg_file"]
 
-WIDTH, HEIGHT = 360, 290  # of a chart, in units that are pixels on a telephone
+WIDTH, HEIGHT = 360, 290  # of a chart, in units that are pixels on a phone
 LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 42  # margins around the plane
 MARK = 3.2  # radius of a point
 LETTER = 6.2  # width of a letter, about
 GAP, LEGEND = 28, 26  # between the plots of a sheet, and of a line of the legend above them
-SERIES = 8  # colours of curves: the kinds s0 to s7
+SERIES = 8  # colors of curves: the kinds s0 to s7
 
 Format = Callable[[float], str]
 
@@ -61,6 +61,14 @@ class Axis:
         return cls(ticks[0], ticks[-1], ticks, lambda value: f"{value:.{digits}%}", label)
 
     @classmethod
+    def linear(cls, low: float, high: float, label: str) -> Axis:
+        """From ``low`` to ``high``, both moved outwards to round values, with at most eight ticks."""
+        step = next(m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5) if high - low <= 6 * m * 10.0**e)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        ticks = [round(i * step, 9) for i in range(first, max(last, first + 1) + 1)]
+        return cls(ticks[0], ticks[-1], ticks, lambda value: f"{value:g}", label)
+
+    @classmethod
     def decades(cls, high: float, label: str) -> Axis:
         """Counts from 1 to at least ``high`` on a logarithmic scale; nothing, 0, lies at the low end."""
         top = max(1, math.ceil(math.log10(max(high, 1))))
@@ -77,7 +85,7 @@ class Axis:
 
     @classmethod
     def count(cls, first: int, last: int, label: str) -> Axis:
-        """Whole numbers from ``first`` to ``last``, with at most eight ticks."""
+        """Integers from ``first`` to ``last``, with at most eight ticks."""
         step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if (last - first) / (m * 10**e) <= 7)
         ticks = [first, *(i for i in range(step * (first // step + 1), last + 1, step) if i - first >= step / 2)]
         return cls(first, max(last, first + 1), ticks, lambda value: f"{value:,.0f}", label)
@@ -196,23 +204,50 @@ def strip(values: Sequence[float], axis: Axis) -> str:
 
 _STYLE = (
     ".paper{fill:#fcfaf5}text{font:12px -apple-system,'Segoe UI',Roboto,Arial,sans-serif;fill:#5a5f6d;"
-    "font-variant-numeric:tabular-nums}.label,.note,.head{fill:#1b2333}.head{font-size:15px}"
-    ".grid{stroke:#e0d8c8}.tick,.axis{stroke:#5a5f6d}.curve{fill:none;stroke-width:1.8;stroke-linejoin:round}"
-    ".column,.mark{fill:#b0311d}.gone{fill:none;stroke:#5a5f6d}"
+    "font-variant-numeric:tabular-nums}.label,.note,.head{fill:#1b2333}.head{font-size:15px}.bold{font-weight:600}"
+    ".grid{stroke:#e0d8c8}.tick,.axis,.ideal{stroke:#5a5f6d}.ideal{fill:none;stroke-dasharray:4 4}"
+    ".curve{fill:none;stroke-width:1.8;stroke-linejoin:round}.column,.mark{fill:#b0311d}.whisker{stroke:#b0311d}"
+    ".gone{fill:none;stroke:#5a5f6d}.held{fill:none;stroke:#3d6a8a;stroke-width:1.6}.dot{stroke:none}"
 )
-_LIGHT = ("#b0311d", "#3d6a8a", "#6f7f2a", "#8a5a9e", "#b97a10", "#2f8f83", "#6b6b6b", "#c4588a")
-_DARK = ("#ff8e6e", "#8fbfe0", "#b9cc6a", "#c9a2dc", "#f0bb5c", "#74cfc2", "#b5b5b5", "#f09cc4")
-_STYLE += "".join(f".s{i}{{stroke:{colour}}}" for i, colour in enumerate(_LIGHT))
-_STYLE += (
-    "@media(prefers-color-scheme:dark){.paper{fill:#14171d}text{fill:#a8a79f}.label,.note,.head{fill:#f2eadb}"
-    ".grid{stroke:#343b47}.tick,.axis{stroke:#a8a79f}.column,.mark{fill:#ff8e6e}"
-    + "".join(f".s{i}{{stroke:{colour}}}" for i, colour in enumerate(_DARK))
-    + "}"
+_DARK_STYLE = (
+    ".paper{fill:#14171d}text{fill:#a8a79f}.label,.note,.head{fill:#f2eadb}.grid{stroke:#343b47}"
+    ".tick,.axis,.ideal,.gone{stroke:#a8a79f}.column,.mark{fill:#ff8e6e}.whisker{stroke:#ff8e6e}.held{stroke:#8fbfe0}"
 )
+_LIGHT = ("#b0311d", "#3d6a8a", "#6f7f2a", "#8a5a9e", "#b97a10", "#2f8f83", "#6b6b6b", "#c4588a", "#5c4a2f", "#1f4fb4")
+_DARK = ("#ff8e6e", "#8fbfe0", "#b9cc6a", "#c9a2dc", "#f0bb5c", "#74cfc2", "#b5b5b5", "#f09cc4", "#d2b48c", "#8ea8ff")
 
 
-def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> str:
-    """Plots side by side as an SVG file by itself, on light and dark paper.
+def _colors(of: Sequence[str]) -> str:
+    return "".join(f".s{i}{{stroke:{color}}}.f{i}{{fill:{color}}}" for i, color in enumerate(of))
+
+
+class Drawing(str):
+    """An SVG file's text, which a notebook shows as what it draws."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {len(self):,} characters>"
+
+    def _repr_svg_(self) -> str:
+        return str(self)
+
+
+def svg_file(title: str, width: float, height: float, parts: Iterable[str], about: str = "") -> Drawing:
+    """Make an SVG file by itself, on light and dark paper, with its title above what it shows."""
+    dark = f"@media(prefers-color-scheme:dark){{{_DARK_STYLE}{_colors(_DARK)}}}"
+    told = f'<title id="title">{escape(title)}</title><desc id="about">{escape(about)}</desc>' if about else ""
+    role = ' role="img" aria-labelledby="title about"' if about else ""
+    return Drawing(
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
+        f'height="{height:.0f}"{role}>{told}<style>{_STYLE}{_colors(_LIGHT)}{dark}</style>'
+        f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>'
+        f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>{"".join(parts)}</svg>\n'
+    )
+
+
+def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> Drawing:
+    """Make an SVG file of plots next to each other.
 
     Args:
         title: stands above them.
@@ -222,43 +257,35 @@ def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> str:
     width = len(plots) * (WIDTH + GAP) + GAP
     columns = max(1, int(width / (LETTER * max(map(len, legend), default=0) + 60)))
     top = 46 + LEGEND * -(-len(legend) // columns)
-    height = top + max(plot.height for plot in plots) + 12
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">'
-        f'<style>{_STYLE}</style><rect class="paper" width="{width}" height="{height}"/>'
-        f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>'
-    ]
+    parts = []
     for i, text in enumerate(legend):
         x, y = GAP + i % columns * (width - GAP) / columns, 54 + LEGEND * (i // columns)
-        parts.append(f'<path class="curve s{i}" d="M{x:.0f} {y}h24"/>')
-        parts.append(f'<text x="{x + 32:.0f}" y="{y + 4}">{escape(text)}</text>')
+        parts.append(
+            f'<path class="curve s{i}" d="M{x:.0f} {y}h24"/><text x="{x + 32:.0f}" y="{y + 4}">{escape(text)}</text>'
+        )
     for i, plot in enumerate(plots):
         x = GAP + i * (WIDTH + GAP)
         parts.append(f'<svg x="{x}" y="{top}" width="{WIDTH}" height="{plot.height}">{plot.svg()}</svg>')
-    return "".join(parts) + "</svg>\n"
+    return svg_file(title, width, top + max(plot.height for plot in plots) + 12, parts)
 
 
-def ranked(title: str, shares: Mapping[str, float]) -> str:
-    """Bars under each other as an SVG file by itself, on light and dark paper.
+def ranked(title: str, shares: Mapping[str, float]) -> Drawing:
+    """Make an SVG file of bars under each other.
 
     Args:
         title: stands above them.
         shares: 0 to 1 by name, in their order; at least one.
     """
     left, right, row = GAP + 12 + LETTER * max(map(len, shares)), 56, 30
-    width, height = WIDTH + left, 54 + row * len(shares) + 14
-    longest = max(max(shares.values()), 1e-9)
-    told = "; ".join(f"{name} {share:.1%}" for name, share in shares.items())
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" '
-        f'height="{height}" role="img" aria-labelledby="title about"><title id="title">{escape(title)}</title>'
-        f'<desc id="about">{escape(told)}</desc><style>{_STYLE}</style>'
-        f'<rect class="paper" width="{width:.0f}" height="{height}"/>'
-        f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>'
-    ]
+    width, longest, parts = WIDTH + left, max(max(shares.values()), 1e-9), []
     for i, (name, share) in enumerate(shares.items()):
         y, end = 54 + row * (i + 0.5), left + share / longest * (width - left - right)
         parts.append(f'<text class="label" x="{left - 12:.0f}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
         parts.append(f'<rect class="column" x="{left:.0f}" y="{y - 8}" width="{end - left:.1f}" height="16"/>')
         parts.append(f'<text x="{end + 8:.1f}" y="{y + 4}">{share:.1%}</text>')
-    return "".join(parts) + "</svg>\n"
+    about = "; ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    return svg_file(title, width, 54 + row * len(shares) + 14, parts, about)
+
+
+#: Charts for the cell of a table, by the names that templates have for them.
+SMALL_CHARTS: dict[str, Callable[..., str]] = {"bar": bar, "interval": interval, "strip": strip}

@@ -272,9 +272,9 @@ def wilson(right: int, n: int) -> Share:
     """
     share = right / n
     spread = Z95 * math.sqrt(share * (1 - share) / n + (Z95 / (2 * n)) ** 2)
-    centre = share + Z95**2 / (2 * n)
+    center = share + Z95**2 / (2 * n)
     scale = 1 + Z95**2 / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    return max(0.0, (center - spread) / scale), min(1.0, (center + spread) / scale)
 
 
 def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:

@@ -1,4 +1,4 @@
-"""How well what is no digit is told from digits: blanks, noise, scribbles, shapes and letters of :mod:`.negatives`.
+"""How well a model tells digits from non-digits: blanks, noise, scribbles, shapes, letters of :mod:`.non_digits`.
 
 A model with an opinion of its own on that (``Prediction.is_digit``) is measured by it. Every model is measured by its
 score, too, at the threshold that would refuse 1% of the data's own digits: that compares models whatever they think.
@@ -17,9 +17,9 @@ from inkdigits.data.dataset import Dataset
 from inkdigits.prediction import Prediction
 from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import Recognizer
-from inkdigits.synthesis.non_digits import NEGATIVES, lookalikes, negatives
+from inkdigits.synthesis.non_digits import NON_DIGITS, lookalikes, non_digit_pictures
 
-__all__ = ["NegativeScore", "Refusal", "refusal", "sample"]
+__all__ = ["NonDigitScore", "OutOfDistribution", "out_of_distribution", "sample"]
 
 DIGITS = 2000  # of the data set, at most, that the threshold is set by
 PICTURES = 4000  # that show no digit, in all: 400 of a kind
@@ -32,7 +32,7 @@ DIGIT, LOOKALIKE = "digit", "lookalike"  # beside the kinds of what is no digit
 
 
 @dataclass(frozen=True)
-class NegativeScore:
+class NonDigitScore:
     """How one kind of what is no digit was taken.
 
     Attributes:
@@ -47,8 +47,8 @@ class NegativeScore:
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """What :func:`refusal` measured.
+class OutOfDistribution:
+    """What :func:`out_of_distribution` measured.
 
     Attributes:
         digits: images of the data set that were read.
@@ -56,7 +56,7 @@ class Refusal:
         threshold: under which at most 1% of these images lie.
         digits_refused: share of them that do.
         digits_own: share of them that the model itself calls no digit; None where it has no opinion.
-        kinds: scores by kind, in the order of ``negatives.NEGATIVES``.
+        kinds: scores by kind, in the order of ``non_digits.NON_DIGITS``.
         lookalikes: the score of letters that look like digits.
         curve: (share of digits refused, share of what is no digit refused) as the threshold rises.
     """
@@ -66,8 +66,8 @@ class Refusal:
     threshold: float
     digits_refused: float
     digits_own: float | None
-    kinds: dict[str, NegativeScore]
-    lookalikes: NegativeScore
+    kinds: dict[str, NonDigitScore]
+    lookalikes: NonDigitScore
     curve: tuple[tuple[float, float], ...]
 
     @property
@@ -77,7 +77,7 @@ class Refusal:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        kinds = [{"name": kind, "help": NEGATIVES[kind].help, **asdict(found)} for kind, found in self.kinds.items()]
+        kinds = [{"name": kind, "help": NON_DIGITS[kind].help, **asdict(found)} for kind, found in self.kinds.items()]
         return {
             **vars(self),
             "mean": self.mean,
@@ -104,7 +104,9 @@ class Refusal:
         )
 
 
-def refusal(recognizer: Recognizer, dataset: Dataset, *, progress: Progress | None = None) -> Refusal:
+def out_of_distribution(
+    recognizer: Recognizer, dataset: Dataset, *, progress: Progress | None = None
+) -> OutOfDistribution:
     """Read pictures that show no digit, and digits to compare with.
 
     Args:
@@ -116,7 +118,7 @@ def refusal(recognizer: Recognizer, dataset: Dataset, *, progress: Progress | No
         ImageError: an image cannot be read.
     """
     chosen = dataset.limited(DIGITS)
-    kinds, pictures = zip(*negatives(PICTURES, SEED, "test"), strict=True)
+    kinds, pictures = zip(*non_digit_pictures(PICTURES, SEED, "test"), strict=True)
     letters = [picture for _, picture in lookalikes(LOOKALIKES, SEED, "test")]
     answers: list[Prediction] = []
     with (progress or bars())("reading what is no digit", len(chosen) + PICTURES + LOOKALIKES, "") as advance:
@@ -130,21 +132,21 @@ def refusal(recognizer: Recognizer, dataset: Dataset, *, progress: Progress | No
     of_digits, of_others = np.sort(scores[what == DIGIT]), scores[np.isin(what, kinds)]
     threshold = float(of_digits[int(ALLOWED * len(chosen))])
 
-    def scored(name: str) -> NegativeScore:
+    def scored(name: str) -> NonDigitScore:
         at = what == name
-        return NegativeScore(
+        return NonDigitScore(
             int(at.sum()), float((scores[at] < threshold).mean()), None if own is None else float(own[at].mean())
         )
 
     levels = np.append(of_digits[np.unique(np.geomspace(1, len(chosen), CURVE_POINTS).astype(int) - 1)], np.inf)
     digits = scored(DIGIT)
-    return Refusal(
+    return OutOfDistribution(
         digits=digits.n,
         score="digit score" if recognizer.model.threshold is not None else "confidence",
         threshold=threshold,
         digits_refused=digits.refused,
         digits_own=digits.own,
-        kinds={kind: scored(kind) for kind in NEGATIVES},
+        kinds={kind: scored(kind) for kind in NON_DIGITS},
         lookalikes=scored(LOOKALIKE),
         curve=tuple((float((of_digits < t).mean()), float((of_others < t).mean())) for t in levels),
     )
@@ -152,7 +154,7 @@ def refusal(recognizer: Recognizer, dataset: Dataset, *, progress: Progress | No
 
 def sample(kind: str) -> np.ndarray:
     """A picture of a kind, (H, W) uint8; always the same."""
-    return NEGATIVES[kind].make(np.random.default_rng((SEED, list(NEGATIVES).index(kind))), "test")
+    return NON_DIGITS[kind].make(np.random.default_rng((SEED, list(NON_DIGITS).index(kind))), "test")
 
 
 def _score(answer: Prediction) -> float:

@@ -20,7 +20,7 @@ from inkdigits.decode import ImageSource
 from inkdigits.errors import SettingError
 from inkdigits.evaluation.evaluate import Evaluation, evaluate
 from inkdigits.evaluation.latency import Cost, cost, environment
-from inkdigits.evaluation.ood import Refusal, refusal
+from inkdigits.evaluation.ood import OutOfDistribution, out_of_distribution
 from inkdigits.evaluation.robustness import PICTURES, Robustness, robustness
 from inkdigits.image import NORMALISATION_VERSION
 from inkdigits.prediction import ModelInfo
@@ -68,7 +68,7 @@ class Report:
         evaluation: how they were read.
         mistakes: the worst of those read wrong.
         cost: what an answer costs.
-        robustness, refusal: None where not asked for.
+        robustness, ood: None where not asked for.
         command: that made the report.
         created: when, in UTC.
         environment: processor and versions.
@@ -81,7 +81,7 @@ class Report:
     mistakes: tuple[Mistake, ...]
     cost: Cost
     robustness: Robustness | None
-    refusal: Refusal | None
+    ood: OutOfDistribution | None
     command: str
     created: datetime
     environment: dict[str, str]
@@ -102,7 +102,7 @@ class Report:
             "mistakes": [{name: getattr(each, name) for name in shown} for each in self.mistakes],
             "cost": asdict(self.cost),
             "robustness": self.robustness and self.robustness.to_dict(),
-            "refusal": self.refusal and self.refusal.to_dict(),
+            "refusal": self.ood and self.ood.to_dict(),
             "temperature": self.model.temperature,
             "normalisation": NORMALISATION_VERSION,
             "command": self.command,
@@ -116,7 +116,7 @@ class Report:
 
     def table(self) -> str:
         """What was measured as text for a terminal, lines of at most 80 characters."""
-        measured = (self.evaluation, self.robustness, self.refusal)
+        measured = (self.evaluation, self.robustness, self.ood)
         return "\n\n".join(part.table() for part in measured if part)
 
     def html(self) -> str:
@@ -156,7 +156,7 @@ def measure(
     recognizer: Recognizer,
     dataset: Dataset,
     *,
-    disturb: bool = False,
+    corrupt: bool = False,
     limit: int | None = None,
     command: str = "",
     progress: Progress | None = None,
@@ -166,7 +166,7 @@ def measure(
     Args:
         recognizer: the model.
         dataset: labelled images; those that cannot be read are listed and left out.
-        disturb: also read disturbed pictures of them, and pictures that show no digit; takes minutes.
+        corrupt: also read corrupted pictures of them, and non-digits; takes minutes.
         limit: at most so many images, every digit by its share.
         command: what made the report, to be told in it.
         progress: shows how far it is; default bars on standard error when that is a terminal.
@@ -186,8 +186,8 @@ def measure(
         evaluation=evaluation,
         mistakes=tuple(_mistake(recognizer, dataset, int(at)) for at in evaluation.errors[:WORST]),
         cost=cost(recognizer, readable.images[0]),
-        robustness=robustness(recognizer, readable, pictures=PICTURES, progress=progress) if disturb else None,
-        refusal=refusal(recognizer, readable, progress=progress) if disturb else None,
+        robustness=robustness(recognizer, readable, pictures=PICTURES, progress=progress) if corrupt else None,
+        ood=out_of_distribution(recognizer, readable, progress=progress) if corrupt else None,
         command=command,
         created=datetime.now(UTC),
         environment=environment(),

@@ -1,380 +1,249 @@
 """The report as one HTML page that stands alone: style, pictures and charts inside it, no script, no network.
 
-Each section is a function from the :class:`~inkdigits.evaluation.report.Report` to HTML. What a chart shows stands as
-numbers in a table under it. Names and messages that come from outside are escaped where they enter.
+``templates/report.html`` has the words and the order; here is what it shows: numbers as text, charts and pictures. What
+a chart shows stands as numbers in a table next to it. The template escapes everything else.
 """
 
 from __future__ import annotations
 
-from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+from PIL import Image
 
 from inkdigits.data.dataset import CLASSES
 from inkdigits.decode import Limits, decode
-from inkdigits.evaluation.charts import Axis, Plot, interval
-from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, calibration_bins, rejection, wilson
-from inkdigits.evaluation.report_parts import (
-    count,
-    facts,
-    figure,
-    fold,
-    heat,
-    link,
-    micro,
-    percent,
-    picture,
-    scale,
-    section,
-    table,
-)
-from inkdigits.evaluation.report_robust import refusal_section, robustness_section
+from inkdigits.evaluation import charts, figures
+from inkdigits.evaluation.charts import Axis, Plot
+from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, Evaluation, calibration_bins, rejection, wilson
+from inkdigits.evaluation.ood import OutOfDistribution, sample
+from inkdigits.evaluation.robustness import GROUPS, Robustness, corrupted
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES
+from inkdigits.synthesis.non_digits import NON_DIGITS
 
 if TYPE_CHECKING:
     from inkdigits.evaluation.report import Mistake, Report
 
-__all__ = ["page"]
-
-STYLE = Path(__file__).with_name("report.css")
+__all__ = ["TEMPLATES", "link", "micro", "number", "page", "percent"]
 
 NAMES = {"mnist": "MNIST", "digits": "scikit-learn’s digits", "pen": "pen strokes"}
 PART_NAMES = {"train": "training part", "validation": "validation part", "test": "test part", "all": "the whole set"}
 CONFUSED = 5  # pairs of digits named
 SURE = (BINS - 1) / BINS  # lower end of the last bin of confidence
-SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of the images, refused
+SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of the images, rejected
+SHOWN_SEVERITY = "medium"  # of the sample pictures
+HOT = 0.5  # loss of accuracy that is coloured most strongly
+PICTURE_SIDE = 168  # pixels, that pictures are reduced to; twice what they are shown with
+SAMPLE_SIDE = 112  # likewise, of a sample picture
+SMALL = 64  # pixels; smaller pictures are shown enlarged, and with the edges of their pixels
+_KILO = 1000
+
+TEMPLATES = Environment(
+    loader=PackageLoader("inkdigits.evaluation"),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 
 
 def page(report: Report) -> str:
-    """The whole page."""
-    sections = [
-        _digits(report),
-        _confusion(report),
-        _calibration(report),
-        _rejection(report),
-        *([robustness_section(report)] if report.robustness else []),
-        *([refusal_section(report.refusal)] if report.refusal else []),
-        _mistakes(report),
-        _cost(report),
-        _origin(report),
-    ]
-    name, data = escape(report.model.name), _data_name(report)
-    title = f"{name} on {data}"
-    style = STYLE.read_text(encoding="utf-8")
-    made = report.created
-    contents = "".join(f'<li><a href="#{link(t)}">{t}</a></li>' for t in (_title_of(s) for s in sections))
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{title} · inkdigits</title><style>{style}</style></head><body>"
-        f'<header><p class="mark">inkdigits</p><p>Evaluation, {made.day} {made:%B %Y}</p></header><main>'
-        f"{_head(report)}<nav aria-label='Contents'><ol>{contents}</ol></nav>{''.join(sections)}</main></body></html>\n"
-    )
-
-
-def _title_of(section: str) -> str:
-    return section.partition("<h2")[2].partition(">")[2].partition("</h2>")[0]
-
-
-def _data_name(report: Report) -> str:
-    return NAMES.get(report.dataset.name, escape(report.dataset.name))
-
-
-def _head(report: Report) -> str:
-    found, cost = report.evaluation, report.cost
+    """Return the whole page."""
+    found = report.evaluation
     low, high = found.interval
-    some = f", a sample of {report.whole:,}" if report.whole > len(report.dataset) else ""
-    wrong = len(found.errors)
-    axis = Axis.percent(low, min(1.0, max(high, low + 1e-3)), "")
-    tiles = [
-        ("wrong", count(wrong), f"of {count(found.n)}"),
-        ("calibration error", percent(found.calibration_error), f"{BINS} bins"),
-        ("one image", micro(cost.predict_us), "median, one thread"),
-        ("model file", f"{cost.bytes / 1e6:.2f} MB", f"{count(cost.parameters)} parameters"),
-    ]
+    bounds = [wilson(round(score.recall * score.n), score.n) if score.n else None for score in found.per_class]
+    bins = [each for each in calibration_bins(found.confidences, found.right) if each.n]
+    columns = CLASSES + bool(found.confusion[:, BLANK].any())
+    axes = {
+        "accuracy": Axis.percent(low, min(1.0, max(high, low + 1e-3)), ""),
+        "recall": Axis.percent(min(each[0] for each in bounds if each), 1.0, ""),
+        "share": Axis.percent(0, 1, ""),
+    }
+    plots = {
+        "reliability": figures.reliability(found),
+        "histogram": _histogram(found),
+        "rejection": _rejection(found),
+    }
     if report.robustness:
-        tiles.insert(2, ("disturbed", percent(report.robustness.mean("medium"), 1), "mean at medium strength"))
-    if report.refusal:
-        tiles.insert(3, ("no digit", percent(report.refusal.mean, 1), "refused, mean over kinds"))
-    terms = "".join(f"<div><dt>{term}</dt><dd>{value}</dd><dd>{note}</dd></div>" for term, value, note in tiles)
-    return (
-        f"<h1>{escape(report.model.name)} <span>on {_data_name(report)}</span></h1>"
-        f'<p class="under">{count(found.n, "image")}, {PART_NAMES[report.dataset.part]}{some}</p>'
-        f'<div class="hero"><div class="accuracy"><p><b>{percent(found.accuracy)}</b> read right</p>'
-        f"{interval(found.accuracy, low, high, axis)}"
-        f"<p>95% interval {percent(low)} to {percent(high)}</p></div><dl>{terms}</dl></div>"
-        f'<p class="summary">{_summary(report)}</p>{_unreadable(report)}'
+        scores = [score.accuracy for levels in report.robustness.kinds.values() for score in levels.values()]
+        axes["robustness"] = Axis.percent(min(scores), 1, "")
+        plots["robustness"] = _robustness(report.robustness)
+    if report.ood:
+        plots["ood"] = _out_of_distribution(report.ood)
+    # Read right before, so that a reader judges the corruption and not the hand.
+    wrong = {*found.errors.tolist(), *(at for at, _ in found.unreadable)}
+    right = next((at for at in range(len(report.dataset)) if at not in wrong), 0)
+
+    def rejected(threshold: float) -> Any:
+        return rejection(found.confidences, found.right, [threshold])[0]
+
+    return TEMPLATES.get_template("report.html").render(
+        report=report,
+        data=NAMES.get(report.dataset.name, report.dataset.name),
+        part=PART_NAMES[report.dataset.part],
+        contents=_Contents(),
+        axes=axes,
+        plots=plots,
+        by_digit=list(zip(found.per_class, bounds, strict=True)),
+        mix_ups=_mix_ups(found.confusion),
+        confusion=found.confusion[:, :columns].tolist(),
+        heads=[*map(str, range(CLASSES)), "blank"][:columns],
+        bins=bins,
+        very_sure=sum(each.n for each in bins if each.low >= SURE) / found.n,
+        by_threshold=[rejected(threshold) for threshold in THRESHOLDS],
+        by_share=[(share, rejected(_threshold(found.confidences, share))) for share in SHARES],
+        one_percent=rejected(_threshold(found.confidences, 0.01)),
+        versions=", ".join(f"{name} {text}" for name, text in report.environment.items() if name != "processor"),
+        corrupted=lambda kind: picture(corrupted(report.dataset, right, kind, SHOWN_SEVERITY), "", side=SAMPLE_SIDE),
+        non_digit=lambda kind: picture(sample(kind), "", side=SAMPLE_SIDE),
+        given=_given,
+        seen=_seen,
     )
 
 
-def _summary(report: Report) -> str:
-    found = report.evaluation
-    if not len(found.errors):
-        return f"Every one of the {count(found.n, 'image')} was read right."
-    (label, digit), times = _mix_ups(found.confusion)[0]
-    as_digit = "a blank" if digit == BLANK else f"a {digit}"
-    text = [
-        f"The most frequent mistake is a {label} taken for {as_digit} ({count(times, 'time')})."
-        if times > 1
-        else "No two digits were mixed up more than once."
-    ]
-    sure = found.confidence - found.accuracy
-    if abs(sure) < 0.002:
-        text.append("Its confidence is honest: on average it claims what it keeps.")
-    else:
-        word = "overrates" if sure > 0 else "underrates"
-        text.append(f"It {word} itself: it claims {percent(found.confidence)} on average.")
-    one = rejection(found.confidences, found.right, [_threshold(found.confidences, 0.01)])[0]
-    text.append(
-        f"Without the {percent(1 - one.answered, 1)} of images it is least sure of, "
-        f"{percent(one.accuracy)} are right and {count(one.wrong, 'mistake')} of {count(len(found.errors))} "
-        f"{'is' if one.wrong == 1 else 'are'} left."
-    )
-    if report.robustness:
-        kind, accuracy = report.robustness.worst("medium")
-        text.append(
-            f"Of the disturbances at medium strength, “{kind}” hurts it most: {percent(accuracy, 1)} are read right."
-        )
-    return " ".join(text)
+def percent(share: float, digits: int = 2) -> str:
+    """``0.9954`` → ``99.54%``. What is not quite all never rounds to 100%, what is not quite nothing never to 0%."""
+    text = f"{share:.{digits}%}"
+    step = 10.0**-digits
+    if share < 1 and text == f"{1:.{digits}%}":
+        return f">{100 - step:.{digits}f}%"
+    if share > 0 and text == f"{0:.{digits}%}":
+        return f"<{step:.{digits}f}%"
+    return text.replace(f".{'0' * digits}%", "%") if share in (0, 1) else text
 
 
-def _unreadable(report: Report) -> str:
-    if not (failed := report.evaluation.unreadable):
-        return ""
-    rows = [(escape(report.dataset.title(at)), escape(str(error))) for at, error in failed]
-    names = table(("image", "why"), rows, caption="Images that could not be read")
-    return (
-        f'<div class="warning"><p>{count(len(failed), "image")} could not be read and is not counted.</p>'.replace(
-            " and is not", " and is not" if len(failed) == 1 else " and are not"
-        )
-        + f"{fold('Which', names)}</div>"
-    )
+def number(n: int, noun: str = "") -> str:
+    """``10,000``, or with a noun ``1 image``, ``10,000 images``."""
+    return f"{n:,}" + (f" {noun}{'' if n == 1 else 's'}" if noun else "")
 
 
-def _digits(report: Report) -> str:
-    found = report.evaluation
-    shown = [score for score in found.per_class if score.n]
-    bounds = {id(score): wilson(round(score.recall * score.n), score.n) for score in shown}
-    axis = Axis.percent(min(low for low, _ in bounds.values()), 1.0, "")
-
-    def row(digit: int) -> tuple[str, ...]:
-        score = found.per_class[digit]
-        if not score.n:
-            return (str(digit), "0", *["–"] * 4)
-        low, high = bounds[id(score)]
-        return (
-            str(digit),
-            count(score.n),
-            percent(score.recall),
-            f'<td class="plot">{interval(score.recall, low, high, axis)}</td>',
-            percent(score.precision),
-            percent(score.f1),
-        )
-
-    return section(
-        "By digit",
-        "Recall is the share of a digit’s images that were read as it, with its 95% interval; precision is the share "
-        "of the images read as it that do show it; F1 is their harmonic mean.",
-        table(
-            ("digit", "images", "recall", scale(axis), "precision", "F1"),
-            map(row, range(CLASSES)),
-            caption="How each digit was read",
-            kind="digits",
-            quiet=True,
-        ),
-    )
+def micro(us: float) -> str:
+    """Microseconds as ``83 µs`` or ``1.24 ms``."""
+    return f"{us:.0f} µs" if us < _KILO else f"{us / _KILO:.2f} ms"
 
 
-def _mix_ups(confusion: np.ndarray) -> list[tuple[tuple[int, int], int]]:
-    """(label, digit read) and how often, of all that were mixed up, the most frequent first."""
+def link(text: str) -> str:
+    """Make a name for an anchor: lower-case letters and dashes."""
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+
+
+def picture(pixels: np.ndarray | Image.Image, alt: str, *, side: int = PICTURE_SIDE, kind: str = "") -> Markup:
+    """Make an ``img`` element of a picture, reduced to at most ``side`` pixels a side; small ones show their pixels."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    kinds = " ".join(filter(None, [kind, "pixels" if max(image.size) <= SMALL else ""]))
+    if max(image.size) > side:
+        image = image.copy()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return Markup('<img src="{}" alt="{}" class="{}">').format(figures.data_url(image), alt, kinds)
+
+
+class _Contents:
+    """The titles of the sections by their anchors, as they come."""
+
+    def __init__(self) -> None:
+        self.titles: dict[str, str] = {}
+
+    def add(self, title: str) -> str:
+        self.titles[link(title)] = title
+        return link(title)
+
+
+def _mix_ups(confusion: np.ndarray) -> list[tuple[int, str, int]]:
+    """Label, digit read and how often, of all that were mixed up, the most frequent first."""
     off = confusion.copy()
     np.fill_diagonal(off, 0)
-    order = np.argsort(-off, axis=None, kind="stable")
-    pairs = [divmod(int(i), off.shape[1]) for i in order]
-    return [(pair, int(off[pair])) for pair in pairs if off[pair]]
-
-
-def _confusion(report: Report) -> str:
-    confusion = report.evaluation.confusion
-    pairs = _mix_ups(confusion)
-    most = pairs[0][1] if pairs else 1
-    columns = CLASSES + 1 if confusion[:, BLANK].any() else CLASSES
-
-    def cell(label: int, digit: int) -> str:
-        n = int(confusion[label, digit])
-        if label == digit:
-            return f'<td class="hit">{n:,}</td>'
-        return f"<td{heat((n / most) ** 0.5)}>{n:,}</td>" if n else '<td class="none">·</td>'
-
-    rows = [(str(label), *(cell(label, digit) for digit in range(columns))) for label in range(CLASSES)]
-    head = ('<span class="unseen">label</span>', *map(str, range(CLASSES)), "blank")[: columns + 1]
-    words = ", ".join(
-        f"{label} as {'blank' if digit == BLANK else digit} ({n:,}×)" for (label, digit), n in pairs[:CONFUSED]
-    )
-    lead = f"Most often mixed up: {words}." if pairs else "Nothing was mixed up."
-    matrix = table(head, rows, caption="Rows: the digit shown. Columns: the digit read.", kind="confusion")
-    return section("What is taken for what", lead, matrix)
-
-
-def _calibration(report: Report) -> str:
-    found = report.evaluation
-    bins = [each for each in calibration_bins(found.confidences, found.right) if each.n]
-    share = Axis.percent(0, 1, "confidence")
-    reliability = Plot(
-        "Reliability diagram",
-        f"Share of right answers against confidence in {BINS} bins. The calibration error, the mean distance from the "
-        f"diagonal, is {found.calibration_error:.2%}.",
-        share,
-        Axis.percent(0, 1, "share of answers that are right"),
-        name="reliability",
-    )
-    reliability.line([(0, 0), (1, 1)], "ideal")
-    reliability.points(
-        (each.confidence, each.accuracy, *wilson(round(each.accuracy * each.n), each.n)) for each in bins
-    )
-    histogram = Plot(
-        "Answers by confidence",
-        f"How many answers lie in each of the {BINS} bins of confidence, on a logarithmic scale.",
-        share,
-        Axis.decades(max(each.n for each in bins), "answers, logarithmic"),
-        name="histogram",
-    )
-    histogram.columns((each.low, each.high, each.n) for each in bins)
-    numbers = table(
-        ("confidence", "answers", "mean", "right", "gap"),
-        [
-            (
-                f"{each.low:.1%} – {each.high:.1%}",
-                count(each.n),
-                percent(each.confidence),
-                percent(each.accuracy),
-                f"{(each.accuracy - each.confidence) * 100:+.2f}",
-            )
-            for each in bins
-        ],
-        caption="Answers by confidence; the gap is in points",
-    )
-    off = (
-        "Right answers by confidence, with 95% intervals. The mean distance from the diagonal, each bin by its "
-        f"answers, is the calibration error: {percent(found.calibration_error)}."
-    )
-    sure = sum(each.n for each in bins if each.low >= SURE) / found.n
-    often = f"{percent(sure, 1)} of the answers are at least {SURE:.1%} sure."
-    return section(
-        "Is its confidence honest?",
-        "When it says 90%, it should be right 90% of the time: a point on the diagonal.",
-        f'<div class="pair">{figure(reliability.svg(), off)}{figure(histogram.svg(), often)}</div>',
-        fold("The numbers", numbers),
-    )
+    order = (divmod(int(i), off.shape[1]) for i in np.argsort(-off, axis=None, kind="stable"))
+    return [
+        (label, "blank" if digit == BLANK else str(digit), int(n)) for label, digit in order if (n := off[label, digit])
+    ]
 
 
 def _threshold(confidence: np.ndarray, share: float) -> float:
-    """The threshold that refuses this share of the answers, or a little less where several are equally sure."""
+    """The threshold that rejects this share of the answers, or a little less where several are equally sure."""
     return float(np.sort(confidence)[min(int(share * len(confidence)), len(confidence) - 1)])
 
 
-def _rejection(report: Report) -> str:
-    found = report.evaluation
-    confidence, right = found.confidences, found.right
-    curve = rejection(confidence, right)
-    wrong = len(found.errors)
+def _given(mistake: Mistake) -> Markup:
+    given = decode(mistake.source, Limits(max_pixels=1 << 30, max_bytes=1 << 30))
+    return picture(given.convert("L") if given.mode == "F" else given, f"the image: a {mistake.label}")
+
+
+def _seen(mistake: Mistake) -> Markup:
+    return picture(np.rint(255 * (1 - mistake.seen)).astype(np.uint8), "what the network saw", kind="seen")
+
+
+def _histogram(found: Evaluation) -> Plot:
+    bins = calibration_bins(found.confidences, found.right)
+    plot = Plot(
+        "Answers by confidence",
+        f"How many answers lie in each of the {BINS} bins of confidence, on a logarithmic scale.",
+        Axis.percent(0, 1, "confidence"),
+        Axis.decades(max(each.n for each in bins), "answers, logarithmic"),
+        name="histogram",
+    )
+    plot.columns((each.low, each.high, each.n) for each in bins if each.n)
+    return plot
+
+
+def _rejection(found: Evaluation) -> Plot:
+    curve = rejection(found.confidences, found.right)
+    n, wrong = len(found.right), len(found.errors)
     # As far as it takes to be rid of nine mistakes in ten.
     enough = next((1 - each.answered for each in curve if each.wrong <= wrong / 10), 1.0)
-    reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images refused")
+    reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images rejected")
     shown = [each for each in curve if 1 - each.answered <= reach.high]
     plot = Plot(
         "Rejection curve",
-        f"Accuracy of the answers that remain against the share of images refused. It starts at {found.accuracy:.2%} "
-        f"and reaches {shown[-1].accuracy:.2%} when {1 - shown[-1].answered:.1%} are refused.",
+        f"Accuracy of the answers that remain against the share of images rejected. It starts at {found.accuracy:.2%} "
+        f"and reaches {shown[-1].accuracy:.2%} when {1 - shown[-1].answered:.1%} are rejected.",
         reach,
         Axis.percent(min(each.accuracy for each in shown) - 1e-9, 1, "accuracy of the rest"),
         name="rejection",
     )
-    n = len(right)
-    refused = np.linspace(0, min(reach.high, 1 - 1 / n), 100)
-    plot.line([(r, min(1.0, (n - wrong) / (n * (1 - r)))) for r in refused], "ideal")
+    best = np.linspace(0, min(reach.high, 1 - 1 / n), 100)
+    plot.line([(r, min(1.0, (n - wrong) / (n * (1 - r)))) for r in best], "ideal")
     plot.line((1 - each.answered, each.accuracy) for each in shown)
+    return plot
 
-    def row(name: str, threshold: float) -> tuple[str, ...]:
-        [each] = rejection(confidence, right, [threshold])
-        accuracy = percent(each.accuracy) if each.answered else "–"
-        return name, percent(each.answered, 1), accuracy, count(each.wrong)
 
-    head = ("answered", "right", "mistakes")
-    by_threshold = table(
-        ("confidence from", *head), [row(f"{t:g}", t) for t in THRESHOLDS], caption="By threshold on confidence"
+def _robustness(found: Robustness) -> Plot:
+    groups = ("trained", "held out")
+    told = (f"{GROUPS[g]}: " + ", ".join(f"{level} {found.mean(level, g):.1%}" for level in SEVERITIES) for g in groups)
+    names = {0.0: "none", **{round(strength, 3): level for level, strength in SEVERITIES.items()}}
+    plot = Plot(
+        "Accuracy by strength of corruption",
+        f"Mean accuracy over kinds: uncorrupted {found.plain.accuracy:.1%}; {'; '.join(told)}",
+        Axis(0, 1, (0, *SEVERITIES.values()), lambda value: names[round(value, 3)], "strength"),
+        Axis.percent(min(found.mean("strong", group) for group in groups) - 0.01, 1, "mean accuracy"),
+        name="robust",
     )
-    by_share = table(
-        ("refused, about", *head),
-        [row(f"{share:.1%}", _threshold(confidence, share)) for share in SHARES],
-        caption="By share refused",
+    for group, kind in zip(groups, (" second", ""), strict=True):
+        means = [(SEVERITIES[level], found.mean(level, group)) for level in SEVERITIES]
+        plot.line([(0, found.plain.accuracy), *means], f"curve{kind}")
+        plot.points(((x, y, y, y) for x, y in means), f"mark{kind}")
+    return plot
+
+
+def _out_of_distribution(found: OutOfDistribution) -> Plot:
+    plot = Plot(
+        "Non-digits rejected",
+        f"Share of the non-digits that are rejected against the share of digits that are, as the threshold on "
+        f"{found.score} rises.",
+        Axis.percent(0, 0.1, "digits rejected"),
+        Axis.percent(0, 1, "non-digits rejected"),
+        name="refusal",
     )
-    return section(
-        "If it may refuse",
-        "Answers under a threshold of confidence can be handed to a person; what is left is read better.",
-        f'<div class="pair">{figure(plot.svg(), "Dashed, the best there could be: every mistake refused first.")}'
-        f"<div>{by_threshold}{fold('By share refused', by_share)}</div></div>",
-    )
+    plot.line([point for point in found.curve if point[0] <= plot.x.high])
+    return plot
 
 
-def _mistakes(report: Report) -> str:
-    total = len(report.evaluation.errors)
-    if not total:
-        return section("Mistakes", "There is none.")
-    which = "All of them" if total <= len(report.mistakes) else f"{len(report.mistakes)} of {count(total)}"
-    cards = "".join(map(_card, report.mistakes))
-    return section(
-        "Worst mistakes",
-        f"{which}, the most confident first: the image as it came, what the network saw of it, and what it made of it.",
-        f'<ol class="gallery">{cards}</ol>',
-    )
-
-
-def _card(mistake: Mistake) -> str:
-    answer = "blank" if mistake.digit is None else str(mistake.digit)
-    seen = np.rint(255 * (1 - mistake.seen)).astype(np.uint8)
-    second = f", then {mistake.second} {percent(mistake.second_confidence, 1)}" if mistake.second is not None else ""
-    given = decode(mistake.source, Limits(max_pixels=1 << 30, max_bytes=1 << 30))
-    if given.mode == "F":
-        given = given.convert("L")
-    return (
-        f'<li><div class="pictures">{picture(given, f"the image: a {mistake.label}")}'
-        f"{picture(seen, 'what the network saw', kind='seen')}</div>"
-        f"<p><b>{mistake.label}</b> read as <b>{answer}</b></p>"
-        f"<p>{percent(mistake.confidence, 1)} sure{second}</p><p>{escape(mistake.title)}</p></li>"
-    )
-
-
-def _cost(report: Report) -> str:
-    cost = report.cost
-    rows = [
-        ("one image, from its pixels to the answer", micro(cost.predict_us)),
-        ("the same, 99th percentile", micro(cost.predict_p99_us)),
-        ("the network alone, one image", micro(cost.network_us)),
-        (f"the network alone, an image in a batch of {cost.batch}", micro(cost.batch_us)),
-        ("model file", f"{count(cost.bytes)} bytes"),
-        ("parameters", count(cost.parameters)),
-    ]
-    lead = f"Times are medians of {cost.calls} calls with one thread on {escape(report.environment['processor'])}."
-    return section("What an answer costs", lead, facts(rows, caption="Time and size"))
-
-
-def _origin(report: Report) -> str:
-    entry = report.model.entry
-    versions = {name: text for name, text in report.environment.items() if name != "processor"}
-    rows = [
-        ("model", f"{escape(report.model.name)}, <code>{report.model.sha256}</code>"),
-        *([("trained", escape(entry["created"][:10]))] if "created" in entry else []),
-        *([("trained by", f"<code>{escape(entry['command'])}</code>")] if "command" in entry else []),
-        ("data", f"{_data_name(report)}, {PART_NAMES[report.dataset.part]}"),
-        *((escape(name), f"<code>{sha256}</code>") for name, sha256 in report.dataset.sha256.items()),
-        *([("this report", f"<code>{escape(report.command)}</code>")] if report.command else []),
-        ("versions", escape(", ".join(f"{name} {version}" for name, version in versions.items()))),
-    ]
-    lead = (
-        "Every image went through <code>Recognizer</code>, as a user’s does. Intervals are Wilson’s, 95%. "
-        "The same numbers stand as JSON in the file beside this one."
-    )
-    return section("How this was measured", lead, facts(rows, caption="Origin"))
+TEMPLATES.filters.update(
+    percent=percent, number=number, micro=micro, share=lambda value, digits=2: f"{value:.{digits}%}"
+)
+TEMPLATES.globals.update(
+    **{"BINS": BINS, "CONFUSED": CONFUSED, "GROUPS": GROUPS, "HOT": HOT, "SURE": SURE},
+    **{"CORRUPTIONS": CORRUPTIONS, "SEVERITIES": SEVERITIES, "NON_DIGITS": NON_DIGITS},
+    **{name: lambda *given, draw=draw: Markup(draw(*given)) for name, draw in charts.SMALL_CHARTS.items()},
+)

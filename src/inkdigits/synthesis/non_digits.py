@@ -1,6 +1,6 @@
 """Pictures that show no digit: what a recogniser has to refuse.
 
-:data:`NEGATIVES` is the table of kinds. Each makes dark-on-light pictures of any tone, size and place for one of two
+:data:`NON_DIGITS` is the table of kinds. Each makes dark-on-light pictures of any tone, size and place for one of two
 parts: "train", for training and validation, and "test", whose letters come from font families that are never trained on
 and whose scribbles, lines, shapes, textures and noise include sorts that are not in "train". Letters that are digits to
 a person, such as O, l and S, are never among them: :func:`lookalikes` makes those, to be reported apart.
@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.errors import SettingError
-from inkdigits.synthesis.corruptions import disturb
+from inkdigits.synthesis.corruptions import corrupt
 from inkdigits.synthesis.corruptions.sheet import field, grid, rounded
 from inkdigits.synthesis.doodles import LINES, SCRIBBLES, SHAPES, Form, Strokes
 from inkdigits.synthesis.fonts import (
@@ -33,7 +33,7 @@ from inkdigits.synthesis.fonts import (
 )
 from inkdigits.synthesis.strokes import draw, place
 
-__all__ = ["DIGIT_LIKE", "NEGATIVES", "NegativeKind", "lookalikes", "negatives"]
+__all__ = ["DIGIT_LIKE", "NON_DIGITS", "NonDigitKind", "lookalikes", "non_digit_pictures"]
 
 SIDES = (100, 260)  # pixels of a picture
 PAPERS = (205, 255)  # grey levels
@@ -50,11 +50,11 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class NegativeKind:
+class NonDigitKind:
     """One kind of picture that shows no digit.
 
     Attributes:
-        name: as in :data:`NEGATIVES`.
+        name: as in :data:`NON_DIGITS`.
         help: one line that says what it shows.
         make: random generator and part → (H, W) uint8, dark on light.
     """
@@ -64,7 +64,7 @@ class NegativeKind:
     make: _Maker
 
 
-def negatives(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
+def non_digit_pictures(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
     """``n`` pictures that show no digit, every kind equally often, as (kind, picture).
 
     Args:
@@ -77,7 +77,7 @@ def negatives(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
         DataError: the fonts are not installed.
     """
     _check(part)
-    kinds = list(NEGATIVES.values())
+    kinds = list(NON_DIGITS.values())
     chosen = ((kinds[i % len(kinds)], np.random.default_rng((seed, i))) for i in range(n))
     return [(kind.name, kind.make(rng, part)) for kind, rng in chosen]
 
@@ -85,7 +85,7 @@ def negatives(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
 def lookalikes(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
     """``n`` pictures of letters and symbols that look like digits, :data:`DIGIT_LIKE` in turn, as (character, picture).
 
-    Args and errors as of :func:`negatives`.
+    Args and errors as of :func:`non_digit_pictures`.
     """
     _check(part)
     pairs = ((DIGIT_LIKE[i % len(DIGIT_LIKE)], np.random.default_rng((seed, i))) for i in range(n))
@@ -128,7 +128,7 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
     at = margin + rng.uniform(0, 1, 2) * (side - 2 * margin - np.concatenate(placed).max(axis=0))
     paper, ink = _tones(rng)
     picture = draw([s + at for s in placed], side, side, pen=pen, paper=paper, ink=ink)
-    return disturb(picture, "elastic", rng.uniform(0, 0.5), rng)
+    return corrupt(picture, "elastic", rng.uniform(0, 0.5), rng)
 
 
 def _printed(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -144,7 +144,7 @@ def _printed(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     picture[top : top + height, left : left + width] += cover * (black - paper)
     picture = rounded(picture)
     for kind, strength in (("elastic", 0.6), ("thickness", 0.5), ("affine", 0.6)):
-        picture = disturb(picture, kind, rng.uniform(0, strength), rng)
+        picture = corrupt(picture, kind, rng.uniform(0, strength), rng)
     return picture
 
 
@@ -187,10 +187,10 @@ def _empty(rng: np.random.Generator) -> np.ndarray:
 def _blank(rng: np.random.Generator, part: Part) -> np.ndarray:
     kinds: dict[Part, tuple[str, ...]] = {
         "train": ("", "noise", "light", "shadow", "fog"),
-        "test": ("vignette", "crumpled"),  # held out of training as disturbances, too
+        "test": ("vignette", "crumpled"),  # held out of training as corruptions, too
     }
     kind, picture = _one(kinds, rng, part), _empty(rng)
-    return disturb(picture, kind, rng.uniform(0.1, 0.8), rng) if kind else picture
+    return corrupt(picture, kind, rng.uniform(0.1, 0.8), rng) if kind else picture
 
 
 def _noise(rng: np.random.Generator, part: Part) -> np.ndarray:
@@ -247,18 +247,18 @@ def _texture(rng: np.random.Generator, part: Part) -> np.ndarray:
 
 
 #: Every kind by name.
-NEGATIVES: dict[str, NegativeKind] = {
+NON_DIGITS: dict[str, NonDigitKind] = {
     kind.name: kind
     for kind in (
-        NegativeKind("blank", "empty paper: grain, uneven light, shadows", _blank),
-        NegativeKind("noise", "grain, spots, blotches, streaks", _noise),
-        NegativeKind("texture", "weave, stripes, checkers, clouds, grids, wood, bricks, dots", _texture),
-        NegativeKind("line", "lines that are no one: level, parallel, bent, wavy, dashed", _sketch(LINES)),
-        NegativeKind("scribble", "zigzags, spirals, hatching, coils, tangles", _sketch(SCRIBBLES)),
-        NegativeKind("shape", "triangle, square, star, arrow, check mark, heart, …", _sketch(SHAPES)),
-        NegativeKind("letter", "letters of printed and handwritten fonts", _single(LETTERS, _letter)),
-        NegativeKind("stroke letter", "letters drawn in single strokes", _single(LETTERS, _stroke_letter)),
-        NegativeKind("symbol", "punctuation and signs of fonts", _single(SYMBOLS, _letter, _stroke_letter)),
-        NegativeKind("word", "two to five letters in a row", _word),
+        NonDigitKind("blank", "empty paper: grain, uneven light, shadows", _blank),
+        NonDigitKind("noise", "grain, spots, blotches, streaks", _noise),
+        NonDigitKind("texture", "weave, stripes, checkers, clouds, grids, wood, bricks, dots", _texture),
+        NonDigitKind("line", "lines that are no one: level, parallel, bent, wavy, dashed", _sketch(LINES)),
+        NonDigitKind("scribble", "zigzags, spirals, hatching, coils, tangles", _sketch(SCRIBBLES)),
+        NonDigitKind("shape", "triangle, square, star, arrow, check mark, heart, …", _sketch(SHAPES)),
+        NonDigitKind("letter", "letters of printed and handwritten fonts", _single(LETTERS, _letter)),
+        NonDigitKind("stroke letter", "letters drawn in single strokes", _single(LETTERS, _stroke_letter)),
+        NonDigitKind("symbol", "punctuation and signs of fonts", _single(SYMBOLS, _letter, _stroke_letter)),
+        NonDigitKind("word", "two to five letters in a row", _word),
     )
 }

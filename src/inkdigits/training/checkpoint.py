@@ -38,7 +38,7 @@ def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, weights_only=True)
-        stored, normalisation = state["config"], state["normalisation"]
+        stored, normalisation = config.renamed(state["config"]), state["normalisation"]
     except FileNotFoundError:
         raise TrainingError(f"there is no checkpoint {path} to go on from; {_ANEW}") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:

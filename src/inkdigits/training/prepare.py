@@ -27,8 +27,8 @@ from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, normalise
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import KINDS, LEVELS, disturb, picture_of
-from inkdigits.synthesis.non_digits import NEGATIVES
+from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
+from inkdigits.synthesis.non_digits import NON_DIGITS
 from inkdigits.training.config import TrainConfig
 
 __all__ = ["NO_DIGIT", "Pool", "Pools", "joined", "make_pools", "split_names"]
@@ -48,7 +48,7 @@ CHUNK = 500  # pictures a task of a worker process
 
 # What the hand does is left to the augmentation of each batch, and the polarity is undone by the normalisation.
 _LEARNT = tuple(
-    kind.name for kind in KINDS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
+    kind.name for kind in CORRUPTIONS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
 )
 _OFTEN = np.array([EMPHASIS.get(name, 1) for name in _LEARNT])
 _OFTEN = _OFTEN / _OFTEN.sum()
@@ -125,10 +125,10 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
         validation["pen"] = made("drawing validation strokes", _drawn, pen["validation"], range(len(pen["validation"])))
         many = pen["train"] * config.pen_variants
         training.append(made("drawing pen strokes", _drawn, many, range(1_000_000, 1_000_000 + len(many))))
-    if config.disturbed:
+    if config.corrupted:
         for part, n in (
             ("validation", DISTURBED_VALIDATION),
-            ("train", int(config.disturbed * sum(map(len, training)))),
+            ("train", int(config.corrupted * sum(map(len, training)))),
         ):
             images = [
                 (d.images, d.labels, held if part == "validation" else fitting) for d, fitting, held in sets.values()
@@ -137,8 +137,8 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
             seeds = range(n) if part == "validation" else range(2_000_000, 2_000_000 + n)
             pool = made(f"disturbing pictures to {part} on", partial(_disturbed, part), *sources, seeds)
             training.append(pool) if part == "train" else validation.update(disturbed=pool)
-    if config.negatives:
-        n = int(config.negatives * sum(map(len, training)))
+    if config.non_digits:
+        n = int(config.non_digits * sum(map(len, training)))
         # Both from the training fonts, by other seeds; the fonts of the test part are seen by no run.
         validation["no digit"] = made("drawing what is no digit", _negative, range(NEGATIVE_VALIDATION))
         training.append(made("drawing what is no digit, to refuse", _negative, range(3_000_000, 3_000_000 + n)))
@@ -183,15 +183,15 @@ def _disturbed(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
             picture = pen_picture(source, rng) if isinstance(source, PenDigit) else picture_of(source, rng)
             times = 1 + int(part == "train" and rng.random() < TWICE)
             for kind in rng.choice(_LEARNT, times, replace=False, p=_OFTEN if part == "train" else None):
-                strength = rng.uniform(*STRENGTHS) / times if part == "train" else LEVELS["medium"]
-                picture = disturb(picture, str(kind), strength, rng)
+                strength = rng.uniform(*STRENGTHS) / times if part == "train" else SEVERITIES["medium"]
+                picture = corrupt(picture, str(kind), strength, rng)
             yield picture, label
 
     return _normalised(pictures())
 
 
 def _negative(seeds: Sequence[int]) -> Pool:
-    kinds = [NEGATIVES[name] for name in (*NEGATIVES, *REFUSED_MORE)]
+    kinds = [NON_DIGITS[name] for name in (*NON_DIGITS, *REFUSED_MORE)]
     return _normalised((kinds[s % len(kinds)].make(np.random.default_rng((5, s)), "train"), NO_DIGIT) for s in seeds)
 
 
@@ -231,7 +231,7 @@ def _take(pool: Pool, numbers: np.ndarray) -> Pool:
 
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """A hash of all that determines a pool: the options, the data, and the versions of what makes it."""
-    options = [config.data, config.validation, config.pen_variants, config.disturbed, config.negatives]
+    options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
     parts = [NORMALISATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

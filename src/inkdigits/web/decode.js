@@ -1,8 +1,8 @@
 /** Any picture file → upright, opaque pixels, by the browser's own decoders. inkdigits/decode.py says why each step. */
 
-import { quantile, rint } from './numbers.js';
-import { Refused } from './reader.js';
-import { text } from './text.js';
+import { quantile, rint } from './numeric.js';
+import { Rejected } from './result.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./image.js').Picture} Picture */
 
@@ -17,18 +17,18 @@ const TONE_SPREAD = 64; // grey levels: opaque pixels that differ by more hold b
  * Open an image file as displayed: upright, first frame, alpha composited on the paper.
  * @param {Blob} file
  * @returns {Promise<Picture>}
- * @throws {Refused} it cannot be read as an image
+ * @throws {Rejected} it cannot be read as an image
  */
 export async function decode(file) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: 'none', premultiplyAlpha: 'none' });
   } catch {
-    throw new Refused(text.notShown);
+    throw new Rejected(text.notShown);
   }
   const { width, height } = bitmap;
-  if (Math.max(width, height) < MIN_SIDE) throw new Refused(text.tooSmall(width, height, MIN_SIDE));
-  if (width * height > MAX_PIXELS) throw new Refused(text.tooLarge(width, height, MAX_PIXELS));
+  if (Math.max(width, height) < MIN_SIDE) throw new Rejected(text.tooSmall(width, height, MIN_SIDE));
+  if (width * height > MAX_PIXELS) throw new Rejected(text.tooLarge(width, height, MAX_PIXELS));
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true });
   if (!context) throw new Error(text.noCanvas);
   context.drawImage(bitmap, 0, 0);

@@ -4,9 +4,9 @@
  */
 
 import { findInk } from './ink.js';
-import { rint, sorted, sum } from './numbers.js';
+import { rint, sorted, sum } from './numeric.js';
 
-/** @typedef {import('./numbers.js').Plane} Plane */
+/** @typedef {import('./numeric.js').Plane} Plane */
 /** @typedef {import('./pieces.js').Bounds} Bounds */
 
 export const NORMALISATION_VERSION = '2'; // of inkdigits/image.py: models are trained for one

@@ -2,11 +2,11 @@
  * Ink and paper: which pixels of a grey picture are the digit. The same steps as inkdigits/ink.py, which says why.
  */
 
-import { mapped, precision, sorted, sum } from './numbers.js';
+import { mapped, precision, sorted, sum } from './numeric.js';
 import { MAD, abovePaper } from './paper.js';
 import { boundsOf, cropped, grown, withoutRules, withoutSpecks } from './pieces.js';
 
-/** @typedef {import('./numbers.js').Plane} Plane */
+/** @typedef {import('./numeric.js').Plane} Plane */
 /** @typedef {import('./pieces.js').Bounds} Bounds */
 
 const MIN_CONTRAST = 15; // grey levels; less is a blank sheet
@@ -89,7 +89,7 @@ export function findInk(picture) {
 }
 
 /**
- * @param {import('./numbers.js').Floats} values
+ * @param {import('./numeric.js').Floats} values
  * @param {(value: number) => boolean} test
  */
 function maskOf(values, test) {

@@ -2,11 +2,11 @@
  * Paper: how far each pixel lies above the level of its paper, whatever the light. Part of ink.js.
  */
 
-import { mapped, median, precision, solve, sorted, zerosLike } from './numbers.js';
+import { mapped, median, precision, solve, sorted, zerosLike } from './numeric.js';
 import { ring } from './pieces.js';
 
-/** @typedef {import('./numbers.js').Floats} Floats */
-/** @typedef {import('./numbers.js').Plane} Plane */
+/** @typedef {import('./numeric.js').Floats} Floats */
+/** @typedef {import('./numeric.js').Plane} Plane */
 
 export const MAD = 1.4826; // median absolute deviation → standard deviation, for normal noise
 

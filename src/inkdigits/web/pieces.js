@@ -2,9 +2,9 @@
  * Pieces: marks on paper as masks. Which are connected, which are ruled lines, which are specks. Part of ink.js.
  */
 
-import { rint } from './numbers.js';
+import { rint } from './numeric.js';
 
-/** @typedef {import('./numbers.js').Mask} Mask */
+/** @typedef {import('./numeric.js').Mask} Mask */
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Bounds x1 and y1 exclusive */
 
 const RING = 0.03; // of the shorter side: the border that shows the paper
@@ -19,7 +19,7 @@ const SMALL = 28 * 28; // pixels of a picture; in a larger one a single pixel is
 
 /**
  * The pixels of the border, flat.
- * @template {import('./numbers.js').Floats | Uint8Array} T
+ * @template {import('./numeric.js').Floats | Uint8Array} T
  * @param {{width: number, height: number, data: T}} plane
  * @returns {T}
  */
@@ -59,7 +59,7 @@ export function boundsOf({ width, height, data }) {
 }
 
 /**
- * @template {import('./numbers.js').Floats | Uint8Array} T
+ * @template {import('./numeric.js').Floats | Uint8Array} T
  * @param {{width: number, height: number, data: T}} plane
  * @param {Bounds} bounds
  * @returns {{width: number, height: number, data: T}}

@@ -1,8 +1,8 @@
 """What hands, pens, papers, cameras and scanners do to a digit, on whole pictures as users send them.
 
-:data:`KINDS` is the table: each kind has a group, a strength from 0 to 1 and a flag that says whether training may use
-it. The others, over a third, are held out: users will bring disturbances that no training knew, and only a kind never
-trained on tells how a model takes them. ``docs/augmentation.md`` shows every kind at every level.
+:data:`CORRUPTIONS` is the table: each has a group, and a flag that says whether training may use it. The others, over a
+third, are held out: users will bring corruptions that no model was trained on, and only those show how a model takes
+them. ``docs/augmentation.md`` shows each at every severity.
 
 Pictures are (H, W) or (H, W, 3) uint8, dark ink on light paper until ``inverted``. Several kinds on one picture are
 applied in the order of the table, which is that in which things happen: hand, pen, paper, camera, scanner. Lengths
@@ -22,11 +22,11 @@ from PIL import Image
 from inkdigits.errors import InvalidPixels, SettingError
 from inkdigits.synthesis.corruptions import camera, hand, paper, pen, scanner
 
-__all__ = ["KINDS", "LEVELS", "Kind", "disturb", "picture_of"]
+__all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "picture_of"]
 
 #: Strengths by name. Mild is everyday; medium is what now and then a user does send; at strong a careful person still
 #: reads the digit.
-LEVELS = {"mild": 1 / 3, "medium": 2 / 3, "strong": 1.0}
+SEVERITIES = {"mild": 1 / 3, "medium": 2 / 3, "strong": 1.0}
 
 PICTURE_SIDE = 140  # pixels
 PICTURE_SCALE = (2.6, 5.6)  # times that an MNIST image is enlarged
@@ -36,15 +36,15 @@ INKS = (0, 75)  # grey levels
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of disturbance.
+class Corruption:
+    """One kind of corruption.
 
     Attributes:
-        name: as in :data:`KINDS`.
+        name: as in :data:`CORRUPTIONS`.
         group: who does it.
         trained: training may use it; the others are for measuring only.
         help: one line that says what it looks like.
-        apply: picture, strength and random generator → another picture; :func:`disturb` checks before it calls.
+        apply: picture, severity and random generator → another picture; :func:`corrupt` checks before it calls.
     """
 
     name: str
@@ -55,80 +55,80 @@ class Kind:
 
 
 #: Every kind by name, in the order in which they are applied.
-KINDS: dict[str, Kind] = {
+CORRUPTIONS: dict[str, Corruption] = {
     kind.name: kind
     for kind in (
-        Kind("affine", "hand", True, "turned, stretched, smaller or larger, moved", hand.affine),
-        Kind("elastic", "hand", True, "an unsure hand bends the lines", hand.elastic),
-        Kind("slant", "hand", True, "written slanting", hand.slant),
-        Kind("tremor", "hand", False, "a trembling hand, or a mouse", hand.tremor),
-        Kind("retraced", "hand", False, "written twice, the lines side by side", hand.retraced),
-        Kind("thickness", "pen", True, "a thicker or a thinner pen", pen.thickness),
-        Kind("texture", "pen", True, "pencil, chalk or crayon on rough paper", pen.texture),
-        Kind("broken", "pen", True, "a pen that skips: gaps in the line", pen.broken),
-        Kind("faint", "pen", True, "a hard pencil or a dying pen", pen.faint),
-        Kind("scratches", "pen", False, "ink scraped off in thin lines", pen.scratches),
-        Kind("spatter", "pen", False, "drops of ink around the digit", pen.spatter),
-        Kind("ruled", "paper", True, "ruled paper", paper.ruled),
-        Kind("table", "paper", True, "borders of a table's cell, through the digit when strong", paper.table),
-        Kind("stains", "paper", True, "coffee, tea, oil or water", paper.stains),
-        Kind("bleed", "paper", True, "another digit shows through from the back", paper.bleed),
-        Kind("graph", "paper", False, "squared paper", paper.graph),
-        Kind("crumpled", "paper", False, "crumpled and smoothed out", paper.crumpled),
-        Kind("inverted", "paper", True, "light ink on dark paper", paper.inverted),
-        Kind("light", "camera", True, "a lamp on one side", camera.light),
-        Kind("shadow", "camera", True, "a shadow across, its edge hard or soft", camera.shadow),
-        Kind("fog", "camera", True, "glare or haze", camera.fog),
-        Kind("perspective", "camera", False, "taken from the side", camera.perspective),
-        Kind("rolling", "camera", False, "a rolling shutter on a moving hand", camera.rolling),
-        Kind("ghost", "camera", False, "two exposures in one", camera.ghost),
-        Kind("blur", "camera", True, "out of focus", camera.blur),
-        Kind("motion", "camera", True, "moved while the shutter was open", camera.motion),
-        Kind("vignette", "camera", False, "dark corners", camera.vignette),
-        Kind("contrast", "camera", True, "all tones close together", camera.contrast),
-        Kind("moire", "camera", False, "a screen photographed: bands and flicker", camera.moire),
-        Kind("cast", "camera", False, "coloured light and colour noise", camera.cast),
-        Kind("noise", "camera", True, "sensor noise of poor light", camera.noise),
-        Kind("dust", "scanner", False, "dust and hairs on the glass", scanner.dust),
-        Kind("halftone", "scanner", False, "printed in dots", scanner.halftone),
-        Kind("posterised", "scanner", False, "a fax or a photocopy of few tones", scanner.posterised),
-        Kind("pixelated", "scanner", False, "a tiny picture enlarged", scanner.pixelated),
-        Kind("salt", "scanner", True, "black and white pixels", scanner.salt),
-        Kind("cropped", "scanner", False, "cut out too tightly", scanner.cropped),
-        Kind("jpeg", "scanner", True, "compressed hard", scanner.jpeg),
+        Corruption("affine", "hand", True, "turned, stretched, smaller or larger, moved", hand.affine),
+        Corruption("elastic", "hand", True, "an unsure hand bends the lines", hand.elastic),
+        Corruption("slant", "hand", True, "written slanting", hand.slant),
+        Corruption("tremor", "hand", False, "a trembling hand, or a mouse", hand.tremor),
+        Corruption("retraced", "hand", False, "written twice, the lines side by side", hand.retraced),
+        Corruption("thickness", "pen", True, "a thicker or a thinner pen", pen.thickness),
+        Corruption("texture", "pen", True, "pencil, chalk or crayon on rough paper", pen.texture),
+        Corruption("broken", "pen", True, "a pen that skips: gaps in the line", pen.broken),
+        Corruption("faint", "pen", True, "a hard pencil or a dying pen", pen.faint),
+        Corruption("scratches", "pen", False, "ink scraped off in thin lines", pen.scratches),
+        Corruption("spatter", "pen", False, "drops of ink around the digit", pen.spatter),
+        Corruption("ruled", "paper", True, "ruled paper", paper.ruled),
+        Corruption("table", "paper", True, "borders of a table's cell, through the digit when strong", paper.table),
+        Corruption("stains", "paper", True, "coffee, tea, oil or water", paper.stains),
+        Corruption("bleed", "paper", True, "another digit shows through from the back", paper.bleed),
+        Corruption("graph", "paper", False, "squared paper", paper.graph),
+        Corruption("crumpled", "paper", False, "crumpled and smoothed out", paper.crumpled),
+        Corruption("inverted", "paper", True, "light ink on dark paper", paper.inverted),
+        Corruption("light", "camera", True, "a lamp on one side", camera.light),
+        Corruption("shadow", "camera", True, "a shadow across, its edge hard or soft", camera.shadow),
+        Corruption("fog", "camera", True, "glare or haze", camera.fog),
+        Corruption("perspective", "camera", False, "taken from the side", camera.perspective),
+        Corruption("rolling", "camera", False, "a rolling shutter on a moving hand", camera.rolling),
+        Corruption("ghost", "camera", False, "two exposures in one", camera.ghost),
+        Corruption("blur", "camera", True, "out of focus", camera.blur),
+        Corruption("motion", "camera", True, "moved while the shutter was open", camera.motion),
+        Corruption("vignette", "camera", False, "dark corners", camera.vignette),
+        Corruption("contrast", "camera", True, "all tones close together", camera.contrast),
+        Corruption("moire", "camera", False, "a screen photographed: bands and flicker", camera.moire),
+        Corruption("cast", "camera", False, "coloured light and colour noise", camera.cast),
+        Corruption("noise", "camera", True, "sensor noise of poor light", camera.noise),
+        Corruption("dust", "scanner", False, "dust and hairs on the glass", scanner.dust),
+        Corruption("halftone", "scanner", False, "printed in dots", scanner.halftone),
+        Corruption("posterised", "scanner", False, "a fax or a photocopy of few tones", scanner.posterised),
+        Corruption("pixelated", "scanner", False, "a tiny picture enlarged", scanner.pixelated),
+        Corruption("salt", "scanner", True, "black and white pixels", scanner.salt),
+        Corruption("cropped", "scanner", False, "cut out too tightly", scanner.cropped),
+        Corruption("jpeg", "scanner", True, "compressed hard", scanner.jpeg),
     )
 }
 
 
-def disturb(picture: np.ndarray, kind: str, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """One disturbance of a picture; the same again for the same generator.
+def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> np.ndarray:
+    """One corruption of a picture; the same again for the same generator.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8, dark ink on light paper, at least 10 pixels a side.
-        kind: one of :data:`KINDS`.
-        strength: from 0, which changes nothing, to 1; see :data:`LEVELS`.
+        kind: one of :data:`CORRUPTIONS`.
+        severity: from 0, which changes nothing, to 1; see :data:`SEVERITIES`.
         rng: source of all randomness.
 
     Returns:
         A new uint8 picture. It may be coloured where ``picture`` is grey; ``cropped`` makes it smaller.
 
     Raises:
-        SettingError: no such kind, or a strength out of range.
+        SettingError: no such kind, or a severity out of range.
         InvalidPixels: the picture is of another shape or type.
     """
-    if kind not in KINDS:
-        close = difflib.get_close_matches(kind, KINDS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the kinds are: {', '.join(KINDS)}"
-        raise SettingError(f"unknown kind of disturbance {kind!r}; {hint}")
-    if not 0 <= strength <= 1:
-        raise SettingError(f"the strength of a disturbance must be from 0 to 1, not {strength}")
+    if kind not in CORRUPTIONS:
+        close = difflib.get_close_matches(kind, CORRUPTIONS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"the kinds are: {', '.join(CORRUPTIONS)}"
+        raise SettingError(f"unknown kind of corruption {kind!r}; {hint}")
+    if not 0 <= severity <= 1:
+        raise SettingError(f"the severity of a corruption must be from 0 to 1, not {severity}")
     good = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
     if picture.dtype != np.uint8 or not good or min(picture.shape[:2]) < 10:
         raise InvalidPixels(
-            f"cannot disturb an array of {picture.dtype} and shape {picture.shape}: "
+            f"cannot corrupt an array of {picture.dtype} and shape {picture.shape}: "
             "expected uint8, (H, W) or (H, W, 3), 10 pixels a side or more"
         )
-    return KINDS[kind].apply(picture, float(strength), rng) if strength else picture.copy()
+    return CORRUPTIONS[kind].apply(picture, float(severity), rng) if severity else picture.copy()
 
 
 def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_SIDE) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from inkdigits.synthesis.corruptions.sheet import (
     amount,
-    coloured,
+    colored,
     either,
     field,
     grid,
@@ -40,20 +40,20 @@ MOIRE = 0.2  # depth of the bands
 ROLLING = 0.1  # of the digit's size, that rows shift
 
 
-def noise(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def noise(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A sensor in poor light: half of the noise grows with the light (photons), half does not (read-out)."""
-    deviation = amount(strength, rng) * NOISE * np.sqrt(0.5 + 0.5 * picture.astype(np.float32) / 255)
+    deviation = amount(severity, rng) * NOISE * np.sqrt(0.5 + 0.5 * picture.astype(np.float32) / 255)
     return rounded(picture + deviation * rng.standard_normal(picture.shape, np.float32))
 
 
-def blur(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def blur(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Out of focus."""
-    return blurred(picture, amount(strength, rng) * BLUR * look(picture).size)
+    return blurred(picture, amount(severity, rng) * BLUR * look(picture).size)
 
 
-def motion(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def motion(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Moved while the shutter was open."""
-    length = amount(strength, rng) * MOTION * look(picture).size
+    length = amount(severity, rng) * MOTION * look(picture).size
     angle = rng.uniform(0, np.pi)
     steps = np.linspace(-length / 2, length / 2, int(length) + 2)
     margin = int(length / 2) + 1
@@ -66,13 +66,13 @@ def motion(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
     return rounded(total / np.float32(len(steps)))
 
 
-def light(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def light(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A lamp on one side: the light falls off, first slowly, then faster, or the other way round."""
     bend = np.exp(rng.uniform(-0.7, 0.7))
-    return shaded(picture, 1 - amount(strength, rng) * DIM * _across(picture, rng.uniform(0, 2 * np.pi)) ** bend)
+    return shaded(picture, 1 - amount(severity, rng) * DIM * _across(picture, rng.uniform(0, 2 * np.pi)) ** bend)
 
 
-def shadow(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def shadow(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """The shadow of a hand or a phone over part of the picture, its edge hard or soft."""
     size = min(picture.shape[:2])
     y, x = grid(picture)
@@ -80,27 +80,27 @@ def shadow(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
     at = (0.5 + rng.uniform(-0.3, 0.3, 2)) * (picture.shape[1], picture.shape[0])
     inside = (x - at[0]) * np.cos(angle) + (y - at[1]) * np.sin(angle) + 0.08 * size * field(picture, size / 2, rng)
     edge = size * np.exp(rng.uniform(*np.log(SHADOW_EDGE)))
-    return shaded(picture, 1 - amount(strength, rng) * SHADOW / (1 + np.exp(np.clip(-inside / edge, -30, 30))))
+    return shaded(picture, 1 - amount(severity, rng) * SHADOW / (1 + np.exp(np.clip(-inside / edge, -30, 30))))
 
 
-def contrast(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def contrast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """All tones close together, anywhere between black and white."""
-    left = 1 - amount(strength, rng) * CONTRAST
+    left = 1 - amount(severity, rng) * CONTRAST
     return rounded(picture * left + rng.uniform(0.2, 1) * 255 * (1 - left))
 
 
-def fog(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def fog(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Glare or haze: a white veil, thicker in some places."""
     thick = 1 / (1 + np.exp(-1.5 * field(picture, 0.5 * min(picture.shape[:2]), rng)))
-    veil = amount(strength, rng) * (FOG[0] + (FOG[1] - FOG[0]) * thick)
+    veil = amount(severity, rng) * (FOG[0] + (FOG[1] - FOG[0]) * thick)
     veil = veil if picture.ndim == 2 else veil[..., None]
     return rounded(picture * (1 - veil) + veil * rng.uniform(205, 250))
 
 
-def perspective(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def perspective(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Taken from the side, from above or below: one way foreshortened, and what is farther is smaller."""
     sheet = look(picture)
-    tilt, around = np.deg2rad(amount(strength, rng) * TILT), rng.uniform(0, 2 * np.pi)
+    tilt, around = np.deg2rad(amount(severity, rng) * TILT), rng.uniform(0, 2 * np.pi)
     distance = max(NEAR * sheet.size, max(picture.shape[:2]))
     cos, sin = np.cos(around), np.sin(around)
     turn = np.array([[cos, -sin], [sin, cos]])
@@ -110,35 +110,35 @@ def perspective(picture: np.ndarray, strength: float, rng: np.random.Generator) 
     return transformed(picture, sheet, matrix, rng)
 
 
-def vignette(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def vignette(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A lens that darkens the corners."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
     cx, cy = (0.5 + rng.uniform(-0.1, 0.1, 2)) * (w, h)
     radius = np.hypot(x - cx, y - cy) / np.hypot(w / 2, h / 2)
-    return shaded(picture, 1 - amount(strength, rng) * VIGNETTE * np.clip(radius, 0, 1) ** rng.uniform(1.5, 3))
+    return shaded(picture, 1 - amount(severity, rng) * VIGNETTE * np.clip(radius, 0, 1) ** rng.uniform(1.5, 3))
 
 
-def cast(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def cast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """The colour of the light, and the colour noise of a cheap sensor."""
-    depth = amount(strength, rng)
+    depth = amount(severity, rng)
     tint = 1 - depth * (1 - np.array(CASTS[rng.integers(len(CASTS))], np.float32))
     apart = max(1.5, min(picture.shape[:2]) / 90)
     chroma = np.stack([field(picture, apart, rng) for _ in range(3)], axis=-1)
     chroma -= 0.7 * chroma.mean(axis=-1, keepdims=True)
-    return rounded(coloured(picture) * tint + depth * CHROMA * chroma)
+    return rounded(colored(picture) * tint + depth * CHROMA * chroma)
 
 
-def ghost(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def ghost(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Two exposures in one, the hand moved in between."""
     away, angle = rng.uniform(*GHOST_AWAY) * look(picture).size, rng.uniform(0, 2 * np.pi)
     still = np.zeros(picture.shape[:2], np.float32)
     second = warp(picture, still + np.float32(away * np.cos(angle)), still + np.float32(away * np.sin(angle)))
-    weight = amount(strength, rng) * GHOST
+    weight = amount(severity, rng) * GHOST
     return rounded(picture * (1 - weight) + second * weight)
 
 
-def moire(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def moire(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A screen's pixels and refresh against the camera's: curved coloured bands, and flicker from row to row."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
@@ -147,17 +147,17 @@ def moire(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     phases = rng.uniform(0, 2 * np.pi) + np.array([0.0, 0.7, 1.4], np.float32)
     bands = np.cos(2 * np.pi * bent[..., None] / period + phases)
     flicker = np.cos(2 * np.pi * y / (h * rng.uniform(0.15, 0.4)) + rng.uniform(0, 2 * np.pi))[..., None]
-    depth = amount(strength, rng) * MOIRE
-    return rounded(coloured(picture) * (1 - depth * (1 + 0.6 * bands + 0.4 * flicker)))
+    depth = amount(severity, rng) * MOIRE
+    return rounded(colored(picture) * (1 - depth * (1 + 0.6 * bands + 0.4 * flicker)))
 
 
-def rolling(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def rolling(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A rolling shutter on a moving hand: each row a little later, so a little elsewhere."""
     size = look(picture).size
     y, _ = grid(picture)
     period = size * rng.uniform(0.6, 1.6)
-    sway = amount(strength, rng) * ROLLING * size * np.sin(2 * np.pi * y / period + rng.uniform(0, 2 * np.pi))
-    lean = either(amount(strength, rng) * ROLLING, rng) * (y - picture.shape[0] / 2)
+    sway = amount(severity, rng) * ROLLING * size * np.sin(2 * np.pi * y / period + rng.uniform(0, 2 * np.pi))
+    lean = either(amount(severity, rng) * ROLLING, rng) * (y - picture.shape[0] / 2)
     return warp(picture, np.broadcast_to(sway + lean, picture.shape[:2]), np.zeros(picture.shape[:2], np.float32))
 
 

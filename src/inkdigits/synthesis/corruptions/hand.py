@@ -21,37 +21,37 @@ RETRACED = 0.07  # of the digit's size, between the two lines
 RETRACED_APART = 0.5  # of the digit's size, between the knots of their distance
 
 
-def affine(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def affine(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Turned, stretched, smaller or larger, and somewhere else."""
-    angle = np.deg2rad(either(amount(strength, rng) * ROTATION, rng))
-    aspect, scale = rng.uniform(-1, 1, 2) * strength * [ASPECT, SCALE]
+    angle = np.deg2rad(either(amount(severity, rng) * ROTATION, rng))
+    aspect, scale = rng.uniform(-1, 1, 2) * severity * [ASPECT, SCALE]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     stretch = np.exp(scale) * np.diag([np.exp(aspect / 2), np.exp(-aspect / 2)])
-    return transformed(picture, look(picture), turn @ stretch, rng, strength * SHIFT * min(picture.shape[:2]))
+    return transformed(picture, look(picture), turn @ stretch, rng, severity * SHIFT * min(picture.shape[:2]))
 
 
-def slant(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def slant(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Written slanting, mostly to the right."""
-    tangent = amount(strength, rng) * SLANT * (1 if rng.random() < 0.7 else -0.6)
+    tangent = amount(severity, rng) * SLANT * (1 if rng.random() < 0.7 else -0.6)
     return transformed(picture, look(picture), np.array([[1.0, -tangent], [0.0, 1.0]]), rng)
 
 
-def elastic(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def elastic(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """An unsure hand: P. Simard, D. Steinkraus and J. Platt, 2003, doi:10.1109/ICDAR.2003.1227801."""
     size = look(picture).size
-    return _wobble(picture, amount(strength, rng) * ELASTIC * size, ELASTIC_APART * size, rng)
+    return _wobble(picture, amount(severity, rng) * ELASTIC * size, ELASTIC_APART * size, rng)
 
 
-def tremor(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def tremor(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A trembling hand, or a drawing made with a mouse."""
     size = look(picture).size
-    return _wobble(picture, amount(strength, rng) * TREMOR * size, TREMOR_APART * rng.uniform(0.8, 1.5) * size, rng)
+    return _wobble(picture, amount(severity, rng) * TREMOR * size, TREMOR_APART * rng.uniform(0.8, 1.5) * size, rng)
 
 
-def retraced(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def retraced(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Written twice, the second line beside the first."""
     size = look(picture).size
-    step = amount(strength, rng) * RETRACED * size
+    step = amount(severity, rng) * RETRACED * size
     angle = rng.uniform(0, 2 * np.pi)
     apart = RETRACED_APART * size
     dx = step * (np.cos(angle) + 0.5 * field(picture, apart, rng))

@@ -47,7 +47,7 @@ _OTHERS = (
 )
 
 
-def ruled(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def ruled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Ruled paper: thin parallel lines, level but for a degree or two."""
     h, w = picture.shape[:2]
     apart = look(picture).size * rng.uniform(*RULED_APART)
@@ -56,10 +56,10 @@ def ruled(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     cover = np.zeros((h, w), np.float32)
     for y in np.arange(rng.uniform(-1, 0) * apart, h + abs(fall), apart):
         np.maximum(cover, line(picture, np.array([[-2.0, y], [w + 2.0, y + fall]]), width), out=cover)
-    return darken(picture, cover * (0.2 + 0.8 * amount(strength, rng)), RULES[rng.integers(len(RULES))])
+    return darken(picture, cover * (0.2 + 0.8 * amount(severity, rng)), RULES[rng.integers(len(RULES))])
 
 
-def table(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def table(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """The borders of a table's or a form's cell, on two to four sides; strong ones run through the digit's edge."""
     h, w = picture.shape[:2]
     sheet = look(picture)
@@ -69,7 +69,7 @@ def table(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     tilt = np.tan(np.deg2rad(rng.uniform(-2, 2)))
     for side in rng.permutation(4)[: rng.integers(2, 5)]:
         # Mild: 0.15 of the size away; strong: as much inside.
-        away = TABLE_AWAY * sheet.size * (1.2 - 2 * strength + rng.uniform(0, 0.3))
+        away = TABLE_AWAY * sheet.size * (1.2 - 2 * severity + rng.uniform(0, 0.3))
         if side < 2:
             x = (left - away, right + away)[side]
             points = np.array([[x - tilt * h / 2, -2.0], [x + tilt * h / 2, h + 2.0]])
@@ -77,10 +77,10 @@ def table(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.
             y = (top - away, bottom + away)[side - 2]
             points = np.array([[-2.0, y + tilt * w / 2], [w + 2.0, y - tilt * w / 2]])
         np.maximum(cover, line(picture, points, width), out=cover)
-    return darken(picture, cover * (0.4 + 0.6 * amount(strength, rng)), float(rng.integers(*BORDERS)))
+    return darken(picture, cover * (0.4 + 0.6 * amount(severity, rng)), float(rng.integers(*BORDERS)))
 
 
-def stains(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def stains(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Coffee rings, drops of tea, oil or water."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
@@ -93,34 +93,34 @@ def stains(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
         # Drying pushes what colours the drop out to its rim.
         cover += rng.uniform(0.2, 0.6) * np.exp(-(((distance - 0.96 * radius) / (0.05 * radius)) ** 2))
         cover = np.clip(cover, 0, 1) * (1 + 0.1 * field(picture, radius / 5, rng))
-        picture = darken(picture, np.clip(cover, 0, 1) * amount(strength, rng), STAINS[rng.integers(len(STAINS))])
+        picture = darken(picture, np.clip(cover, 0, 1) * amount(severity, rng), STAINS[rng.integers(len(STAINS))])
     return picture
 
 
-def bleed(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def bleed(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Another digit's ink showing through from the back of the sheet: mirrored, soft and faint."""
     h, w = picture.shape[:2]
     sheet = look(picture)
     strokes = [np.array(_OTHERS[rng.integers(len(_OTHERS))]) * [-1, 1]]
     size = sheet.size * rng.uniform(0.7, 1.2)
-    at = np.array(sheet.centre) + rng.uniform(-0.6, 0.6, 2) * sheet.size - [0.35 * size, 0.5 * size]
+    at = np.array(sheet.center) + rng.uniform(-0.6, 0.6, 2) * sheet.size - [0.35 * size, 0.5 * size]
     strokes = place(strokes, size, (at[0], at[1]), tilt=rng.uniform(-15, 15))
     other = draw(strokes, w, h, pen=max(2.0, sheet.pen), paper=0, ink=255)
     bend = 0.04 * size
     other = warp(other, bend * field(picture, size / 4, rng), bend * field(picture, size / 4, rng))
     soft = blur(other, 0.15 * sheet.pen + 0.4)
-    depth = amount(strength, rng) * BLEED
+    depth = amount(severity, rng) * BLEED
     return darken(picture, soft * np.float32(depth / 255), float(np.mean(sheet.ink)))
 
 
-def inverted(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def inverted(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Light ink on dark paper; the stronger, the less of the range between black and white is used, as with chalk."""
-    white = 255 - strength * (255 - rng.uniform(*CHALK))
-    black = strength * rng.uniform(0, BOARD)
+    white = 255 - severity * (255 - rng.uniform(*CHALK))
+    black = severity * rng.uniform(0, BOARD)
     return rounded(black + (255.0 - picture) * ((white - black) / 255))
 
 
-def graph(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def graph(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Squared paper: a fine grid in a light colour."""
     apart = look(picture).size * rng.uniform(*GRAPH_APART)
     half = max(1.0, apart * rng.uniform(0.02, 0.05)) / 2
@@ -130,10 +130,10 @@ def graph(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.
     for across in (x * np.cos(tilt) + y * np.sin(tilt), y * np.cos(tilt) - x * np.sin(tilt)):
         distance = np.abs((across + rng.uniform(0, 1) * apart) % apart - apart / 2)
         np.maximum(cover, np.clip(half + 0.5 - distance, 0, min(1.0, 2 * half)), out=cover)
-    return darken(picture, cover * (0.25 + 0.75 * amount(strength, rng)), GRAPHS[rng.integers(len(GRAPHS))])
+    return darken(picture, cover * (0.25 + 0.75 * amount(severity, rng)), GRAPHS[rng.integers(len(GRAPHS))])
 
 
-def crumpled(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def crumpled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A sheet that was crumpled and smoothed out: creases, one side of each in the light, and what they shift."""
     h, w = picture.shape[:2]
     side = min(h, w)
@@ -155,6 +155,6 @@ def crumpled(picture: np.ndarray, strength: float, rng: np.random.Generator) -> 
         light, dx, dy = (
             np.asarray(Image.fromarray(v).resize((w, h), Image.Resampling.BILINEAR)) for v in (light, dx, dy)
         )
-    depth = amount(strength, rng)
+    depth = amount(severity, rng)
     shift = 0.012 * side * depth
     return shaded(warp(picture, shift * dx, shift * dy), np.clip(1 - depth * CRUMPLED * (1 + light), 0.2, 1.1))

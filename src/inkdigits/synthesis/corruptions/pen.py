@@ -22,26 +22,26 @@ DROPS = 26
 DROP = 0.42  # of the pen's width, radius
 
 
-def thickness(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def thickness(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A felt-tip or a fineliner: the line grows or loses part of its width."""
     sheet = look(picture)
     if rng.random() < 0.5:
         widest = max(0.0, (THICKEST * sheet.size - sheet.pen) / 2)
-        return recovered(picture, sheet, _grown(sheet.cover, min(amount(strength, rng) * THICKER * sheet.pen, widest)))
-    thinner = 1 - _grown(1 - sheet.cover, amount(strength, rng) * THINNER * sheet.pen)
+        return recovered(picture, sheet, _grown(sheet.cover, min(amount(severity, rng) * THICKER * sheet.pen, widest)))
+    thinner = 1 - _grown(1 - sheet.cover, amount(severity, rng) * THINNER * sheet.pen)
     return recovered(picture, sheet, thinner)
 
 
-def texture(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def texture(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Pencil, chalk or crayon on rough paper: ink only where the paper stands up."""
     sheet = look(picture)
     apart = max(1.2, sheet.size * rng.uniform(0.012, 0.03))
     tooth = field(picture, apart, rng) + 0.5 * field(picture, 4 * apart, rng)
     hollow = np.clip(0.5 + tooth, 0, 1)
-    return recovered(picture, sheet, sheet.cover * (1 - amount(strength, rng) * GRAIN * hollow))
+    return recovered(picture, sheet, sheet.cover * (1 - amount(severity, rng) * GRAIN * hollow))
 
 
-def broken(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def broken(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A pen that skips: short gaps across the line."""
     sheet = look(picture)
     cover = sheet.cover.copy()
@@ -50,7 +50,7 @@ def broken(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
         return picture.copy()
     y, x = grid(picture)
     near = max(0.9 * sheet.pen, 0.05 * sheet.size)
-    for at in places[rng.integers(len(places), size=round(1 + strength * (GAPS - 1)))]:
+    for at in places[rng.integers(len(places), size=round(1 + severity * (GAPS - 1)))]:
         down, right = y - at[0], x - at[1]
         inside = np.hypot(right, down) < near
         here, there = np.nonzero(inside)
@@ -59,29 +59,29 @@ def broken(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np
         offsets = np.stack([there + 0.5 - at[1], here + 0.5 - at[0]], axis=1)
         offsets -= weight @ offsets / weight.sum()
         axis = np.linalg.eigh((offsets * weight[:, None]).T @ offsets)[1][:, 1]
-        half = max(amount(strength, rng) * GAP * sheet.size / 2, 0.75)
+        half = max(amount(severity, rng) * GAP * sheet.size / 2, 0.75)
         along = np.abs(right * axis[0] + down * axis[1])
         cover *= np.where(inside, np.clip(along - half + 0.5, 0, 1), 1)
     return recovered(picture, sheet, cover)
 
 
-def faint(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def faint(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """A hard pencil or a dying pen: little contrast, less on one side."""
     sheet = look(picture)
     y, x = grid(picture)
     angle = rng.uniform(0, 2 * np.pi)
-    (cx, cy), half = sheet.centre, sheet.size / 2
+    (cx, cy), half = sheet.center, sheet.size / 2
     side = np.clip(0.5 + ((x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)) / (2 * half), 0, 1)
-    left = (1 - amount(strength, rng) * FAINT) * (1 - strength * PRESSURE * side)
+    left = (1 - amount(severity, rng) * FAINT) * (1 - severity * PRESSURE * side)
     return recovered(picture, sheet, sheet.cover * left)
 
 
-def scratches(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def scratches(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Ink scraped off in thin lines."""
     sheet = look(picture)
     cover = sheet.cover.copy()
     left, top, right, bottom = sheet.box
-    for _ in range(round(2 + strength * (SCRATCHES - 2))):
+    for _ in range(round(2 + severity * (SCRATCHES - 2))):
         middle = rng.uniform((left, top), (right, bottom))
         angle, reach = rng.uniform(0, np.pi), rng.uniform(0.3, 0.8) * sheet.size
         way = reach * np.array([np.cos(angle), np.sin(angle)])
@@ -90,14 +90,14 @@ def scratches(picture: np.ndarray, strength: float, rng: np.random.Generator) ->
     return recovered(picture, sheet, cover)
 
 
-def spatter(picture: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+def spatter(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
     """Drops of ink around the digit, most of them small."""
     sheet = look(picture)
     cover = sheet.cover.copy()
     y, x = grid(picture)
-    for _ in range(round(3 + strength * (DROPS - 3))):
-        cx, cy = np.array(sheet.centre) + rng.normal(0, 0.45 * sheet.size, 2)
-        radius = 0.5 + strength * DROP * sheet.pen * rng.uniform(0.2, 1) ** 2
+    for _ in range(round(3 + severity * (DROPS - 3))):
+        cx, cy = np.array(sheet.center) + rng.normal(0, 0.45 * sheet.size, 2)
+        radius = 0.5 + severity * DROP * sheet.pen * rng.uniform(0.2, 1) ** 2
         reach = int(radius + 2)
         top, left = max(int(cy) - reach, 0), max(int(cx) - reach, 0)
         part = cover[top : int(cy) + reach + 1, left : int(cx) + reach + 1]

@@ -1,6 +1,6 @@
-"""What the disturbances share: where ink and paper are in a picture, smooth random fields, moving and tinting pixels.
+"""What the corruptions share: where ink and paper are in a picture, smooth random fields, moving and tinting pixels.
 
-Ink and paper are measured as they are in a fresh picture, dark on light; after heavy disturbances of the light they are
+Ink and paper are measured as they are in a fresh picture, dark on light; after heavy corruptions of the light they are
 a guess. That is why kinds are applied in the order in which things happen: hand, pen, paper, camera, scanner.
 """
 
@@ -17,7 +17,7 @@ __all__ = [
     "Sheet",
     "amount",
     "blur",
-    "coloured",
+    "colored",
     "darken",
     "either",
     "field",
@@ -61,7 +61,7 @@ class Sheet:
         return max(right - left, bottom - top)
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """x and y of the middle of the ink's bounds, in pixels."""
         left, top, right, bottom = self.box
         return (left + right) / 2, (top + bottom) / 2
@@ -106,9 +106,9 @@ def recovered(picture: np.ndarray, sheet: Sheet, cover: np.ndarray) -> np.ndarra
     )
 
 
-def amount(strength: float, rng: np.random.Generator) -> float:
+def amount(severity: float, rng: np.random.Generator) -> float:
     """Strength as it falls out in one picture: 70 to 100% of it."""
-    return strength * rng.uniform(0.7, 1)
+    return severity * rng.uniform(0.7, 1)
 
 
 def either(value: float, rng: np.random.Generator) -> float:
@@ -122,27 +122,27 @@ def rounded(values: np.ndarray) -> np.ndarray:
     return whole
 
 
-def coloured(picture: np.ndarray) -> np.ndarray:
+def colored(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) of a picture that may be grey."""
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 def shaded(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The picture under light of the strength ``factor``, (H, W)."""
+    """The picture under light of the severity ``factor``, (H, W)."""
     return rounded(picture * (factor if picture.ndim == 2 else factor[..., None]))
 
 
-def darken(picture: np.ndarray, cover: np.ndarray, colour: float | tuple[float, float, float]) -> np.ndarray:
+def darken(picture: np.ndarray, cover: np.ndarray, color: float | tuple[float, float, float]) -> np.ndarray:
     """Print on the picture as transparent ink does: what lies under it stays visible.
 
     Args:
         cover: (H, W), 0 to 1.
-        colour: what it makes of white paper: a grey level, or red, green and blue, which makes the picture coloured.
+        color: what it makes of white paper: a grey level, or red, green and blue, which makes the picture coloured.
     """
-    if not isinstance(colour, tuple):
-        return shaded(picture, 1 - cover * (1 - np.float32(colour) / 255))
-    loss = 1 - np.array(colour, np.float32) / 255
-    return rounded(coloured(picture) * (1 - cover[..., None] * loss))
+    if not isinstance(color, tuple):
+        return shaded(picture, 1 - cover * (1 - np.float32(color) / 255))
+    loss = 1 - np.array(color, np.float32) / 255
+    return rounded(colored(picture) * (1 - cover[..., None] * loss))
 
 
 def grid(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,13 +1,11 @@
-/**
- * Numbers: what NumPy and Pillow do with them, so that a picture comes out in the browser as it does in Python.
- */
+/** What NumPy and Pillow do with numbers, so that a picture gives the same array in the browser as in Python. */
 
-/** @typedef {Float32Array | Float64Array} Floats single or double precision, as the same step has it in Python */
+/** @typedef {Float32Array | Float64Array} Floats single or double precision, as the same step in Python has it */
 /** @typedef {{width: number, height: number, data: Floats}} Plane row by row */
 /** @typedef {{width: number, height: number, data: Uint8Array}} Mask 0 or 1, row by row */
 
 /**
- * The nearest whole number, halves to the even one.
+ * Round to the nearest integer, halves to even.
  * @param {number} x
  */
 export function rint(x) {
@@ -16,7 +14,7 @@ export function rint(x) {
 }
 
 /**
- * How a bound is rounded before values are compared with it: to the precision of the values.
+ * Return the function that rounds a bound to the precision of the values it is compared with.
  * @param {Floats} values
  * @returns {(x: number) => number}
  */
@@ -45,13 +43,13 @@ export function mapped(values, function_) {
 /**
  * @template {Floats} T
  * @param {T} values
- * @returns {T} the values in rising order; `values` stays as it is
+ * @returns {T} the values in ascending order; `values` is unchanged
  */
 export const sorted = (values) => /** @type {T} */ (values.slice().sort());
 
 /**
  * @param {Floats} values one or more
- * @returns {number} the middle one, or the mean of the two
+ * @returns {number} the middle one, or the mean of the two in the middle
  */
 export function median(values) {
   const order = sorted(values);
@@ -62,8 +60,8 @@ export function median(values) {
 }
 
 /**
- * The value below which a share of the values lies, linearly between two neighbours.
- * @param {Floats} order rising
+ * Return the value below which a share of the values lies, interpolated linearly.
+ * @param {Floats} order ascending
  * @param {number} share 0 to 1
  */
 export function quantile(order, share) {
@@ -85,7 +83,7 @@ export function sum(from, to, term) {
 }
 
 /**
- * Solve a · x = b by elimination with partial pivoting. Both are overwritten.
+ * Solve a · x = b by Gaussian elimination with partial pivoting. Both are overwritten.
  * @param {number[][]} a n × n, not singular
  * @param {number[]} b
  * @returns {number[]}

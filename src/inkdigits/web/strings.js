@@ -1,18 +1,18 @@
-/** Every word the page says, in one place, so that it can be said in another language. */
+/** Every string that the page shows, in one place, so that it can be translated. */
 
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
 const megabytes = new Intl.NumberFormat('en', { style: 'unit', unit: 'megabyte', maximumSignificantDigits: 2 });
 const date = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeZone: 'UTC' });
-const SURE = 0.999; // from here on, more digits would claim more than a calibration can hold
+const SURE = 0.999; // more digits would claim more than a calibration supports
 
 /**
- * The texts of the page. `data-text="key"` in its HTML takes the one named `key` as content, `data-label="key"` as
- * accessible name.
+ * In the page's HTML, `data-text="key"` asks for a string as content, `data-label="key"` as accessible name. Errors are
+ * whole sentences.
  */
 export const text = {
   pad: 'Drawing pad',
-  padHelp: 'Arrow keys move the pen, Shift makes the steps small, the space bar puts it down and lifts it.',
+  padHelp: 'Arrow keys move the pen; with Shift, in small steps. The space bar puts it down and lifts it.',
   penDown: 'Pen down',
   penUp: 'Pen up',
   hint: 'Draw a digit',
@@ -28,23 +28,22 @@ export const text = {
   bars: 'How likely each digit is',
   seen: 'What the network saw',
   seenCanvas: 'Your digit as 28 by 28 pixels',
-  seenMore:
-    'Your ink, cut out, scaled and centred by its weight on 28\u00a0×\u00a028 pixels. This is all the network gets.',
-  seenEmpty: 'It appears here with the answer: your digit as the network gets it, in 28\u00a0×\u00a028 pixels.',
+  seenMore: 'Your digit, cropped, scaled and centered on 28\u00a0×\u00a028 pixels. The network sees nothing else.',
+  seenEmpty: 'Draw a digit to see it as the network does, in 28\u00a0×\u00a028 pixels.',
   why: 'Why this digit',
-  whyFor: 'Red ink spoke for it',
-  whyAgainst: 'blue ink against it',
-  whyMore: 'Each part is wiped out in turn, and the network asked again how sure it is. Colours show what changed its mind.',
+  whyFor: 'Red ink supports this digit',
+  whyAgainst: 'blue ink speaks against it',
+  whyMore: 'Small parts of the drawing are erased, one after another. The colors show how much each part matters.',
   about: 'About',
   aboutModel: 'Model',
   aboutVersion: 'Version',
   aboutTrained: 'Trained',
-  aboutRead: 'Read right',
-  aboutNoDigit: 'No digit',
-  aboutWhere: 'Reads',
-  aboutNothing: 'Nobody has answered yet',
-  refusesIt: 'is told apart from digits',
-  takesForDigit: 'is taken for the nearest digit',
+  aboutAccuracy: 'Accuracy',
+  aboutNonDigits: 'Other drawings',
+  aboutRuns: 'Runs',
+  aboutNothing: 'Not known yet',
+  rejected: 'rejected: not a digit',
+  notRejected: 'read as the closest digit',
   onServer: 'on the server',
   onThisDevice: 'on this device',
   card: 'Model card',
@@ -52,50 +51,51 @@ export const text = {
   /** @type {Record<string, string>} */
   sets: {
     mnist: 'MNIST test digits',
-    digits: 'scans in scikit-learn',
-    pen: 'pen drawings by people it never met',
+    digits: 'scanned digits from scikit-learn',
+    pen: 'digits drawn by people it was not trained on',
   },
-  curl: 'The same by command line',
-  curlMore: 'This line asks the server for the very drawing on the pad.',
+  curl: 'Send this drawing with curl',
+  curlMore: 'Run this command to send the drawing on the pad to the server.',
   copy: 'Copy',
   copied: 'Copied',
-  notCopied: 'Not allowed here: select the line and copy it',
+  notCopied: 'Copy the selected text',
   onDevice: 'On this device',
   onDeviceMore: 'Nothing you draw or choose leaves it',
-  files: 'Images of digits',
-  choose: 'Choose images',
+  files: 'Pictures of digits',
+  choose: 'Choose pictures',
   photo: 'Take a photo',
-  chooseMore: 'or drop or paste them anywhere. Photos and scans, as many as you like.',
-  drop: 'Drop the images to read them',
-  results: 'Images',
+  chooseMore: 'Photos and scans, one digit in each.',
+  dropMore: 'You can also drop or paste them here.',
+  drop: 'Drop the pictures to read them',
+  results: 'Pictures',
   saveCsv: 'Save as CSV',
   clearFiles: 'Clear list',
-  columnImage: 'Image',
+  columnImage: 'Picture',
   columnName: 'Name',
   columnDigit: 'Digit',
   columnConfidence: 'Confidence',
   sortConfidence: 'Sort by confidence',
-  progressBar: 'Images read',
+  progressBar: 'Pictures read',
   retry: 'Retry',
   api: 'HTTP API',
 
   connecting: 'Connecting…',
   ready: 'Ready: the answer follows your pen',
   drawFirst: 'Draw a digit first',
-  away: 'The server does not answer. Trying again…',
-  deviceLoading: 'Fetching the reader for this device…',
+  away: 'The server is not responding. Trying again…',
+  deviceLoading: 'Downloading the model…',
   deviceReady: 'Ready on this device: the answer follows your pen',
-  deviceStandsIn: 'The server does not answer: reading on this device',
-  newVersion: 'A new version of this page is here',
-  useNew: 'Use it',
+  deviceStandsIn: 'The server is not responding. Reading on this device.',
+  newVersion: 'A new version of this page is available',
+  useNew: 'Reload',
   csvName: 'digits.csv',
 
   waiting: 'The answer appears as you draw',
-  blank: 'No ink to read yet',
+  blank: 'Nothing to read yet',
   noDigit: 'This does not look like a digit',
-  awayMore: 'Nothing is lost: the answer comes as soon as the server does',
-  switchOff: 'Switch “On this device” off, and the server reads',
-  drawKeys: 'Draw by keyboard',
+  awayMore: 'Your drawing is kept until the server is back',
+  switchOff: 'Turn off “On this device” to use the server',
+  drawKeys: 'Draw with the keyboard',
   noOther: 'No other digit comes close',
 
   /** @param {number} probability */
@@ -115,13 +115,13 @@ export const text = {
    * @param {number} digit
    * @param {number} probability
    */
-  runnerUp: (digit, probability) => `or else ${digit}, at ${text.percent(probability)}`,
+  runnerUp: (digit, probability) => `or ${digit}, at ${text.percent(probability)}`,
 
   /** @param {number} digit */
-  nearest: (digit) => `Nearest is ${digit}`,
+  nearest: (digit) => `The closest digit is ${digit}`,
 
   /**
-   * What a screen reader says of an answer.
+   * An answer for screen readers.
    * @param {number} digit
    * @param {number} confidence
    */
@@ -131,7 +131,7 @@ export const text = {
   spokenNoDigit: (nearest) => `${text.noDigit}. ${text.nearest(nearest)}.`,
 
   /** @param {string} model */
-  readBy: (model) => `Read by the model “${model}”`,
+  readBy: (model) => `Model: ${model}`,
 
   /**
    * @param {string} name
@@ -153,7 +153,7 @@ export const text = {
    */
   accuracy: (share, count, set) => `${precise.format(share)} of ${count.toLocaleString('en')} ${text.sets[set] ?? set}`,
 
-  /** @param {string} moment as ISO 8601 has it */
+  /** @param {string} moment in ISO 8601 */
   date: (moment) => date.format(new Date(moment)),
 
   /**
@@ -162,7 +162,7 @@ export const text = {
    * @param {number} least
    */
   tooSmall: (width, height, least) =>
-    `the image is ${width}×${height} pixels; at least one side must have ${least}`,
+    `This picture is too small: ${width} × ${height} pixels. One side needs at least ${least}.`,
 
   /**
    * @param {number} width
@@ -170,71 +170,68 @@ export const text = {
    * @param {number} most
    */
   tooLarge: (width, height, most) =>
-    `the image is ${width}×${height} pixels; at most ${most.toLocaleString('en')} are read: scale it down`,
+    `This picture is too large: ${width} × ${height} pixels. Scale it down to ${Math.floor(most / 1e6)} megapixels.`,
 
-  noCanvas: 'this browser has no canvas to draw on',
+  noCanvas: 'This browser cannot draw on a canvas.',
 
   /** @param {string} address */
-  notHttp: (address) => `the server's address must be http or https, not ${address}`,
+  notHttp: (address) => `The server’s address must start with http or https: ${address}`,
 
   /** @param {number} seconds */
-  noAnswer: (seconds) => `no answer within ${seconds} s`,
+  noAnswer: (seconds) => `The server did not answer within ${seconds} seconds.`,
 
-  emptyFile: 'the file is empty',
-  notShown: 'this browser cannot open it as an image; save it as PNG or JPEG',
-  notReached: 'the server cannot be reached',
-  notAnImage: 'this file type is not supported; save it as PNG or JPEG',
-  damaged: 'the image is damaged or incomplete',
+  emptyFile: 'This file is empty.',
+  notShown: 'This browser cannot open this file as a picture. Save it as PNG or JPEG.',
+  notReached: 'The server cannot be reached.',
+  notAnImage: 'This file is not a supported picture. Save it as PNG or JPEG.',
+  damaged: 'This picture is damaged or incomplete.',
 
   /** @param {number} size of the file, bytes */
-  tooHeavy: (size) => `the file has ${megabytes.format(size / 1e6)}, more than the server takes; choose a smaller one`,
+  tooHeavy: (size) => `This file is too large (${megabytes.format(size / 1e6)}). Choose a smaller one.`,
 
   /**
-   * What a server said is wrong, in words for who sees this page: its own are for programs.
-   * @param {{type?: string, title?: string, detail?: string}} told by the server, as RFC 9457 has it
+   * What went wrong on a server, for people: its own messages are for programs.
+   * @param {{type?: string, title?: string, detail?: string}} problem as in RFC 9457
    * @param {number} status
    * @param {number} size of the file that was sent, bytes
-   * @returns {string | undefined} undefined where it said nothing
+   * @returns {string | undefined} undefined if the server did not say
    */
   problem({ type, title, detail }, status, size) {
     /** @type {Record<string, string>} */
-    const words = {
+    const sentences = {
       'not-an-image': text.notAnImage,
       'unsupported-media-type': text.notAnImage,
       'unreadable-image': text.damaged,
+      'image-too-large': 'This picture has too many pixels. Scale it down.',
       'body-too-large': text.tooHeavy(size),
-      'not-found': 'there is no inkdigits server at this address',
-      unauthorized: 'this server needs an API key',
-      'rate-limited': 'too many at once for the server; try again in a moment',
-      overloaded: 'the server has too much to do; try again in a moment',
-      'not-ready': 'the server is not ready',
-      'internal-error': 'the server failed',
+      'not-found': 'There is no inkdigits server at this address.',
+      unauthorized: 'This server needs an API key, which this page cannot send.',
+      'rate-limited': 'Too many requests. Wait a moment and try again.',
+      overloaded: 'The server is busy. Try again in a moment.',
+      'not-ready': 'The server is still starting. Try again in a moment.',
+      'internal-error': 'Something went wrong on the server.',
     };
-    return words[String(type).split('#')[1]] ?? detail ?? title ?? (status === 413 ? text.tooHeavy(size) : undefined);
+    const known = sentences[String(type).split('#')[1]];
+    if (known) return known;
+    const other = detail ?? title;
+    return other ? text.problemOther(other) : status === 413 ? text.tooHeavy(size) : undefined;
   },
+
+  /** @param {string} detail in the server's words */
+  problemOther: (detail) => `${detail[0].toUpperCase()}${detail.slice(1)}.`,
 
   /**
    * @param {string} name
    * @param {string} reason
    */
-  notFetched: (name, reason) => `${name} cannot be fetched: ${reason}`,
+  notFetched: (name, reason) => `The download of ${name} failed: ${reason}`,
 
-  /**
-   * @param {string} found
-   * @param {string} expected
-   */
-  otherModel: (found, expected) =>
-    `the model came damaged: its SHA-256 starts with ${found}, not ${expected}; reload the page`,
-
-  /**
-   * @param {string} found
-   * @param {string} expected
-   */
-  otherNormalisation: (found, expected) =>
-    `the model is for normalisation ${found}, this page has ${expected}; reload the page`,
+  otherModel: 'The downloaded model is damaged. Reload the page.',
+  otherNormalisation: 'This page is older than its model. Reload the page.',
+  serverOnly: 'This model runs only on the server.',
 
   /** @param {string} reason */
-  deviceMissing: (reason) => `Cannot read on this device: ${reason}`,
+  deviceMissing: (reason) => `Cannot read on this device. ${reason}`,
 
   /**
    * @param {number} done
@@ -243,8 +240,8 @@ export const text = {
    * @param {number} failed
    */
   progress(done, all, notDigits, failed) {
-    const images = all === 1 ? '1 image' : `${all} images`;
-    const read = done < all ? `${done} of ${images} done` : `${images} done`;
+    const pictures = all === 1 ? '1 picture' : `${all} pictures`;
+    const read = done < all ? `${done} of ${pictures} done` : `${pictures} done`;
     const none = notDigits ? `, ${notDigits === 1 ? '1 is not a digit' : `${notDigits} are not digits`}` : '';
     return failed ? `${read}${none}, ${failed} could not be read` : read + none;
   },
@@ -258,10 +255,7 @@ export const text = {
   retryNamed: (name) => `Retry ${name}`,
 
   /** @param {string} reason */
-  refused: (reason) => `This cannot be read: ${reason}`,
-
-  /** @param {string} reason */
-  broken: (reason) => `The page cannot work: ${reason}`,
+  broken: (reason) => `This page cannot start. ${reason}`,
 
   /** @param {boolean} mac */
   shortcuts: (mac) => [
@@ -275,17 +269,17 @@ export const text = {
 };
 
 /**
- * Put the texts into the elements that ask for them.
+ * Put the strings into the elements that ask for them.
  * @param {ParentNode} root
  */
 export function fillTexts(root) {
-  /** @param {string} key */
-  const say = (key) => /** @type {string} */ (/** @type {Record<string, unknown>} */ (text)[key]);
+  const valueOf = (/** @type {string | undefined} */ key) =>
+    String(/** @type {Record<string, unknown>} */ (text)[key ?? '']);
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll('[data-text]'))) {
-    element.textContent = say(element.dataset.text ?? '');
+    element.textContent = valueOf(element.dataset.text);
   }
   for (const element of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll('[data-label]'))) {
-    element.setAttribute('aria-label', say(element.dataset.label ?? ''));
-    if (element instanceof HTMLButtonElement) element.title = say(element.dataset.label ?? '');
+    element.ariaLabel = valueOf(element.dataset.label);
+    if (element instanceof HTMLButtonElement) element.title = valueOf(element.dataset.label);
   }
 }
