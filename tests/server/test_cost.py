@@ -37,8 +37,7 @@ from inkdigits.server.values import file_of, percent_decoded
 from inkdigits.settings import Settings
 
 from support.drawings import picture
-from support.hostile import chunk, png
-from support.parts import scans
+from support.files import chunk, png, scans
 from support.requests import HASHES, THREE, assert_problem, encode, guard_of
 
 MANY = 2_000_000  # characters of a text that says little; a body may have ten times as many

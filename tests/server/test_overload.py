@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import time
 import types
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from inkdigits.server.processes.worker import Server
 from inkdigits.settings import Settings
 
 from support.requests import THREE
+from support.servers import until
 
 REQUEST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%b" % (
     len(THREE),
@@ -302,12 +302,7 @@ def test_the_gauge_of_connections(start_server):
         return int(re.search(r"^inkdigits_connections (\d+)$", text, re.MULTILINE)[1])
 
     crowd = [connect(server.url) for _ in range(40)]
-    end = time.monotonic() + 20
-    while open_now() < 40:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: open_now() >= 40)
     for connection in crowd:
         connection.close()
-    while open_now() > 5:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: open_now() <= 5)

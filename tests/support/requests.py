@@ -1,14 +1,11 @@
 """What clients send to the service, and what it must answer."""
 
-import io
 import json
-import struct
 import zlib
 from hashlib import sha256
 
 import httpx
 import numpy as np
-from PIL import Image
 
 from inkdigits import Recognizer
 from inkdigits.preprocess import preprocess
@@ -18,13 +15,9 @@ from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
 from inkdigits.settings import Settings
 
+from support.files import encode, png
+
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-
-
-def encode(image, form="PNG", **options):
-    file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, form, **options)
-    return file.getvalue()
 
 
 THREE = encode(known_digit())
@@ -47,12 +40,7 @@ def assert_problem(response: httpx.Response, status: int, slug: str, *words: str
 
 
 def png_that_claims(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(10_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return png(width, height, zlib.compress(bytes(10_000)))
 
 
 PICTURE = np.array(ROW, np.uint8).reshape(28, 28)
