@@ -7,6 +7,7 @@ operations are, by models and parameters.
 # The annotations are not postponed: FastAPI could not look up names that are local to a function.
 
 from collections.abc import Callable, Sequence
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import orjson
@@ -54,11 +55,16 @@ def predict_described(
         Query(description="Also return so many of the likeliest digits, best first."),
     ] = None,
 ) -> None:
-    """Read the digit in one image, or in several."""
+    """Read the digit in one image, or in several"""
 
 
 def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
-    """Read the digits in a tensor of images."""
+    """Read the digits in a tensor of images
+
+    The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header
+    `Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's
+    `binary_data`, so do the answer's.
+    """
 
 
 async def _fresh(response: Response) -> None:
@@ -102,13 +108,15 @@ def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[]
         *errors: int,
         checks: Sequence[Any] = (),
     ) -> None:
-        """Add an ASGI application, which is described by a function's parameters."""
+        """Add an ASGI application, which is described by a function's parameters and docstring."""
+        summary, _, description = cleandoc(described.__doc__ or "").partition("\n\n")
         app.add_api_route(
             path,
             described,
             methods=["POST"],
             operation_id=name,
-            summary=(described.__doc__ or "").removesuffix("."),
+            summary=summary,
+            description=description.replace("\n", " "),
             response_model=model,
             response_description="What was read",
             responses=ref_errors(*errors, *READING_ERRORS),

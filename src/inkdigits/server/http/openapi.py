@@ -34,11 +34,6 @@ from inkdigits.settings import Settings
 
 __all__ = ["openapi", "ref_errors"]
 
-_INFER = (
-    "The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header "
-    "`Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's "
-    "`binary_data`, so do the answer's."
-)
 _CURL = """\
 # an image file
 curl --data-binary @digit.png -H 'Content-Type: image/png' {url}/predict
@@ -82,16 +77,7 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     document["components"]["responses"] = _responses()
     operations = {o["operationId"]: o for item in document["paths"].values() for o in item.values()}
     for operation in operations.values():
-        bodies = [operation.get("requestBody", {}), operation["responses"]["200"]]
-        for content in (content for body in bodies for content in body.get("content", {}).values()):
-            content["schema"].pop("title", None)
-        operation["responses"] = {
-            status: {"$ref": response["$ref"]} if "$ref" in response else response
-            for status, response in sorted(operation["responses"].items())
-            if "HTTPValidationError" not in str(response)
-        }
-        for parameter in operation.get("parameters", ()):
-            parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
+        _tidy(operation)
     # What follows comes last, as FastAPI leaves every null of an example out.
     for name, value in _answers_of_gets(recognizer).items():
         _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
@@ -104,12 +90,25 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     requests, answers = _infer_examples(recognizer)
     for suffix in ("", "-version"):
         infer = operations[f"v2-infer{suffix}"]
-        infer["description"] = _INFER
         infer["requestBody"]["content"]["application/json"]["examples"] = requests
         _content(infer)["application/json"]["examples"] = answers
         binary = {"description": "JSON, and tensors as bytes behind it."}
         _content(infer)["application/octet-stream"] = {"schema": binary, "examples": {}}
     return document
+
+
+def _tidy(operation: dict[str, Any]) -> None:
+    """Leave out what FastAPI says twice, and errors of a form that is not ours."""
+    for body in (operation.get("requestBody", {}), operation["responses"]["200"]):
+        for content in body.get("content", {}).values():
+            content["schema"].pop("title", None)
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
+    operation["responses"] = {
+        status: {"$ref": response["$ref"]} if "$ref" in response else response
+        for status, response in sorted(operation["responses"].items())
+        if "HTTPValidationError" not in str(response)
+    }
 
 
 def _content(operation: dict[str, Any]) -> dict[str, Any]:
