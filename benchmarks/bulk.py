@@ -16,7 +16,6 @@ alone is installed, as its users have it: what the development environment has b
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import multiprocessing
 import os
@@ -41,7 +40,7 @@ from inkdigits.preprocess import preprocess
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 from inkdigits.settings import Settings
 
-from _common import ROOT, percent, record
+from _common import ROOT, make_parser, percent, record
 
 BUILD = ROOT / "build" / "bulk"
 PARTS = ("memory", "parquet", "ray", "png")
@@ -208,7 +207,7 @@ class Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))

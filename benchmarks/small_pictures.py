@@ -9,7 +9,6 @@ so many pixels a side. Recipes are chosen by ``--part validation``, digits that 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,7 +23,7 @@ from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import VALIDATION_SEED
 
-from _common import percent, record
+from _common import make_parser, percent, record
 
 SIDES = (10, 12, 14, 16, 20)  # pixels
 MARGIN = 0.12  # of the digit's longer side, left around it
@@ -58,7 +57,7 @@ def pen(part: str, settings: Settings) -> Iterator[tuple[Image.Image, int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--models", nargs="+", default=list(shipped_models()))
     options = parser.parse_args()

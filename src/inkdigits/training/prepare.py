@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
@@ -244,10 +245,6 @@ def _kept(key: str, settings: Settings, make: Callable[[], Pool]) -> Pool:
     except (OSError, ValueError, KeyError):  # not there, or cut short: make it anew
         pool = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
+    with staged(path) as part:
         np.savez_compressed(part, images=pool.images, labels=pool.labels)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return pool
