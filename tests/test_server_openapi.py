@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 import inkdigits
 from inkdigits.known import DIGIT
-from inkdigits.server.http.problems import KINDS
+from inkdigits.server.http.problems import PROBLEM_TYPES
 from test_server_predict import ROW, THREE, encode, png_that_claims
 
 
@@ -172,7 +172,7 @@ def test_every_example_of_an_error_is_what_a_server_answers(
         for response in document["components"]["responses"].values()
         for key, example in response["content"]["application/problem+json"]["examples"].items()
     }
-    assert set(examples) == {kind.slug for kind in KINDS}
+    assert set(examples) == {kind.slug for kind in PROBLEM_TYPES}
     answers = {
         slug: client.request(**{"method": "POST", "url": "/predict", **request}).json()
         for slug, request in REQUESTS.items()
@@ -237,7 +237,7 @@ def test_examples_of_answers_and_errors_fit_their_schemas(document):
 
 def test_the_docs_list_every_route_and_kind_of_error(document):
     text = (Path(inkdigits.__file__).parents[2] / "docs" / "http-api.md").read_text(encoding="utf-8")
-    for kind in KINDS:
+    for kind in PROBLEM_TYPES:
         assert f"| {kind.status} | `{kind.slug}` |" in text
     for path, item in document["paths"].items():
         assert f"`{next(iter(item)).upper()} {path}`" in text

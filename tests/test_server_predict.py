@@ -15,7 +15,8 @@ from PIL import Image
 from inkdigits import Limits, Recognizer
 from inkdigits.image import normalise
 from inkdigits.known import DIGIT, known_digit
-from inkdigits.server.http.body import INLINE_BYTES, INLINE_IMAGES, is_heavy, load_of
+from inkdigits.server.cost import INLINE_IMAGES, is_heavy, load_of
+from inkdigits.server.inference import INLINE_BYTES
 
 from drawings import picture
 

@@ -18,20 +18,23 @@ from starlette.types import ASGIApp
 from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.form import Form
-from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.asgi import Service
+from inkdigits.server.http.auth import Authenticator
+from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.openapi import openapi
 from inkdigits.server.http.problems import HANDLERS
+from inkdigits.server.http.responses import FRESH
+from inkdigits.server.inference import Executor
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.logs import wants_requests
 from inkdigits.server.observability.metrics import CONTENT_TYPE, Metrics
 from inkdigits.server.observability.tracing import tracer_of
 from inkdigits.server.open_inference import protocol
 from inkdigits.server.pages import device, page, reference
+from inkdigits.server.pipeline import Deployment
+from inkdigits.server.predict import Predict, api
 from inkdigits.server.processes.shared_state import READY, UP, Board
-from inkdigits.server.reader import Bounds, Reader
-from inkdigits.server.routes import FRESH, Predict, api
 from inkdigits.server.self_test import self_test
-from inkdigits.server.service import Service, Site
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
@@ -58,23 +61,23 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
     board = board or Board()
     origins = _origins(settings.cors_origins)
     metrics = Metrics(board, worker)
-    guard = Guard(settings, board, metrics)
-    bounds = Bounds(settings, metrics)
+    auth = Authenticator(settings, board, metrics)
+    executor = Executor(settings, metrics)
+    bodies = Bodies(settings, executor, metrics)
     tracer = tracer_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        if service.site.fault:
-            log.warning("not ready: %s", service.site.fault)
+        if service.deployment.fault:
+            log.warning("not ready: %s", service.deployment.fault)
         yield
-        bounds.close()
+        executor.close()
         if tracer:
             tracer.close()
 
-    def build() -> Site:
-        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=bounds.limits)
+    def build() -> Deployment:
+        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=executor.limits)
         fault = self_test(recognizer)
-        reader = Reader(recognizer, bounds)
 
         def wrong() -> str:
             missing = board.workers - board.count(READY)
@@ -83,11 +86,11 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         async def told(request: Request) -> Response:
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
-        predict = Predict(reader)
+        predict = Predict(recognizer, executor, bodies)
         app = Starlette(
             routes=[
                 *api(recognizer, predict, wrong),
-                *protocol(recognizer, reader, wrong),
+                *protocol(recognizer, executor, bodies, wrong),
                 *reference(openapi(settings, recognizer)),
                 *device(recognizer),
                 Route("/metrics", told),
@@ -99,11 +102,14 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         # wrong method away from the routes, and 405 would become 404.
         app.router.default = page()
         app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
-        return Site(recognizer, fault, reader, predict, Form(reader, predict), app)
+        form = Form(recognizer, executor, bodies, predict)
+        return Deployment(recognizer, fault, predict, form, app)
 
     around = partial(_cors, origins=origins) if origins else None
-    service = Service(build, guard, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer)
-    board.set_state(worker, UP if service.site.fault else READY)
+    service = Service(
+        build, auth, executor, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer
+    )
+    board.set_state(worker, UP if service.deployment.fault else READY)
     return service
 
 

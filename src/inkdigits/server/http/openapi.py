@@ -21,13 +21,12 @@ from inkdigits.image import SIDE
 from inkdigits.known import DIGIT, known_digit
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
-from inkdigits.server.http.body import REQUEST_IMAGES
-from inkdigits.server.http.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
+from inkdigits.server.cost import REQUEST_IMAGES
+from inkdigits.server.http.problems import MEDIA_TYPE, NOT_FOUND, NOT_READY, PROBLEM_TYPES, PROTOCOL
 from inkdigits.server.http.schemas import ref, schemas
-from inkdigits.server.inputs import Input, parse
 from inkdigits.server.model_info import CARD, about, version_of
-from inkdigits.server.routes import MAX_TOP, Options, answer
-from inkdigits.server.values import PIXEL_NAMES
+from inkdigits.server.payloads import PIXEL_NAMES, Input, parse
+from inkdigits.server.predict import MAX_TOP, Options, answer
 from inkdigits.settings import Settings
 
 __all__ = ["openapi"]
@@ -355,8 +354,8 @@ def _error(status: int) -> dict[str, str]:
 def _responses() -> dict[str, Any]:
     """Every error as a response by status, with an example of each kind."""
     responses = {}
-    for status in sorted({kind.status for kind in KINDS}):
-        kinds = [kind for kind in KINDS if kind.status == status]
+    for status in sorted({kind.status for kind in PROBLEM_TYPES}):
+        kinds = [kind for kind in PROBLEM_TYPES if kind.status == status]
         examples = {kind.slug: {"summary": kind.meaning, "value": kind.document(kind.example)} for kind in kinds}
         responses[f"Error{status}"] = {
             "description": "; ".join(kind.title for kind in kinds),

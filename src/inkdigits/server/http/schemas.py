@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from inkdigits.image import SIDE
-from inkdigits.server.values import PIXEL_NAMES, PIXELS
+from inkdigits.server.payloads import PIXEL_NAMES, PIXELS
 
 __all__ = ["ref", "schemas"]
 
