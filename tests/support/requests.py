@@ -10,7 +10,8 @@ import numpy as np
 from inkdigits import Recognizer
 from inkdigits.preprocess import preprocess
 from inkdigits.self_test import known_digit
-from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.auth import Authenticator
+from inkdigits.server.inference import Executor
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
 from inkdigits.settings import Settings
@@ -48,6 +49,12 @@ KEYS = [b"first key", b"second"]
 HASHES = ",".join(sha256(key).hexdigest() for key in KEYS)
 
 
-def guard_of(board=None, **settings) -> Guard:
+def guard_of(board=None, **settings) -> Authenticator:
     board = board or Board()
-    return Guard(Settings(**settings), board, Metrics(board))
+    return Authenticator(Settings(**settings), board, Metrics(board))
+
+
+def reader_of(recognizer, metrics=None, most=1000):
+    """What reads the images of a request by an executor with a queue of this length."""
+    executor = Executor(Settings(max_queue=most), metrics or Metrics(Board()))
+    return lambda sources: executor.predict(recognizer, sources, list)

@@ -18,14 +18,15 @@ from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
+from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http import schemas
 from inkdigits.server.http.openapi import openapi, ref_errors
-from inkdigits.server.http.problems import HANDLERS, PROTOCOL
+from inkdigits.server.http.problems import HANDLERS, PROTOCOL, not_ready
+from inkdigits.server.http.responses import FRESH
 from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.pages import card, reference
-from inkdigits.server.reader import Reader
-from inkdigits.server.routes import FRESH, Predict, not_ready
+from inkdigits.server.predict import Predict
 from inkdigits.settings import Settings
 
 __all__ = ["api"]
@@ -71,14 +72,22 @@ async def _fresh(response: Response) -> None:
     response.headers.update(FRESH)
 
 
-def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[], str], **options: Any) -> FastAPI:
-    """The application that answers with a reader's model.
+def api(
+    settings: Settings,
+    recognizer: Recognizer,
+    predict: Predict,
+    infer: oip.Infer,
+    fault: Callable[[], str],
+    **options: Any,
+) -> FastAPI:
+    """Return the application that answers with a model.
 
     Args:
+        predict: answers ``POST /predict``.
+        infer: answers ``POST …/infer``.
         fault: what keeps the server from being ready now, "" for nothing.
         options: further ones of FastAPI's.
     """
-    recognizer = reader.recognizer
     app = FastAPI(
         openapi_url=None,  # served with the page's headers, see inkdigits.server.pages
         redirect_slashes=False,  # a redirect would name the scheme that a proxy in front has hidden
@@ -174,7 +183,6 @@ def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[]
     async def versioned(request: Request, name: str = the_name, version: str = its_version) -> None:
         oip.check_model(request.scope, recognizer)
 
-    infer = oip.Infer(reader)
     for path, suffix, check in (("{name}", "", named), ("{name}/versions/{version}", "-version", versioned)):
         path, checks = f"{PROTOCOL}/models/{path}", [Depends(check)]
 

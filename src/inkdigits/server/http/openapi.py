@@ -24,12 +24,11 @@ from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
-from inkdigits.server.http.body import REQUEST_IMAGES
-from inkdigits.server.http.problems import KINDS, MEDIA_TYPE
-from inkdigits.server.inputs import Input, parse
+from inkdigits.server.cost import REQUEST_IMAGES
+from inkdigits.server.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from inkdigits.server.model_info import about
-from inkdigits.server.routes import Options, answer
-from inkdigits.server.values import PIXEL_NAMES
+from inkdigits.server.payloads import PIXEL_NAMES, Input, parse
+from inkdigits.server.predict import Options, answer
 from inkdigits.settings import Settings
 
 __all__ = ["openapi", "ref_errors"]
@@ -275,8 +274,8 @@ def ref_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _responses() -> dict[str, Any]:
     """Every error as a response by status, with an example of each kind."""
     responses = {}
-    for status in sorted({kind.status for kind in KINDS}):
-        kinds = [kind for kind in KINDS if kind.status == status]
+    for status in sorted({kind.status for kind in PROBLEM_TYPES}):
+        kinds = [kind for kind in PROBLEM_TYPES if kind.status == status]
         examples = {kind.slug: {"summary": kind.meaning, "value": kind.document(kind.example)} for kind in kinds}
         responses[f"Error{status}"] = {
             "description": "; ".join(kind.title for kind in kinds),

@@ -73,7 +73,7 @@ def serve(settings: Settings) -> None:
             output.count_drops(app.metrics.log_dropped)
             Server(settings, app, announce, leave=partial(leave, output)).run([listener])
             return
-        sha256 = app.site.recognizer.model.sha256
+        sha256 = app.deployment.recognizer.model.sha256
         del app
         Supervisor(settings, listener, sha256, announce).run()
 
