@@ -48,7 +48,8 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
     """Return the service as an ASGI application, with its model loaded and tested on known digits.
 
     It is a :class:`Service` around a FastAPI application, ``deployment.app``: the steps of every request are taken
-    around FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` mounts it in yours.
+    around FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` mounts it in
+    yours.
 
     Args:
         settings: None reads them from the environment.
