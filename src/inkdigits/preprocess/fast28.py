@@ -68,11 +68,11 @@ class Plain28:
 
     @property
     def places(self) -> list[int]:
-        """The places of the pictures, in the order of :meth:`levels`."""
+        """Return the places of the pictures, in the order of :meth:`levels`."""
         return [*self._arrays, *self._pages]
 
     def levels(self) -> np.ndarray:
-        """(N, 28, 28) uint8."""
+        """Return (N, 28, 28) uint8."""
         parts = [np.stack([*self._arrays.values()])] if self._arrays else []
         if self._pages:
             sheet = np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * len(self._pages))
@@ -150,7 +150,7 @@ def _block(levels: np.ndarray) -> list[Preprocessed | None]:
 def _laid_out(
     depth: np.ndarray, full: np.ndarray, mask: np.ndarray, bounds: dict[int, tuple[int, int, int, int]]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The number and the (28, 28) float32 of each picture that has ink in it.
+    """Yield the number and the (28, 28) float32 of each picture that has ink in it.
 
     Args:
         depth: (N, 28, 28) uint8.
@@ -182,7 +182,7 @@ def _laid_out(
 
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether what differs from the paper is lighter on the whole."""
+    """Return (N,) bool, whether what differs from the paper is lighter on the whole."""
     light: np.ndarray = paper == 0
     if (light | (paper == WHITE)).all():
         return light
@@ -193,7 +193,7 @@ def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
 
 
 def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """(N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's; 0 on its other side."""
+    """Return (N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's, else 0."""
     if not light.all():
         turn = np.where(light, 0, WHITE).astype(np.uint8)
         levels, paper = levels ^ turn[:, None, None], paper ^ turn
@@ -205,7 +205,7 @@ def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarr
 
 
 def _numbers(masks: np.ndarray) -> list[list[int]]:
-    """(K, N, 32, 32) bool → K lists of N masks."""
+    """Pack (K, N, 32, 32) bool into K lists of N masks."""
     kinds, n = masks.shape[:2]
     data = np.packbits(masks, bitorder="little").tobytes()
     every = [int.from_bytes(data[i : i + _BYTES], "little") for i in range(0, len(data), _BYTES)]
@@ -213,7 +213,7 @@ def _numbers(masks: np.ndarray) -> list[list[int]]:
 
 
 def _pictures(masks: list[int]) -> np.ndarray:
-    """N masks → (N, 28, 28) uint8, 0 and 1."""
+    """Unpack N masks into (N, 28, 28) uint8, 0 and 1."""
     data = np.frombuffer(b"".join([mask.to_bytes(_BYTES, "little") for mask in masks]), np.uint8)
     return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
 
@@ -225,7 +225,7 @@ def _dilated(mask: int) -> int:
 
 
 def _within_reach(mask: int) -> int:
-    """The same by :data:`REACH`: by one, and by two more."""
+    """Dilate by :data:`REACH`: by one, and by two more."""
     mask |= mask << 1 | mask >> 1
     mask |= mask << 2 | mask >> 2
     mask |= mask << _ROW | mask >> _ROW
@@ -248,7 +248,7 @@ def _without_specks(mask: int) -> int:
 
 
 def _no_specks(mask: int) -> bool:
-    """Whether all pieces are surely large enough: each pixel hangs together with a block of as many as needed."""
+    """Return whether all components are surely large enough: each pixel connects to a block of as many as needed."""
     needed = PIECE_SHARE * mask.bit_count()  # at most: it is that share of the largest piece
     if needed <= 1:
         return True

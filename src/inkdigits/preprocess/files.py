@@ -95,13 +95,13 @@ def quiet_pillow() -> None:
     """Print nothing of what Pillow warns of in a damaged file.
 
     For programs; a library leaves its user's filters alone. Each wording would be printed once and remembered for good,
-    and files can vary it without end. What cannot be read is told by :func:`decode`'s errors.
+    and files can vary it without end. The errors of :mod:`.decode` say what cannot be read.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def encoded(source: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> bytes:
-    """The bytes of an image file, of which no more are read than the limits allow.
+    """Return the bytes of an image file; read no more of them than the limits allow.
 
     Raises:
         UnreadableImage, ImageTooLarge, NotAnImage: as their names say.
@@ -178,20 +178,20 @@ def check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def pixels_of(source: bytes | np.ndarray) -> int:
-    """Pixels of an image by its header alone; 0 for what has no readable header."""
+    """Return the pixels of an image by its header alone; 0 for what has no readable header."""
     if isinstance(source, np.ndarray):
         return source.size
     if source.startswith(_PNG_HEAD):  # any other PNG is damaged
         return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
     try:
         width, height = _opened(source).size
-    except Exception:  # whatever a format's parser stumbles over; reading the image will tell what is wrong
+    except Exception:  # whatever a format's parser stumbles over; reading the image will say what is wrong
         return 0
     return width * height
 
 
 def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | None:
-    """Size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
+    """Return size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
 
     Most small digits are such, and Pillow takes three times as long to go through their chunks and its own layers as
     to decode them. None where it is any other file; what is amiss in any way goes Pillow's way.
@@ -212,7 +212,7 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
 
 
 def _opened(data: bytes) -> Image.Image:
-    """An image file whose header is read, and no pixels.
+    """Let Pillow read the header, and no pixels.
 
     Raises:
         ImageTooLarge, UnreadableImage: its structure costs too much, or is none.
@@ -251,7 +251,7 @@ def _too_many_parts() -> ImageTooLarge:
 
 
 def _spare_file(data: bytes) -> io.BytesIO:
-    """The file for Pillow to open, once its structure is known to cost little.
+    """Return the file for Pillow to open, once its structure is known to cost little.
 
     Raises:
         ImageTooLarge: it has more parts than are read.
@@ -277,7 +277,7 @@ def _refuse(kind: str, most: str) -> NoReturn:
 
 
 def _spare_png(data: bytes) -> bytes:
-    """Without text and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
+    """Remove text and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
     if not data.startswith(_PNG_HEAD):
         raise UnreadableImage("the PNG is damaged: its first chunk is not a header (IHDR) of 13 bytes")
     kept, start, at, count = [], 0, len(PNG), 0
@@ -297,7 +297,7 @@ def _spare_png(data: bytes) -> bytes:
 
 
 def scans_of(data: bytes) -> int:
-    """How many scans a JPEG has before its end; 0 for what is none.
+    """Count the scans of a JPEG before its end; 0 for what is none.
 
     Raises:
         ImageTooLarge: it has more parts than are read, or more before its first scan.
@@ -325,7 +325,7 @@ def scans_of(data: bytes) -> int:
 
 
 def _check_tiff(data: bytes) -> None:
-    """The first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
+    """Check the first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     sign = "<" if order == "little" else ">"
     big = 43 in data[2:4]
