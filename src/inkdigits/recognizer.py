@@ -8,31 +8,28 @@ tells digits from non-digits has an eleventh: the logit of "this is a digit".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from inkdigits._aliases import renamed
+from inkdigits import _aliases
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.network import Network, sigmoid, softmax
 from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction
-from inkdigits.preprocess import (
-    NORMALIZATION_VERSION,
-    ImageSource,
-    Limits,
-    Preprocessed,
-    preprocess,
-    preprocess_batch,
-)
+from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource, Limits, Preprocessed, preprocess, preprocess_batch
 
 __all__ = ["Recognizer"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
 _UNIFORM = (0.1,) * CLASSES
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(_aliases.find, __name__)
 
 
 class Recognizer:
@@ -168,7 +165,7 @@ class Recognizer:
         inked = [s.image for s in seen if s.box is not None]
         rows: Iterator[tuple[list[float], int, float | None]] = iter(())
         if inked:
-            logits = self._network.logits(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
+            logits = self.logits(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
             probabilities = softmax(logits[:, :CLASSES] * self._scale)
             scores = sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
             rows = zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), scores, strict=False)
@@ -193,7 +190,7 @@ class Recognizer:
 
     def answer(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
         """Call :meth:`predict_preprocessed`, by its old name, for one release."""
-        renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
+        _aliases.renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
         return self.predict_preprocessed(seen, explain=explain)
 
 
@@ -211,10 +208,11 @@ def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]
             f"{path} was trained for normalisation {version}, this inkdigits has {NORMALIZATION_VERSION}; "
             "train it again"
         )
-    temperature, threshold = _number(metadata, "temperature", "1"), _number(metadata, "threshold", "0.5")
+    temperature = _number(metadata, "temperature", "1")
     if not 0 < temperature < float("inf"):
         seen = metadata["temperature"]
         raise ModelError(f"{path} has temperature {seen!r} in its metadata; expected a positive number")
+    threshold = _number(metadata, "threshold", "0.5")
     if not 0 <= threshold <= 1:
         seen = metadata["threshold"]
         raise ModelError(f"{path} has threshold {seen!r} in its metadata; expected a number from 0 to 1")

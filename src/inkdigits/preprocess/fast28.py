@@ -77,6 +77,8 @@ class Plain28:
         if self._pages:
             sheet = np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * len(self._pages))
             parts.append(sheet.reshape(-1, *_SHAPE))
+        if len(parts) == 1:
+            return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, *_SHAPE), np.uint8)
 
     def take(self, place: int, source: object, limits: Limits) -> bool:
@@ -89,7 +91,19 @@ class Plain28:
             return fits
         # By its size first: to go through a large file here and again in decode() would take its time twice.
         plain = plain_png(source, limits) if isinstance(source, bytes) and source[_PNG_SIZE] == _SIZE else None
-        return plain is not None and self._decode(place, plain[1])
+        if plain is None:
+            return False
+        if not self._pages:
+            self._page = Image.new("L", _SHAPE)
+            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
+        try:
+            self._page.frombytes(plain[1], "zip", "L")
+        except ValueError:
+            return False
+        if self._sheet is not self._page:
+            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
+        self._pages.append(place)
+        return True
 
     def add(self, place: int, picture: Image.Image) -> bool:
         """Take a decoded picture; return False if it is of another kind."""
@@ -97,19 +111,6 @@ class Plain28:
         if fits:
             self._arrays[place] = np.asarray(picture)
         return fits
-
-    def _decode(self, place: int, pixels: bytes) -> bool:
-        if not self._pages:
-            self._page = Image.new("L", _SHAPE)
-            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
-        try:
-            self._page.frombytes(pixels, "zip", "L")
-        except ValueError:
-            return False
-        if self._sheet is not self._page:
-            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
-        self._pages.append(place)
-        return True
 
 
 def preprocess28(levels: np.ndarray) -> list[Preprocessed | None]:

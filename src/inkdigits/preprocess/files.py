@@ -22,17 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, NotAnImage, UnreadableImage
 
-__all__ = [
-    "JPEG",
-    "Limits",
-    "check_size",
-    "encoded",
-    "open_image",
-    "pixels_of",
-    "plain_png",
-    "quiet_pillow",
-    "scans_of",
-]
+__all__ = ["Limits", "check_size", "encoded", "open_image", "pixels_of", "plain_png", "quiet_pillow", "scans_of"]
 
 MAX_PIXELS = 4096 * 4096  # width × height
 MIN_SIDE = 10  # pixels of the longer side
@@ -146,9 +136,8 @@ def open_image(data: bytes, limits: Limits) -> Image.Image:
         raise ImageTooLarge(f"the image has more than the {limits.max_pixels:,} pixels that are read") from None
     except Exception as error:  # a damaged header raises whatever the format's parser stumbled over
         if data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-            raise UnreadableImage(
-                "the image is truncated or damaged: its header does not parse; send the whole file"
-            ) from None
+            said = "the image is truncated or damaged: its header does not parse; send the whole file"
+            raise UnreadableImage(said) from None
         if not isinstance(error, OSError):
             raise UnreadableImage(f"the image is damaged: {error}") from None
         raise NotAnImage(f"not an image of a known format: it is {_describe(data)}; {_SUPPORTED}") from None
@@ -212,12 +201,7 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Let Pillow read the header, and no pixels.
-
-    Raises:
-        ImageTooLarge, UnreadableImage: its structure costs too much, or is none.
-        Exception: whatever the format's parser stumbles over.
-    """
+    """Let Pillow read the header, and no pixels; its parsers raise whatever they stumble over."""
     # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
     file = _spare_file(data)
     return PngImageFile(file) if data.startswith(PNG) else Image.open(file, formats=FORMATS)
@@ -240,14 +224,8 @@ class _Counted(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            raise _too_many_parts()
+            _refuse_parts()
         return super().read(size)
-
-
-def _too_many_parts() -> ImageTooLarge:
-    return ImageTooLarge(
-        f"the image file has more parts than the {MAX_READS:,} reads that it is opened with: save it again"
-    )
 
 
 def _spare_file(data: bytes) -> io.BytesIO:
@@ -272,6 +250,11 @@ def _spare_file(data: bytes) -> io.BytesIO:
     return _Counted(data) if len(data) > MAX_READS else io.BytesIO(data)
 
 
+def _refuse_parts() -> NoReturn:
+    said = f"the image file has more parts than the {MAX_READS:,} reads that it is opened with: save it again"
+    raise ImageTooLarge(said)
+
+
 def _refuse(kind: str, most: str) -> NoReturn:
     raise ImageTooLarge(f"the {kind} has more than {most}, the most that is read: save it again, as PNG perhaps")
 
@@ -285,7 +268,7 @@ def _spare_png(data: bytes) -> bytes:
         size, kind = _PNG_CHUNK(data, at)
         count += 1
         if count > MAX_READS:
-            raise _too_many_parts()
+            _refuse_parts()
         if kind == b"IHDR" and count > 1:
             raise UnreadableImage("the PNG is damaged: it has two headers (IHDR)")
         end = at + size + 12
@@ -315,7 +298,7 @@ def scans_of(data: bytes) -> int:
             break
         parts += 1
         if parts > MAX_READS:
-            raise _too_many_parts()
+            _refuse_parts()
         if not scans and at > MAX_HEADER:
             _refuse("JPEG", f"{MAX_HEADER:,} bytes before its picture")
         if marker not in _ALONE:
