@@ -98,7 +98,7 @@ function smooth(grey) {
 }
 
 /**
- * Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch.
+ * Standard deviation of the grain, from neighbors' differences, which even slopes of light hardly touch.
  * @param {Plane} grey
  */
 function grainOf({ width, height, data }) {
