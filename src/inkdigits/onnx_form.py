@@ -82,7 +82,7 @@ class Form:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is that of the models that are trained here."""
+        """Return whether it is that of the models that are trained here."""
         return replace(self, values=CLASSES) == Form()
 
     def __str__(self) -> str:
@@ -94,14 +94,16 @@ class Form:
         return self._as_logits(self.run(run, images))
 
     def run(self, run: Run, images: np.ndarray) -> np.ndarray:
-        """The model's own answers to such images, (N, …)."""
-        if self.batch is None:
-            return self._rows(run(self._feed(images)), len(images))
+        """Return the model's own answers to such images, (N, …)."""
+        size = self.batch or len(images)
         found = []
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            missing = np.zeros((self.batch - len(part), *images.shape[1:]), images.dtype)
-            found.append(self._rows(run(self._feed(np.concatenate([part, missing]))), self.batch))
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            missing = np.zeros((size - len(part), *images.shape[1:]), images.dtype)
+            answers = run(self._feed(np.concatenate([part, missing])))
+            if size != 1 and len(answers) != size:
+                raise ValueError(f"{size} images gave {len(answers)} answers")
+            found.append(np.asarray(answers, np.float32).reshape(size, -1))
         return np.concatenate(found)[: len(images)]
 
     def _feed(self, images: np.ndarray) -> np.ndarray:
@@ -109,12 +111,6 @@ class Form:
         if (self.paper, self.ink) != (0.0, 1.0):
             images = self.paper + (self.ink - self.paper) * images
         return np.ascontiguousarray(images if self.dtype.kind == "f" else np.rint(images), self.dtype)
-
-    @staticmethod
-    def _rows(answers: np.ndarray, count: int) -> np.ndarray:
-        if count != 1 and len(answers) != count:
-            raise ValueError(f"{count} images gave {len(answers)} answers")
-        return np.asarray(answers, np.float32).reshape(count, -1)
 
     def _as_logits(self, answers: np.ndarray) -> np.ndarray:
         if self.answer is Answer.LOGITS:
@@ -131,7 +127,7 @@ class Form:
 
 
 def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
-    """The input and the output that are used, of those that ONNX Runtime describes: the first that can be answers.
+    """Choose the input and the output of those that ONNX Runtime describes: the first that can be answers.
 
     Raises:
         ModelError: there is not one input, or no such output.
@@ -147,7 +143,7 @@ def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray], *, trusted: bool) -> Form:
-    """The form of a model's file.
+    """Find the form of a model's file.
 
     Shape, type and a fixed batch are as declared; where a dimension is left open, the first shape that runs is taken,
     and a batch of one where no larger one does. Then the model is run on ten known digits, blank paper and noise:
@@ -190,7 +186,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
 
 
 def _shapes(taken: Any) -> list[tuple[int, ...]]:
-    """The shapes of an image that an input may be declared for: all of them where it leaves its rank open."""
+    """Return the shapes of an image that an input may be declared for: all of them where it leaves its rank open."""
 
     def fits(shape: tuple[int, ...]) -> bool:
         sides = taken.shape[1:]
@@ -201,13 +197,13 @@ def _shapes(taken: Any) -> list[tuple[int, ...]]:
 
 
 def _width(given: Any) -> int:
-    """Values of an answer, as an output declares them; 0 where it leaves that open."""
+    """Count the values of an answer, as an output declares them; 0 where it leaves that open."""
     sides = list(given.shape)[1:]
     return prod(sides) if sides and all(isinstance(side, int) for side in sides) else 0
 
 
 def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tuple[Form, np.ndarray]:
-    """The first of these forms, or of these with a batch of one, that the model can be run with, and its answers."""
+    """Return the first of these forms, or of these with a batch of one, that the model runs with, and its answers."""
     failure: Exception | None = None
     for form in (*forms, *(replace(form, batch=1) for form in forms if form.batch is None)):
         try:
@@ -222,7 +218,7 @@ def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tup
 
 
 def _answer_of(answers: np.ndarray) -> Answer:
-    """What these answers, (N, 10 or 11), the known digits' first, are; logits unless all of them say otherwise."""
+    """Return what these answers, (N, 10 or 11), the known digits' first, are: logits unless all say otherwise."""
     answers = answers.astype(np.float64)
     digits, eleventh = answers[:, :CLASSES], answers[:CLASSES, CLASSES:]
 
@@ -243,7 +239,7 @@ def _answer_of(answers: np.ndarray) -> Answer:
 
 
 def _read(form: Form, answers: np.ndarray) -> tuple[int, float]:
-    """How many of the ten known digits these answers get right, and the mean probability of the right digit."""
+    """Count the known digits that these answers get right; return the mean probability of the right digit, too."""
     with np.errstate(all="ignore"):  # at values that are not the model's own, anything may come
         logits = form._as_logits(answers[:CLASSES])[:, :CLASSES].astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
