@@ -9,7 +9,7 @@ dark on light or light on dark. As BYTES it holds encoded image files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -31,7 +31,7 @@ from inkdigits.recognizer import CLASSES, Recognizer
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, PROTOCOL, Problem, not_ready, problem_of, shown
-from inkdigits.server.http.responses import FRESH, JSON, Answer, fixed
+from inkdigits.server.http.responses import FRESH, JSON, Answer
 from inkdigits.server.inference import Executor, Result
 from inkdigits.server.model_info import version_of
 from inkdigits.server.payloads import PIXELS, at_most, file_of, levels, load, told
@@ -95,34 +95,27 @@ def protocol(recognizer: Recognizer, executor: Executor, bodies: Bodies, fault: 
         fault: what keeps the server from being ready now, "" for nothing.
     """
 
-    def told_of(document: dict[str, Any]) -> Response:
-        return Response(orjson.dumps(document), 200, FRESH, "application/json")
+    def endpoint(document: dict[str, Any], *, if_ready: bool = False) -> Callable[[Request], Awaitable[Response]]:
+        async def found(request: Request) -> Response:
+            if "name" in request.path_params:
+                _check_model(request.scope, recognizer)
+            if if_ready and (wrong := fault()):
+                raise not_ready(wrong)
+            return Response(orjson.dumps(document), 200, FRESH, "application/json")
 
-    async def ready(request: Request) -> Response:
-        if wrong := fault():
-            raise not_ready(wrong)
-        return told_of(READY)
+        return found
 
-    async def model(request: Request) -> Response:
-        _check_model(request.scope, recognizer)
-        return told_of(metadata(recognizer))
-
-    async def model_ready(request: Request) -> Response:
-        _check_model(request.scope, recognizer)
-        if wrong := fault():
-            raise not_ready(wrong)
-        return told_of({"name": recognizer.model.name, "ready": True})
-
+    ready = {"name": recognizer.model.name, "ready": True}
     infer = Infer(recognizer, executor, bodies)
     routes: list[BaseRoute] = [
-        Route(PROTOCOL, fixed(orjson.dumps(server_metadata()), "application/json", FRESH)),
-        Route(f"{PROTOCOL}/health/live", fixed(orjson.dumps(LIVE), "application/json", FRESH)),
-        Route(f"{PROTOCOL}/health/ready", ready),
+        Route(PROTOCOL, endpoint(server_metadata())),
+        Route(f"{PROTOCOL}/health/live", endpoint(LIVE)),
+        Route(f"{PROTOCOL}/health/ready", endpoint(READY, if_ready=True)),
     ]
     for path in (f"{PROTOCOL}/models/{{name}}", f"{PROTOCOL}/models/{{name}}/versions/{{version}}"):
         routes += [
-            Route(path, model),
-            Route(f"{path}/ready", model_ready),
+            Route(path, endpoint(metadata(recognizer))),
+            Route(f"{path}/ready", endpoint(ready, if_ready=True)),
             Route(f"{path}/infer", infer, methods=["POST"]),
         ]
     return routes
