@@ -5,8 +5,8 @@
 
 Three servers of one worker each run at once, and wrk asks them in turn, each round in another order: `inkdigits serve`;
 the same with its own front end switched off, so that every request goes through ASGI; and uvicorn with its own HTTP
-protocol. A row has the medians of the rounds: requests a second, and requests for a second of the server's processor time
-(`by_cpu`), which holds on a machine with other work, too. `to_asgi` and `to_uvicorn` say how many times theirs the
+protocol. A row has the medians of the rounds: requests a second, and requests for a second of the server's processor
+time (`by_cpu`), which holds on a machine with other work, too. `to_asgi` and `to_uvicorn` say how many times theirs the
 connection's requests by processor time are, as the median of the rounds.
 """
 
