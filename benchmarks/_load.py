@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import random
 import re
@@ -20,9 +19,9 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
-from _common import ROOT
+from _common import ROOT, encoded, proc_number
 
 sys.path.append(str(ROOT / "tests"))
 from support.drawings import picture
@@ -54,12 +53,10 @@ def questions() -> tuple[list[Question], list[Question], list[Question]]:
     good, great = [], []
     for digit in range(10):
         large = Image.fromarray(picture(digit))
-        pixels = np.rint(normalise(large).image * 255).astype(np.uint8)
+        pixels = np.rint(preprocess(large).image * 255).astype(np.uint8)
         small = Image.fromarray(pixels)
         for image, form in ((small, "PNG"), (small, "GIF"), (large, "PNG"), (large, "JPEG"), (large, "WEBP")):
-            file = io.BytesIO()
-            image.save(file, form)
-            (great if image is large else good).append(question(file.getvalue(), "image/x", digit))
+            (great if image is large else good).append(question(encoded(image, form), "image/x", digit))
         good.append(question(pixels.tobytes(), "application/octet-stream", digit))
         good.append(question(json.dumps({"pixels": pixels.tolist()}).encode(), "application/json", digit))
     bad = [
@@ -110,11 +107,7 @@ def children(pid: int) -> list[int]:
 
 def resident(pid: int) -> int:
     """Bytes in memory of a server and its workers."""
-    total = 0
-    for process in (pid, *children(pid)):
-        status = Path(f"/proc/{process}/status").read_text()
-        total += int(re.search(r"VmRSS:\s+(\d+)", status)[1]) << 10
-    return total
+    return sum(proc_number(process, "status", r"^VmRSS:\s+(\d+)") << 10 for process in (pid, *children(pid)))
 
 
 @dataclass

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -24,9 +22,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
-from _common import ROOT
+from _common import ROOT, encoded, proc_number
 
 sys.path.append(str(ROOT / "tests"))
 from support.drawings import picture
@@ -112,8 +110,8 @@ def samples() -> list[tuple[int, bytes, list[int]]]:
     """Ten digits: which, as a 28×28 PNG, and as pixels."""
     found = []
     for digit in range(10):
-        pixels = np.rint(normalise(picture(digit)).image * 255).astype(np.uint8)
-        found.append((digit, _file(pixels, "PNG"), pixels.ravel().tolist()))
+        pixels = np.rint(preprocess(picture(digit)).image * 255).astype(np.uint8)
+        found.append((digit, encoded(Image.fromarray(pixels), "PNG"), pixels.ravel().tolist()))
     return found
 
 
@@ -122,13 +120,7 @@ def photo() -> bytes:
     width, height = PHOTO
     sheet = Image.fromarray(picture(3, 400, height=300)).resize(PHOTO, Image.Resampling.BICUBIC)
     grain = np.random.default_rng(0).normal(0, 4, (height, width))
-    return _file(np.clip(np.asarray(sheet) * 0.8 + 25 + grain, 0, 255).astype(np.uint8), "JPEG")
-
-
-def _file(pixels: np.ndarray, form: str) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, form)
-    return file.getvalue()
+    return encoded(Image.fromarray(np.clip(np.asarray(sheet) * 0.8 + 25 + grain, 0, 255).astype(np.uint8)), "JPEG")
 
 
 def body(form: str, png: bytes, pixels: list[int]) -> tuple[bytes, str]:
@@ -201,20 +193,15 @@ class Running:
 
     def memory(self) -> int:
         """Bytes that are its own: proportional set sizes, so that what its processes share counts once."""
-        return sum(_number(pid, "smaps_rollup", r"^Pss:\s+(\d+)") << 10 for pid in self.family())
+        return sum(proc_number(pid, "smaps_rollup", r"^Pss:\s+(\d+)") << 10 for pid in self.family())
 
     def cpu(self) -> float:
         """Seconds of processor time that it has taken."""
         user_and_system = (11, 12)  # after the name in brackets
-        ticks = (_number(pid, "stat", rf"\) (?:\S+ ){{{at}}}(\d+)") for pid in self.family() for at in user_and_system)
+        ticks = (
+            proc_number(pid, "stat", rf"\) (?:\S+ ){{{at}}}(\d+)") for pid in self.family() for at in user_and_system
+        )
         return sum(ticks) / TICKS
-
-
-def _number(pid: int, file: str, pattern: str) -> int:
-    try:
-        return int(re.search(pattern, Path(f"/proc/{pid}/{file}").read_text(), re.MULTILINE)[1])
-    except (OSError, TypeError):  # it has ended
-        return 0
 
 
 @contextmanager

@@ -10,8 +10,6 @@ machine whose speed drifts slows both. A row has the medians of the rounds, and 
 
 from __future__ import annotations
 
-import argparse
-import io
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +17,9 @@ from statistics import median
 
 from PIL import Image
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 
-from _common import ROOT, record
+from _common import ROOT, encoded, make_parser, record
 from _serving import PEERS, Peer, body, figures, load_of, samples, served, wrk
 from support.drawings import picture
 
@@ -40,16 +38,11 @@ def server_of(checkout: Path) -> Peer:
 
 def drawings() -> list[bytes]:
     """Ten digits as the page sends them."""
-    found = []
-    for digit in range(10):
-        file = io.BytesIO()
-        Image.fromarray(picture(digit, DRAWING)).save(file, "PNG")
-        found.append(file.getvalue())
-    return found
+    return [encoded(Image.fromarray(picture(digit, DRAWING)), "PNG") for digit in range(10)]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("before", type=Path, help="the other checkout")
     parser.add_argument("--models", default="fast,cnn", help="names of shipped models, separated by commas")
     parser.add_argument("--rounds", type=int, default=6)

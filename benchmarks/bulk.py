@@ -16,7 +16,6 @@ alone is installed, as its users have it: what the development environment has b
 
 from __future__ import annotations
 
-import argparse
 import filecmp
 import multiprocessing
 import os
@@ -37,11 +36,11 @@ from PIL import Image
 
 from inkdigits.data.catalog import load
 from inkdigits.data.tables import PIXELS
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 from inkdigits.settings import Settings
 
-from _common import ROOT, percent, record
+from _common import ROOT, make_parser, percent, record
 
 BUILD = ROOT / "build" / "bulk"
 PARTS = ("memory", "parquet", "ray", "png")
@@ -85,7 +84,7 @@ def run_files(paths: list[Path]) -> None:
     recognizer.predict(paths[0])
     _started.wait()
     for i in range(0, len(paths), BATCH_SIZE):
-        seen = [normalise(path) for path in paths[i : i + BATCH_SIZE]]
+        seen = [preprocess(path) for path in paths[i : i + BATCH_SIZE]]
         recognizer.logits(np.stack([s.image for s in seen])[:, None])
 
 
@@ -185,7 +184,7 @@ class Measured:
         return path
 
     def _bare_ready(self) -> float:
-        ready = np.stack([normalise(image).image for image in self._digits])[:, None]
+        ready = np.stack([preprocess(image).image for image in self._digits])[:, None]
         return self._n * BARE_IMAGES / together(run_ready, list(repeat((ready, BARE_IMAGES), self._n)))
 
     def _measure(self, what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> None:
@@ -208,7 +207,7 @@ class Measured:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--images", type=int, default=1_000_000)
     parser.add_argument("--pictures", type=int, default=10_000)
     parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)))

@@ -10,7 +10,7 @@ import asyncio
 import os
 import signal
 
-from _common import record
+from _common import make_parser, record
 from _load import Client, Tally, children, questions, server
 
 
@@ -59,7 +59,7 @@ async def measure(pid: int, host: str, port: int, args: argparse.Namespace) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--every", type=float, default=5, help="seconds between two harms (default: 5)")
     parser.add_argument("--frozen-seconds", type=int, default=2, help="the server's setting (default: 2)")

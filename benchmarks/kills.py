@@ -11,7 +11,6 @@ Inputs are 1,024 of scikit-learn's digits as PNG files in a tar archive: four bl
 
 from __future__ import annotations
 
-import argparse
 import io
 import random
 import signal
@@ -26,7 +25,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from _common import record
+from _common import make_parser, record
 
 FORMS = ("csv", "jsonl", "parquet", "txt")
 IMAGES = 1024
@@ -115,7 +114,7 @@ class Rounds:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--forms", nargs="+", choices=FORMS, default=FORMS)
     parser.add_argument("--seed", type=int, default=0)

@@ -10,7 +10,6 @@ a row for each model into results/ladder.csv.
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
 from inkdigits.training.comparison import Mean, Standings
 
-from _common import ROOT, percent, record
+from _common import ROOT, make_parser, percent, record
 
 DOCS = ROOT / "docs"
 PLOT = "images/ladder.svg"
@@ -29,7 +28,7 @@ PART = re.compile(r"(<!-- benchmarks/ladder.py -->\n).*?(<!-- end -->)", re.DOTA
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seeds", default="0,1")
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "ladder")

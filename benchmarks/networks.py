@@ -12,7 +12,6 @@ row of results/networks.csv; what is there already is not trained again.
 
 from __future__ import annotations
 
-import argparse
 import math
 import tempfile
 from collections import defaultdict
@@ -38,7 +37,7 @@ from inkdigits.training.prepare import Pools, make_pools
 from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import validate
 
-from _common import keep, kept, percent, record
+from _common import keep, kept, make_parser, percent, record
 
 RECIPE = {
     "data": "mnist+pen",
@@ -55,7 +54,7 @@ COMPARED = ("sprint", "lenet_padded", "cnn_small", "cnn_medium", "cnn", "cnn_lar
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=COMPARED)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--plot", type=Path)

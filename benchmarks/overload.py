@@ -13,7 +13,7 @@ import uvloop
 
 from inkdigits.settings import Settings
 
-from _common import record
+from _common import make_parser, record
 from _load import FAILED, Crowd, questions, server
 
 PROBE_CLIENTS = 64
@@ -50,7 +50,7 @@ async def measure(host: str, port: int, args: argparse.Namespace) -> dict[str, o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--times", type=float, default=3, help="of what the server can do (default: 3)")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--probe-seconds", type=float, default=5)

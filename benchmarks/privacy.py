@@ -11,23 +11,18 @@ Writes results/privacy.json.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from inkdigits.evaluation.latency import environment
-from inkdigits.training.tracking import git_state
-
-from _common import RESULTS, ROOT
+from _common import ROOT, keep_json, make_parser
 
 sys.path.append(str(ROOT / "tests"))
 from support.drawings import picture
@@ -117,7 +112,7 @@ def others(outcome: Outcome) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=60, help="of serving, and that the library stays")
     parser.add_argument("--only", help="names of commands, A,B")
     args = parser.parse_args()
@@ -134,19 +129,9 @@ def main() -> None:
         row("control: onnxruntime as it comes", control),
         row("control: onnxruntime with ORT_DISABLE_TELEMETRY=1", control, ORT_DISABLE_TELEMETRY="1"),
     ]
-    state = git_state(ROOT) or {}
-    whole = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": state.get("commit", ""),
-        "command": " ".join(["python", "benchmarks/privacy.py", *sys.argv[1:]]),
-        "environment": environment(),
-        "connections": sum(int(one["connections"]) for one in rows),
-        "files": sum(int(one["files"]) for one in rows),
-        "rows": rows,
-        "controls": controls,
-    }
-    (RESULTS / "privacy.json").write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
-    if whole["connections"] or whole["files"] or not controls[0]["files"]:
+    connections, files = (sum(int(one[what]) for one in rows) for what in ("connections", "files"))
+    keep_json(connections=connections, files=files, rows=rows, controls=controls)
+    if connections or files or not controls[0]["files"]:
         sys.exit("privacy: something was sent or left, or the control was not seen")
 
 

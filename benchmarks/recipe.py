@@ -11,7 +11,6 @@ results/recipe.csv holds already is not trained again, so that a run that was st
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import fit
 from inkdigits.training.prepare import make_pools
 
-from _common import kept, percent, record
+from _common import kept, make_parser, percent, record
 
 RECIPE = TrainConfig(data="mnist", validation=12_000, epochs=8, threads=1)
 CHANGES: dict[str, dict[str, Any]] = {
@@ -40,7 +39,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--only", choices=tuple(CHANGES))
     parser.add_argument("--seeds", default="0")
     options = parser.parse_args()

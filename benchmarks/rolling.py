@@ -22,7 +22,7 @@ from statistics import median
 
 import uvloop
 
-from _common import record
+from _common import make_parser, record
 from _load import FAILED, Crowd, Tally, questions, server
 from support.fronts import free_ports, nginx, running
 
@@ -85,7 +85,7 @@ async def measure(port: int, servers: list[Restartable], args: argparse.Namespac
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--rounds", type=int, default=10, help="times that each server is restarted (default: 10)")
     parser.add_argument("--share", type=float, default=0.3, help="of what is possible (default: 0.3)")
     parser.add_argument("--connections", type=int, default=64, help="most at once (default: 64)")

@@ -12,19 +12,18 @@ deviation of a sample. A run that was stopped goes on with the seeds that are mi
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
 from inkdigits.training.quantize import quantize
 
-from _common import kept, percent, record
+from _common import kept, make_parser, percent, record
 
 
 def stages(model: str) -> list[dict[str, Any]]:
@@ -60,7 +59,7 @@ def measured(model: str, epochs: list[int], seed: int) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--epochs", default="4,2", help="of each stage of training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=3)

@@ -22,10 +22,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from inkdigits.decode import Limits, decode
-from inkdigits.recognizer import find_model
+from inkdigits.evaluation.latency import times_us
+from inkdigits.network import find_model
+from inkdigits.preprocess import Limits
+from inkdigits.preprocess.decode import decode
 
-from _common import RESULTS, kept, record
+from _common import RESULTS, kept, make_parser, record
 from _serving import (
     BUILD,
     PEERS,
@@ -44,6 +46,7 @@ from _serving import (
 
 CONNECTIONS = (1, 16, 64)
 WARM_SECONDS = 1
+CALLS = 500  # of what no server can do without
 BESIDE = 16  # connections of small requests, beside one that sends photos
 TABLE = RESULTS / "serving.md"
 
@@ -119,13 +122,7 @@ def parts_of(model: str) -> dict[str, float]:
 
 def _microseconds(call: Callable[[], object], images: int) -> float:
     """The median of many calls, an image."""
-    times = []
-    end = time.perf_counter() + 1
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return round(float(np.median(times)) / images * 1e6, 1)
+    return round(float(np.median(times_us(call, CALLS))) / images, 1)
 
 
 def rows_of(run: str | None = None) -> list[dict[str, str]]:
@@ -188,7 +185,7 @@ def _ideal(model: str, ours: int, constant: int, workers: int) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--only", default=",".join(PEERS), help="servers, separated by commas (default: all)")
     parser.add_argument("--models", default="fast,cnn", help="shipped models (default: %(default)s)")
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement (default: 6)")

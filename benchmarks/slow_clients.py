@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 
-from _common import record
+from _common import make_parser, record
 from _load import Client, Tally, questions, server
 
 
@@ -51,7 +51,7 @@ async def measure(host: str, port: int, args: argparse.Namespace) -> dict[str, o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--workers", type=int, default=1)

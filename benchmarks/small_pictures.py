@@ -9,7 +9,6 @@ so many pixels a side. Recipes are chosen by ``--part validation``, digits that 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,12 +17,13 @@ from PIL import Image
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import stratified
 from inkdigits.data.pen import load_pendigits, pen_picture
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import VALIDATION_SEED
 
-from _common import percent, record
+from _common import make_parser, percent, record
 
 SIDES = (10, 12, 14, 16, 20)  # pixels
 MARGIN = 0.12  # of the digit's longer side, left around it
@@ -57,7 +57,7 @@ def pen(part: str, settings: Settings) -> Iterator[tuple[Image.Image, int]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--part", choices=("test", "validation"), default="test")
     parser.add_argument("--models", nargs="+", default=list(shipped_models()))
     options = parser.parse_args()

@@ -10,7 +10,7 @@ import time
 
 import uvloop
 
-from _common import record
+from _common import make_parser, record
 from _load import FAILED, Crowd, mixed, resident, server
 
 
@@ -46,7 +46,7 @@ async def measure(host: str, port: int, pid: int, args: argparse.Namespace) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--share", type=float, default=0.8, help="of what the server can do (default: 0.8)")
     parser.add_argument("--probe-seconds", type=float, default=10)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -11,45 +9,36 @@ import urllib.request
 import numpy as np
 
 from _common import record
-from latency import encoded
+from _load import server
+from latency import two
 
 RUNS = 10
-PORT = 19696
 PATIENCE = 30  # seconds
 
 
 def once(image: bytes) -> tuple[float, float]:
     """Seconds until ``/ready`` says so, and until a prediction has come."""
     started = time.perf_counter()
-    server = subprocess.Popen(
-        [sys.executable, "-m", "inkdigits", "serve", "--port", str(PORT), "--workers", "1"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with server() as (process, host, port):
+        url = f"http://{host}:{port}"
         while True:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{PORT}/ready", timeout=PATIENCE).close()
+                urllib.request.urlopen(f"{url}/ready", timeout=PATIENCE).close()
                 break
             except (urllib.error.URLError, ConnectionError):
-                if time.perf_counter() - started > PATIENCE or server.poll() is not None:
+                if time.perf_counter() - started > PATIENCE or process.poll() is not None:
                     raise SystemExit("the server did not become ready") from None
                 time.sleep(0.005)
         ready = time.perf_counter() - started
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{PORT}/predict", data=image, headers={"Content-Type": "image/png"}, method="POST"
-        )
+        request = urllib.request.Request(f"{url}/predict", data=image, headers={"Content-Type": "image/png"})
         with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             if b'"digit":2' not in answer.read():
                 raise SystemExit("the server read the 2 wrong")
         return ready, time.perf_counter() - started
-    finally:
-        server.terminate()
-        server.wait(PATIENCE)
 
 
 def main() -> None:
-    image = encoded(280, "PNG")
+    image = two(280, "PNG")
     ready, answered = np.array([once(image) for _ in range(RUNS)]).T
     record(
         n=RUNS,

@@ -11,13 +11,9 @@ digits. At last 64 slivers come at once, and it is seen whether a worker dies.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import contextlib
-import io
-import json
 import os
-import platform
 import re
 import socket
 import struct
@@ -28,19 +24,15 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import MAX_SIDE, WEBP_SHARE
+from inkdigits.preprocess.files import MAX_SIDE, WEBP_SHARE
 from inkdigits.recognizer import Recognizer
 
-from _common import RESULTS, ROOT
-from _common import _cpu as cpu_name
-from _common import _git as git
+from _common import ROOT, encoded, keep_json, make_parser, proc_number
 from _load import children, server
 
 sys.path.append(str(ROOT / "tests"))
@@ -71,12 +63,6 @@ class Request:
     def wire(self) -> bytes:
         head = f"POST {self.path} HTTP/1.1\r\nHost: x\r\nContent-Type: {self.kind}\r\nContent-Length: {len(self.body)}"
         return head.encode() + b"\r\n\r\n" + self.body
-
-
-def encoded(image: Image.Image, form: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
 
 
 def finest(side: int, height: int | None = None) -> np.ndarray:
@@ -297,8 +283,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def memory_mb(pid: int, field: str) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+    return proc_number(pid, "status", rf"^{field}:\s+(\d+)") / 1024
 
 
 @contextlib.contextmanager
@@ -310,10 +295,10 @@ def peaks_of_children(pid: int) -> Iterator[list[float]]:
 
     def watch() -> None:
         while not over.wait(0.003):
-            with contextlib.suppress(OSError, StopIteration):
+            with contextlib.suppress(OSError):
                 for task in Path(f"/proc/{pid}/task").glob("*/children"):
                     for child in task.read_text().split():
-                        found[child] = memory_mb(int(child), "VmHWM")
+                        found[child] = max(found.get(child, 0), memory_mb(int(child), "VmHWM"))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -429,7 +414,7 @@ def slivers_at_once(process: subprocess.Popen[str], host: str, port: int) -> dic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--quick", action="store_true", help="pictures of 1024×1024, two seconds a load")
     parser.add_argument("--only", help="forms, separated by commas")
     args = parser.parse_args()
@@ -454,23 +439,15 @@ def main() -> None:
             print(f"beside {name}: {load}", flush=True)
         crowd = slivers_at_once(process, host, port)
         print(f"slivers at once: {crowd}", flush=True)
-    told = {
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git("rev-parse", "--short", "HEAD"),
-        "command": " ".join(["python", "benchmarks/worst_case.py", *sys.argv[1:]]),
-        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count(), "load_average": os.getloadavg()},
-        "versions": {n: version(n) for n in ("inkdigits", "onnxruntime", "numpy", "pillow")}
-        | {"python": platform.python_version()},
-        "bounds": BOUNDS,
-        "dearest_cpu_s": max(row["cpu_s"] for row in rows),
-        "dearest_memory_mb": max(row["memory_mb"] for row in rows),
-        "requests": rows,
-        "small_requests_beside": loads,
-        "slivers_at_once": crowd,
-    }
     if not only:
-        (RESULTS / "worst_case.json").write_text(
-            json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        keep_json(
+            hardware={"cores": os.cpu_count(), "load_average": os.getloadavg()},
+            bounds=BOUNDS,
+            dearest_cpu_s=max(row["cpu_s"] for row in rows),
+            dearest_memory_mb=max(row["memory_mb"] for row in rows),
+            requests=rows,
+            small_requests_beside=loads,
+            slivers_at_once=crowd,
         )
 
 

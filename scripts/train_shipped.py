@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits.errors import InkdigitsError, ModelError, TrainingError
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 from inkdigits.settings import Settings
 
 SUFFIX = ".onnx"

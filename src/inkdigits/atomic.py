@@ -31,6 +31,7 @@ __all__ = [
     "open_own",
     "open_stream",
     "refuse_input",
+    "staged",
     "write_atomically",
     "write_whole",
 ]
@@ -168,19 +169,27 @@ def write_whole(path: str | Path, content: bytes) -> None:
         with open_stream(path) as through:
             through.write(content)
         return
+    with staged(path) as part, part.open("xb") as file:  # which follows no link
+        file.write(content)
+
+
+@contextlib.contextmanager
+def staged(path: str | Path) -> Iterator[Path]:
+    """Give a hidden path of the same ending next to a file; what is written there takes the file's place at the end.
+
+    Raises:
+        OSError: it cannot be put there. After this or another error, what was there is as it was.
+    """
     final = destination(path)
-    part = final.with_name(f".{final.name}.{os.getpid()}{STAGED}")
+    part = final.with_name(f".{final.stem}.{os.getpid()}{STAGED}{final.suffix}")
     part.unlink(missing_ok=True)  # of a process of this number that was killed
     try:
-        with part.open("xb") as file:  # which follows no link
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield part
+        _sync(part)
         _keep_mode(part, final)
         part.replace(final)
-    except OSError:
+    finally:
         part.unlink(missing_ok=True)
-        raise
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -238,7 +247,8 @@ class Output:
         _keep_mode(self._staged, self.path)
         self._staged.replace(self.path)
         self._left = False
-        _sync_folder(self.path.parent)
+        with contextlib.suppress(OSError):  # where folders cannot be opened
+            _sync(self.path.parent)  # so that a power cut does not undo the renaming
 
     def close(self) -> None:
         """Let go; without :meth:`commit`, the file is as it was."""
@@ -331,14 +341,13 @@ def _keep_mode(new: Path, old: Path) -> None:
         new.chmod(stat.S_IMODE(old.stat().st_mode))
 
 
-def _sync_folder(folder: Path) -> None:
-    """Have a power cut not undo a rename; where folders can be opened."""
-    with contextlib.suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
+def _sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def _not_own(path: Path, reason: str) -> SettingError:

@@ -20,7 +20,7 @@ import pytest
 
 from inkdigits.bulk.inputs import chunks
 from inkdigits.data.tables import PIXELS, write_csv
-from inkdigits.image import Limits
+from inkdigits.preprocess import Limits
 
 from support.bulk import DEADLINE
 from support.files import encode, idx

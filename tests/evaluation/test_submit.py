@@ -13,9 +13,9 @@ from inkdigits.cli import main
 from inkdigits.data.catalog import load
 from inkdigits.data.tables import write_csv
 from inkdigits.evaluation.submit import submit
-from inkdigits.image import normalise
+from inkdigits.network import find_model
+from inkdigits.preprocess import preprocess
 from inkdigits.progress import silent
-from inkdigits.recognizer import find_model
 from inkdigits.settings import Settings
 
 
@@ -23,7 +23,7 @@ from inkdigits.settings import Settings
 def digits():
     """Scikit-learn's 1,797 digits as 28×28 uint8, ink 255 on paper 0, and labels."""
     whole = load("digits", Settings(), part="all")
-    images = np.stack([np.rint(normalise(image).image * 255) for image in whole.images]).astype(np.uint8)
+    images = np.stack([np.rint(preprocess(image).image * 255) for image in whole.images]).astype(np.uint8)
     return images, whole.labels
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inkdigits import ImageTooLarge, ImageTooSmall, InvalidPixels, Limits, NotAnImage, UnreadableImage
-from inkdigits.decode import decode, plain_png
+from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.files import plain_png
 
 from support.drawings import picture
 from support.files import chunk, encode

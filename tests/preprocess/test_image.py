@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from inkdigits.image import BOX_SIDE, CENTRE, SIDE, _resampling, normalise
+from inkdigits.preprocess import SIDE, preprocess
+from inkdigits.preprocess.layout import BOX_SIDE, CENTER, _resampling
 from inkdigits.synthesis.strokes import draw, place
 
 from support.drawings import DIGITS, picture
@@ -38,8 +39,8 @@ def reference(ink):
     small = np.repeat(np.repeat(crop, rows, axis=0), columns, axis=1).reshape(rows, h, columns, w).mean(axis=(1, 3))
     y, x = ndimage.center_of_mass(small)
     out = np.zeros((SIDE, SIDE), np.float32)
-    top = min(max(CENTRE - int(y + 0.5), 0), SIDE - small.shape[0])
-    left = min(max(CENTRE - int(x + 0.5), 0), SIDE - small.shape[1])
+    top = min(max(CENTER - int(y + 0.5), 0), SIDE - small.shape[0])
+    left = min(max(CENTER - int(x + 0.5), 0), SIDE - small.shape[1])
     out[top : top + small.shape[0], left : left + small.shape[1]] = small
     return out
 
@@ -47,15 +48,15 @@ def reference(ink):
 @pytest.mark.parametrize("digit", DIGITS)
 def test_against_the_reference(digit):
     image = picture(digit, 150, pen=9)
-    seen, expected = normalise(image).image, reference((255 - image) / 255.0)
+    seen, expected = preprocess(image).image, reference((255 - image) / 255.0)
     # A centre of mass that lies between two pixels may be rounded either way.
     assert min(np.abs(seen - np.roll(expected, (y, x), (0, 1))).max() for y in (-1, 0, 1) for x in (-1, 0, 1)) < 0.06
 
 
 @pytest.mark.parametrize("digit", DIGITS)
 def test_an_image_laid_out_like_mnist_is_left_alone(digit):
-    mnist_like = np.rint(normalise(picture(digit, 150, pen=9)).image * 255).astype(np.uint8)
-    again = normalise(mnist_like)
+    mnist_like = np.rint(preprocess(picture(digit, 150, pen=9)).image * 255).astype(np.uint8)
+    again = preprocess(mnist_like)
     # Faint pixels off the ink may go, no more; that can tip a centre of mass that lies between two pixels.
     assert apart(again.image, mnist_like / 255) < 0.08
     assert again.polarity == "light-on-dark"
@@ -64,7 +65,7 @@ def test_an_image_laid_out_like_mnist_is_left_alone(digit):
 @pytest.mark.parametrize("digit", DIGITS)
 def test_ink_and_paper_swapped_is_the_same_exactly(digit):
     image = picture(digit, 150, paper=230, ink=40)
-    dark, light = normalise(image), normalise(255 - image)
+    dark, light = preprocess(image), preprocess(255 - image)
     np.testing.assert_array_equal(dark.image, light.image)
     assert (dark.polarity, light.polarity) == ("dark-on-light", "light-on-dark")
     assert dark.box == light.box
@@ -74,11 +75,11 @@ def test_ink_and_paper_swapped_is_the_same_exactly(digit):
 @pytest.mark.parametrize("digit", [2, 4, 7])
 def test_size_and_place_do_not_matter(digit, size):
     rng = np.random.default_rng(size + digit)
-    base = normalise(picture(digit, 190, pen=0.6 * 190 * 0.09)).image
+    base = preprocess(picture(digit, 190, pen=0.6 * 190 * 0.09)).image
     for share in (0.25, 0.5, 0.8) if size >= 100 else (0.75,):
         ink = share * size
         at = tuple(rng.uniform(ink * 0.06, size - ink * 1.08, 2))
-        seen = normalise(picture(digit, size, ink_size=ink, at=at, pen=ink * 0.09))
+        seen = preprocess(picture(digit, size, ink_size=ink, at=at, pen=ink * 0.09))
         assert apart(seen.image, base) < (0.4 if ink > 60 else 0.6)
         left, top, right, bottom = seen.box
         slack = max(2, 0.03 * size)
@@ -91,7 +92,7 @@ def test_size_and_place_do_not_matter(digit, size):
 @pytest.mark.parametrize(("width", "height"), [(8192, 32), (32768, 32), (32, 60_000)])
 def test_a_digit_in_a_sliver(digit, width, height):
     strip = picture(digit, width, height=height, ink_size=24)
-    assert apart(normalise(strip).image, normalise(picture(digit, 40, ink_size=24)).image) < 0.4
+    assert apart(preprocess(strip).image, preprocess(picture(digit, 40, ink_size=24)).image) < 0.4
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 8192), (32, 524_288), (524_288, 32), (160, 4000), (800, 800)])
@@ -108,7 +109,7 @@ def test_no_shape_takes_much_memory(height, width, kind):
     }[kind]().astype(np.uint8)
     image = Image.fromarray(pixels)
     tracemalloc.start()
-    seen = normalise(image)
+    seen = preprocess(image)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < MOST_MEMORY
@@ -120,26 +121,26 @@ def test_no_shape_takes_much_memory(height, width, kind):
 def test_a_small_digit_in_sixteen_megapixels():
     image = np.full((4000, 4000), 250, np.uint8)
     image[3100:3160, 700:760] = picture(3, 60, ink_size=44, pen=5, paper=250)
-    seen = normalise(image)
+    seen = preprocess(image)
     assert seen.box.top == pytest.approx(3106, abs=4)
     assert seen.box.bottom - seen.box.top == pytest.approx(49, abs=6)
-    assert apart(seen.image, normalise(picture(3, 60, ink_size=44, pen=5, paper=250)).image) < 0.3
+    assert apart(seen.image, preprocess(picture(3, 60, ink_size=44, pen=5, paper=250)).image) < 0.3
 
 
 @pytest.mark.parametrize(("width", "height"), [(600, 40), (40, 600), (10, 12), (4096, 32)])
 def test_any_shape(width, height):
     side = min(width, height)
     image = picture(7, width, height=height, ink_size=0.7 * side)
-    assert apart(normalise(image).image, normalise(picture(7, side, ink_size=0.7 * side)).image) < 0.5
+    assert apart(preprocess(image).image, preprocess(picture(7, side, ink_size=0.7 * side)).image) < 0.5
 
 
 @pytest.mark.parametrize("digit", DIGITS)
 def test_thin_pens_come_out_solid(digit):
-    thin = normalise(picture(digit, 190, ink_size=150, pen=1.2)).image
+    thin = preprocess(picture(digit, 190, ink_size=150, pen=1.2)).image
     assert thin.max() == 1
     # A line of 0.16 of the result's pixels would come out as grey 41 of 255; it keeps a good part of what a pen of
     # twice its width in pixels of the result gives.
-    wide = normalise(picture(digit, 190, ink_size=150, pen=8)).image
+    wide = preprocess(picture(digit, 190, ink_size=150, pen=8)).image
     assert thin.sum() > 0.4 * wide.sum()
 
 
@@ -156,8 +157,8 @@ def test_thin_pens_come_out_solid(digit):
 def test_coloured_ink_and_paper(ink, paper):
     cover = (255 - picture(6, 190))[..., None] / 255
     image = np.rint(np.array(paper) + cover * (np.array(ink) - np.array(paper))).astype(np.uint8)
-    seen = normalise(image)
-    assert apart(seen.image, normalise(picture(6, 190)).image) < 0.1
+    seen = preprocess(image)
+    assert apart(seen.image, preprocess(picture(6, 190)).image) < 0.1
     darker = sum(ink) < sum(paper)
     assert seen.polarity == ("dark-on-light" if darker else "light-on-dark")
 
@@ -174,8 +175,8 @@ def test_uneven_light(side, swap):
         "vignette": 1 - 0.25 * (x * x + y * y),
     }[side]
     lit = np.rint(np.clip((40 + 0.84 * image) * light, 0, 255)).astype(np.uint8)
-    seen = normalise(255 - lit if swap else lit)
-    assert apart(seen.image, normalise(picture(5, 240)).image) < 0.35
+    seen = preprocess(255 - lit if swap else lit)
+    assert apart(seen.image, preprocess(picture(5, 240)).image) < 0.35
 
 
 def test_grain_and_specks_are_not_ink():
@@ -183,8 +184,8 @@ def test_grain_and_specks_are_not_ink():
     image = picture(9, 240, paper=220, ink=40).astype(np.float64) + rng.normal(0, 8, (240, 240))
     for y, x in rng.integers(5, 235, (25, 2)):
         image[y, x] = 0
-    seen = normalise(np.clip(np.rint(image), 0, 255).astype(np.uint8))
-    assert apart(seen.image, normalise(picture(9, 240, paper=220, ink=40)).image) < 0.25
+    seen = preprocess(np.clip(np.rint(image), 0, 255).astype(np.uint8))
+    assert apart(seen.image, preprocess(picture(9, 240, paper=220, ink=40)).image) < 0.25
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_grain_and_specks_are_not_ink():
     ],
 )
 def test_blank(blank):
-    seen = normalise(blank)
+    seen = preprocess(blank)
     assert seen.box is None
     assert seen.polarity is None
     assert not seen.image.any()
@@ -208,10 +209,10 @@ def test_blank(blank):
 def test_a_tight_crop_has_the_right_polarity():
     for digit in DIGITS:
         image = picture(digit, 190, pen=12)
-        left, top, right, bottom = (int(v) for v in normalise(image).box)
+        left, top, right, bottom = (int(v) for v in preprocess(image).box)
         crop = image[top:bottom, left:right]
-        assert normalise(crop).polarity == "dark-on-light", digit
-        assert apart(normalise(crop).image, normalise(image).image) < 0.2, digit
+        assert preprocess(crop).polarity == "dark-on-light", digit
+        assert apart(preprocess(crop).image, preprocess(image).image) < 0.2, digit
 
 
 @pytest.mark.parametrize(("size", "to"), [(200, 20), (47, 20), (20, 20), (21, 20), (7, 20), (1, 20), (5, 1), (1, 1)])
@@ -228,8 +229,8 @@ def test_resampling_against_pillow(size, to):
 
 def test_a_single_dot_and_a_full_line():
     dot = draw([np.array([[60.0, 60.0]])], 120, 120, pen=14)
-    assert normalise(dot).image.max() == 1
+    assert preprocess(dot).image.max() == 1
     line = draw(place([np.array([[0.0, 0.0], [0.0, 1.0]])], 100, (60, 10)), 120, 120, pen=3)
-    seen = normalise(line)
+    seen = preprocess(line)
     assert seen.box.right - seen.box.left < 6
     assert (seen.image.max(axis=1) > 0.5).sum() == BOX_SIDE

@@ -5,11 +5,18 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from inkdigits.ink import SMALL, _running, _smooth, find_ink, pieces
+from inkdigits.preprocess.background import _running, _smooth, background
+from inkdigits.preprocess.components import SMALL, components, connected_components
+from inkdigits.preprocess.segment import segment
 
 from support.drawings import DIGITS, picture
 
 MODES = ("nearest", "mirror")  # beyond the border of an axis that is no longer than a window, and of a longer one
+
+
+def find_ink(grey):
+    marks = segment(background(grey))
+    return components(marks) if marks else None
 
 
 def apart(found, clean):
@@ -129,7 +136,7 @@ def test_pieces_against_scipy():
     for _ in range(60):
         mask = rng.random(rng.integers(1, 60, 2)) < rng.uniform(0.02, 0.7)
         labels, n = ndimage.label(mask, np.ones((3, 3)))
-        seen = pieces(mask)
+        seen = connected_components(mask)
         if not n:
             assert seen is None
             continue

@@ -7,10 +7,10 @@ import zlib
 import pytest
 from PIL import Image, ImageOps, PngImagePlugin
 
-from inkdigits.decode import Limits, decode
 from inkdigits.errors import ImageError, ImageTooLarge, UnreadableImage
-from inkdigits.image import normalise
-from inkdigits.parts import MAX_SCANS
+from inkdigits.preprocess import Limits, preprocess
+from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.files import MAX_SCANS
 
 from support.drawings import picture
 from support.files import bmp, chunk, encode, gif, jpeg, png, scans, segment, tiff
@@ -59,7 +59,7 @@ TOO_MANY = {
 def test_too_many_parts_are_refused(name):
     """By an error that names the limit, whatever the form."""
     with pytest.raises(ImageError) as found:
-        normalise(TOO_MANY[name])
+        preprocess(TOO_MANY[name])
     assert isinstance(found.value, ImageTooLarge) or "damaged" in str(found.value)
 
 
@@ -77,7 +77,7 @@ def test_ordinary_photos_are_no_bombs(name):
     file = encode(Image.fromarray(picture(7)), "JPEG", progressive=True)
     # What follows a picture's end, as a phone's film or second picture does, is not the picture's.
     tail = {"progressive": b"", "motion photo": b"\xff\xda\0\x0c" * 500, "two pictures": file}[name]
-    assert normalise(file + tail).image.any()
+    assert preprocess(file + tail).image.any()
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP"])

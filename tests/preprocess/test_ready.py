@@ -11,11 +11,11 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from inkdigits.data.catalog import load
-from inkdigits.decode import Limits
 from inkdigits.errors import ImageError
-from inkdigits.image import normalise
-from inkdigits.ink import PIECE_SHARE, pieces
-from inkdigits.ready import Spent, is_ready, normalise_each, normalise_ready
+from inkdigits.preprocess import Limits, Spent, preprocess, preprocess_batch, preprocess_picture
+from inkdigits.preprocess.components import PIECE_SHARE, connected_components
+from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.fast28 import Plain28
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, corrupt
 
@@ -64,13 +64,18 @@ def same(one, other) -> bool:
     return one.box == other.box and one.polarity == other.polarity and np.array_equal(one.image, other.image)
 
 
+def long_way(source):
+    """The way of all other pictures."""
+    return preprocess_picture(decode(source, Limits()))
+
+
 def assert_same(images):
     """Together, and each by itself, as one by one on the way for all."""
-    together, expected = normalise_ready(images), [normalise(image) for image in images]
+    together, expected = preprocess_batch([*images]), [long_way(image) for image in images]
     wrong = [i for i, (a, b) in enumerate(zip(together, expected, strict=True)) if not same(a, b)]
     assert not wrong
     assert all(found.image.dtype == np.float32 and found.image.shape == (28, 28) for found in together)
-    assert all(same(normalise_ready(image[None])[0], e) for image, e in zip(images[:50], expected[:50], strict=True))
+    assert all(same(preprocess(image), e) for image, e in zip(images[:50], expected[:50], strict=True))
 
 
 @pytest.mark.parametrize("kind", LOOKS)
@@ -118,15 +123,15 @@ def specks_beside(size: int) -> np.ndarray:
 
 def test_specks_of_every_size():
     images = np.stack([specks_beside(size) for size in range(1, 401)])
-    assert any(not np.array_equal(pieces(image > 0), image > 0) for image in images)
+    assert any(not np.array_equal(connected_components(image > 0), image > 0) for image in images)
     assert_same(images)
 
 
 def test_the_plain_case_is_mnist_s(digits, monkeypatch):
     """Of MNIST's own kind, ink in a 20×20 box, nothing goes the long way."""
     box = np.pad(digits[:300, 3:25, 3:25][:, :20, :20], [(0, 0), (4, 4), (4, 4)])
-    monkeypatch.setattr("inkdigits.ready.normalise_picture", None)
-    assert len(normalise_ready(box)) == 300
+    monkeypatch.setattr("inkdigits.preprocess.preprocess_picture", None)
+    assert len(preprocess_batch([*box])) == 300
 
 
 def test_each_source_in_its_place(digits):
@@ -142,28 +147,32 @@ def test_each_source_in_its_place(digits):
         np.zeros((28, 28), np.uint8),
     ]
     spent = Spent()
-    found = normalise_each(sources, Limits(), spent)
+    found = preprocess_batch(sources, Limits(), spent)
     for source, seen in zip(sources, found, strict=True):
         if isinstance(seen, ImageError):
             with pytest.raises(type(seen)):
-                normalise(source)
+                long_way(source)
         else:
-            assert same(seen, normalise(source))
-            assert same(normalise_each([source], Limits())[0], seen)
+            assert same(seen, long_way(source))
+            assert same(preprocess(source), seen)
     assert [i for i, seen in enumerate(found) if isinstance(seen, ImageError)] == [5, 6]
     assert spent.decode > 0
-    assert spent.normalise > 0
-    assert normalise_each([], Limits()) == []
+    assert spent.normalize > 0
+    assert preprocess_batch([], Limits()) == []
 
 
-def test_what_is_ready():
+def test_what_is_plain():
     image = np.zeros((28, 28), np.uint8)
-    assert is_ready(image, Limits())
-    assert is_ready(image[::-1], Limits())
+
+    def takes(source, **limits):
+        return Plain28(1).take(0, source, Limits(**limits))
+
+    assert takes(image)
+    assert takes(image[::-1])
     for other in (image[:27], image.astype(float), image.tolist(), b"", np.zeros((28, 28, 3), np.uint8)):
-        assert not is_ready(other, Limits())
-    assert not is_ready(image, Limits(min_side=29))
-    assert not is_ready(image, Limits(max_pixels=783))
+        assert not takes(other)
+    assert not takes(image, min_side=29)
+    assert not takes(image, max_pixels=783)
 
 
 def test_the_recogniser_answers_the_same_either_way(recognizer, digits):

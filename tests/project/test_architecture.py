@@ -10,45 +10,42 @@ from pathlib import Path
 import pytest
 
 import inkdigits
-from inkdigits import errors
+from inkdigits import errors, preprocess
 
 PACKAGE = Path(inkdigits.__file__).parent
 ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"atomic", "errors", "options", "settings", "text"}
-CORE = BASE | {"cores", "prediction", "decode", "image", "ink", "parts", "ready", "recognizer"}
+CORE = BASE | {"cores", "network", "prediction", "preprocess", "recognizer"}
 ROOMS = {
+    "_aliases": set(),
     "cores": set(),
     "errors": set(),
     "options": {"errors"},
     "settings": {"errors", "options"},
     "atomic": {"errors"},
     "text": set(),
-    "parts": {"errors"},
-    "decode": {"errors", "parts"},
-    "ink": set(),
     "prediction": set(),
-    "image": {"errors", "decode", "ink", "prediction"},
-    "ready": {"errors", "decode", "image", "ink"},
-    "apart": {"errors", "decode", "image"},
     "progress": set(),
-    "data": {"decode", "errors", "image", "progress", "settings", "synthesis"},
+    "onnx_form": {"errors", "prediction"},
+    "network": {"errors", "onnx_form"},
+    "preprocess": {"errors", "prediction"},
+    "self_test": {"prediction", "preprocess"},
+    "recognizer": {"_aliases", "errors", "network", "prediction", "preprocess", "self_test"},
+    "data": {"errors", "prediction", "preprocess", "progress", "settings", "synthesis"},
     "synthesis": {"errors"},
-    "known": {"image"},
-    "onnx_form": {"errors", "image", "known", "ready"},
-    "recognizer": {"errors", "image", "onnx_form", "prediction", "ready"},
-    "bulk": {"atomic", "data", "errors", "decode", "image", "prediction", "progress", "recognizer", "text"},
-    "client": {"errors", "decode", "prediction"},
-    "server": CORE | {"apart", "bulk", "known", "ready"},
+    "bulk": {"atomic", "data", "errors", "network", "prediction", "preprocess", "progress", "recognizer", "text"},
+    "client": {"errors", "prediction", "preprocess"},
+    "server": CORE | {"bulk", "self_test"},
     "evaluation": CORE | {"data", "progress", "synthesis"},
     "training": CORE | {"data", "evaluation", "progress", "synthesis"},
     "cli": CORE | {"bulk", "data", "evaluation", "progress", "server", "training"},
     "__main__": {"cli"},
-    "__init__": {"errors", "image", "prediction", "recognizer", "client"},
+    "__init__": {"_aliases", "errors", "preprocess", "prediction", "recognizer", "client"},
 }
 KNOWN_ONLY_TO = {
-    "onnxruntime": {"recognizer"},
+    "onnxruntime": {"network"},
     "onnxruntime.quantization": {"training"},
     "torch": {"training"},
     "onnx": {"evaluation", "training"},
@@ -165,6 +162,34 @@ def test_the_public_api_is_one_complete_list():
         _ = inkdigits.Recogniser
 
 
+def test_old_names_work_and_warn(recognizer):
+    told = "inkdigits.image.normalise is now inkdigits.preprocess.preprocess"
+    with pytest.warns(DeprecationWarning, match=told) as caught:
+        from inkdigits.image import normalise
+    assert caught[0].filename == __file__
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.image import NORMALISATION_VERSION, SIDE, Box, ImageSource, Limits, Normalised, normalise_picture
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.ready import normalise_each
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.decode import decode
+    assert (SIDE, Box, ImageSource, Limits) == (28, inkdigits.Box, preprocess.ImageSource, inkdigits.Limits)
+    assert (normalise, normalise_each, decode) == (
+        preprocess.preprocess,
+        preprocess.preprocess_batch,
+        preprocess.decode,
+    )
+    assert (normalise_picture, Normalised) == (preprocess.preprocess_picture, preprocess.Preprocessed)
+    assert NORMALISATION_VERSION == preprocess.NORMALIZATION_VERSION == "2"
+    with pytest.warns(DeprecationWarning, match="Recognizer.answer is now Recognizer.predict_preprocessed"):
+        [found] = recognizer.answer([preprocess.BLANK])
+    assert found.is_blank
+    with pytest.raises(ImportError, match="norm"):
+        from inkdigits.image import norm  # noqa: F401
+    for name in ("decode", "image", "ready"):  # which importing them made attributes
+        delattr(inkdigits, name)
+
+
 def test_every_error_is_under_one_base_and_in_the_tree_that_its_module_draws():
     for name in errors.__all__:
         assert issubclass(getattr(errors, name), inkdigits.InkdigitsError)
@@ -203,11 +228,31 @@ def test_help_and_version_load_nothing_heavy(option):
     assert not loaded_by(code) & {"onnxruntime", "numpy", "PIL", "torch", "starlette", "fastapi", "pydantic", "uvicorn"}
 
 
+def script(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_has_the_numbers_of_preprocessing():
+    constants = script("constants")
+    assert constants.PAGE.read_text(encoding="utf-8") == constants.script(), "run: python scripts/constants.py"
+    assert all(f"export const {name} = " in constants.script() for name in constants.taken())
+
+
+def test_the_page_preprocesses_in_modules_of_the_same_names():
+    page, python = (
+        {path.stem for path in folder.glob("*.*") if path.suffix in (".js", ".py")}
+        for folder in (PACKAGE / "web" / "preprocess", PACKAGE / "preprocess")
+    )
+    assert page - python == {"index", "constants"}
+    assert python - page == {"__init__", "apart", "fast28", "files"}
+
+
 @pytest.mark.parametrize("page", ["cli.md", "settings.md"])
 def test_the_generated_parts_of_the_docs_are_up_to_date(page):
-    spec = importlib.util.spec_from_file_location("docs", ROOT / "scripts" / "docs.py")
-    docs = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(docs)
+    docs = script("docs")
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert docs.renewed(text) == text, "run: python scripts/docs.py"
     assert docs.names(text), "no generated part was found"

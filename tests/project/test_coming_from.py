@@ -18,9 +18,9 @@ import yaml
 from PIL import Image
 
 import inkdigits.server
-from inkdigits.image import normalise
-from inkdigits.known import DIGIT
-from inkdigits.recognizer import SHIPPED
+from inkdigits.network import SHIPPED
+from inkdigits.preprocess import preprocess
+from inkdigits.self_test import DIGIT
 
 from support.drawings import picture
 from support.paths import ROOT
@@ -59,7 +59,7 @@ def folder(tmp_path_factory):
 
     def row(digit):
         drawn = picture(digit, ink_size=random.uniform(120, 200), pen=random.uniform(8, 24))
-        return np.rint(255 * normalise(drawn).image).astype(int).ravel()
+        return np.rint(255 * preprocess(drawn).image).astype(int).ravel()
 
     labels = [i % 10 for i in range(200)]
     names = ",".join(f"pixel{i}" for i in range(784))
@@ -188,7 +188,7 @@ def on_canvas(digit):
 
 
 def as_row(digit, form):
-    pixels = np.rint(255 * normalise(picture(digit)).image).astype(int).ravel().tolist()
+    pixels = np.rint(255 * preprocess(picture(digit)).image).astype(int).ravel().tolist()
     return json.dumps(form(pixels)).encode()
 
 
@@ -211,7 +211,7 @@ CLAIMS = {
     # A Kaggle solution
     "a row of 784 named pixels": (4, lambda: as_row(4, lambda p: {f"pixel{i}": v for i, v in enumerate(p)}), KAGGLE),
     # LeNet in PyTorch
-    "28 by 28, white on black": (5, lambda: png(np.rint(255 * normalise(picture(5)).image).astype("B")), "image/png"),
+    "28 by 28, white on black": (5, lambda: png(np.rint(255 * preprocess(picture(5)).image).astype("B")), "image/png"),
     # A perceptron of one's own
     "black on white": (3, lambda: png(picture(3)), "image/png"),
     "white on black": (3, lambda: png(picture(3, paper=0, ink=255)), "image/png"),

@@ -20,7 +20,7 @@ import yaml
 from packaging.requirements import Requirement
 
 import inkdigits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 from support.fronts import DEPLOY, STOP_SECONDS, free_ports, nginx, running
 from support.paths import ROOT

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 import examples
 from support.paths import ROOT

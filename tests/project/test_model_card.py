@@ -12,8 +12,8 @@ from inkdigits import Recognizer
 from inkdigits.data.dataset import Dataset
 from inkdigits.evaluation import ood, report, robustness
 from inkdigits.evaluation.report import measure
+from inkdigits.network import shipped_models
 from inkdigits.progress import silent
-from inkdigits.recognizer import shipped_models
 from inkdigits.server.model_info import CARD_SUFFIX
 from inkdigits.synthesis.corruptions import CORRUPTIONS
 

@@ -8,7 +8,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 
 from support.paths import ROOT
 

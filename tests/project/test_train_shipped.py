@@ -12,7 +12,7 @@ import pytest
 
 from inkdigits import Recognizer
 from inkdigits.errors import ModelError
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 
 import train_shipped
 from support.drawings import picture

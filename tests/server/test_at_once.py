@@ -152,7 +152,7 @@ def at_once(service, scope, body, there=True):
 
 
 def counted(service) -> list[str]:
-    text = service.metrics.text(service.site.recognizer.model, "1").decode()
+    text = service.metrics.text(service.deployment.recognizer.model, "1").decode()
     return re.findall(r'requests_total\{route="/predict",status="(\d+)"\} 1\b', text)
 
 
@@ -186,7 +186,7 @@ def test_a_fault_is_told_without_its_cause_and_logged(monkeypatch, caplog):
     def broken(*_, **__):
         raise RuntimeError("a secret path")
 
-    monkeypatch.setattr(service.site.recognizer, "answer", broken)
+    monkeypatch.setattr(service.deployment.recognizer, "predict_preprocessed", broken)
     taken, [answer] = at_once(service, scope(), THREE)
     assert taken
     assert answer.status == 500

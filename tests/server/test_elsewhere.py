@@ -7,7 +7,7 @@ import sys
 import httpx
 import pytest
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server import create_app
 from inkdigits.settings import Settings
 

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 from support.servers import DEADLINE, START_SECONDS, alive, ask, processes, samples, until, workers
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from inkdigits import Recognizer, SettingError
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server import create_app
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.metrics import ROUTES, SECONDS, STAGES, Metrics, route_of

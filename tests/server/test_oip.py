@@ -11,7 +11,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 import inkdigits
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 from support.drawings import picture
 from support.requests import PICTURE, ROW, THREE, encode

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.http.protocol import LINGER_BYTES
 from inkdigits.server.pages import takes_gzip
 

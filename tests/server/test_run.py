@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 import inkdigits
-from inkdigits.known import DIGIT
-from inkdigits.recognizer import SHIPPED, shipped_models
+from inkdigits.network import SHIPPED, shipped_models
+from inkdigits.self_test import DIGIT
 
 from support.requests import THREE
 from support.servers import DEADLINE, alive, ask, processes, until, workers

@@ -16,7 +16,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 from inkdigits.server.processes.run import GRACE_SECONDS
 
 from support.requests import THREE

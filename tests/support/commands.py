@@ -16,7 +16,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from inkdigits.known import DIGIT
+from inkdigits.self_test import DIGIT
 
 from support.paths import ROOT
 

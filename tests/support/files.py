@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from inkdigits.parts import scans_of
+from inkdigits.preprocess.files import scans_of
 
 
 def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options: Any) -> bytes:

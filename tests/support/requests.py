@@ -8,9 +8,10 @@ import httpx
 import numpy as np
 
 from inkdigits import Recognizer
-from inkdigits.image import normalise
-from inkdigits.known import known_digit
-from inkdigits.server.http.auth import Guard
+from inkdigits.preprocess import preprocess
+from inkdigits.self_test import known_digit
+from inkdigits.server.http.auth import Authenticator
+from inkdigits.server.inference import Executor
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
 from inkdigits.settings import Settings
@@ -21,7 +22,7 @@ FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 
 
 THREE = encode(known_digit())
-ROW = np.rint(normalise(known_digit()).image * 255).astype(int).ravel().tolist()
+ROW = np.rint(preprocess(known_digit()).image * 255).astype(int).ravel().tolist()
 
 
 def answer_of(recognizer: Recognizer, source, **options):
@@ -48,6 +49,12 @@ KEYS = [b"first key", b"second"]
 HASHES = ",".join(sha256(key).hexdigest() for key in KEYS)
 
 
-def guard_of(board=None, **settings) -> Guard:
+def guard_of(board=None, **settings) -> Authenticator:
     board = board or Board()
-    return Guard(Settings(**settings), board, Metrics(board))
+    return Authenticator(Settings(**settings), board, Metrics(board))
+
+
+def reader_of(recognizer, metrics=None, most=1000):
+    """What reads the images of a request by an executor with a queue of this length."""
+    executor = Executor(Settings(max_queue=most), metrics or Metrics(Board()))
+    return lambda sources: executor.predict(recognizer, sources, list)

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from inkdigits import InvalidPixels, SettingError
 from inkdigits.data.catalog import load
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import (
     CORRUPTIONS,
@@ -342,7 +342,7 @@ def test_a_picture_of_an_image_shows_that_image():
         assert shown.shape == (140, 140)
         assert shown.dtype == np.uint8
         assert np.median(shown) > 200
-        a, b = normalise(original).image, normalise(shown).image
+        a, b = preprocess(original).image, preprocess(shown).image
         shifted = (np.roll(b, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1))
         assert min(np.abs(a - s).sum() for s in shifted) < 0.45 * a.sum()
 

@@ -15,8 +15,8 @@ import torch
 from inkdigits import ModelError, Recognizer, TrainingError
 from inkdigits.atomic import write_atomically
 from inkdigits.data.catalog import load
-from inkdigits.image import NORMALISATION_VERSION, normalise
-from inkdigits.recognizer import read_registry
+from inkdigits.network import read_registry
+from inkdigits.preprocess import NORMALIZATION_VERSION, preprocess
 from inkdigits.settings import Settings
 from inkdigits.training.export import check_parity, export, register
 from inkdigits.training.networks import NETWORKS, build
@@ -25,7 +25,7 @@ from inkdigits.training.networks import NETWORKS, build
 @pytest.fixture(scope="module")
 def samples():
     images = load("digits", Settings(), part="test").images[:100]
-    return torch.from_numpy(np.stack([normalise(image).image for image in images]))[:, None]
+    return torch.from_numpy(np.stack([preprocess(image).image for image in images]))[:, None]
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -61,7 +61,7 @@ def test_the_file_holds_all_that_belongs_to_the_weights(exported):
     assert not any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer)
     assert [p.name for p in path.parent.iterdir()] == ["model.onnx"]
     assert {p.key: p.value for p in model.metadata_props} == {
-        "inkdigits.normalisation": NORMALISATION_VERSION,
+        "inkdigits.normalisation": NORMALIZATION_VERSION,
         "inkdigits.temperature": "0.75",
         "inkdigits.network": name,
     }

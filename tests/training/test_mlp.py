@@ -17,7 +17,7 @@ from rich.console import Console
 from inkdigits import Recognizer, SettingError, TrainingError
 from inkdigits.data.catalog import load
 from inkdigits.evaluation.evaluate import evaluate
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
@@ -62,7 +62,7 @@ def run(tmp_path_factory, settings):
 def test_images(settings):
     """What the network is to see of the data set's test part, (359, 784) float32, and the labels."""
     test = load("digits", settings, part="test")
-    return np.stack([normalise(image).image.ravel() for image in test.images]), test.labels
+    return np.stack([preprocess(image).image.ravel() for image in test.images]), test.labels
 
 
 @pytest.mark.parametrize("widths", [(), (7,), (100, 40), (9, 8, 7, 6)])

@@ -6,7 +6,7 @@ import pytest
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import stratified
 from inkdigits.data.pen import PenDigit
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
@@ -55,7 +55,7 @@ def test_images_are_what_the_recogniser_would_see_and_validation_is_kept_apart(m
     dataset = load("digits", Settings(), part="train")
     fitting, held = stratified(dataset.labels, len(mixed.validation["digits"]), 0)
     assert not set(fitting) & set(held)
-    expected = [np.rint(normalise(dataset.images[i]).image * 255) for i in held]
+    expected = [np.rint(preprocess(dataset.images[i]).image * 255) for i in held]
     np.testing.assert_array_equal(mixed.validation["digits"].images, expected)
     seen = {image.tobytes() for image in mixed.training.images}
     assert not any(image.tobytes() in seen for image in mixed.validation["no digit"].images)

@@ -10,7 +10,8 @@ import pytest
 from inkdigits.cli import main
 from inkdigits.data.catalog import load
 from inkdigits.errors import SettingError, TrainingError
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import start_from

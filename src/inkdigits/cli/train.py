@@ -94,7 +94,7 @@ def add(commands: Commands) -> None:
 
 
 def _quantize(args: argparse.Namespace) -> int:
-    from inkdigits.recognizer import find_model
+    from inkdigits.network import find_model
     from inkdigits.training.quantize import quantize
     from inkdigits.training.register import check_out
 

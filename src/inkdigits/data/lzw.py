@@ -2,7 +2,8 @@
 
 The format is T. A. Welch's code of 1984 (doi:10.1109/MC.1984.1659158) as ncompress writes it
 (https://github.com/vapier/ncompress): three bytes of header, then codes of 9 to 16 bits, lowest bit first. Codes come
-in groups of eight, and a group is padded to its full length wherever the width of the codes changes.
+in groups of eight, and a group is padded to its full length wherever the width of the codes changes. (uncompresspy 0.4
+reads files of many codes wrong that are not in block mode; gzip and this read them right.)
 """
 
 from __future__ import annotations

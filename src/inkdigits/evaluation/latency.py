@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits import __version__
-from inkdigits.decode import ImageSource
+from inkdigits.preprocess import ImageSource
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["Cost", "cost", "environment"]
+__all__ = ["Cost", "cost", "environment", "times_us"]
 
 CALLS, WARM = 200, 20  # timed, and before them
 BATCH = 64  # images
@@ -62,14 +62,14 @@ def cost(recognizer: Recognizer, image: ImageSource) -> Cost:
     single = Recognizer(path, threads=1)
     one = single.predict(image).image[None, None]
     batch = np.repeat(one, BATCH, axis=0)
-    predict = _times(lambda: single.predict(image), CALLS)
+    predict = times_us(lambda: single.predict(image), CALLS)
     return Cost(
         bytes=path.stat().st_size,
         parameters=recognizer.model.entry.get("parameters") or _parameters(path),
         predict_us=float(np.median(predict)),
         predict_p99_us=float(np.quantile(predict, 0.99)),
-        network_us=float(np.median(_times(lambda: single.logits(one), CALLS))),
-        batch_us=float(np.median(_times(lambda: single.logits(batch), CALLS // 4))) / BATCH,
+        network_us=float(np.median(times_us(lambda: single.logits(one), CALLS))),
+        batch_us=float(np.median(times_us(lambda: single.logits(batch), CALLS // 4))) / BATCH,
     )
 
 
@@ -83,14 +83,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def _times(call: Callable[[], object], calls: int) -> np.ndarray:
-    """µs of each call, after some to warm up."""
-    took = np.empty(WARM + calls)
+def times_us(call: Callable[[], object], calls: int, warm: int = WARM) -> np.ndarray:
+    """Return the microseconds of each call, after some to warm up."""
+    took = np.empty(warm + calls)
     for i in range(len(took)):
         started = time.perf_counter()
         call()
         took[i] = time.perf_counter() - started
-    return took[WARM:] * 1e6
+    return took[warm:] * 1e6
 
 
 def _parameters(path: Path) -> int:

@@ -1,7 +1,7 @@
 """Augmentation: what hands, pens and small pictures do to a digit, on whole batches of normalised 28×28 images.
 
-The images have already been through :func:`inkdigits.image.normalise`, which undoes place, size, polarity and paper.
-What is left is what it cannot undo: the hand's slant, proportions and wobble, the pen's width and fade, and blur.
+The images have already been through :func:`inkdigits.preprocess.preprocess`, which undoes place, size, polarity and
+paper. What is left is what it cannot undo: the hand's slant, proportions and wobble, the pen's width and fade, blur.
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inkdigits.errors import TrainingError
-from inkdigits.recognizer import CLASSES, Recognizer, find_model
+from inkdigits.network import find_model
+from inkdigits.prediction import CLASSES
+from inkdigits.recognizer import Recognizer
 from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantized
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]

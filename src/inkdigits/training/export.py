@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import ModelError, TrainingError
-from inkdigits.image import NORMALISATION_VERSION, SIDE
-from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
+from inkdigits.network import METADATA_PREFIX, REGISTRY_NAME, read_registry
+from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
+from inkdigits.recognizer import Recognizer
 
 __all__ = ["check_parity", "export", "is_quantized", "register", "write_model"]
 
@@ -83,7 +84,7 @@ def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata:
         TrainingError: the file cannot be written.
     """
     _forget_origin(model)
-    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), **metadata}
+    stored = {"normalisation": NORMALIZATION_VERSION, "temperature": repr(float(temperature)), **metadata}
     onnx.helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
     onnx.checker.check_model(model, full_check=True)
     write_atomically(out, model.SerializeToString(deterministic=True))

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from inkdigits.data.catalog import fetch
 from inkdigits.errors import TrainingError
+from inkdigits.prediction import CLASSES
 from inkdigits.progress import Progress, bars
-from inkdigits.recognizer import CLASSES
 from inkdigits.settings import Settings
 from inkdigits.training.augment import Strength, augment
 from inkdigits.training.calibrate import calibrate

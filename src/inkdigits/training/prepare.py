@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
-from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, normalise
+from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
@@ -56,7 +57,7 @@ _OFTEN = _OFTEN / _OFTEN.sum()
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Normalised images.
+    """Preprocessed images.
 
     Attributes:
         images: (N, 28, 28) uint8, ink 255 on paper 0.
@@ -199,7 +200,7 @@ def _normalised(pictures: Any, *, keep_blank: bool = False) -> Pool:
     """Normalise pictures; where the ink is lost altogether there is nothing to learn, and the picture is left out."""
     images, labels = [], []
     for picture, label in pictures:
-        seen = normalise(picture)
+        seen = preprocess(picture)
         if keep_blank or seen.box is not None:
             images.append(np.rint(seen.image * 255).astype(np.uint8))
             labels.append(int(label))
@@ -232,7 +233,7 @@ def _take(pool: Pool, numbers: np.ndarray) -> Pool:
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """A hash of all that determines a pool: the options, the data, and the versions of what makes it."""
     options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
-    parts = [NORMALISATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
+    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -244,10 +245,6 @@ def _kept(key: str, settings: Settings, make: Callable[[], Pool]) -> Pool:
     except (OSError, ValueError, KeyError):  # not there, or cut short: make it anew
         pool = make()
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
+    with staged(path) as part:
         np.savez_compressed(part, images=pool.images, labels=pool.labels)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
     return pool

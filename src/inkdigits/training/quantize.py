@@ -26,8 +26,9 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from inkdigits.errors import SettingError, TrainingError
+from inkdigits.network import find_model
 from inkdigits.progress import bars
-from inkdigits.recognizer import Recognizer, find_model
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig

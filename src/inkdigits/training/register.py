@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits import __version__
-from inkdigits.atomic import destination, is_stream
+from inkdigits.atomic import destination, is_stream, staged
 from inkdigits.data.catalog import load, parts
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.evaluation.evaluate import evaluate
+from inkdigits.network import read_registry
 from inkdigits.progress import Progress
-from inkdigits.recognizer import Recognizer, read_registry
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.export import register
@@ -106,12 +107,11 @@ def finish(
     target = destination(out)
     if warning and any(read_registry(each.parent).get("default") == each.stem for each in (out, target)):
         raise TrainingError(f"{warning}. The default model {target} stays; name another --out to have this one")
-    staged = target.with_name(f".{target.stem}.new.onnx")
     hashes = dict(sha256)
     measured = []
-    try:
-        write(staged)
-        recognizer = Recognizer(staged)
+    with staged(target) as new:
+        write(new)
+        recognizer = Recognizer(new)
         for name in split_names(config.data):
             if "test" in parts(name):
                 test = load(name, settings, part="test", progress=progress)
@@ -122,7 +122,7 @@ def finish(
             "sha256": recognizer.model.sha256,
             "network": config.network,
             "parameters": parameters,
-            "bytes": staged.stat().st_size,
+            "bytes": new.stat().st_size,
             "temperature": recognizer.model.temperature,
             "threshold": recognizer.model.threshold,
             "metrics": {"validation": dict(validation), **{each.dataset: each.figures() for each in measured}},
@@ -139,9 +139,6 @@ def finish(
             },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        staged.replace(target)
-    finally:
-        staged.unlink(missing_ok=True)
     register(out, entry)
     for each in measured:
         low, high = each.interval

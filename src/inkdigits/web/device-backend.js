@@ -3,8 +3,8 @@
  * same predictions.
  */
 
-import { decode } from './decode.js';
-import { SIDE, normalise } from './image.js';
+import { SIDE } from './preprocess/constants.js';
+import { preprocess } from './preprocess/index.js';
 import { loadNetwork } from './runtime/network.js';
 
 /** @typedef {import('./result.js').Prediction} Prediction */
@@ -55,7 +55,7 @@ export class DeviceBackend {
    */
   async predict(picture, options = {}) {
     const network = await this.load();
-    const { image, box, polarity } = normalise(await decode(picture));
+    const { image, box, polarity } = await preprocess(picture);
     const model = network.info.name;
     const input = options.image ? { image: rowsOf(image.map((value) => Math.round(value * FULL_SCALE))) } : {};
     if (!box) {

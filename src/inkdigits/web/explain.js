@@ -1,6 +1,6 @@
 /** The explanation: how much each part of the ink mattered, as a heatmap over the drawing. */
 
-import { BOX_SIDE, SIDE } from './image.js';
+import { BOX_SIDE, SIDE } from './preprocess/constants.js';
 
 /** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./paint.js').Picture} Picture */

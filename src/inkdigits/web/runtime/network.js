@@ -3,8 +3,8 @@
  * only module that knows the runtime.
  */
 
-import { NORMALISATION_VERSION, SIDE } from '../image.js';
-import { DeviceUnavailable, messageOf, toModelInfo } from '../result.js';
+import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
+import { DeviceUnavailable, toModelInfo } from '../result.js';
 import { text } from '../strings.js';
 
 /** @typedef {typeof import('onnxruntime-web/wasm')} Runtime */
@@ -40,8 +40,8 @@ export async function loadNetwork(folder) {
   const bytes = new Uint8Array(await file.arrayBuffer());
   await verify(bytes, info.sha256);
   const metadata = metadataOf(bytes);
-  const version = metadata.get('inkdigits.normalisation') ?? NORMALISATION_VERSION;
-  if (version !== NORMALISATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
+  const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
+  if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const [input, output] = [session.inputNames[0], session.outputNames[0]];
   const runNow = async (/** @type {Float32Array} */ images, /** @type {number} */ count) => {
@@ -72,8 +72,8 @@ async function loadRuntime(folder) {
   let runtime;
   try {
     runtime = await import(new URL(RUNTIME, folder).href);
-  } catch (error) {
-    throw new DeviceUnavailable(text.notFetched(RUNTIME, messageOf(error)));
+  } catch {
+    throw new DeviceUnavailable(text.notFetched(RUNTIME));
   }
   // One thread: more need a page that is isolated from other origins, and gain nothing for so small a network.
   runtime.env.wasm.numThreads = 1;
@@ -86,15 +86,9 @@ async function loadRuntime(folder) {
  * @param {string} name
  */
 async function fetched(folder, name) {
-  let reason;
-  try {
-    const response = await fetch(new URL(name, folder));
-    if (response.ok) return response;
-    reason = `${response.status} ${response.statusText}`.trim();
-  } catch (error) {
-    reason = messageOf(error);
-  }
-  throw new DeviceUnavailable(text.notFetched(name, reason));
+  const response = await fetch(new URL(name, folder)).catch(() => null);
+  if (!response?.ok) throw new DeviceUnavailable(text.notFetched(name));
+  return response;
 }
 
 /**

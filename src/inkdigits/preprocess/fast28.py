@@ -1,58 +1,33 @@
-"""Pictures, one or many: 28×28 bytes of grey on a way of their own, as :func:`inkdigits.image.normalise` has them.
+"""28×28 pictures of 8-bit grey on a way of their own, many at once, to the same bits as all others get.
 
-Those come by the million, and the calls that each of them takes would cost more than the network. What
-follows takes the steps of :mod:`inkdigits.ink` and :func:`inkdigits.image.lay_out` with few of them, for the plain
-case: no grain, a border of one level. Levels are worked on as arrays, all pictures at once; masks as Python's whole
-numbers, a bit a pixel, on which an operation over a whole picture costs as little as one on a small number. A picture
-of any other kind goes the one way there is for all. A test holds both to the same bits.
+Those come by the million, and the calls that each of them takes would cost more than the network. What follows takes
+the steps with few of them, for the plain case: no grain, a border of one level. Levels are worked on as arrays, all
+pictures at once; masks as Python's integers, a bit a pixel, on which an operation over a whole picture costs as little
+as one on a small number. A test holds both ways to the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from time import perf_counter
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import ImageSource, Limits, decode, plain_png
-from inkdigits.errors import ImageError
-from inkdigits.image import (
-    BLANK,
-    BOX_SIDE,
-    CENTRE,
-    SIDE,
-    TIE,
-    Box,
-    Normalised,
-    lay_out,
-    normalise_picture,
-)
-from inkdigits.ink import (
-    FULL_SHARE,
-    ISOLATED,
-    MIN_CONTRAST,
-    PIECE_SHARE,
-    REACH,
-    SOFT,
-    SOFT_MOST,
-    SOLID,
-    SOLID_MOST,
-    UNEVEN,
-    UNEVEN_QUANTILES,
-    ring_of,
-)
+from inkdigits.prediction import SIDE, Box
+from inkdigits.preprocess.background import MIN_CONTRAST, UNEVEN, UNEVEN_QUANTILES, border
+from inkdigits.preprocess.components import PIECE_SHARE, REACH
+from inkdigits.preprocess.files import Limits, plain_png
+from inkdigits.preprocess.layout import BLANK, BOX_SIDE, CENTER, TIE, Preprocessed, lay_out
+from inkdigits.preprocess.segment import FULL_SHARE, ISOLATED, SOFT, SOFT_MOST, SOLID, SOLID_MOST
 
-__all__ = ["Spent", "is_ready", "normalise_each", "normalise_ready"]
+__all__ = ["Plain28", "preprocess28"]
 
 BLOCK = 32  # pictures at a time: what is made of them stays in the cache
-_NO_TIE = 1e-3  # pixels: a centre of mass this near to between two is summed up as for a single picture
+_NO_TIE = 1e-3  # pixels: a center of mass this near to between two is summed up as for a single picture
 WHITE = 255
 
-_RING = ring_of(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
-_LOW, _HIGH = (int(q * (len(_RING) - 1)) for q in UNEVEN_QUANTILES)
+_BORDER = border(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
+_LOW, _HIGH = (int(q * (len(_BORDER) - 1)) for q in UNEVEN_QUANTILES)
 _NO_GRAIN = SIDE * (SIDE - 2) // 2  # three in a row; when more of them are of one level, the median difference is 0
 _SHAPE = (SIDE, SIDE)
 _PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG's header has its size, and this one
@@ -67,7 +42,7 @@ _SOLID, _SOFT = (
     for share, most in ((SOLID, SOLID_MOST), (SOFT, SOFT_MOST))
 )
 _COVER = (1 / np.maximum(_DEPTHS, 1)).astype(np.float32)
-# Sums of ink, of ink × row and of ink × column; those of whole numbers are exact, as all are below 2²⁴.
+# Sums of ink, of ink × row and of ink × column; those of integers are exact, as all are below 2²⁴.
 _MOMENTS = np.stack([np.ones(_SHAPE), *np.indices(_SHAPE)], axis=-1).reshape(-1, 3).astype(np.float32)
 
 # A mask as a number: a bit a pixel, rows of this many bits, so that what grows over the edge meets no other pixel.
@@ -77,60 +52,10 @@ _COLUMN = sum(1 << _ROW * y for y in range(SIDE))  # the first one
 assert _ROW - SIDE > REACH == 3
 
 
-@dataclass(slots=True)
-class Spent:
-    """Seconds that pictures took."""
+class Plain28:
+    """Gathers the 28×28 pictures of 8-bit grey among others.
 
-    decode: float = 0.0
-    normalise: float = 0.0
-
-
-def normalise_each(
-    sources: Sequence[ImageSource], limits: Limits, spent: Spent | None = None
-) -> list[Normalised | ImageError]:
-    """:func:`inkdigits.image.normalise` of each source, in order; its error in place of one that cannot be read.
-
-    Args:
-        spent: gets what this took added.
-    """
-    seen: list[Any] = []
-    small: dict[int, np.ndarray] = {}
-    pages = _Pages(len(sources))
-    spent = spent or Spent()
-    start, large = perf_counter(), 0.0
-    for source in sources:
-        try:
-            if isinstance(source, bytes) and pages.take(source, limits):
-                seen.append(pages)
-                continue
-            found: Any = source if is_ready(source, limits) else decode(source, limits)
-        except ImageError as error:
-            found = error
-        if isinstance(found, Image.Image):
-            if found.mode == "L" and found.size == _SHAPE:
-                found = np.asarray(found)
-            else:  # at once, so that one large picture is held at a time
-                decoded = perf_counter()
-                found = normalise_picture(found)
-                large += perf_counter() - decoded
-        if isinstance(found, np.ndarray):
-            small[len(seen)] = found
-        seen.append(found)
-    levels = pages.levels()
-    decoded = perf_counter()
-    spent.decode += decoded - start - large
-    if small:
-        levels = np.concatenate([np.stack(list(small.values())), levels])
-    if len(levels):
-        places = [*small, *(i for i, found in enumerate(seen) if found is pages)]
-        for i, normalised in zip(places, normalise_ready(levels), strict=True):
-            seen[i] = normalised
-    spent.normalise += perf_counter() - decoded + large
-    return seen
-
-
-class _Pages:
-    """Plain 28×28 PNGs, below one another in one image, as getting pixels out of Pillow costs as much as decoding them.
+    Plain PNGs are pasted below one another into one image, as getting pixels out of Pillow costs as much as decoding.
 
     Args:
         most: pictures there may be.
@@ -138,54 +63,65 @@ class _Pages:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._count = 0
+        self._arrays: dict[int, np.ndarray] = {}
+        self._pages: list[int] = []
 
-    def take(self, data: bytes, limits: Limits) -> bool:
-        """Decode a file; False where it is to be read in another way."""
-        # By its size first: to go through a large file here and again in decode() would take its time twice.
-        plain = plain_png(data, limits) if data[_PNG_SIZE] == _SIZE else None
-        if plain is None:
-            return False
-        if not self._count:
-            self._page = Image.new("L", _SHAPE)
-            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
-        try:
-            self._page.frombytes(plain[1], "zip", "L")
-        except ValueError:
-            return False
-        if self._sheet is not self._page:
-            self._sheet.paste(self._page, (0, SIDE * self._count))
-        self._count += 1
-        return True
+    @property
+    def places(self) -> list[int]:
+        """The places of the pictures, in the order of :meth:`levels`."""
+        return [*self._arrays, *self._pages]
 
     def levels(self) -> np.ndarray:
         """(N, 28, 28) uint8."""
-        if not self._count:
-            return np.empty((0, *_SHAPE), np.uint8)
-        return np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * self._count).reshape(-1, *_SHAPE)
+        parts = [np.stack([*self._arrays.values()])] if self._arrays else []
+        if self._pages:
+            sheet = np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * len(self._pages))
+            parts.append(sheet.reshape(-1, *_SHAPE))
+        return np.concatenate(parts) if parts else np.empty((0, *_SHAPE), np.uint8)
+
+    def take(self, place: int, source: object, limits: Limits) -> bool:
+        """Take the bytes of a plain PNG, or an array, that are such a picture within the limits; else return False."""
+        if isinstance(source, np.ndarray):
+            is_small = limits.min_side <= SIDE and limits.max_pixels >= SIDE * SIDE
+            fits = is_small and source.shape == _SHAPE and source.dtype == np.uint8
+            if fits:
+                self._arrays[place] = source
+            return fits
+        # By its size first: to go through a large file here and again in decode() would take its time twice.
+        plain = plain_png(source, limits) if isinstance(source, bytes) and source[_PNG_SIZE] == _SIZE else None
+        return plain is not None and self._decode(place, plain[1])
+
+    def add(self, place: int, picture: Image.Image) -> bool:
+        """Take a decoded picture; return False if it is of another kind."""
+        fits = picture.mode == "L" and picture.size == _SHAPE
+        if fits:
+            self._arrays[place] = np.asarray(picture)
+        return fits
+
+    def _decode(self, place: int, pixels: bytes) -> bool:
+        if not self._pages:
+            self._page = Image.new("L", _SHAPE)
+            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
+        try:
+            self._page.frombytes(pixels, "zip", "L")
+        except ValueError:
+            return False
+        if self._sheet is not self._page:
+            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
+        self._pages.append(place)
+        return True
 
 
-def is_ready(image: object, limits: Limits) -> bool:
-    """Whether this is a 28×28 array of bytes, and the limits allow it."""
-    return (
-        isinstance(image, np.ndarray)
-        and image.shape == _SHAPE
-        and image.dtype == np.uint8
-        and limits.min_side <= SIDE
-        and limits.max_pixels >= SIDE * SIDE
-    )
+def preprocess28(levels: np.ndarray) -> list[Preprocessed | None]:
+    """Preprocess (N, 28, 28) uint8; None where a picture is not of the plain case."""
+    return [found for start in range(0, len(levels), BLOCK) for found in _block(levels[start : start + BLOCK])]
 
 
-def normalise_ready(images: np.ndarray) -> list[Normalised]:
-    """Normalise (N, 28, 28) uint8, to the last bit as :func:`inkdigits.image.normalise` does."""
-    return [found for start in range(0, len(images), BLOCK) for found in _normalise(images[start : start + BLOCK])]
-
-
-def _normalise(levels: np.ndarray) -> list[Normalised]:
+def _block(levels: np.ndarray) -> list[Preprocessed | None]:
     n = len(levels)
-    border = levels.reshape(n, -1).take(_RING, axis=1)
+    border = levels.reshape(n, -1).take(_BORDER, axis=1)
     border.sort(axis=1)
-    paper = border[:, len(_RING) // 2]
+    paper = border[:, len(_BORDER) // 2]
     spread = np.subtract(border[:, _HIGH], border[:, _LOW], dtype=np.int16).tolist()
     light = _is_light(levels, paper)
     depth = _depth(levels, paper, light)
@@ -197,17 +133,17 @@ def _normalise(levels: np.ndarray) -> list[Normalised]:
     np.equal(levels[:, :, 1:], levels[:, :, :-1], out=masks[2, :, :SIDE, : SIDE - 1])
     solid, soft, same = _numbers(masks)
 
-    found = [BLANK] * n
+    found: list[Preprocessed | None] = [BLANK] * n
     inks, bounds = [0] * n, {}
     for i, deepest in enumerate(full.tolist()):
         if spread[i] > UNEVEN or (same[i] & same[i] >> 1).bit_count() <= _NO_GRAIN:
-            found[i] = normalise_picture(Image.fromarray(levels[i]))
+            found[i] = None
         elif deepest >= MIN_CONTRAST:
             inks[i], bounds[i] = _ink(_without_specks(solid[i]), soft[i])
     if bounds:
         for i, image in _laid_out(depth, full, _pictures(inks), bounds):
             box = Box(*map(float, bounds[i]))
-            found[i] = Normalised(image, box, "light-on-dark" if light[i] else "dark-on-light")
+            found[i] = Preprocessed(image, box, "light-on-dark" if light[i] else "dark-on-light")
     return found
 
 
@@ -236,7 +172,7 @@ def _laid_out(
         if max(h, w) != BOX_SIDE or not (_NO_TIE < y - row < 1 - _NO_TIE and _NO_TIE < x - column < 1 - _NO_TIE):
             yield i, lay_out(cover[i, y0:y1, x0:x1])
             continue
-        top, left = min(max(CENTRE - row, 0), SIDE - h), min(max(CENTRE - column, 0), SIDE - w)
+        top, left = min(max(CENTER - row, 0), SIDE - h), min(max(CENTER - column, 0), SIDE - w)
         if top == y0 and left == x0:
             yield i, cover[i]  # it is laid out already
         else:
@@ -282,8 +218,8 @@ def _pictures(masks: list[int]) -> np.ndarray:
     return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
 
 
-def _grown(mask: int) -> int:
-    """:func:`inkdigits.ink.grown` by one; what grows over the edges is to be cut off by the caller."""
+def _dilated(mask: int) -> int:
+    """Dilate by one; what grows over the edges is to be cut off by the caller."""
     mask |= mask << 1 | mask >> 1
     return mask | mask << _ROW | mask >> _ROW
 
@@ -297,13 +233,13 @@ def _within_reach(mask: int) -> int:
 
 
 def _without_specks(mask: int) -> int:
-    """:func:`inkdigits.ink.pieces` of a mask that is not empty."""
+    """Keep the connected components of a mask that is not empty, but for specks."""
     if _no_specks(mask):
         return mask
     pieces, rest = [], mask
     while rest:
         piece = rest & -rest
-        while (more := _grown(piece) & rest) != piece:
+        while (more := _dilated(piece) & rest) != piece:
             piece = more
         pieces.append(piece)
         rest ^= piece
@@ -334,7 +270,7 @@ def _no_specks(mask: int) -> bool:
 
 
 def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
-    """Where ink is, as :func:`inkdigits.ink.find_ink` has it from what is solid and what is soft; and its bounds."""
+    """Return where ink is, from what is solid and what is soft, and its bounds."""
     keep = _within_reach(solid) & soft
     y0, y1 = ((keep & -keep).bit_length() - 1) // _ROW, (keep.bit_length() - 1) // _ROW + 1
     columns = keep
@@ -343,4 +279,4 @@ def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
     columns &= (1 << _ROW) - 1
     x0, x1 = (columns & -columns).bit_length() - 1, columns.bit_length()
     within = ((1 << x1) - (1 << x0)) * (_COLUMN & (1 << _ROW * y1) - (1 << _ROW * y0))
-    return _grown(keep) & within, (x0, y0, x1, y1)
+    return _dilated(keep) & within, (x0, y0, x1, y1)

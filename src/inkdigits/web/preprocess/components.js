@@ -1,42 +1,64 @@
-/**
- * Pieces: marks on paper as masks. Which are connected, which are ruled lines, which are specks. Part of ink.js.
- */
+/** Step 4, components: the connected pieces of ink that are the digit, without ruled lines and specks. */
 
-import { rint } from './numeric.js';
+import { mapped, rint } from '../numeric.js';
+import { border } from './background.js';
+import {
+  GRAIN_CUT,
+  MAIN_SHARE,
+  MOST_LEFT_ON_EDGE,
+  PIECE_SHARE,
+  REACH,
+  RULE_SHARE,
+  RULE_SIDE,
+  RULE_SLOPES,
+  RULE_WIDTH,
+  SMALL,
+} from './constants.js';
 
-/** @typedef {import('./numeric.js').Mask} Mask */
+/** @typedef {import('../numeric.js').Mask} Mask */
+/** @typedef {import('../numeric.js').Plane} Plane */
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Bounds x1 and y1 exclusive */
 
-const RING = 0.03; // of the shorter side: the border that shows the paper
-const RULE_SIDE = 48; // pixels; in smaller pictures no ruled lines are looked for
-const RULE_SHARE = 0.8; // of the picture's width that a ruled line covers
-const RULE_WIDTH = 0.05; // of the picture's height; thicker is no ruled line
-const RULE_SLOPES = [0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05]; // of ruled lines, rise a pixel
-const MOST_LEFT_ON_EDGE = 0.2; // of the ink on the outermost pixels may be left when the rules are gone
-const PIECE_SHARE = 0.03; // of the largest piece; smaller pieces are specks
-const MAIN_SHARE = 0.5; // of the largest piece; smaller pieces may be what a rule left over
-const SMALL = 28 * 28; // pixels of a picture; in a larger one a single pixel is a speck
+/**
+ * @typedef {object} Ink a digit's
+ * @property {Plane} cover the ink within its bounds, 0 paper to 1 full ink
+ * @property {Bounds} bounds of the ink in pixels of the picture
+ * @property {import('./segment.js').Polarity} polarity
+ */
 
 /**
- * The pixels of the border, flat.
- * @template {import('./numeric.js').Floats | Uint8Array} T
- * @param {{width: number, height: number, data: T}} plane
- * @returns {T}
+ * Keep the pieces of sure ink that are no rules or specks, and the soft ink around them.
+ * @param {import('./segment.js').Marks} marks
+ * @returns {Ink | null} null if none is left
  */
-export function ring({ width, height, data }) {
-  const b = Math.max(1, Math.trunc(RING * Math.min(width, height) + 0.5));
-  const inner = Math.max(width - 2 * b, 0) * Math.max(height - 2 * b, 0);
-  const out = /** @type {T} */ (data.slice(0, width * height - inner));
-  let k = 0;
-  for (let y = 0; y < height; y += 1) {
-    const row = data.subarray(y * width, (y + 1) * width);
-    const parts = y < b || y >= height - b || width <= 2 * b ? [row] : [row.subarray(0, b), row.subarray(width - b)];
-    for (const part of parts) {
-      out.set(part, k);
-      k += part.length;
-    }
-  }
-  return out;
+export function components({ depth, full, solid, faint, soft, grain, polarity }) {
+  const sure = connectedComponents(withoutRules(solid, faint));
+  if (!sure) return null;
+  const [x0, y0, x1, y1] = boundsOf(sure);
+  /** @type {Bounds} */
+  const around = [
+    Math.max(x0 - REACH - 1, 0),
+    Math.max(y0 - REACH - 1, 0),
+    Math.min(x1 + REACH + 1, depth.width),
+    Math.min(y1 + REACH + 1, depth.height),
+  ];
+  const near = cropped(depth, around);
+  const keep = dilate(cropped(sure, around), REACH);
+  keep.data = keep.data.map((set, i) => (set && near.data[i] > soft ? 1 : 0));
+  const edge = dilate(keep, 1).data;
+  const share = Math.fround(1 / full);
+  const grainy = grain > 0 ? Math.fround((GRAIN_CUT * grain) / full) : 0;
+  const cover = mapped(near.data, (value, i) => {
+    const covered = Math.min(Math.max(Math.fround(value * share), 0), 1);
+    return edge[i] && covered >= grainy ? covered : 0;
+  });
+  const bounds = boundsOf(keep);
+  const [left, top] = around;
+  return {
+    cover: cropped({ ...near, data: cover }, bounds),
+    bounds: [left + bounds[0], top + bounds[1], left + bounds[2], top + bounds[3]],
+    polarity,
+  };
 }
 
 /**
@@ -44,7 +66,7 @@ export function ring({ width, height, data }) {
  * @param {Mask} mask with something set
  * @returns {Bounds}
  */
-export function boundsOf({ width, height, data }) {
+function boundsOf({ width, height, data }) {
   let [x0, y0, x1, y1] = [width, height, 0, 0];
   for (let y = 0, i = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1, i += 1) {
@@ -59,12 +81,12 @@ export function boundsOf({ width, height, data }) {
 }
 
 /**
- * @template {import('./numeric.js').Floats | Uint8Array} T
+ * @template {import('../numeric.js').Floats | Uint8Array} T
  * @param {{width: number, height: number, data: T}} plane
  * @param {Bounds} bounds
  * @returns {{width: number, height: number, data: T}}
  */
-export function cropped({ width, data }, [x0, y0, x1, y1]) {
+function cropped({ width, data }, [x0, y0, x1, y1]) {
   const out = /** @type {T} */ (data.slice(0, (x1 - x0) * (y1 - y0)));
   for (let y = y0; y < y1; y += 1) out.set(data.subarray(y * width + x0, y * width + x1), (y - y0) * (x1 - x0));
   return { width: x1 - x0, height: y1 - y0, data: out };
@@ -76,7 +98,7 @@ export function cropped({ width, data }, [x0, y0, x1, y1]) {
  * @param {number} reach
  * @returns {Mask}
  */
-export function grown({ width, height, data }, reach) {
+function dilate({ width, height, data }, reach) {
   for (let step = 0; step < reach; step += 1) {
     const wide = data.slice();
     for (let i = width; i < data.length; i += 1) {
@@ -99,7 +121,7 @@ export function grown({ width, height, data }, reach) {
  * @param {number} [share]
  * @returns {Mask | null}
  */
-export function withoutSpecks({ width, height, data }, share = PIECE_SHARE) {
+function connectedComponents({ width, height, data }, share = PIECE_SHARE) {
   const label = new Int32Array(data.length).fill(-1);
   const area = new Int32Array(data.length); // of the piece that a pixel is the root of
   const rootOf = (/** @type {number} */ i) => {
@@ -131,15 +153,15 @@ export function withoutSpecks({ width, height, data }, share = PIECE_SHARE) {
  * What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit, its
  * own bars go from border to border.
  * @param {Mask} mask the ink
- * @param {Mask} faint the ink and what is too faint to be of a digit beside it, as lines often are
+ * @param {Mask} faint the ink and what is too faint to be of a digit next to it, as lines often are
  * @returns {Mask}
  */
-export function withoutRules(mask, faint) {
-  if (Math.min(mask.width, mask.height) < RULE_SIDE || !ring(faint).includes(1)) return mask;
+function withoutRules(mask, faint) {
+  if (Math.min(mask.width, mask.height) < RULE_SIDE || !border(faint).includes(1)) return mask;
   const across = withoutRulesAcross(mask, faint);
-  const rest = withoutSpecks(turned(withoutRulesAcross(turned(across), turned(faint))));
+  const rest = connectedComponents(turned(withoutRulesAcross(turned(across), turned(faint))));
   if (!rest || onEdge(rest) > MOST_LEFT_ON_EDGE * onEdge(mask)) return mask;
-  const main = withoutSpecks(rest, MAIN_SHARE);
+  const main = connectedComponents(rest, MAIN_SHARE);
   return main && onEdge(main) ? mask : rest;
 }
 

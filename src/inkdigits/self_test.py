@@ -1,13 +1,18 @@
-"""Known digits: drawn by code as a pen would, to prove that a model reads, and how it wants its images."""
+"""The self-test: ten known digits, drawn by code as a pen would, prove that a model reads before it gets work."""
 
 from __future__ import annotations
 
+from typing import Protocol
+
+import numpy as np
 from PIL import Image, ImageDraw
 
-from inkdigits.image import SIDE
+from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction
+from inkdigits.preprocess import preprocess
 
-__all__ = ["DIGIT", "known_digit"]
+__all__ = ["DIGIT", "known_digit", "probes", "self_test"]
 
+NOISE = 2  # probes of random grey, next to the known digits and blank paper
 DIGIT = 3  # the one that examples show
 # Of each digit a pen's paths, in hundredths of the sheet's side, x to the right and y down.
 _STROKES = (
@@ -43,3 +48,23 @@ def known_digit(digit: int = DIGIT) -> Image.Image:
         for x, y in (points[0], points[-1]):  # Pillow's lines end flat, a pen's end round
             draw.ellipse((x - _PEN / 2, y - _PEN / 2, x + _PEN / 2, y + _PEN / 2), fill=0)
     return sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def probes() -> np.ndarray:
+    """Return (13, 1, 28, 28) float32 to find a model's form by: the known digits in order, blank paper, and noise."""
+    digits = [preprocess(known_digit(digit)).image for digit in range(CLASSES)]
+    noise = np.random.default_rng(0).random((NOISE, SIDE, SIDE), np.float32)
+    return np.concatenate([np.stack([*digits, np.zeros((SIDE, SIDE), np.float32)]), noise])[:, None]
+
+
+class _Reader(Protocol):
+    model: ModelInfo
+
+    def predict(self, image: Image.Image) -> Prediction: ...
+
+
+def self_test(recognizer: _Reader) -> str:
+    """Read each known digit, which also warms the model up. "" when all were read right, else what was wrong."""
+    seen = [recognizer.predict(known_digit(digit)).digit for digit in range(CLASSES)]
+    wrong = [f"{digit} as {read}" for digit, read in enumerate(seen) if digit != read]
+    return f"the model {recognizer.model.name} reads known digits wrong: {', '.join(wrong)}" if wrong else ""

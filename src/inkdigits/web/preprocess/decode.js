@@ -1,17 +1,17 @@
-/** Any picture file → upright, opaque pixels, by the browser's own decoders. inkdigits/decode.py says why each step. */
+/** Any picture file → upright, opaque pixels, by the browser's own decoders. inkdigits/preprocess/decode.py says why each step. */
 
-import { quantile, rint } from './numeric.js';
-import { Rejected } from './result.js';
-import { text } from './strings.js';
+import { quantile, rint } from '../numeric.js';
+import { Rejected } from '../result.js';
+import { text } from '../strings.js';
+import { LUMA, MAX_PIXELS, MIN_SIDE, OPAQUE, TONE_SIDE, TONE_SPREAD } from './constants.js';
 
-/** @typedef {import('./image.js').Picture} Picture */
-
-const MAX_PIXELS = 4096 * 4096; // width × height
-const MIN_SIDE = 10; // pixels of the longer side
-const LUMA = [0.299, 0.587, 0.114]; // Rec. 601
-const OPAQUE = 128; // alpha from which a pixel's own colour is looked at
-const TONE_SIDE = 512; // pixels of the longer side that the tones are judged by
-const TONE_SPREAD = 64; // grey levels: opaque pixels that differ by more hold both ink and paper
+/**
+ * @typedef {object} Picture opaque and upright
+ * @property {number} width
+ * @property {number} height
+ * @property {1 | 3} bands grey, or red, green and blue
+ * @property {Uint8Array} data pixel by pixel, row by row
+ */
 
 /**
  * Open an image file as displayed: upright, first frame, alpha composited on the paper.
@@ -55,7 +55,7 @@ export function flatten(width, height, pixels) {
   for (let i = 0, k = 0; i < pixels.length; i += 4) {
     const alpha = pixels[i + 3];
     for (let band = 0; band < bands; band += 1, k += 1) {
-      // Divided by 255 as Pillow does it, in whole numbers.
+      // Divided by 255 as Pillow does it, in integers.
       const blend = pixels[i + band] * alpha + paper * (255 - alpha) + 128;
       data[k] = alpha === 255 ? pixels[i + band] : ((blend >> 8) + blend) >> 8;
     }

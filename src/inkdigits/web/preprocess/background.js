@@ -1,22 +1,120 @@
+/** Step 2, background: how far each pixel lies above the level of its paper, whatever the light. */
+
+import { mapped, median, precision, solve, sorted, zerosLike } from '../numeric.js';
+import {
+  AS_DEEP,
+  BORDER,
+  FULL_SCALE,
+  GRAINY,
+  GRAIN_ROWS,
+  GRAIN_SIDE,
+  MAD,
+  MIN_CONTRAST,
+  MOST_INK_ON_BORDER,
+  NOISE_FACTOR,
+  SMOOTH,
+  SURFACE_SAMPLES,
+  UNEVEN,
+  UNEVEN_QUANTILES,
+  WINDOW,
+} from './constants.js';
+
+/** @typedef {import('../numeric.js').Floats} Floats */
+/** @typedef {import('../numeric.js').Plane} Plane */
+
 /**
- * Paper: how far each pixel lies above the level of its paper, whatever the light. Part of ink.js.
+ * @typedef {object} Relief a picture without its paper
+ * @property {Plane} above grey levels above the paper's; ink darker than the paper lies below 0
+ * @property {number} grain standard deviation of the paper's grain that is left
+ * @property {number} floor grey levels that ink differs from the paper by, at least
  */
 
-import { mapped, median, precision, solve, sorted, zerosLike } from './numeric.js';
-import { ring } from './pieces.js';
+/**
+ * Take the paper off a picture.
+ * @param {Plane} picture single precision, 0 to 255
+ * @returns {Relief}
+ */
+export function background(picture) {
+  const [grey, grain] = smooth(picture);
+  const floor = Math.max(MIN_CONTRAST, NOISE_FACTOR * grain);
+  return { above: abovePaper(grey, grain, floor), grain, floor };
+}
 
-/** @typedef {import('./numeric.js').Floats} Floats */
-/** @typedef {import('./numeric.js').Plane} Plane */
+/**
+ * The pixels of the border, flat.
+ * @template {import('../numeric.js').Floats | Uint8Array} T
+ * @param {{width: number, height: number, data: T}} plane
+ * @returns {T}
+ */
+export function border({ width, height, data }) {
+  const b = Math.max(1, Math.trunc(BORDER * Math.min(width, height) + 0.5));
+  const inner = Math.max(width - 2 * b, 0) * Math.max(height - 2 * b, 0);
+  const out = /** @type {T} */ (data.slice(0, width * height - inner));
+  let k = 0;
+  for (let y = 0; y < height; y += 1) {
+    const row = data.subarray(y * width, (y + 1) * width);
+    const parts = y < b || y >= height - b || width <= 2 * b ? [row] : [row.subarray(0, b), row.subarray(width - b)];
+    for (const part of parts) {
+      out.set(part, k);
+      k += part.length;
+    }
+  }
+  return out;
+}
 
-export const MAD = 1.4826; // median absolute deviation → standard deviation, for normal noise
+/**
+ * The picture without its grain, and the standard deviation of the grain that is left.
+ * @param {Plane} grey
+ * @returns {[Plane, number]}
+ */
+function smooth(grey) {
+  const grain = grainOf(grey);
+  const { width, height } = grey;
+  const reach = Math.trunc(Math.max(width, height) / SMOOTH);
+  if (grain <= GRAINY || !reach) return [grey, grain];
+  let data = grey.data;
+  let area = 1;
+  for (const [length, count, step, next] of [
+    [height, width, width, 1],
+    [width, height, 1, width],
+  ]) {
+    const near = Math.min(reach, (length - 1) >> 1); // across a strip, no farther than it is wide
+    const side = 2 * near + 1;
+    area *= side;
+    const source = data;
+    data = new Float32Array(source.length);
+    const total = new Float64Array(length + side);
+    for (let each = 0; each < count; each += 1) {
+      for (let i = 0; i < length + side - 1; i += 1) {
+        const from = Math.min(Math.max(i - near, 0), length - 1);
+        total[i + 1] = total[i] + source[each * next + step * from];
+      }
+      for (let i = 0; i < length; i += 1) data[each * next + step * i] = (total[i + side] - total[i]) / side;
+    }
+  }
+  const smoothed = { width, height, data };
+  // Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
+  return [smoothed, Math.max(grainOf(smoothed), grain / area ** 0.5)];
+}
 
-const FULL_SCALE = 255; // grey levels from black to white
-const UNEVEN = 10; // grey levels between the border's darker and lighter part (quantiles below) that one paper may have
-const UNEVEN_QUANTILES = [0.1, 0.9];
-const WINDOW = 0.3; // of the longer side: wider than any stroke, narrower than what light and shadow do
-const SURFACE_SAMPLES = 64; // a side, that a surface of paper is fitted to
-const MOST_INK_ON_BORDER = 0.35; // of the border may be ink that touches it
-const AS_DEEP = 0.6; // of the deepest ink is what touches the border, if it is ink
+/**
+ * Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch.
+ * @param {Plane} grey
+ */
+function grainOf({ width, height, data }) {
+  if (Math.min(width, height) < GRAIN_SIDE) return 0;
+  const round = precision(data);
+  const stride = Math.max(1, Math.trunc(height / GRAIN_ROWS));
+  const rows = Math.ceil(height / stride);
+  const differences = new Float32Array(rows * (width - 2));
+  for (let row = 0, k = 0; row < rows; row += 1) {
+    for (let i = row * stride * width + 1, end = i + width - 2; i < end; i += 1, k += 1) {
+      differences[k] = Math.abs(round(data[i + 1] - 2 * data[i]) + data[i - 1]);
+    }
+  }
+  differences.sort();
+  return (MAD * differences[differences.length >> 1]) / 6 ** 0.5;
+}
 
 /**
  * How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
@@ -28,18 +126,18 @@ const AS_DEEP = 0.6; // of the deepest ink is what touches the border, if it is 
  * @param {number} floor
  * @returns {Plane} single precision
  */
-export function abovePaper(grey, grain, floor) {
+function abovePaper(grey, grain, floor) {
   const { width, height } = grey;
   const tolerance = UNEVEN + 3 * grain;
-  const border = sorted(ring(grey));
-  const level = border[border.length >> 1];
+  const edge = sorted(border(grey));
+  const level = edge[edge.length >> 1];
   const flat = { width, height, data: mapped(grey.data, (value) => value - level) };
-  if (spread(border) <= tolerance || isInk(flat, floor, tolerance)) return flat;
+  if (spread(edge) <= tolerance || isInk(flat, floor, tolerance)) return flat;
   /** @type {Floats} */
   let paper = surface(grey);
   /** @type {Plane} */
   let above = { width, height, data: mapped(paper, (value, i) => grey.data[i] - value) };
-  if (spread(sorted(ring(above))) > tolerance && !isInk(above, floor, tolerance)) {
+  if (spread(sorted(border(above))) > tolerance && !isInk(above, floor, tolerance)) {
     const light = mostlyLightOnDark(grey);
     const around = surroundings(grey, light);
     const rise = mapped(around, (value, i) => grey.data[i] - value);
@@ -60,18 +158,18 @@ export function abovePaper(grey, grain, floor) {
 
 /**
  * Between the darker and the lighter part of sorted levels.
- * @param {Floats} border
+ * @param {Floats} levels
  */
-function spread(border) {
-  const [low, high] = ends(border);
-  return precision(border)(high - low);
+function spread(levels) {
+  const [low, high] = ends(levels);
+  return precision(levels)(high - low);
 }
 
 /**
  * The darker and the lighter end of sorted levels, but for outliers.
- * @param {Floats} border
+ * @param {Floats} levels
  */
-const ends = (border) => UNEVEN_QUANTILES.map((share) => border[Math.trunc(share * (border.length - 1))]);
+const ends = (levels) => UNEVEN_QUANTILES.map((share) => levels[Math.trunc(share * (levels.length - 1))]);
 
 /**
  * Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside.
@@ -81,13 +179,13 @@ const ends = (border) => UNEVEN_QUANTILES.map((share) => border[Math.trunc(share
  */
 function isInk(signed, floor, tolerance) {
   const round = precision(signed.data);
-  const border = ring(signed);
+  const edge = border(signed);
   const bound = round(tolerance);
-  const darker = border.filter((value) => value < -bound).length / border.length;
-  const lighter = border.filter((value) => value > bound).length / border.length;
+  const darker = edge.filter((value) => value < -bound).length / edge.length;
+  const lighter = edge.filter((value) => value > bound).length / edge.length;
   if (darker + lighter > MOST_INK_ON_BORDER) return false;
   if (Math.min(darker, lighter) > 0.1 * Math.max(darker, lighter)) return false;
-  const deviant = mapped(border, Math.abs).filter((value) => value > bound);
+  const deviant = mapped(edge, Math.abs).filter((value) => value > bound);
   if (!deviant.length) return true; // all of the border is near enough to one level
   const least = round(floor);
   const marks = mapped(signed.data, Math.abs)
@@ -168,7 +266,7 @@ function surroundings(grey, lightInk) {
  * @param {Plane} grey
  */
 function mostlyLightOnDark(grey) {
-  const [darkest, lightest] = ends(sorted(ring(grey)));
+  const [darkest, lightest] = ends(sorted(border(grey)));
   let [above, below] = [0, 0];
   for (const value of grey.data) {
     above += Math.max(value - lightest, 0) ** 2;

@@ -1,6 +1,6 @@
 """What a model loses and gains by being quantised, in several ways; judged by validation images alone.
 
-    python benchmarks/quantise.py                     the shipped default in floating point, cnn_float
+    python benchmarks/quantize.py                     the shipped default in floating point, cnn_float
 
 For each way: mistakes by kind of image, mean negative log-likelihood, how far the probabilities lie from those of the
 model as it was (mean L1 distance), µs an image, size, and, where qemu-user is
@@ -10,7 +10,6 @@ and no VNNI (qemu-x86_64 -cpu Haswell), and how far logits lie apart.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -24,8 +23,10 @@ import torch
 import torch.nn.functional as F
 
 from inkdigits.evaluation.latency import cost
+from inkdigits.network import find_model
+from inkdigits.prediction import CLASSES
 from inkdigits.progress import bars
-from inkdigits.recognizer import CLASSES, Recognizer, find_model
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig
@@ -33,7 +34,7 @@ from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
 from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import logits_of, tensors_of
 
-from _common import record
+from _common import make_parser, record
 
 WAYS: dict[str, dict[str, Any] | None] = {
     "float32": None,
@@ -64,7 +65,7 @@ def elsewhere(path: Path, images: np.ndarray) -> np.ndarray | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--model", default="cnn_float", help="one that inkdigits train wrote (default: %(default)s)")
     options = parser.parse_args()
     _, source, entry = find_model(options.model)
