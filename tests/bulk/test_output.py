@@ -24,6 +24,8 @@ from support.bulk import DEADLINE, size_of, start, stopped
 from support.files import encode
 from support.servers import until
 
+pytestmark = pytest.mark.slow
+
 FORMS = ("csv", "jsonl", "parquet", "txt")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make a device")
 posix = pytest.mark.skipif(os.name == "nt", reason="it needs what POSIX has")

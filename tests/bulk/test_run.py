@@ -26,6 +26,8 @@ from support.files import encode, idx
 from support.hostile import damaged_tiff
 from support.servers import processes, until
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 INPUTS = (
     *("pictures", "digits.zip", "digits.tar", "digits.tar.gz", "digits.csv", "digits.csv.gz", "digits.parquet"),

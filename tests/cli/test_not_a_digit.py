@@ -22,6 +22,8 @@ from sklearn.datasets import load_digits
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.data.tables import write_csv
 
+pytestmark = pytest.mark.slow
+
 DIGITS = {"eight.png": 8, "three.png": 3, "zero.png": 0}
 REFUSED = ("letter.png", "scribble.png", "triangle.png")
 COUNT = "inkdigits: 7 images: 3 digits, 3 not digits, 1 blank\n"

@@ -52,6 +52,7 @@ def run(capsys, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_from_kaggles_tables_to_a_submission(run, tmp_path, digits):
     images, labels = digits
     order = np.random.default_rng(0).permutation(len(images))

@@ -25,6 +25,8 @@ from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
 from inkdigits.training.comparison import Cell, Mean, Standings
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("logistic", "knn", "mlp", "lenet")
 PLAN = Plan(models=MODELS, data="digits", seeds=(0, 1), epochs=2, threads=1)
 

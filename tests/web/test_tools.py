@@ -17,6 +17,8 @@ from support.browser import axe, draw, place, settled, until
 from support.drawings import DIGITS
 from support.states import COMPLAINT, LETTER, PREDICT, STATES
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 WRITTEN = 200  # digits that are drawn as their writers wrote them
