@@ -87,7 +87,7 @@ class Network:
 
 
 def read_registry(folder: Path) -> dict[str, Any]:
-    """The registry of a folder of models: ``{"default": name, "models": {name: entry}}``; empty where there is none.
+    """Read a folder's registry: ``{"default": name, "models": {name: entry}}``; empty if there is none.
 
     Raises:
         ModelError: the registry is not valid JSON of that form.
@@ -118,7 +118,7 @@ def read_registry(folder: Path) -> dict[str, Any]:
 
 
 def shipped_models() -> dict[str, Any]:
-    """The shipped registry's entries by name."""
+    """Return the shipped registry's entries by name."""
     models: dict[str, Any] = read_registry(SHIPPED)["models"]
     return models
 
@@ -156,7 +156,7 @@ def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
     if sha256 and found != sha256:
         raise ModelError(
             f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
-            "install inkdigits again, or train and register the model anew"
+            "reinstall inkdigits, or train and register the model again"
         )
     return data, found
 
