@@ -117,7 +117,7 @@ def test_a_wrong_table_leaves_an_older_submission_as_it_is(run, tmp_path, digits
     (tmp_path / "s.csv").write_text("older")
     code, out, err = run("submit", "t.csv", "-o", "s.csv")
     assert (code, out) == (2, "")
-    assert err == "inkdigits: error: t.csv, line 3595, column pixel783: '999' is not a whole number from 0 to 255\n"
+    assert err == "inkdigits: error: t.csv, line 3595, column pixel783: '999' is not an integer from 0 to 255\n"
     assert (tmp_path / "s.csv").read_text() == "older"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "t.csv"]
 
