@@ -32,7 +32,7 @@ check: $(DEV) ## style, types and the fast tests, in less than 90 seconds
 	@scripts/get-browser.sh $(BIN)/python
 	@scripts/web-runtime.sh
 	$(CHECKS)
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) -m 'not slow or smoke'
 
 test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python

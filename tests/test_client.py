@@ -3,7 +3,6 @@
 import email.utils
 import io
 import itertools
-import os
 import socket
 import subprocess
 import sys
@@ -31,10 +30,10 @@ from inkdigits import (
 )
 from inkdigits import client as module
 from inkdigits.data.catalog import load
-from inkdigits.errors import DataError
 from inkdigits.settings import Settings
 
 from support.drawings import picture
+from support.handwriting import HANDWRITING
 from support.requests import THREE, encode
 
 
@@ -111,17 +110,10 @@ def test_an_explanation(reader, recognizer):
     assert second.explanation is None
 
 
-def digits():
-    """Real handwriting with its labels: MNIST's where they are, else scikit-learn's."""
-    try:
-        data = load("mnist", Settings.from_env({"INKDIGITS_DATA": os.environ["INKDIGITS_DATA"]}), part="test")
-    except (KeyError, DataError):
-        data = load("digits", Settings(), part="all")
-    return data.images[:300], data.labels[:300]
-
-
-def test_many_images_of_real_handwriting(reader, recognizer):
-    images, labels = digits()
+@pytest.mark.parametrize("data", HANDWRITING)
+def test_many_images_of_real_handwriting(reader, recognizer, data):
+    found = load(data, Settings.from_env(), part="test" if data == "mnist" else "all")
+    images, labels = found.images[:300], found.labels[:300]
     answers = list(reader.predict_many(iter(images)))
     assert [a.digit for a in answers] == [p.digit for p in recognizer.predict_batch(images)]
     assert np.mean([a.digit == label for a, label in zip(answers, labels, strict=True)]) > 0.9

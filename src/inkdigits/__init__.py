@@ -1,4 +1,4 @@
-"""inkdigits reads handwritten digits, wherever they come from, and says how sure it is."""
+"""inkdigits reads handwritten digits from any picture and reports how sure it is."""
 
 from importlib import import_module
 from os import environ as _environ

@@ -52,7 +52,7 @@ def find(old: str, name: str) -> Any:
 
 
 def renamed(old: str, new: str) -> None:
-    """Warn whoever called the caller that a name goes."""
+    """Warn the caller's caller that a name is deprecated."""
     warnings.warn(f"{old} is now {new}; the old name goes with the next release", DeprecationWarning, stacklevel=3)
 
 

@@ -1,4 +1,4 @@
-"""Every error that inkdigits raises for something its caller can mend.
+"""Every error that inkdigits raises for something its caller can fix.
 
 The tree::
 
@@ -12,9 +12,9 @@ The tree::
     │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
     ├── ModelError            a model is unknown, damaged, or not a digit recogniser
     ├── DataError             a data set is missing, incomplete, damaged or of another format
-    ├── TrainingError         a training run cannot start, go on or be exported
-    └── ServerError           a server gave no answer, or one that is none
-        ├── ServerUnreachable no connection to it, or no answer in time
+    ├── TrainingError         a training run cannot start, continue or be exported
+    └── ServerError           a server did not respond, or sent an invalid response
+        ├── ServerUnreachable no connection to it, or no response in time
         └── ServerBusy        it sheds load or is not ready, and still was after the retries
 
 A message says what happened, the value that was seen, and what to do about it.
@@ -79,15 +79,15 @@ class DataError(InkdigitsError):
 
 
 class TrainingError(InkdigitsError):
-    """A training run cannot start, go on or be exported."""
+    """A training run cannot start, continue or be exported."""
 
 
 class ServerError(InkdigitsError):
-    """A server gave no answer to a client, or one that is none."""
+    """The server did not respond, or sent an invalid response."""
 
 
 class ServerUnreachable(ServerError):
-    """There was no connection to the server, or no answer in time."""
+    """There was no connection to the server, or no response in time."""
 
 
 class ServerBusy(ServerError):

@@ -112,7 +112,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def read_registry(folder: Path) -> dict[str, Any]:
-    """Read a folder's registry of models: ``{"default": name, "models": {name: entry}}``; empty where there is none.
+    """Read a folder's registry: ``{"default": name, "models": {name: entry}}``; empty if there is none.
 
     Raises:
         ModelError: the registry is not valid JSON of that form.
@@ -181,7 +181,7 @@ def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
     if sha256 and found != sha256:
         raise ModelError(
             f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
-            "install inkdigits again, or train and register the model anew"
+            "reinstall inkdigits, or train and register the model again"
         )
     return data, found
 

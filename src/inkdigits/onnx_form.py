@@ -149,7 +149,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
     and a batch of one where no larger one does. Then the model is run on ten known digits, blank paper and noise:
 
     - Answers that all lie from 0 to 1 and add up to 1 are probabilities; those that lie there from below 0.1 to above
-      0.9 and do not add up are independent ones. Logits do neither for all of so many inputs. Where eleven add up, the
+      0.9 and do not add up are independent ones. Logits do neither for all of these inputs. Where eleven add up, the
       eleventh is the probability of a digit if it is large for the known ones, else that of no digit.
     - The values of paper and ink are the first of :data:`LEVELS` that read at least 9 of the 10, with a mean
       probability of the right digit from 0.25 on: bytes fed as shares leave all ten about equal. Where none do, they
@@ -162,7 +162,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
         trusted: it is known to take values and to give logits as the models that are trained here.
 
     Raises:
-        ModelError: it cannot be run on images of 28×28 grey pixels, or gives no numbers.
+        ModelError: it cannot be run on images of 28×28 gray pixels, or outputs NaN or infinity.
     """
     kind, dims, shapes = TYPES[taken.type], list(taken.shape), _shapes(taken)
     fixed = dims[0] if dims and isinstance(dims[0], int) else None
@@ -173,7 +173,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
     images = probes()
     form, answers = _first_that_runs([replace(plain, shape=shape) for shape in shapes], run, images)
     if not np.isfinite(answers[:CLASSES]).all():
-        raise ModelError("gives values that are no numbers (nan or infinite) for known digits; its weights are damaged")
+        raise ModelError("outputs NaN or infinity for known digits; its weights are damaged")
     found = []
     for paper, ink in levels:
         form = replace(form, paper=paper, ink=ink)
@@ -186,7 +186,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
 
 
 def _shapes(taken: Any) -> list[tuple[int, ...]]:
-    """Return the shapes of an image that an input may be declared for: all of them where it leaves its rank open."""
+    """Return the image shapes that an input may be declared for: all of them if its rank is open."""
 
     def fits(shape: tuple[int, ...]) -> bool:
         sides = taken.shape[1:]
@@ -203,7 +203,7 @@ def _width(given: Any) -> int:
 
 
 def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tuple[Form, np.ndarray]:
-    """Return the first of these forms, or of these with a batch of one, that the model runs with, and its answers."""
+    """Return the first form, or form with a batch of one, that the model can be run with, and its answers."""
     failure: Exception | None = None
     for form in (*forms, *(replace(form, batch=1) for form in forms if form.batch is None)):
         try:
@@ -218,14 +218,14 @@ def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tup
 
 
 def _answer_of(answers: np.ndarray) -> Answer:
-    """Return what these answers, (N, 10 or 11), the known digits' first, are: logits unless all say otherwise."""
+    """Classify the answers, (N, 10 or 11), the known digits' first; logits unless all of them say otherwise."""
     answers = answers.astype(np.float64)
     digits, eleventh = answers[:, :CLASSES], answers[:CLASSES, CLASSES:]
 
     def is_one(shares: np.ndarray) -> bool:
         return bool((np.abs(shares.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
 
-    if np.ptp(answers, axis=0).max() < LEAST:  # always the same answer, which tells nothing
+    if np.ptp(answers, axis=0).max() < LEAST:  # always the same answer, which proves nothing
         return Answer.LOGITS
     if eleventh.size and answers.max() <= 0 and is_one(np.exp(answers)):
         return Answer.LOG_PROBABILITIES if np.exp(eleventh).mean() > 0.5 else Answer.LOG_NO_DIGIT
@@ -239,7 +239,7 @@ def _answer_of(answers: np.ndarray) -> Answer:
 
 
 def _read(form: Form, answers: np.ndarray) -> tuple[int, float]:
-    """Count the known digits that these answers get right; return the mean probability of the right digit, too."""
+    """Count the known digits that these answers get right; also return the mean probability of the right digit."""
     with np.errstate(all="ignore"):  # at values that are not the model's own, anything may come
         logits = form._as_logits(answers[:CLASSES])[:, :CLASSES].astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))

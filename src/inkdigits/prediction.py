@@ -60,7 +60,7 @@ class Prediction:
         return self.digit is None
 
     def to_dict(self, *, image: bool = False) -> dict[str, Any]:
-        """The prediction as plain values for JSON; ``image=True`` adds what the network saw, 28 rows of 0–255.
+        """Return plain values for JSON; ``image=True`` adds the network's input, 28 rows of 0–255.
 
         An explanation, where there is one, is 28 rows of -1 to 1.
         """
@@ -89,7 +89,7 @@ class ModelInfo:
     path: Path
     sha256: str
     temperature: float
-    threshold: float | None  # digit score under which the ink is no digit; None: the model cannot tell
+    threshold: float | None  # digit score below which the ink is a non-digit; None: the model does not detect them
     entry: Mapping[str, Any]  # the registry's entry; empty for a file that no registry lists
 
     @property

@@ -1,6 +1,6 @@
 """Progress bars: live on a terminal, silent anywhere else.
 
-Long work takes a ``progress`` of type :data:`Progress` and opens it for each stage; whoever calls may pass another one.
+Long work takes a ``progress`` of type :data:`Progress` and opens it for each stage; a caller may pass another one.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ Progress = Callable[[str, "int | None", Literal["", "bytes"]], AbstractContextMa
 
 @contextmanager
 def silent(label: str, total: int | None, unit: Literal["", "bytes"] = "") -> Iterator[Callable[[int], None]]:
-    """The :data:`Progress` that shows nothing."""
+    """Show nothing: a :data:`Progress`."""
     yield lambda n: None
 
 
 def bars(console: Console | None = None) -> Progress:
-    """A :data:`Progress` of bars that vanish when their stage is done; silent where ``console`` is not a terminal.
+    """Return a :data:`Progress` of bars that vanish when their stage is done; silent if ``console`` is not a terminal.
 
     Args:
         console: where the bars are drawn; default standard error. Silent, too, where rich is not installed.

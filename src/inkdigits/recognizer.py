@@ -2,7 +2,7 @@
 
 Server, CLI, notebooks and evaluation all enter here. A picture goes through :mod:`inkdigits.preprocess`, then through
 the :class:`inkdigits.network.Network`, whose ten logits, divided by a temperature, become probabilities. A model that
-tells digits from non-digits has an eleventh: the logit of "this is a digit".
+detects non-digits has an eleventh: the logit of "this is a digit".
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Recognizer:
 
         Raises:
             ImageError: it cannot be read as an image; the class says which way.
-            ModelError: the model cannot be run, or gives values that are no numbers.
+            ModelError: the model cannot be run, or outputs NaN.
         """
         return self.predict_preprocessed([preprocess(image, self._limits)], explain=explain)[0]
 
@@ -178,8 +178,8 @@ class Recognizer:
             confidence = row[digit]
             if confidence != confidence or score != score:  # not a number
                 raise ModelError(
-                    f"the model {self.model.name} ({self.model.path}) gives values that are no numbers; "
-                    "its weights are damaged: install inkdigits again, or train the model anew"
+                    f"the model {self.model.name} ({self.model.path}) outputs NaN; its weights are damaged: "
+                    "reinstall inkdigits, or train the model again"
                 )
             is_digit = score is None or score >= self._threshold
             explanation = self._explain(s.image, digit) if explain else None

@@ -23,7 +23,7 @@ LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
 def _cache_folder() -> str:
-    """The user's cache folder; one below the folder for temporary files where the user has no home."""
+    """Return the user's cache folder; one below the folder for temporary files if the user has no home."""
     try:
         return platformdirs.user_cache_dir("inkdigits")
     except RuntimeError:  # no HOME and no entry in passwd, as where a container runs under any user id

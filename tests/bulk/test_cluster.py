@@ -13,6 +13,8 @@ from support.bulk import rows_of, size_of, start
 from support.files import encode
 from support.servers import until
 
+pytestmark = pytest.mark.slow
+
 COPIES = 60  # of scikit-learn's first digits: more than one wave
 NODES = 3
 MAX_BYTES = 1024  # of a picture

@@ -25,6 +25,8 @@ from inkdigits.preprocess import Limits
 from support.bulk import DEADLINE
 from support.files import encode, idx
 
+pytestmark = pytest.mark.slow
+
 MEMORY = 2 << 30  # bytes that a process may ask for; more than it needs, less than the headers promise
 COUNT = "inkdigits: 3 images: 2 digits, 1 error\n"  # with the wrong one between two right ones
 SEED, CASES = 5, 400  # damaged files of the fuzzing

@@ -24,6 +24,8 @@ from support.bulk import DEADLINE, size_of, start, stopped
 from support.files import encode
 from support.servers import until
 
+pytestmark = pytest.mark.slow
+
 FORMS = ("csv", "jsonl", "parquet", "txt")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make a device")
 posix = pytest.mark.skipif(os.name == "nt", reason="it needs what POSIX has")
@@ -258,11 +260,14 @@ def test_an_output_in_the_input_s_folder_is_no_input(inputs, command):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["predict", "in", "-o", "o.xlsx"], "the endings are .csv, .json, .jsonl, .ndjson, .parquet, .txt, none"),
-        (["predict", "in", "-o", "o.csv.gz"], "the endings are .csv"),
-        (["submit", "t.csv", "-o", "o.parquet"], "the endings are .csv, .txt, none"),
-        (["evaluate", "cnn", "--data", "labelled.csv", "--json", "o.html"], "the endings are .json, none"),
-        (["runs", "some", "--plot", "o.png"], "the endings are .svg"),
+        (
+            ["predict", "in", "-o", "o.xlsx"],
+            "its extension must be one of .csv, .json, .jsonl, .ndjson, .parquet, .txt, none",
+        ),
+        (["predict", "in", "-o", "o.csv.gz"], "its extension must be one of .csv"),
+        (["submit", "t.csv", "-o", "o.parquet"], "its extension must be one of .csv, .txt, none"),
+        (["evaluate", "cnn", "--data", "labelled.csv", "--json", "o.html"], "its extension must be one of .json, none"),
+        (["runs", "some", "--plot", "o.png"], "its extension must be one of .svg"),
         (["predict", "in", "-o", "in"], "cannot write in: it is a folder"),
         (["submit", "t.csv", "-o", "in"], "cannot write in: it is a folder"),
         (["evaluate", "cnn", "--json", "in"], "cannot write in: it is a folder"),
@@ -306,10 +311,10 @@ def test_finished_rows_are_not_thrown_away_unasked(inputs, run, ending):
     code, _, err = run("t.npz", "-o", name)
     assert code == 2
     assert "o." in err
-    assert "holds 50 finished rows; --restart throws them away, --resume goes on with them" in err
+    assert "holds 50 finished rows; --restart discards them, --resume continues with them" in err
     code, _, err = run("other.npz", "-o", name)
     assert code == 2
-    assert "holds 50 finished rows of another run (other inputs: t.npz then, other.npz now); --restart throws" in err
+    assert "holds 50 finished rows of another run (other inputs: t.npz then, other.npz now); --restart discards" in err
     code, _, err = run("t.npz", "-o", name, "--resume", "--min-confidence", "0.9")
     assert code == 2
     assert "is of another run (another --min-confidence: 0.0 then, 0.9 now) and holds 50 finished rows" in err

@@ -26,6 +26,8 @@ from support.files import encode, idx
 from support.hostile import damaged_tiff
 from support.servers import processes, until
 
+pytestmark = pytest.mark.slow
+
 KILLS = 10
 INPUTS = (
     *("pictures", "digits.zip", "digits.tar", "digits.tar.gz", "digits.csv", "digits.csv.gz", "digits.parquet"),
@@ -250,7 +252,7 @@ def test_another_run_s_rest_is_not_gone_on_with(run, folder):
             assert code == 2
             assert words in err
             assert f"{2 * N:,} finished rows" in err
-            assert err.endswith("; --restart throws them away\n")
+            assert err.endswith("; --restart discards them\n")
             assert Path("o.csv.part").read_bytes() == spool
     code, _, _ = run(folder / "digits.tar", "-o", "o.csv", "--restart", "--processes", "1")
     assert code == 0
@@ -275,7 +277,7 @@ def test_errors_before_a_kill_count(run, tmp_path, digits):
     (tmp_path / "in" / "good.png").write_bytes(encode(digits[0]))
     code, _, err = stopped(run, "in", "-o", "o.csv")
     assert code == 130
-    assert "inkdigits: 2 rows are kept in o.csv.part; --resume goes on" in err
+    assert "inkdigits: 2 rows are kept in o.csv.part; --resume continues" in err
     code, _, err = run("in", "-o", "o.csv", "--resume")
     assert code == 1
     assert err.startswith("inkdigits: 2 images: ")  # and nothing of what the run before told
@@ -332,7 +334,7 @@ def test_ctrl_c_leaves_what_is_finished(run, folder):
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 130
-    assert b"--resume goes on" in err
+    assert b"--resume continues" in err
     assert b"Traceback" not in err
     assert Path("o.csv.part").exists()
     assert not Path("o.csv").exists()
@@ -357,8 +359,8 @@ def test_a_dead_process_is_told(run, folder):
     os.kill(min(readers() - before), signal.SIGKILL)
     _, err = process.communicate(timeout=DEADLINE)
     assert process.returncode == 2
-    assert b"a process that reads images died" in err
-    assert b"--resume goes on" in err
+    assert b"a worker process died, possibly out of memory; try fewer --processes" in err
+    assert b"--resume continues" in err
 
 
 @pytest.mark.parametrize(

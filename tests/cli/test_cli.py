@@ -234,7 +234,7 @@ def test_a_fault_shows_no_trace_unless_one_asks(run, folder, monkeypatch, recogn
     monkeypatch.setattr(type(recognizer), "predict_batch", fail)
     code, out, err = run("predict", "in")
     assert (code, out) == (70, "")
-    assert err.startswith("inkdigits: error: this is a fault of inkdigits: ValueError: a broken promise")
+    assert err.startswith("inkdigits: error: this is a bug in inkdigits: ValueError: a broken promise")
     assert err.count("\n") == 1
     monkeypatch.setenv("INKDIGITS_LOG_LEVEL", "debug")
     assert "Traceback" in run("predict", "in")[2]

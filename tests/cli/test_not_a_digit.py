@@ -22,6 +22,8 @@ from sklearn.datasets import load_digits
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.data.tables import write_csv
 
+pytestmark = pytest.mark.slow
+
 DIGITS = {"eight.png": 8, "three.png": 3, "zero.png": 0}
 REFUSED = ("letter.png", "scribble.png", "triangle.png")
 COUNT = "inkdigits: 7 images: 3 digits, 3 not digits, 1 blank\n"
@@ -207,7 +209,7 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
     command = ["predict", "a.zip", "b.zip", "-o", "o.csv", "--processes", "1"]
     stopped = subprocess.run([sys.executable, "-c", stop, *command], cwd=tmp_path, capture_output=True, text=True)
     assert stopped.returncode == 130
-    assert "512 rows are kept in o.csv.part; --resume goes on" in stopped.stderr
+    assert "512 rows are kept in o.csv.part; --resume continues" in stopped.stderr
 
     # What was begun with other rows is not mixed with these.
     code, _, err = run(*command, "--resume", "--min-confidence", "0.5")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import os
 import re
 import socket
 import threading
@@ -26,6 +25,7 @@ from inkdigits.settings import Settings
 
 from support.drawings import DIGITS
 from support.files import idx
+from support.handwriting import needs_data
 from support.paths import ROOT
 
 FILES = tuple(data.MNIST_SHA256)
@@ -265,7 +265,7 @@ def test_describe_downloads_nothing(settings):
     assert not Path(settings.cache).exists()
 
 
-@pytest.mark.skipif(not os.environ.get("INKDIGITS_DATA"), reason="INKDIGITS_DATA names no folder with MNIST")
+@needs_data
 def test_mnist_itself_has_its_published_class_counts():
     settings = Settings.from_env()
     train, test = (load("mnist", settings, part=part, mirrors=[]) for part in ("train", "test"))
@@ -374,7 +374,7 @@ def test_damaged_pen_strokes_are_told(pen_folder):
     assert "not the file it should be" in source.hint
 
 
-@pytest.mark.skipif(not os.environ.get("INKDIGITS_DATA"), reason="INKDIGITS_DATA names no folder with pen strokes")
+@needs_data
 def test_the_real_pen_strokes_have_every_digit_of_every_writer():
     sizes = {part: len(load("pen", Settings.from_env(), part=part)) for part in PEN_WRITERS}
     assert sizes == {"train": 4498, "validation": 1497, "test": 1499}

@@ -130,7 +130,7 @@ def test_a_test_pair_beside_a_train_pair_is_the_test_part(pair, images):
     [
         (None, "gone.csv", "there is no file or folder 'gone.csv'; expected a CSV"),
         (None, "mine/gone,mine/train-labels-idx1-ubyte.gz", "cannot read mine/gone"),
-        (lambda p: (p / "train-labels-idx1-ubyte.gz").unlink(), "mine", "no train-labels-idx1-ubyte beside"),
+        (lambda p: (p / "train-labels-idx1-ubyte.gz").unlink(), "mine", "no train-labels-idx1-ubyte next to"),
         (
             lambda p: (p / "train-labels-idx1-ubyte.gz").write_bytes(idx(LABELS[:-1])),
             "mine",
@@ -162,7 +162,7 @@ def test_what_is_wrong_is_told(pair, monkeypatch, change, name, message):
 
 def test_a_folder_that_is_no_digit_is_told_and_an_empty_one(folder):
     (folder / "ten").mkdir()
-    with pytest.raises(DataError, match="has folder 'ten', which is no digit"):
+    with pytest.raises(DataError, match="has folder 'ten', which is not a digit"):
         load(str(folder), SETTINGS, part="all")
     (empty := folder / "empty").mkdir()
     (empty / "0").mkdir()

@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 from collections import Counter
 
 import numpy as np
@@ -16,6 +15,7 @@ from inkdigits.synthesis.corruptions.sheet import look
 from inkdigits.synthesis.strokes import draw
 
 from support.drawings import DIGITS
+from support.handwriting import needs_data
 
 UNIPEN = """
 .VERSION 1.0
@@ -98,7 +98,7 @@ def test_pendigits_that_are_not_there_are_told(tmp_path):
         load_pendigits(Settings(data=str(tmp_path)))
 
 
-@pytest.mark.skipif(not os.environ.get("INKDIGITS_DATA"), reason="INKDIGITS_DATA names no folder with the pen strokes")
+@needs_data
 def test_the_real_pendigits():
     digits = load_pendigits(Settings.from_env())
     assert len(digits) == 7494

@@ -128,11 +128,11 @@ def refused(path, labelled=True):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("256", "'256' is not a whole number from 0 to 255"),
-        ("-1", "'-1' is not a whole number from 0 to 255"),
-        ("12.5", "'12.5' is not a whole number from 0 to 255"),
-        ("ink", "'ink' is not a whole number from 0 to 255"),
-        ("x" * 100, f"'{'x' * 39}… is not a whole number from 0 to 255"),
+        ("256", "'256' is not an integer from 0 to 255"),
+        ("-1", "'-1' is not an integer from 0 to 255"),
+        ("12.5", "'12.5' is not an integer from 0 to 255"),
+        ("ink", "'ink' is not an integer from 0 to 255"),
+        ("x" * 100, f"'{'x' * 39}… is not an integer from 0 to 255"),
         ("", "the value is missing"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_wrong_value_far_down_a_long_file(tmp_path, digits):
 
 @pytest.mark.parametrize(
     ("label", "message"),
-    [("", "the label is missing"), ("10", "'10' is not a whole number from 0 to 9"), ("seven", "'seven' is not")],
+    [("", "the label is missing"), ("10", "'10' is not an integer from 0 to 9"), ("seven", "'seven' is not")],
 )
 def test_a_wrong_label(table, label, message):
     table.rows[2][0] = label
@@ -221,11 +221,11 @@ def test_wrong_values_in_parquet_are_named(tmp_path, digits):
         return tmp_path / "t.parquet"
 
     values[30, 785 - 1] = 0.5
-    assert refused(write()) == "row 31, column pixel783: 0.5 is not a whole number from 0 to 255"
+    assert refused(write()) == "row 31, column pixel783: 0.5 is not an integer from 0 to 255"
     values[30, 784] = np.nan
-    assert refused(write()) == "row 31, column pixel783: nan is not a whole number from 0 to 255"
+    assert refused(write()) == "row 31, column pixel783: nan is not an integer from 0 to 255"
     values[30, 784], values[6, 0] = 0, 12
-    assert refused(write(label=int)) == "row 7, column label: 12 is not a whole number from 0 to 9"
+    assert refused(write(label=int)) == "row 7, column label: 12 is not an integer from 0 to 9"
     whole = pa.parquet.read_table(write())
     whole = whole.set_column(0, "label", pa.array([None if i == 3 else 1 for i in range(N)]))
     pa.parquet.write_table(whole, tmp_path / "t.parquet")
@@ -242,16 +242,16 @@ def test_wrong_values_in_npz_are_named(tmp_path, digits):
     images, labels = digits[0].astype(float), digits[1].astype(float)
     images[7, 2, 3] = 0.25
     np.savez(path, images=images, labels=labels)
-    assert refused(path) == "row 8, column pixel59: 0.25 is not a whole number from 0 to 255"
+    assert refused(path) == "row 8, column pixel59: 0.25 is not an integer from 0 to 255"
     labels[49] = 11
     np.savez(path, images=digits[0], labels=labels)
-    assert refused(path) == "row 50, column label: 11.0 is not a whole number from 0 to 9"
+    assert refused(path) == "row 50, column label: 11.0 is not an integer from 0 to 9"
     np.savez(path, images=digits[0], labels=labels[:-1])
     assert refused(path).startswith(": 50 images, but labels of shape (49,)")
     np.savez(path, images=digits[0][:, :20], labels=labels)
     assert refused(path) == ": array images has shape 50×20×28; expected N×28×28 or N×784"
     np.savez(path, images=digits[0].astype("S3"), labels=labels)
-    assert "array of type |S3; expected whole numbers" in refused(path)
+    assert "array of type |S3; expected integers" in refused(path)
 
 
 class Trap:

@@ -26,6 +26,8 @@ from support import browser
 from support.drawings import picture
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 chromium = browser.chromium
 
 HOSTILE = "<script>alert('&amp;')</script>"

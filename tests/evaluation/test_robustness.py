@@ -17,6 +17,8 @@ from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 
 from support.drawings import picture
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def small():

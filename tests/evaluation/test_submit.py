@@ -52,6 +52,7 @@ def run(capsys, monkeypatch, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_from_kaggles_tables_to_a_submission(run, tmp_path, digits):
     images, labels = digits
     order = np.random.default_rng(0).permutation(len(images))
@@ -116,7 +117,7 @@ def test_a_wrong_table_leaves_an_older_submission_as_it_is(run, tmp_path, digits
     (tmp_path / "s.csv").write_text("older")
     code, out, err = run("submit", "t.csv", "-o", "s.csv")
     assert (code, out) == (2, "")
-    assert err == "inkdigits: error: t.csv, line 3595, column pixel783: '999' is not a whole number from 0 to 255\n"
+    assert err == "inkdigits: error: t.csv, line 3595, column pixel783: '999' is not an integer from 0 to 255\n"
     assert (tmp_path / "s.csv").read_text() == "older"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s.csv", "t.csv"]
 
@@ -129,7 +130,7 @@ def test_mistakes_are_one_line(run, tmp_path, digits):
         (["train", "--data", "t.csv", "--out", "m.onnx"], "t.csv, line 1: there is no column 'label'"),
         (
             ["train", "--network", "mlp", "--resume", "--out", "m.onnx"],
-            "network mlp leaves no checkpoint to go on from",
+            "network mlp writes no checkpoint",
         ),
         (["train", "--network", "mlp", "--augment", "1", "--out", "m.onnx"], "'augment' is not one of network mlp's"),
         (["train", "--hidden", "5", "--out", "m.onnx"], "training option 'hidden' is not one of network cnn's"),

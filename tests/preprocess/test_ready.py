@@ -1,6 +1,5 @@
 """28×28 pictures, one or many at once: the same as the way for all pictures has them, to the last bit."""
 
-import os
 import zlib
 
 import numpy as np
@@ -21,6 +20,7 @@ from inkdigits.synthesis.corruptions import CORRUPTIONS, corrupt
 
 from support.drawings import DIGITS, picture
 from support.files import png
+from support.handwriting import HANDWRITING
 from support.requests import encode
 
 LOOKS = (
@@ -83,9 +83,10 @@ def test_together_as_one_by_one(kind, digits):
     assert_same(hard(kind, digits)[:600])
 
 
-def test_real_handwriting():
-    """MNIST's 10,000 test images where INKDIGITS_DATA has them, else scikit-learn's 1,797 digits, smoothly reduced."""
-    if os.environ.get("INKDIGITS_DATA"):
+@pytest.mark.parametrize("data", HANDWRITING)
+def test_real_handwriting(data):
+    """MNIST's 10,000 test images, and scikit-learn's 1,797 digits, smoothly enlarged."""
+    if data == "mnist":
         images = load("mnist", Settings.from_env(), part="test").images
     else:
         pictures = map(Image.fromarray, load("digits", Settings(), part="all").images)

@@ -27,6 +27,8 @@ from support.paths import ROOT
 from support.requests import THREE
 from support.servers import Server, served
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "coming-from.md"
 SERVERS = ("gunicorn ", "uvicorn ", "inkdigits serve", "python app.py")
 LIMIT_SECONDS = 240

@@ -28,6 +28,8 @@ from support.programs import BIN, ran, tool
 from support.requests import THREE
 from support.servers import until
 
+pytestmark = pytest.mark.slow
+
 METRICS = {
     "inkdigits_requests_total",
     "inkdigits_request_seconds_bucket",

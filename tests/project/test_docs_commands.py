@@ -28,6 +28,8 @@ from support.commands import (
 )
 from support.drawings import picture
 
+pytestmark = pytest.mark.slow
+
 # Programs that need more than this machine; a block with one of them is not run at all.
 ELSEWHERE = {
     "apt": "installs programs for the whole machine",

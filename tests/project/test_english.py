@@ -200,7 +200,7 @@ def test_identifiers_have_us_spelling(room):
         for path in modules(room)
         for line, name in identifiers(path)
         for british, us in RULES["spellings"].items()
-        if british in name.lower()
+        if british in name.lower() and name not in RULES["public"]
     ]
     assert len(found) <= RULES["remaining"]["spellings"].get(f"src/{room}", 0), "\n".join(found)
 

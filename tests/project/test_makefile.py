@@ -15,6 +15,8 @@ from support.paths import ROOT
 from support.programs import recipe
 from support.requests import THREE
 
+pytestmark = pytest.mark.slow
+
 MADE = ("models", "runs", "build")
 STOP_SECONDS = 30
 

@@ -24,6 +24,8 @@ from inkdigits.settings import Settings
 
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 TEXTS = sorted((ROOT / "notebooks").glob("*.py"))
 LARGEST = 300_000  # bytes of an .ipynb
 COLOURS = 8  # that an image must have, to show something

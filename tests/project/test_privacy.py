@@ -18,6 +18,8 @@ from support.drawings import picture
 from support.outgoing import INKDIGITS, SERVE, tracing, watched
 from support.paths import DEPLOY, ROOT
 
+pytestmark = pytest.mark.slow
+
 ROWS = 80  # of the table that is read and trained on
 PICTURES = 24
 SERVE_SECONDS = 2

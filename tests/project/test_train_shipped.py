@@ -18,6 +18,8 @@ import train_shipped
 from support.drawings import picture
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = ROOT / "scripts"
 TRAIN = "inkdigits train --network sprint --data digits --epochs 1 --threads 1"
 COMMANDS = {

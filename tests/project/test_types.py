@@ -12,6 +12,8 @@ import pytest
 from support.paths import ROOT
 from support.programs import recipe
 
+pytestmark = pytest.mark.slow
+
 RIGHT = """\
 from collections.abc import Iterator
 from pathlib import Path

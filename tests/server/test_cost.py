@@ -38,6 +38,8 @@ from support.drawings import picture
 from support.files import chunk, png, scans
 from support.requests import HASHES, THREE, assert_problem, encode, guard_of, reader_of
 
+pytestmark = pytest.mark.slow
+
 MANY = 2_000_000  # characters of a text that says little; a body may have ten times as many
 MAX_FILES = 100
 FORM = "application/x-www-form-urlencoded"

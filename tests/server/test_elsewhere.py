@@ -15,6 +15,8 @@ from support.paths import ROOT
 from support.requests import THREE
 from support.servers import served, until
 
+pytestmark = pytest.mark.slow
+
 GUNICORN = [
     "-m",
     "gunicorn",

@@ -18,6 +18,8 @@ from support.drawings import picture
 from support.html import Page
 from support.requests import encode
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 NASTY = "\u202e<script>alert(1)</script>&amp;'.png"

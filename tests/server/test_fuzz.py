@@ -19,6 +19,8 @@ from inkdigits.server.predict import Options
 from support.paths import ROOT
 from support.requests import ROW, THREE
 
+pytestmark = pytest.mark.slow
+
 CLIENT_ERRORS = {kind.status for kind in PROBLEM_TYPES if 400 <= kind.status < 500}
 fuzzed = settings(
     max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]

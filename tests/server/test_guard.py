@@ -20,6 +20,8 @@ from inkdigits.server.processes.shared_state import BUCKETS, Board
 
 from support.requests import HASHES, KEYS, THREE, assert_problem, guard_of
 
+pytestmark = pytest.mark.slow
+
 
 def counted(url: str, name: str) -> float:
     [line] = [line for line in httpx.get(f"{url}/metrics").text.splitlines() if line.startswith(f"inkdigits_{name} ")]

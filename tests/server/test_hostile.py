@@ -9,6 +9,8 @@ import pytest
 from support.hostile import DIGIT, PARTS, Upload, damaged_tiff, uploads
 from support.requests import THREE
 
+pytestmark = pytest.mark.slow
+
 MEMORY_BYTES = 700 << 20  # more than a server and two of the largest images that are read
 ALLOWED = {200, 400, 413, 415, 422}
 

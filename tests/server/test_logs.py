@@ -21,6 +21,8 @@ from inkdigits.self_test import DIGIT
 
 from support.servers import DEADLINE, START_SECONDS, alive, ask, processes, samples, until, workers
 
+pytestmark = pytest.mark.slow
+
 LONG = "x" * 118  # with ten digits before it, the longest id that a request may have
 
 # A server in which libraries say things in their own ways, whenever a picture of 111 pixels is opened.

@@ -20,6 +20,8 @@ from inkdigits.server.http.problems import PROBLEM_TYPES
 from support.paths import ROOT
 from support.requests import ROW, THREE, encode, png_that_claims
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def document(client):

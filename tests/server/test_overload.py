@@ -24,6 +24,8 @@ from inkdigits.settings import Settings
 from support.requests import THREE
 from support.servers import until
 
+pytestmark = pytest.mark.slow
+
 REQUEST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%b" % (
     len(THREE),
     THREE,

@@ -23,6 +23,8 @@ from inkdigits.server.pages import takes_gzip
 from support.paths import ROOT
 from support.requests import THREE
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 LARGE = 21 << 20  # bytes, more than are read
 

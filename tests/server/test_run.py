@@ -17,7 +17,10 @@ from inkdigits.self_test import DIGIT
 from support.requests import THREE
 from support.servers import DEADLINE, alive, ask, processes, until, workers
 
+pytestmark = pytest.mark.slow
 
+
+@pytest.mark.smoke
 def test_one_line_when_it_is_ready(start_server):
     server = start_server()
     assert server.line.startswith(f"inkdigits {inkdigits.__version__} serves on {server.url} ")

@@ -22,7 +22,7 @@ from inkdigits.server.processes.run import GRACE_SECONDS
 from support.requests import THREE
 from support.servers import DEADLINE, START_SECONDS, alive, ask, processes, samples, until, workers
 
-pytestmark = processes  # they look at processes, or send what Windows has no signal for
+pytestmark = [pytest.mark.slow, processes]  # they look at processes, or send what Windows has no signal for
 
 # A picture that a thread works on without end: asleep, or in Python code.
 STUCK = """

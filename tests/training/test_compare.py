@@ -25,6 +25,8 @@ from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
 from inkdigits.training.comparison import Cell, Mean, Standings
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("logistic", "knn", "mlp", "lenet")
 PLAN = Plan(models=MODELS, data="digits", seeds=(0, 1), epochs=2, threads=1)
 
@@ -272,7 +274,7 @@ def test_from_the_command_line(tmp_path, monkeypatch, capsys):
     assert "[3/3] mlp, seed 5" in out
     assert (tmp_path / "c" / "cells" / "mlp-5.json").exists()
     assert main(["compare", "--seeds", "1;2", "--out", str(tmp_path)]) == 2
-    assert "--seeds must be whole numbers such as 0,1,2, not '1;2'" in capsys.readouterr().err
+    assert "--seeds must be integers such as 0,1,2, not '1;2'" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert main(["compare", "--models", "mlp", "--data", "digits", "--out", str(tmp_path / "file" / "c")]) == 2
     assert "cannot make folder" in capsys.readouterr().err

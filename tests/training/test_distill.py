@@ -16,6 +16,8 @@ from inkdigits.training.export import export
 from inkdigits.training.fit import _loss
 from inkdigits.training.networks import build
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def images():

@@ -25,6 +25,8 @@ from inkdigits.training import prepare as pools
 from inkdigits.training import register as finish
 from inkdigits.training.fit import TrainConfig, train
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TrainConfig(network="lenet", data="digits", epochs=6, batch_size=32, augment=0.5, threads=1, seed=3)
 
 

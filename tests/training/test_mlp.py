@@ -24,6 +24,8 @@ from inkdigits.training.config import MlpConfig
 from inkdigits.training.mlp import Mlp, fit, initial, to_onnx, train
 from inkdigits.training.prepare import Pool
 
+pytestmark = pytest.mark.slow
+
 CONFIG = MlpConfig(data="digits", batch_size=16, epochs=30, seed=2)
 
 

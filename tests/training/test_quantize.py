@@ -20,6 +20,8 @@ from inkdigits.training.fit import train
 from inkdigits.training.networks import build
 from inkdigits.training.quantize import quantize
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = TrainConfig(network="lenet", data="digits", non_digits=0.2, epochs=3, threads=1)
 
 

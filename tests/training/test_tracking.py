@@ -23,6 +23,8 @@ from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.runs import Run, find_all
 from inkdigits.training.tracking import Recorder, git_state
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 SPRINT = TrainConfig(network="sprint", data="digits", epochs=EPOCHS, threads=1, seed=3)
 MLP = MlpConfig(data="digits", epochs=EPOCHS, hidden="16")

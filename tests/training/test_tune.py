@@ -30,6 +30,8 @@ from inkdigits.training.search import worker as trials
 from inkdigits.training.search.space import Space
 from inkdigits.training.search.worker import Worker
 
+pytestmark = pytest.mark.slow
+
 TRIALS, KILLED_AT = 40, 12
 FIXED = {"network": "mlp", "data": "digits", "epochs": 3, "hidden": "16"}
 # The highest learning rate makes the loss infinite: that trial fails.

@@ -18,6 +18,8 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
 from inkdigits.training.quantize import quantize
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 120  # for one command
 WARNING = "of the validation images, hardly more than guessing: the training learnt nothing to speak of"
 HOPELESS = ("--network", "lenet", "--data", "digits", "--epochs", "2", "--threads", "1", "--learning-rate", "100")

@@ -16,6 +16,8 @@ from inkdigits.server.model_info import CARD_SUFFIX, about, card_of
 from support import browser
 from support.states import card
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 SCREENS = [(320, 568), (390, 844), (1280, 800)]  # CSS pixels

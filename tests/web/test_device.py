@@ -26,6 +26,8 @@ from support.drawings import DIGITS, picture
 from support.files import encode
 from support.own_models import FORMS, write
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 PEN_DRAWINGS = 500  # by people

@@ -17,6 +17,8 @@ from support import browser
 from support.drawings import picture
 from support.states import LETTER, PREDICT, SERVER, hand_over, triangle
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 REFUSED = "status of 4"  # what the browser itself says of a request that is answered so

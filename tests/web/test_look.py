@@ -14,6 +14,8 @@ from support.browser import draw
 from support.drawings import DIGITS
 from support.states import LETTER, PREDICT, scan
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 MAX_FIRST_LOAD = 60_000  # bytes, compressed as the server sends them

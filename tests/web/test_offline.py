@@ -23,6 +23,8 @@ from support.drawings import DIGITS, picture
 from support.own_models import FORMS, write
 from support.paths import ROOT
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 FOLDER = "/some/where/"  # that the page lies under

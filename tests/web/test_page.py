@@ -13,6 +13,8 @@ from support import browser
 from support.browser import draw, place, until
 from support.drawings import DIGITS
 
+pytestmark = pytest.mark.slow
+
 chromium, visit = browser.chromium, browser.visit
 
 PREDICT = re.compile(r"/predict(\?|$)")
@@ -53,6 +55,7 @@ def ink_share(page):
     )
 
 
+@pytest.mark.smoke
 def test_reads_what_the_mouse_draws(visit):
     page = visit()
     bars = page.get_by_test_id("bars").get_by_role("listitem")

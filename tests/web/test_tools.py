@@ -9,13 +9,15 @@ from playwright.sync_api import expect
 
 from inkdigits.data.catalog import PEN_WRITERS
 from inkdigits.data.pen import load_pendigits
-from inkdigits.errors import DataError
 from inkdigits.settings import Settings
 
 from support import browser
 from support.browser import axe, draw, place, settled, until
 from support.drawings import DIGITS
+from support.handwriting import needs_data
 from support.states import COMPLAINT, LETTER, PREDICT, STATES
+
+pytestmark = pytest.mark.slow
 
 chromium, visit = browser.chromium, browser.visit
 
@@ -39,11 +41,8 @@ INK = """() => {
 
 
 def written_digits():
-    """Digits by the writers held back for testing, as (label, strokes in a unit box); else this project's own."""
-    try:
-        digits = [d for d in load_pendigits(Settings.from_env()) if d.writer in PEN_WRITERS["test"]]
-    except DataError:
-        return [(label, strokes) for label, strokes in DIGITS.items()] * (WRITTEN // len(DIGITS))
+    """Digits by the writers held back for testing, as (label, strokes in a unit box)."""
+    digits = [d for d in load_pendigits(Settings.from_env()) if d.writer in PEN_WRITERS["test"]]
     chosen = []
     for i in np.random.default_rng(11).choice(len(digits), WRITTEN, replace=False):
         points = np.concatenate(digits[i].strokes)
@@ -68,6 +67,7 @@ def write(page, stroke):
     )
 
 
+@needs_data
 @pytest.mark.parametrize("where", ["server", "device"])
 def test_digits_as_their_writers_wrote_them(visit, where):
     page = visit(width=500, height=900)  # the default model learnt from pens, though not from these writers'

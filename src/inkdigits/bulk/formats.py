@@ -1,7 +1,7 @@
-"""The forms that rows are written in: lines for people, CSV, a JSON object a line, and Parquet.
+"""The formats that rows are written in: lines for people, CSV, one JSON object per line, and Parquet.
 
-Rows are written a block at a time, each block by itself, so that processes can write them apart; :func:`join` makes one
-file of the blocks.
+Rows are written a block at a time and independently, so that processes can write them in parallel; :func:`join` joins
+the blocks to one file.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
 
 
 def heading(form: Format) -> bytes:
-    """What stands before the first block of a text form."""
+    """Return what comes before the first block of a text format."""
     return (",".join(COLUMNS) + "\n").encode() if form == "csv" else b""
 
 
@@ -81,7 +81,7 @@ def join(blocks: Iterable[bytes], form: Format, out: BinaryIO) -> None:
 
 
 def format_of(path: str) -> Format:
-    """The form that a file's name asks for: by its ending, else lines."""
+    """Return the format that a file's extension names, else lines."""
     return _FORM_OF.get(Path(path).suffix.lower(), "lines")
 
 
@@ -100,7 +100,7 @@ def _cells(row: Row) -> list[object]:
 
 
 def _values(row: Row) -> list[object]:
-    """All cells but the name and the error."""
+    """Return all cells but the name and the error."""
     p = row.prediction
     if p is None:
         return [None, None, None, None, row.accepted, *[None] * 10]
@@ -148,7 +148,7 @@ def _line(row: Row, width: int) -> str:
 
 
 def _map(row: Row) -> list[str]:
-    """The explanation as lines of characters."""
+    """Return the explanation as lines of characters."""
     if row.prediction is None or row.prediction.explanation is None:
         return []
     rows = row.prediction.explanation.tolist()

@@ -1,12 +1,12 @@
-"""What is finished of an output, kept so that a run that is killed at any moment can go on where it was.
+"""The finished rows of an output, kept so that a run that is killed at any moment can resume.
 
-A journal lies next to the output, ``OUT.part``: a line that says what it is, a line of JSON that says what is read by
-which model, then a record a block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows of each
-verdict, then its content. A record that a kill or a full disk cut short does not have its CRC, and what follows the
-last whole one is dropped. ``OUT`` itself appears at the end, whole.
+The journal is next to the output, ``OUT.part``: a line that identifies the file, a line of JSON that describes the
+inputs and the model, then one record per block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows
+of each verdict, then its content. A record that a kill or a full disk truncated fails its CRC, and everything after the
+last valid one is dropped. ``OUT`` itself appears at the end, complete.
 
-Nothing stays beside a finished output that would say what made it. Where a run is to go on with one, its rows are read
-again and compared: the same, and there was nothing to do; else it is another run's, and stays as it is.
+No record of a finished output remains. To resume with one, its rows are read again and compared. If they are the same,
+there is nothing to do; otherwise it belongs to another run and stays unchanged.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Journal:
     Args:
         out: the file that is to be written.
         about: what decides the content of every block, as JSON.
-        begin: what to do with a journal that is there and holds finished rows: ``resume`` goes on with it, ``restart``
-            throws it away, ``new`` refuses to do either. One without a finished row is in nobody's way.
+        begin: what to do with an existing journal that has finished rows: ``resume`` continues it, ``restart`` discards
+            it, ``new`` raises an error. A journal without a finished row is ignored.
 
     Raises:
-        SettingError: the file cannot be written, or another process is writing it; or the journal that is there is of
-            another run, is of none, or holds rows that are not to be thrown away.
+        SettingError: the file cannot be written, or another process is writing it; or the existing journal is of
+            another run, is invalid, or holds rows that must not be discarded.
 
     Attributes:
         path: of the journal.
@@ -62,7 +62,7 @@ class Journal:
         self.path = self._out.path.with_name(f"{self._out.path.name}.part")
         self.rows = 0
         self.counts = [0] * len(VERDICTS)
-        self._names: list[int] = []  # a CRC-32 a block
+        self._names: list[int] = []  # one CRC-32 per block
         self._finished: _Finished | None = None
         with contextlib.ExitStack() as undo:
             undo.callback(self._out.close)
@@ -89,12 +89,12 @@ class Journal:
                 end += _HEAD + len(content)
             if self.rows and begin == "new":
                 other = "" if found == start else f" of another run ({_difference(found, about)})"
-                go_on = "throws them away" if other else "throws them away, --resume goes on with them"
+                go_on = "discards them" if other else "discards them, --resume continues with them"
                 raise SettingError(f"{self.path} holds {self.rows:,} finished rows{other}; --restart {go_on}")
             if self.rows and begin == "resume" and found != start:
                 raise SettingError(
                     f"{self.path} is of another run ({_difference(found, about)}) and holds {self.rows:,} finished "
-                    "rows; --restart throws them away"
+                    "rows; --restart discards them"
                 )
             if self.rows and begin == "resume":
                 self._file.seek(end)
@@ -110,7 +110,7 @@ class Journal:
         self._file.flush()
 
     def _begun(self) -> int | None:
-        """Where the records of the journal that is there begin; None where it was killed before its start was whole."""
+        """Return where the records of the existing journal begin; None if its start is not complete."""
         magic = self._file.read(len(_MAGIC))
         if not _MAGIC.startswith(magic):
             raise SettingError(
@@ -136,7 +136,7 @@ class Journal:
         self._count(block.rows, block.names, *block.counts)
 
     def rest(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """The chunks that are still to be read.
+        """Yield the chunks that are still to be read.
 
         Raises:
             SettingError: what was read before is no longer what the chunks begin with.
@@ -154,7 +154,7 @@ class Journal:
             raise self._other_images("some of them are gone")
 
     def _other_images(self, reason: str) -> SettingError:
-        return SettingError(f"{self.path} was begun with other images: {reason}; --restart throws its rows away")
+        return SettingError(f"{self.path} was begun with other images: {reason}; --restart discards its rows")
 
     def finish(self, form: Format) -> None:
         """Make the output of the blocks, and remove the journal.
@@ -198,7 +198,7 @@ class Journal:
             raise self._damaged()
 
     def _damaged(self) -> SettingError:
-        return SettingError(f"{self.path} was changed or damaged since its rows were written; --restart throws it away")
+        return SettingError(f"{self.path} was changed or damaged since its rows were written; --restart discards it")
 
     def _count(self, rows: int, names: int, *counts: int) -> None:
         self.rows += rows
@@ -209,14 +209,14 @@ class Journal:
         self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
 
     def _records(self) -> Iterator[tuple[bytes, *tuple[int, ...]]]:
-        """The whole records from the first on."""
+        """Yield the complete records from the first on."""
         left = os.fstat(self._file.fileno()).st_size - self._first
         self._file.seek(self._first)
         while left >= _HEAD:
             size, crc = _RECORD.unpack(self._file.read(_RECORD.size))
             counts = self._file.read(_COUNTS.size)
             left -= _HEAD + size
-            if left < 0:  # cut short, or the size is none
+            if left < 0:  # truncated, or the size is invalid
                 return
             content = self._file.read(size)
             if len(content) != size or zlib.crc32(content, zlib.crc32(counts)) != crc:
@@ -261,7 +261,7 @@ class _Finished:
             return self._left() > 0 and self._file.read_row_group(self._blocks).equals(stream.read_all())
 
     def _left(self) -> int:
-        """Row groups of Parquet, one a block, that are not yet compared."""
+        """Count the row groups of Parquet, one per block, that are not yet compared."""
         return int(self._file.num_row_groups) - self._blocks
 
     def _other(self) -> SettingError:
@@ -277,12 +277,12 @@ def _parquet(path: Path) -> Any:
 
     try:
         return pyarrow.parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException):  # it is none
+    except (OSError, pa.ArrowException):  # it is not Parquet
         return None
 
 
 def _difference(found: bytes, about: Mapping[str, Any]) -> str:
-    """What was another thing when the journal was begun."""
+    """Describe what was different when the journal was started."""
     try:
         before = json.loads(found[len(_MAGIC) :])
         now = json.loads(json.dumps(about))
@@ -296,7 +296,7 @@ def _difference(found: bytes, about: Mapping[str, Any]) -> str:
 
 
 def _changed(before: Any, now: list[Any]) -> tuple[object, object]:
-    """The first input that differs: its path, or, where that is the same, size and time of change too."""
+    """Return the first input that differs: its path, or, if that is the same, size and time of change too."""
     try:
         old, new = next(((a, b) for a, b in zip(before, now, strict=False) if a != b), (None, None))
         if old is None or new is None:

@@ -1,7 +1,7 @@
 """Chunks of images spread over processes; the blocks of rows come back in order.
 
-Each process has one recogniser. No more chunks are under way than keep the processes busy, so that memory depends on
-the size of a chunk and not on how many there are.
+Each process has one recognizer. Only as many chunks are in flight as keep the processes busy, so memory depends on the
+size of a chunk and not on their number.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inkdigits.recognizer import Recognizer
 
 __all__ = ["Block", "Job", "blocks"]
 
-AHEAD = 2  # chunks a process: one that it reads, one that waits for it
+AHEAD = 2  # chunks per process: one that it reads, one that waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Job:
     min_confidence: float = 0.0
 
     def recognizer(self) -> Recognizer:
-        """A recogniser as the job wants it, in a process whose output is the job's: Pillow's warnings are not in it."""
+        """Load the job's recognizer, in a process whose output must not contain Pillow's warnings."""
         quiet_pillow()
         return Recognizer(self.model, threads=self.threads, limits=self.limits)
 
@@ -99,7 +99,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
         ModelError: the model cannot be loaded.
         InkdigitsError: a process died.
     """
-    recognizer = job.recognizer()  # also where others do the work: what cannot be loaded is told once and in one line
+    recognizer = job.recognizer()  # also if others do the work: a model that cannot be loaded is reported once
     chunks = iter(chunks)
     start = list(islice(chunks, 2))
     if processes == 1 or len(start) < 2:
@@ -120,7 +120,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool:
-        raise InkdigitsError("a process that reads images died, for want of memory perhaps; try fewer") from None
+        raise InkdigitsError("a worker process died, possibly out of memory; try fewer --processes") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

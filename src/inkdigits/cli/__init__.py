@@ -3,7 +3,7 @@
 What a command needs is imported inside it: ``inkdigits --help`` answers at once, and only ``train`` needs torch.
 
 Exit codes: 0 fine; 1 an image could not be read, the others were; 2 a mistake in the command line, a setting, a model
-or the data; 70 a fault of inkdigits itself; 130 stopped by Ctrl-C; 141 whoever read the output has left.
+or the data; 70 a bug in inkdigits; 130 stopped by Ctrl-C; 141 the reader of the output has exited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXAMPLES = """\
 examples:
   inkdigits predict seven.png                    read one image
   inkdigits serve                                draw and upload at http://127.0.0.1:9696
-  inkdigits train --network lenet --out my.onnx  train a model of your own
+  inkdigits train --network lenet --out my.onnx  train your own model
   inkdigits evaluate my.onnx                     measure it
 """
 # Packages that come with an extra only, by the extra.
@@ -80,8 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line's grammar; its help texts are in ``docs/cli.md``."""
-    parser = Parser("inkdigits", "COMMAND …", "Reads handwritten digits and says how sure it is.", _EXAMPLES)
+    """Return the parser of the command line; its help texts are in ``docs/cli.md``."""
+    parser = Parser("inkdigits", "COMMAND …", "Read handwritten digits and report how sure the model is.", _EXAMPLES)
     version = f"inkdigits {inkdigits.__version__}"
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
@@ -95,7 +95,7 @@ def _fault(error: Exception) -> int:
     if os.environ.get("INKDIGITS_LOG_LEVEL") == "debug":
         traceback.print_exception(error)
     hint = "INKDIGITS_LOG_LEVEL=debug shows where"
-    return fail(f"this is a fault of inkdigits: {type(error).__name__}: {error}; {hint}", FAULT)
+    return fail(f"this is a bug in inkdigits: {type(error).__name__}: {error}; {hint}", FAULT)
 
 
 def _no_command(parser: argparse.ArgumentParser) -> int:

@@ -108,7 +108,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, **options)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse; a command tells what it does not know itself, where argparse would have the whole program do it."""
+        """Parse; a command reports its unknown arguments itself, where argparse leaves that to the whole program."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
             hint = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
@@ -162,22 +162,22 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
 
 
 def print_errors(errors: Iterable[tuple[str, object]]) -> None:
-    """Tell what could not be read, by name, a line each on standard error."""
+    """Print what could not be read and why, one line each, to standard error."""
     for name, error in errors:
         print(f"inkdigits: {visible(name)}: {visible(str(error))}", file=sys.stderr)
 
 
 def is_stdout(path: str | None) -> bool:
-    """Whether an output is standard output: none was named, or ``-``."""
+    """Return whether an output is standard output: none was named, or ``-``."""
     return path in (None, "-")
 
 
 @contextlib.contextmanager
 def output(path: str | None, *, endings: Iterable[str] = (), inputs: Iterable[str | Path] = ()) -> Iterator[TextIO]:
-    """Standard output, or a file that appears under its name only once it is complete.
+    """Open standard output, or a file that appears under its name only once it is complete.
 
     Args:
-        path: of the file; None and ``-`` are standard output. What is no file, such as a pipe, is written through.
+        path: of the file; None and ``-`` are standard output. A pipe or a device is written directly.
         endings: that its name may have; see :func:`check_output`.
         inputs: files that the output must not be; see :func:`refuse_input`.
 
@@ -198,7 +198,7 @@ def output(path: str | None, *, endings: Iterable[str] = (), inputs: Iterable[st
 
 
 def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
-    """Refuse an output that is one of these inputs, or a picture in a folder of them; see :func:`refuse_input`."""
+    """Raise an error for an output that is one of these inputs, or a picture below them; see :func:`refuse_input`."""
     if given := [each for each in inputs if str(each)]:
         from inkdigits.bulk.inputs import SUFFIXES
 
@@ -207,7 +207,7 @@ def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
 
 @contextlib.contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Tell which output a full disk, or the like, is about: such an error names no file itself."""
+    """Name the output in errors such as a full disk, which name no file themselves."""
     try:
         yield
     except OSError as error:

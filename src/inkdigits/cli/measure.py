@@ -37,16 +37,16 @@ examples:
   inkdigits submit test.csv -o submission.csv
   inkdigits submit test.csv --model models/mine.onnx -o submission.csv
 
-What looks like no digit gets the nearest one, and a row without ink the digit that the model finds
-most probable on empty paper; a line on standard error tells how many there are, and which.
+Non-digits get the nearest digit, and a row without ink the digit that the model finds most probable
+on empty paper; a line on standard error says how many there are, and which.
 """
 _COMPARE_EXAMPLES = """\
 examples:
   inkdigits compare --out comparison
   inkdigits compare --models mlp,lenet,models/mine.onnx --seeds 0 --epochs 5 --out comparison
 
-It takes hours with the defaults. What is finished is kept: the same command goes on after Ctrl-C
-or a kill, and with another model or seed trains only that.
+It takes hours with the defaults. Finished results are kept: the same command resumes after Ctrl-C
+or a kill, and with another model or seed it trains only that.
 """
 
 
@@ -57,8 +57,8 @@ def add(commands: Commands) -> None:
         "evaluate",
         "[options] MODEL",
         _evaluate,
-        "measure a model on labelled images",
-        "Measure a model on labelled images that it was not trained on.",
+        "measure a model on labeled images",
+        "Measure a model on labeled images that it was not trained on.",
         _EVALUATE_EXAMPLES,
     )
     evaluate.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
@@ -70,15 +70,15 @@ def add(commands: Commands) -> None:
         "folders 0 to 9 (default: mnist)",
     )
     evaluate.add_argument(
-        "--report", metavar="FILE.html", help="write a page with everything measured, and FILE.json beside it"
+        "--report", metavar="FILE.html", help="write a page with all results, and FILE.json next to it"
     )
     evaluate.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="print everything measured as JSON, or write it to FILE"
+        "--json", nargs="?", const="-", metavar="FILE", help="print all results as JSON, or write them to FILE"
     )
     evaluate.add_argument(
         "--robustness",
         action="store_true",
-        help="also read disturbed pictures, and pictures of no digit; takes minutes",
+        help="also measure on corrupted pictures and non-digits; takes minutes",
     )
     evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
 
@@ -102,11 +102,11 @@ def add(commands: Commands) -> None:
         "compare",
         "[options] --out FOLDER",
         _compare,
-        "train models side by side and write a table and a plot",
+        "train several models and write a table and a plot",
         "Train or take several models on the same split with several seeds, and write a table and a plot.",
         _COMPARE_EXAMPLES,
     )
-    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to go on from")
+    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to resume from")
     compare.add_argument(
         "--models", metavar="A,B", help="names of the ladder, or paths of .onnx files (default: the ladder)"
     )
@@ -115,10 +115,14 @@ def add(commands: Commands) -> None:
     )
     compare.add_argument("--seeds", default="0,1,2", metavar="N,N", help="one training for each (default: 0,1,2)")
     compare.add_argument(
-        "--epochs", type=int, default=0, metavar="N", help="of each training; 0: each model's own number (default: 0)"
+        "--epochs",
+        type=int,
+        default=0,
+        metavar="N",
+        help="epochs of each training; 0: each model's own number (default: 0)",
     )
     compare.add_argument(
-        "--threads", type=int, default=0, metavar="N", help="of each training; 0: one a core (default: 0)"
+        "--threads", type=int, default=0, metavar="N", help="threads of each training; 0: one per core (default: 0)"
     )
 
 
@@ -187,7 +191,7 @@ def _compare(args: argparse.Namespace) -> int:
     try:
         seeds = tuple(map(int, args.seeds.split(",")))
     except ValueError:
-        raise SettingError(f"--seeds must be whole numbers such as 0,1,2, not {args.seeds!r}") from None
+        raise SettingError(f"--seeds must be integers such as 0,1,2, not {args.seeds!r}") from None
     from inkdigits.training.compare import Plan, compare
 
     named = {"models": tuple(args.models.split(","))} if args.models else {}

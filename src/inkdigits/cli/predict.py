@@ -1,4 +1,4 @@
-"""``inkdigits predict``: images in, a line, a JSON object or a row of a table for each out."""
+"""``inkdigits predict``: images in; one line, JSON object or table row per image out."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-LAYOUT = 2  # version of the rows that are written; a run that was stopped goes on with rows of the same alone
+LAYOUT = 2  # version of the rows that are written; a stopped run resumes only with rows of the same version
 # Of each verdict, what one image and what more are counted as.
 _COUNTED = {
     "digit": ("{:,} digit", "{:,} digits"),
@@ -48,18 +48,18 @@ _PREDICT_EXAMPLES = """\
 examples:
   inkdigits predict seven.png nine.jpg
   inkdigits predict scans/ --csv -o digits.csv   every image in a folder and below
-  inkdigits predict scans/ --min-confidence 0.9  "unsure" in place of a digit that is less sure
-  inkdigits predict --json *.png | jq 'select(.accepted).digit'   one JSON object a line
+  inkdigits predict scans/ --min-confidence 0.9  "unsure" instead of digits with less
+  inkdigits predict --json *.png | jq 'select(.accepted).digit'   one JSON object per line
   curl -s https://example.com/5.png | inkdigits predict -
   inkdigits predict scans.tar.gz train.parquet t10k-images-idx3-ubyte.gz -o digits.parquet
-  inkdigits predict scans/ -o digits.csv --resume   go on after Ctrl-C, a kill or a power cut
+  inkdigits predict scans/ -o digits.csv --resume   continue after Ctrl-C, a kill or a power cut
   inkdigits predict scans/ -o digits.csv --engine ray   on all machines of a Ray cluster
 
 Non-digits are reported as such: "not a digit" in a line, is_digit and accepted in a table or
-JSON. Of several images, a count ends it on standard error.
+JSON. For several images, the last line is a summary on standard error.
 
-With -o, what is finished is kept in OUT.part until all is done. A run that finds rows there stops,
-and says how to go on with them or throw them away.
+With -o, finished rows are kept in OUT.part until all is done. A run that finds rows there stops,
+and says how to resume with them or discard them.
 
 exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was done
 """
@@ -84,14 +84,14 @@ def add(commands: Commands) -> None:
         ".parquet of encoded images; an IDX file; or - for one image on standard input",
     )
     form = predict.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="print a JSON object a line")
+    form.add_argument("--json", dest="form", action="store_const", const="json", help="print one JSON object per line")
     form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print a CSV table")
     predict.add_argument(
         "-o",
         "--output",
         metavar="OUT",
-        help="write to this file, in one piece when all is done; .csv, .json, .jsonl and .parquet name the form too; "
-        "a pipe or a device is written straight through",
+        help="write to this file, which appears when all is done; .csv, .json, .jsonl and .parquet select the format; "
+        "a pipe or a device is written directly",
     )
     begin = predict.add_mutually_exclusive_group()
     begin.add_argument(
@@ -100,21 +100,21 @@ def add(commands: Commands) -> None:
         action="store_const",
         const="resume",
         default="new",
-        help="go on where a run with the same options was stopped; needs -o",
+        help="continue a stopped run with the same options; needs -o",
     )
     begin.add_argument(
         "--restart",
         dest="begin",
         action="store_const",
         const="restart",
-        help="throw away the finished rows of a run that was stopped, if there are any; needs -o",
+        help="discard the finished rows of a stopped run, if there are any; needs -o",
     )
     predict.add_argument(
         "--processes",
         type=int,
         default=0,
         metavar="N",
-        help="processes that share the work; 0: one a core (default: 0)",
+        help="processes that share the work; 0: one per core (default: 0)",
     )
     predict.add_argument(
         "--engine",
@@ -129,7 +129,7 @@ def add(commands: Commands) -> None:
         type=float,
         default=0.0,
         metavar="X",
-        help="a digit of less confidence, 0 to 1, is not accepted but said to be unsure (default: 0)",
+        help="report digits with less confidence, 0 to 1, as unsure instead of accepted (default: 0)",
     )
     predict.add_argument(
         "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
@@ -202,7 +202,7 @@ def _predict(args: argparse.Namespace) -> int:
 
 
 def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
-    """What is to be written of blocks; tells what could not be read, and adds to the counts of each verdict."""
+    """Yield the content of blocks, print their errors, and add to the counts of each verdict."""
     for block in blocks:
         yield block.content
         print_errors(block.errors)
@@ -240,7 +240,7 @@ def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]
         except BaseException:
             if journal.rows:
                 kept = visible(str(journal.path))
-                print(f"inkdigits: {journal.rows:,} rows are kept in {kept}; --resume goes on", file=sys.stderr)
+                print(f"inkdigits: {journal.rows:,} rows are kept in {kept}; --resume continues", file=sys.stderr)
             raise
         finally:
             journal.close()
@@ -258,7 +258,7 @@ def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
 
 
 def _print_counts(counts: Sequence[int]) -> int:
-    """Print of several images how many have each verdict; the exit code."""
+    """Print how many of several images have each verdict; return the exit code."""
     from inkdigits.bulk.rows import VERDICTS
 
     found = dict(zip(VERDICTS, counts, strict=True))
@@ -269,7 +269,7 @@ def _print_counts(counts: Sequence[int]) -> int:
 
 
 def _is_there(path: str) -> bool:
-    """Whether there is anything; what cannot be looked at is, and its row will say why."""
+    """Return whether the path exists; an inaccessible one does, and its row will say why."""
     try:
         Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -280,12 +280,12 @@ def _is_there(path: str) -> bool:
 
 
 def _shown(text: str) -> str:
-    """Lines of CSV for a terminal."""
+    """Escape lines of CSV for a terminal."""
     return "".join(visible(line) + "\n" for line in text.split("\n")[:-1])
 
 
 def _state(path: str | Path) -> list[str | int]:
-    """What tells a file from what it was before: its path, size in bytes and time of change; a folder's path alone."""
+    """Return what identifies a file's version: path, size in bytes and time of change; of a folder the path alone."""
     try:
         found = Path(path).stat()
     except OSError:  # as in :func:`_is_there`; or standard input

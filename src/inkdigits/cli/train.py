@@ -25,19 +25,20 @@ examples:
   inkdigits train --init cnn_float --data scans/ --non-digits 0.2 --out models/ours.onnx
   inkdigits train --config best.toml --out models/best.onnx
 
-Of the perceptron's lines, test_accuracy is measured on the images held back for validation: no
-training looks at the test part before it is over.
+With --network mlp, test_accuracy is the accuracy on the validation set: no training uses the test
+set before it is over.
 
-Ctrl-C ends the training early and keeps the best so far. registry.json beside the model gets its
-entry, and a folder under runs/ the whole story: tensorboard --logdir runs, or inkdigits runs.
+Ctrl-C ends the training early and keeps the best epoch so far. The model's entry is added to the
+registry.json next to it, and a folder below runs/ records the run: tensorboard --logdir runs, or
+inkdigits runs.
 """
 _QUANTIZE_EXAMPLES = """\
 examples:
   inkdigits quantize models/mine.onnx --out models/mine8.onnx
 
-The registry beside the model says what data it learnt from: the scales of the integers are found
-by its training images, temperature and threshold by its validation images, and its test part is
-read once, at the end.
+The registry next to the model names the data that it was trained on. The scales of the integers come
+from its training set, temperature and threshold from its validation set, and its test set is read
+once, at the end.
 """
 
 
@@ -56,9 +57,9 @@ def add(commands: Commands) -> None:
     )
     train.add_argument("--out", required=True, metavar="MODEL.onnx", help="the file to write")
     train.add_argument(
-        "--config", metavar="FILE", help="options from a .toml or .json file; those given here come before them"
+        "--config", metavar="FILE", help="options from a .toml or .json file; those of the command line take precedence"
     )
-    train.add_argument("--resume", action="store_true", help="go on from the checkpoint beside that file")
+    train.add_argument("--resume", action="store_true", help="resume from the checkpoint next to that file")
     add_settings(train, ("runs",))
     train.add_argument("--no-record", action="store_true", help="leave no record of the run")
     train.add_argument(
@@ -112,9 +113,9 @@ def _train(args: argparse.Namespace) -> int:
     config = config_of({**(read_options(Path(args.config)) if args.config else {}), **given})
     settings = Settings.from_env(runs=args.runs)
     if args.resume and isinstance(config, MlpConfig):
-        raise SettingError("network mlp leaves no checkpoint to go on from, its training is short; leave out --resume")
+        raise SettingError("network mlp writes no checkpoint, because its training is short; leave out --resume")
     if args.mlflow and args.no_record:
-        raise SettingError("--mlflow is told what the run's folder gets; leave out --no-record")
+        raise SettingError("--mlflow gets the record of the run; leave out --no-record")
     learns_from = [config.data, *config.data.split("+"), args.config or ""]
     if isinstance(config, TrainConfig):
         learns_from += [config.init, *config.teacher.split(",")]

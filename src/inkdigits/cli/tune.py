@@ -25,9 +25,9 @@ The space is a file such as
   learning_rate = { low = 1e-3, high = 1e-1, log = true }
   batch_size = { choices = [32, 64, 128] }
 
-Any option of inkdigits train can be fixed or searched. Trials are judged by the validation images;
-the test part is not looked at. The same command goes on after Ctrl-C or a kill; with more --trials
-it goes further.
+Any option of inkdigits train can be fixed or searched. Trials are compared by validation accuracy;
+the test set is not used. The same command resumes after Ctrl-C or a kill, and with more --trials it
+continues the search.
 """
 
 
@@ -41,20 +41,20 @@ def add(commands: Commands) -> None:
         "[options] SPACE.toml --out FOLDER",
         _tune,
         "search for the best training options",
-        "Train many times, look for the options with the best validation accuracy, and write them down.",
+        "Search for the training options with the best validation accuracy, and write them to best.toml.",
         _TUNE_EXAMPLES,
     )
     tune.add_argument("space", metavar="SPACE.toml", help="what is fixed and what is searched, in .toml or .json")
-    tune.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to go on from")
-    tune.add_argument("--trials", type=int, default=40, metavar="N", help="trainings in all (default: 40)")
-    tune.add_argument("--workers", type=int, default=1, metavar="N", help="trainings at the same time (default: 1)")
+    tune.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to resume from")
+    tune.add_argument("--trials", type=int, default=40, metavar="N", help="number of trainings (default: 40)")
+    tune.add_argument("--workers", type=int, default=1, metavar="N", help="trainings in parallel (default: 1)")
     tune.add_argument(
         "--pruner",
         choices=PRUNERS,
         default=PRUNERS[0],
-        help="how trials are chosen that are ended early, as not worth going on with (default: median)",
+        help="how unpromising trials are stopped early (default: median)",
     )
-    tune.add_argument("--seed", type=int, default=0, metavar="N", help="of the proposals (default: 0)")
+    tune.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the proposals (default: 0)")
 
 
 def _tune(args: argparse.Namespace) -> int:

@@ -1,1 +1,1 @@
-"""Labelled images and strokes: named data sets, downloads, IDX files, tables and folders of one's own."""
+"""Labeled images and strokes: named data sets, downloads, IDX files, tables and your own folders."""

@@ -7,7 +7,7 @@
 ``pen``     7,494 digits by 30 writers as pen strokes, drawn as a drawing page draws them (E. Alpaydin, F. Alimoglu,
             data set 81, CC BY 4.0). Read from the folder that ``INKDIGITS_DATA`` names.
 
-Anything else is the path of labelled images of one's own: see :mod:`inkdigits.data.labelled`.
+Anything else is the path of your own labeled images: see :mod:`inkdigits.data.labelled`.
 
 A test part is for measuring. Nothing here or in ``fit`` trains, tunes or chooses by it.
 """
@@ -133,7 +133,7 @@ def load(
 
 
 def parts(name: str) -> tuple[Part, ...]:
-    """The parts of a data set. "all" is for a model that was trained on nothing of it.
+    """Return the parts of a data set. "all" is for a model that was trained on nothing of it.
 
     Raises:
         DataError: it is neither a known name nor the path of data in a known form.
@@ -167,7 +167,7 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
 
 
 def describe(settings: Settings) -> list[Source]:
-    """Each data set and where it stands on this machine; downloads nothing. The files' hashes are verified."""
+    """Describe each data set and where it is on this machine. Verify the files' hashes; download nothing."""
     return [_describe_mnist(settings), _describe_digits(), _describe_pen(settings)]
 
 
@@ -184,7 +184,7 @@ def data_at_hand(settings: Settings) -> str:
 
 
 def _mnist_folder(settings: Settings) -> Path:
-    """The folder that MNIST's files are in or will be downloaded to."""
+    """Return the folder that MNIST's files are in or will be downloaded to."""
     if folder := settings.data_folder:
         return folder / "mnist" if (folder / "mnist").is_dir() else folder
     return Path(settings.cache).expanduser() / "mnist"
@@ -209,7 +209,7 @@ def _mnist_file(file: str, settings: Settings, progress: Progress, mirrors: Sequ
         try:
             return verify(path)
         except DataError:
-            path.unlink(missing_ok=True)  # the cache is ours to mend
+            path.unlink(missing_ok=True)  # the cache can be repaired
     return verify(download(f"{file}.gz", folder, mirrors, verify, progress))
 
 

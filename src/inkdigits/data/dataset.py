@@ -24,7 +24,7 @@ Part = Literal["train", "validation", "test", "all"]
 
 
 class Lazy(Sequence[Any]):
-    """Images that are made when they are asked for, each time anew.
+    """Images that are made on each access.
 
     Args:
         make: gives the image of a number; the same number, the same image.
@@ -61,7 +61,7 @@ class Dataset:
             :class:`Lazy` sequence of whatever ``Recognizer.predict`` takes, of any sizes.
         labels: (N,) int64, 0 to 9.
         sha256: hash by file or array that the images and labels came from.
-        numbers: (N,) int64, where each image stands in the whole that it was taken from; None: 0 to N - 1.
+        numbers: (N,) int64, the index of each image in the data set that it was taken from; None: 0 to N - 1.
     """
 
     name: str
@@ -75,16 +75,16 @@ class Dataset:
         return len(self.labels)
 
     def number(self, at: int) -> int:
-        """Where image ``at`` stands in the whole data set."""
+        """Return the index of image ``at`` in the whole data set."""
         return int(at if self.numbers is None else self.numbers[at])
 
     def title(self, at: int) -> str:
-        """What image ``at`` is called: its file's path, or its number."""
+        """Return the name of image ``at``: its file's path, or its number."""
         image = self.images[at]
         return str(image) if isinstance(image, str | Path) else f"image {self.number(at):,}"
 
     def take(self, at: np.ndarray, part: Part | None = None) -> Dataset:
-        """The images at these places, (M,) int64; as another part where one is named."""
+        """Return the images at these indices, (M,) int64; as another part if one is given."""
         numbers = at if self.numbers is None else self.numbers[at]
         # Taken from a file that is mapped, images would be read into memory all at once.
         mapped = isinstance(self.images, np.memmap)
@@ -92,7 +92,7 @@ class Dataset:
         return replace(self, part=part or self.part, images=images, labels=self.labels[at], numbers=numbers)
 
     def limited(self, most: int) -> Dataset:
-        """At most so many images, every digit by its share; always the same ones."""
+        """Return at most ``most`` images, stratified by digit; always the same ones."""
         return self if most >= len(self) else self.take(stratified(self.labels, most, LIMIT_SEED)[1])
 
 

@@ -28,7 +28,7 @@ class _RefusedError(Exception):
 
 
 class _BrokenError(_RefusedError):
-    """The connection ended early; what was received is kept, and the next connection goes on from there."""
+    """The connection ended early; what was received is kept, and the next connection resumes there."""
 
 
 def download(
@@ -76,8 +76,8 @@ def download(
             "make room there, or name another folder in INKDIGITS_CACHE"
         ) from None
     raise DataError(
-        f"could not download {name} ({'; '.join(failures)}); connect to the network and run the same command again, it "
-        "goes on where it stopped, or put the files into a folder and name that folder in INKDIGITS_DATA"
+        f"could not download {name} ({'; '.join(failures)}); connect to the network and repeat the command, which "
+        "resumes, or put the files into a folder and name that folder in INKDIGITS_DATA"
     )
 
 

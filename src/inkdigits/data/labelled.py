@@ -1,4 +1,4 @@
-"""Labelled images of one's own, named by a path: a table, a pair of IDX files, or a folder per class.
+"""Your own labeled images, named by a path: a table, a pair of IDX files, or a folder per class.
 
 ``digits.csv``                     a table with the columns label and pixel0 … pixel783, as :mod:`.tables` reads it
 ``x-images-idx3-ubyte``            IDX images of any size; the labels are in the file of the same name with labels-idx1
@@ -27,7 +27,7 @@ TEST_SHARE = 0.1  # of a set that has no test part of its own, held back from tr
 SPLIT_SEED = 0
 
 FORMS = (
-    "a CSV, Parquet or NPZ table, an IDX file of images beside its labels, IMAGES,LABELS, "
+    "a CSV, Parquet or NPZ table, an IDX file of images next to its labels, IMAGES,LABELS, "
     "or a folder with folders 0 to 9 or with IDX files"
 )
 _LITTER = {"thumbs.db", "desktop.ini"}  # what Windows leaves in folders of pictures
@@ -37,12 +37,12 @@ _Pair = tuple[Path, Path]
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether a name of data is meant as a path: it exists, or has what the name of a data set never has."""
+    """Return whether a name of data is meant as a path: it exists, or has what the name of a data set never has."""
     return any(mark in text for mark in "./\\,~") or Path(text).exists()
 
 
 def parts_of(text: str) -> tuple[Part, ...]:
-    """The parts that the data at a path can be read in.
+    """Return the parts that the data at a path can be read in.
 
     Raises:
         DataError: there is no labelled data in a known form.
@@ -117,11 +117,11 @@ def _pair_of(images: Path) -> _Pair:
     for found in (labels, plain, plain.with_name(f"{plain.name}.gz")):
         if found.is_file():
             return images, found
-    raise DataError(f"there is no {plain.name} beside {images}; put the labels there, or give IMAGES,LABELS")
+    raise DataError(f"there is no {plain.name} next to {images}; put the labels there, or give IMAGES,LABELS")
 
 
 def _idx_parts(folder: Path) -> dict[Part, _Pair]:
-    """The IDX pairs of a folder by part: "train" and "test", or one "all"."""
+    """Return the IDX pairs of a folder by part: "train" and "test", or one "all"."""
     images = sorted(path for path in folder.iterdir() if "images" in path.name and path.is_file() and is_idx(path))
     if not images:
         raise DataError(f"folder {folder} has neither folders 0 to 9 nor IDX files of images; expected {FORMS}")
@@ -136,13 +136,13 @@ def _idx_parts(folder: Path) -> dict[Part, _Pair]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    """The folders 0 to 9 of a folder; empty where it has none."""
+    """Return the folders 0 to 9 of a folder; empty where it has none."""
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     names = set(map(str, range(CLASSES)))
     if not any(path.name in names for path in inside):
         return []
     if others := [path.name for path in inside if path.name not in names]:
-        raise DataError(f"folder {folder} has folder {others[0]!r}, which is no digit; its folders must be 0 to 9")
+        raise DataError(f"folder {folder} has folder {others[0]!r}, which is not a digit; its folders must be 0 to 9")
     return inside
 
 

@@ -1,7 +1,7 @@
 """Pen strokes: read them from UNIPEN files, and draw them as a canvas does.
 
 Strokes are what a tablet, a phone or a mouse really gives. Drawn at any width, size, tilt and place they are the
-pictures that a drawing page sends, and so the most honest test of a recogniser that learnt from scans.
+pictures that a drawing page sends, and so the most honest test of a recognizer that was trained on scans.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def read_unipen(path: Path, sha256: str | None = None) -> list[PenDigit]:
     Format: https://archive.ics.uci.edu/dataset/81/pen+based+recognition+of+handwritten+digits
 
     Args:
-        path: the file; how it is compressed is told by its content.
+        path: the file; how it is compressed is detected by content.
         sha256: hash that its uncompressed content must have; None takes any.
 
     Raises:
@@ -102,7 +102,8 @@ def read_unipen(path: Path, sha256: str | None = None) -> list[PenDigit]:
         raise DataError(f"{path} cannot be read as UNIPEN text: {error}") from None
     if sha256 and (found := hashlib.sha256(raw).hexdigest()) != sha256:
         raise DataError(
-            f"{path} is not the file it should be: its content has SHA-256 {found}, expected {sha256}; get it anew"
+            f"{path} is not the file it should be: its content has SHA-256 {found}, expected {sha256}; "
+            "download it again"
         )
     return _parse(text, path)
 
@@ -149,7 +150,7 @@ def _parse(text: str, path: Path) -> list[PenDigit]:
 
 
 def pen_picture(digit: PenDigit, rng: np.random.Generator) -> np.ndarray:
-    """A digit as somebody may draw it on a canvas: any pen, size, tilt, proportion and place, dark on light.
+    """Return a digit as somebody may draw it on a canvas: any pen, size, tilt, proportion and place, dark on light.
 
     Returns:
         (280, 280) uint8.
@@ -170,7 +171,7 @@ def pen_picture(digit: PenDigit, rng: np.random.Generator) -> np.ndarray:
 
 
 def _speed(stroke: np.ndarray) -> np.ndarray:
-    """Of the pen at each point, (n,) from 0 at rest to 1 at the stroke's fastest; points come at equal times."""
+    """Return the pen's speed at each point, (n,) from 0 at rest to 1 at the fastest; points have equal intervals."""
     if len(stroke) < 3:
         return np.zeros(len(stroke))
     steps = np.hypot(*np.diff(stroke, axis=0).T)

@@ -1,7 +1,7 @@
-"""Tables of digits, one a row: CSV as Kaggle's Digit Recognizer has it, Parquet with the same columns, and NPZ.
+"""Tables of digits, one per row: CSV as Kaggle's Digit Recognizer has it, Parquet with the same columns, and NPZ.
 
-A CSV or Parquet table has the columns ``pixel0`` … ``pixel783``, whole numbers from 0 to 255, row by row of the 28×28
-image, and, where it is labelled, ``label``, 0 to 9. They are found by name, so they may stand in any order. An NPZ file
+A CSV or Parquet table has the columns ``pixel0`` … ``pixel783``, integers from 0 to 255, row by row of the 28×28
+image, and, where it is labelled, ``label``, 0 to 9. They are found by name, so they may be in any order. An NPZ file
 has the arrays ``images``, (N, 28, 28) or (N, 784), and ``labels``, (N,). Files are read in blocks: :func:`iter_table`
 holds one block, :func:`read_table` the pixels as bytes and little more; :func:`iter_rows` goes on after a wrong row.
 
@@ -57,7 +57,7 @@ def read_table(path: Path, *, labelled: bool) -> Batch:
         labelled: whether labels are wanted; where not, a table may have them all the same.
 
     Returns:
-        Images (N, 28, 28) uint8, N ≥ 1, as they stand in the table (in MNIST's and Kaggle's ink is 255 on paper 0), and
+        Images (N, 28, 28) uint8, N ≥ 1, as in the table (in MNIST's and Kaggle's ink is 255 on paper 0), and
         labels (N,) int64, or None where they are not wanted.
 
     Raises:
@@ -83,7 +83,7 @@ def iter_table(path: Path, *, labelled: bool) -> Iterator[Batch]:
 
 
 def iter_rows(path: Path) -> Iterator[tuple[np.ndarray, dict[int, DataError]]]:
-    """Read the pixels of a table as :func:`iter_table` does, and go on where a row is wrong.
+    """Read the pixels of a table as :func:`iter_table` does, and continue after an invalid row.
 
     Yields:
         Images (N, 28, 28) uint8, and the error of each row of them that cannot be read, by its index; such a row's
@@ -164,18 +164,18 @@ def _read_csv(path: Path, labelled: bool) -> Iterator[_Block]:
 
 
 def _whole_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """What is left of a file, in blocks that end where a line ends."""
+    """Yield what is left of a file, in blocks that end where a line ends."""
     while block := file.read(BLOCK_BYTES):
         end = b"" if block.endswith(b"\n") else file.readline(BLOCK_BYTES)
         if len(end) == BLOCK_BYTES and not end.endswith(b"\n"):
-            raise DataError(f"{path} has a line of more than {BLOCK_BYTES:,} bytes, which is no row of 785 numbers")
+            raise DataError(f"{path} has a line of more than {BLOCK_BYTES:,} bytes, which is not a row of 785 numbers")
         yield block + end
 
 
 def _csv_rows(
     path: Path, lines: bytes, number: int, header: Sequence[str], columns: Sequence[str]
 ) -> Iterator[list[str] | DataError]:
-    """The wanted values of each row, or what is wrong with it. Slow but exact, where the fast reader gives up."""
+    """Yield the wanted values of each row, or what is wrong with it. Slow but exact, where the fast reader gives up."""
     places = [header.index(name) for name in columns]
     for at, line in enumerate(lines.split(b"\n"), number):
         try:
@@ -193,7 +193,7 @@ def _csv_rows(
 
 
 def _row_by_row(rows: Iterable[Sequence[Any] | DataError], columns: Sequence[str], labelled: bool) -> _Block:
-    """A block of rows some of which are wrong."""
+    """Return a block of rows some of which are wrong."""
     rows = list(rows)
     values = np.zeros((len(rows), len(columns)), np.uint8)
     wrong = {}
@@ -221,7 +221,7 @@ def _read_parquet(path: Path, labelled: bool) -> Iterator[_Block]:
                     if not block[2]:
                         types = {str(column.type) for column in batch.columns}
                         raise DataError(
-                            f"{path} has columns of type {', '.join(sorted(types))}; expected whole numbers"
+                            f"{path} has columns of type {', '.join(sorted(types))}; expected integers"
                         ) from None
                     yield block
                 start += len(batch)
@@ -267,7 +267,7 @@ def _read_npz(path: Path, labelled: bool) -> Iterator[_Block]:
 
 
 def _npy_rows(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
-    """The shape of an array in NumPy's own format, and its rows, (n, …) at a time: it need not fit in memory.
+    """Yield the shape of an array in NumPy's own format, and its rows, (n, …) at a time: it need not fit in memory.
 
     The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
@@ -282,7 +282,7 @@ def _npy_rows(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Iterator[np
     if dtype.hasobject:
         raise ValueError("it holds objects")
     if dtype.kind not in "uif":
-        raise DataError(f"{path} has an array of type {str(dtype)[:SHOWN]}; expected whole numbers")
+        raise DataError(f"{path} has an array of type {str(dtype)[:SHOWN]}; expected integers")
     if by_column or not shape:
         raise ValueError("its array is stored column by column; save np.ascontiguousarray of it")
 
@@ -319,7 +319,7 @@ def _bytes(
 ) -> tuple[np.ndarray, dict[int, DataError]]:
     """Numbers of any type as uint8, and the rows in which not all are whole and from 0 to ``most``."""
     if values.dtype.kind not in "uif":
-        raise DataError(f"{path} has an array of type {values.dtype}; expected whole numbers")
+        raise DataError(f"{path} has an array of type {values.dtype}; expected integers")
     if values.dtype == np.uint8 and most == 255:
         return values, {}
     bad = ~((values >= 0) & (values <= most) & (np.floor(values) == values))  # NaN is wrong, too
@@ -332,7 +332,7 @@ def _bytes(
 
 
 def _columns(header: Sequence[str], labelled: bool, where: str) -> list[str]:
-    """The columns to read, label first, once it is sure that each is there once and no other is."""
+    """Return the columns to read, label first; each must be there once, and no other."""
     wanted = [LABEL, *PIXELS] if labelled else list(PIXELS)
     known, seen = {LABEL, *PIXELS}, set()
     expected = f"expected {LABEL} and pixel0 to {PIXELS[-1]}" if labelled else f"expected pixel0 to {PIXELS[-1]}"
@@ -368,7 +368,7 @@ def _checked_labels(images: np.ndarray, labels: np.ndarray | None) -> _Block:
 
 
 def _wrong(values: Sequence[Any], columns: Sequence[str], where: str) -> DataError | None:
-    """What is wrong in a row of values, text or numbers: the first that is not what its column holds."""
+    """Return what is wrong in a row of values, text or numbers: the first that is not what its column holds."""
     for value, column in zip(values, columns, strict=True):
         if value is None or value == "":
             return DataError(f"{where}, column {column}: the {'label' if column == LABEL else 'value'} is missing")
@@ -379,7 +379,7 @@ def _wrong(values: Sequence[Any], columns: Sequence[str], where: str) -> DataErr
         except (TypeError, ValueError, OverflowError):
             right = False
         if not right:
-            return DataError(f"{where}, column {column}: {_shown(value)} is not a whole number from 0 to {most}")
+            return DataError(f"{where}, column {column}: {_shown(value)} is not an integer from 0 to {most}")
     return None
 
 

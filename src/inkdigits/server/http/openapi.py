@@ -65,7 +65,7 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
         title="inkdigits",
         version=inkdigits.__version__,
         openapi_version="3.1.1",
-        summary="Reads handwritten digits, wherever they come from, and says how sure it is.",
+        summary="Reads handwritten digits from any picture and reports how sure it is.",
         description="Send an image, get a digit. Black on white or white on black, any size, anywhere in the picture.",
         license_info={"name": "MIT", "identifier": "MIT"},
         servers=[{"url": "."}],
