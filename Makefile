@@ -20,7 +20,7 @@ LOCK := --quiet --upgrade --generate-hashes --strip-extras --no-emit-options --n
 	--no-emit-find-links --no-emit-trusted-host
 
 .DEFAULT_GOAL := help
-.PHONY: all docker_build docker_run lock help run test lint format train run_train train_shipped test_server test_client evaluate bench notebooks screenshots web-runtime static clean
+.PHONY: all docker_build docker_run lock help run check test lint format train run_train train_shipped test_server test_client evaluate bench notebooks screenshots web-runtime static clean
 
 help: ## list the targets
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,13 +28,21 @@ help: ## list the targets
 run: $(CORE) ## serve on http://$(HOST):$(PORT)
 	@exec $(BIN)/inkdigits serve
 
+check: $(DEV) ## style, types and the fast tests, in less than 90 seconds
+	@scripts/get-browser.sh $(BIN)/python
+	@scripts/web-runtime.sh
+	$(CHECKS)
+	$(PYTEST) -m 'not slow'
+
 test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python
 	@scripts/get-strace.sh
 	@scripts/get-java.sh
 	@scripts/web-runtime.sh
 	$(CHECKS)
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Style, and the types of Python and of the page's JavaScript. TypeScript's compiler is of package.json, as the runtime is.
 define CHECKS

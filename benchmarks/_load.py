@@ -19,12 +19,12 @@ import numpy as np
 import orjson
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
 from _common import ROOT, encoded, proc_number
 
 sys.path.append(str(ROOT / "tests"))
-from drawings import picture
+from support.drawings import picture
 
 TIMEOUT_SECONDS = 30
 TICK_SECONDS = 0.001  # between two looks at what is to be asked
@@ -53,7 +53,7 @@ def questions() -> tuple[list[Question], list[Question], list[Question]]:
     good, great = [], []
     for digit in range(10):
         large = Image.fromarray(picture(digit))
-        pixels = np.rint(normalise(large).image * 255).astype(np.uint8)
+        pixels = np.rint(preprocess(large).image * 255).astype(np.uint8)
         small = Image.fromarray(pixels)
         for image, form in ((small, "PNG"), (small, "GIF"), (large, "PNG"), (large, "JPEG"), (large, "WEBP")):
             (great if image is large else good).append(question(encoded(image, form), "image/x", digit))

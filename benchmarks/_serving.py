@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 
 from _common import ROOT, encoded, proc_number
 
 sys.path.append(str(ROOT / "tests"))
-from drawings import picture
+from support.drawings import picture
 
 HERE = Path(__file__).with_name("serving")  # the peers
 BUILD = ROOT / "build" / "serving"  # their environments, and what wrk sends
@@ -110,7 +110,7 @@ def samples() -> list[tuple[int, bytes, list[int]]]:
     """Ten digits: which, as a 28×28 PNG, and as pixels."""
     found = []
     for digit in range(10):
-        pixels = np.rint(normalise(picture(digit)).image * 255).astype(np.uint8)
+        pixels = np.rint(preprocess(picture(digit)).image * 255).astype(np.uint8)
         found.append((digit, encoded(Image.fromarray(pixels), "PNG"), pixels.ravel().tolist()))
     return found
 

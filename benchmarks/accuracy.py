@@ -6,7 +6,8 @@ import sys
 
 from inkdigits.data.catalog import load
 from inkdigits.evaluation.evaluate import evaluate
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 
 from _common import percent, record

@@ -17,11 +17,11 @@ from statistics import median
 
 from PIL import Image
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 
 from _common import ROOT, encoded, make_parser, record
 from _serving import PEERS, Peer, body, figures, load_of, samples, served, wrk
-from drawings import picture
+from support.drawings import picture
 
 CONNECTIONS = (1, 64)
 WORKERS = 2

@@ -36,7 +36,7 @@ from PIL import Image
 
 from inkdigits.data.catalog import load
 from inkdigits.data.tables import PIXELS
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 from inkdigits.settings import Settings
 
@@ -84,7 +84,7 @@ def run_files(paths: list[Path]) -> None:
     recognizer.predict(paths[0])
     _started.wait()
     for i in range(0, len(paths), BATCH_SIZE):
-        seen = [normalise(path) for path in paths[i : i + BATCH_SIZE]]
+        seen = [preprocess(path) for path in paths[i : i + BATCH_SIZE]]
         recognizer.logits(np.stack([s.image for s in seen])[:, None])
 
 
@@ -184,7 +184,7 @@ class Measured:
         return path
 
     def _bare_ready(self) -> float:
-        ready = np.stack([normalise(image).image for image in self._digits])[:, None]
+        ready = np.stack([preprocess(image).image for image in self._digits])[:, None]
         return self._n * BARE_IMAGES / together(run_ready, list(repeat((ready, BARE_IMAGES), self._n)))
 
     def _measure(self, what: str, source: Path, count: int, ending: str, bare: Callable[[], float]) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.data.catalog import load
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 
 from _common import percent, record

@@ -10,10 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import Limits, decode
 from inkdigits.evaluation.latency import times_us
-from inkdigits.image import normalise
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.preprocess import Limits, preprocess
+from inkdigits.preprocess.decode import decode
+from inkdigits.recognizer import Recognizer
 from inkdigits.synthesis.strokes import draw, place
 
 from _common import encoded, record
@@ -54,7 +55,7 @@ def main() -> None:
             what="decode + normalise",
             image=kind,
             bytes=len(data),
-            **measure(lambda d=data: normalise(d), calls),
+            **measure(lambda d=data: preprocess(d), calls),
         )
     for name in shipped_models():
         recognizer = Recognizer(name)

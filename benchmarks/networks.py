@@ -34,15 +34,15 @@ from inkdigits.training.export import export
 from inkdigits.training.fit import fit
 from inkdigits.training.networks import NETWORKS, build
 from inkdigits.training.prepare import Pools, make_pools
-from inkdigits.training.quantize import Exported, samples_of, write_quantised
+from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import validate
 
 from _common import keep, kept, make_parser, percent, record
 
 RECIPE = {
     "data": "mnist+pen",
-    "disturbed": 0.4,
-    "negatives": 0.2,
+    "corrupted": 0.4,
+    "non_digits": 0.2,
     "epochs": 5,
     "label_smoothing": 0.03,
     "threads": 1,
@@ -98,7 +98,7 @@ def quantised(network: nn.Module, samples: np.ndarray) -> Iterator[tuple[Recogni
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         export(network, before, temperature=1.0)
-        write_quantised(before, after, samples)
+        write_quantized(before, after, samples)
         yield Recognizer(before), Recognizer(after)
 
 

@@ -21,9 +21,9 @@ from _common import ROOT, record
 
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import NO_WORKER, launched, place
-from conftest import Server
-from drawings import DIGITS
+from support.browser import NO_WORKER, launched, place
+from support.drawings import DIGITS
+from support.servers import Server
 
 LOADS = 20
 ROUNDS = 3  # times that the ten digits are written

@@ -14,7 +14,8 @@ import numpy as np
 
 from inkdigits.data.pen import PenDigit, read_unipen
 from inkdigits.errors import DataError
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.synthesis.strokes import draw, place
 

@@ -15,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from inkdigits.data.catalog import load
-from inkdigits.image import normalise
+from inkdigits.preprocess import preprocess
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
@@ -29,7 +29,7 @@ SEEDS = (0, 1, 2)
 def main() -> None:
     settings = Settings.from_env()
     test = load("mnist", settings, part="test")
-    seen = np.stack([normalise(image).image for image in test.images])[:, None]
+    seen = np.stack([preprocess(image).image for image in test.images])[:, None]
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder, "mlp.onnx")

@@ -4,9 +4,9 @@
     python benchmarks/privacy.py --seconds 10     # what is to take its time takes this
     python benchmarks/privacy.py --only serve,ray
 
-Every process of a command is traced by strace, in a network namespace of its own, as tests/test_privacy.py does for
-seconds: both are needed, and Linux. The last rows are controls: ONNX Runtime as it comes, which must be seen. Writes
-results/privacy.json.
+Every process of a command is traced by strace, in a network namespace of its own, as tests/project/test_privacy.py does
+for seconds: both are needed, and Linux. The last rows are controls: ONNX Runtime as it comes, which must be seen.
+Writes results/privacy.json.
 """
 
 from __future__ import annotations
@@ -25,10 +25,8 @@ from sklearn.datasets import load_digits
 from _common import ROOT, keep_json, make_parser
 
 sys.path.append(str(ROOT / "tests"))
-from test_privacy import INKDIGITS, SERVE
-
-from drawings import picture
-from outgoing import Outcome, tracing, watched
+from support.drawings import picture
+from support.outgoing import INKDIGITS, SERVE, Outcome, tracing, watched
 
 MANY = 100_000  # digits that bulk prediction reads
 LABELLED = 300  # rows of the table that is trained on and measured
@@ -75,7 +73,7 @@ def commands(folder: Path, seconds: float) -> dict[str, tuple[object, ...]]:
             *(*INKDIGITS, "train", "--data", table, "--network", "lenet", "--epochs", 2, "--threads", 1),
             *("--mlflow", "sqlite:///runs.db", "--out", folder / "mine.onnx"),
         ),
-        "quantise": (*INKDIGITS, "quantise", folder / "mine.onnx", "--out", "mine8.onnx"),
+        "quantize": (*INKDIGITS, "quantize", folder / "mine.onnx", "--out", "mine8.onnx"),
         "compare": (*INKDIGITS, "compare", "--models", "logistic,knn", "--data", "digits", "--out", "comparison"),
         "tune": (*INKDIGITS, "tune", folder / "space.toml", "--trials", 2, "--out", "search"),
         "runs": (*INKDIGITS, "runs"),

@@ -23,13 +23,15 @@ import torch
 import torch.nn.functional as F
 
 from inkdigits.evaluation.latency import cost
+from inkdigits.network import find_model
+from inkdigits.prediction import CLASSES
 from inkdigits.progress import bars
-from inkdigits.recognizer import CLASSES, Recognizer, find_model
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
-from inkdigits.training.quantize import Exported, samples_of, write_quantised
+from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import logits_of, tensors_of
 
 from _common import make_parser, record
@@ -79,7 +81,7 @@ def main() -> None:
             if changes is None:
                 path.write_bytes(source.read_bytes())
             else:
-                write_quantised(source, path, samples, **changes)
+                write_quantized(source, path, samples, **changes)
             model = Recognizer(path)
             network = Exported(model)
             temperature = calibrate(network, [digits[name] for name in split_names(config.data)]).temperature

@@ -24,7 +24,7 @@ import uvloop
 
 from _common import make_parser, record
 from _load import FAILED, Crowd, Tally, questions, server
-from fronts import free_ports, nginx, running
+from support.fronts import free_ports, nginx, running
 
 PROBE_CLIENTS = 32
 HOST = "127.0.0.1"

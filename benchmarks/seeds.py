@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import train
-from inkdigits.training.quantize import quantise
+from inkdigits.training.quantize import quantize
 
 from _common import kept, make_parser, percent, record
 
@@ -54,7 +54,7 @@ def measured(model: str, epochs: list[int], seed: int) -> dict[str, float]:
             metrics = train(TrainConfig.from_dict(options), out, settings)["metrics"]
             made[stage.get("file", stage["command"].split()[-1])] = str(out)
         if "quantised" in stages(model)[-1]["training"]:
-            metrics = quantise(str(out), out.with_name("quantised.onnx"), settings)["metrics"]
+            metrics = quantize(str(out), out.with_name("quantised.onnx"), settings)["metrics"]
     return {name: figures["accuracy"] for name, figures in metrics.items()}
 
 

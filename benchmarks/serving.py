@@ -22,9 +22,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from inkdigits.decode import Limits, decode
 from inkdigits.evaluation.latency import times_us
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
+from inkdigits.preprocess import Limits
+from inkdigits.preprocess.decode import decode
 
 from _common import RESULTS, kept, make_parser, record
 from _serving import (

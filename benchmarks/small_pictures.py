@@ -17,7 +17,8 @@ from PIL import Image
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import stratified
 from inkdigits.data.pen import load_pendigits, pen_picture
-from inkdigits.recognizer import Recognizer, shipped_models
+from inkdigits.network import shipped_models
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.prepare import VALIDATION_SEED

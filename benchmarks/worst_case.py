@@ -29,17 +29,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import MAX_SIDE, WEBP_SHARE
+from inkdigits.preprocess.files import MAX_SIDE, WEBP_SHARE
 from inkdigits.recognizer import Recognizer
 
 from _common import ROOT, encoded, keep_json, make_parser, proc_number
 from _load import children, server
 
 sys.path.append(str(ROOT / "tests"))
-from test_parts import bmp, scans, tiff
-
-from drawings import picture
-from hostile import chunk, png
+from support.drawings import picture
+from support.hostile import chunk, png
+from support.parts import bmp, scans, tiff
 
 SIDE = 4096  # pixels of the largest picture that is read
 BODY = 20 << 20  # bytes of the largest body

@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits.errors import ImageError
-from inkdigits.image import Limits, normalise
-from inkdigits.server.self_test import known_digit
+from inkdigits.preprocess import Limits, preprocess
+from inkdigits.self_test import known_digit
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 LIMITS = Limits(max_pixels=512 * 512, max_bytes=1 << 18)  # small, so that many inputs are tried
@@ -32,7 +32,7 @@ LIMITS = Limits(max_pixels=512 * 512, max_bytes=1 << 18)  # small, so that many 
 def try_one(data: bytes) -> None:
     """Read one input; raises where anything but the two allowed ends comes about."""
     try:
-        seen = normalise(data, LIMITS)
+        seen = preprocess(data, LIMITS)
     except ImageError:
         return
     assert seen.image.shape == (28, 28)

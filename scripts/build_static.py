@@ -1,10 +1,10 @@
-"""Build the page as a folder of static files, for any host, at the root or under a path, with no server of inkdigits.
+"""Build the page as a folder of static files for any host, at the root or under a path.
 
-    python scripts/build_static.py build/static                               the device reads, there is no server
-    python scripts/build_static.py build/static --server https://api.example  a server elsewhere reads
+    python scripts/build_static.py build/static                               the device reads; there is no server
+    python scripts/build_static.py build/static --server https://api.example  the server at this address reads
 
-The folder holds the page, the model, the runtime that reads with it, and the hosts' own files for the headers that the
-page is sent with: vercel.json (Vercel) and _headers (Netlify, Cloudflare Pages). For Vercel: npx vercel deploy FOLDER
+The folder holds the page, the model, the runtime, and the response headers in the hosts' own formats: vercel.json
+(Vercel) and _headers (Netlify, Cloudflare Pages). To deploy to Vercel: npx vercel deploy FOLDER
 """
 
 import argparse
@@ -33,22 +33,22 @@ from inkdigits.server.pages import HEADERS, policy
 _META = re.compile(r'(<meta name="inkdigits-server" content=)"[^"]*"')
 _NO_SERVER = "none"
 _FORM = re.compile(r'<form class="choose" action="\./"(.*?)</form>', re.DOTALL)
-_NO_FORM = "<p>This page reads on your device, with JavaScript, which is switched off here.</p>"
+_NO_FORM = "<p>This page needs JavaScript, which is turned off.</p>"
 
 
 def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
-    """Write the page into ``out``, whose content it replaces.
+    """Write the page into ``out``, replacing its content.
 
     Args:
         out: folder; it must be new, empty, or an earlier build.
-        server: address of the server to ask, http or https; empty: there is none, the device reads.
+        server: address of the server, http or https; empty: no server, the device reads.
         model: name of a shipped model or path of an .onnx file; None is the shipped default.
 
     Returns:
         The files written.
 
     Raises:
-        ValueError: the folder holds something else, the address is none, the runtime is not there, or the page cannot
+        ValueError: the folder holds other files, the address is invalid, the runtime is missing, or the page cannot
             run the model.
     """
     parts = urlsplit(server)
@@ -57,7 +57,7 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
     if not has_runtime():
         raise ValueError(f"there is no runtime in {WEB / VENDOR}: run make web-runtime first")
     if out.is_dir() and any(out.iterdir()) and not (out / LISTING).is_file():
-        raise ValueError(f"{out} holds files that are no earlier build; give a new folder")
+        raise ValueError(f"{out} holds other files than an earlier build; give a new folder")
     recognizer = Recognizer(model)
     if not server and (reason := not_on_device(recognizer)):
         raise ValueError(f"{reason.partition(';')[0]}, which the page cannot run by itself; give --server")
@@ -67,7 +67,7 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
     text, count = _META.subn(rf'\1"{server or _NO_SERVER}"', index(out).decode())
     if count != 1:
         raise ValueError(f"{page} names its server {count} times; expected once")
-    # Without JavaScript a server reads, if there is one.
+    # Without JavaScript only a server can read.
     form = rf'<form class="choose" action="{server.rstrip("/")}/"\1</form>' if server else _NO_FORM
     text, count = _FORM.subn(form, text)
     if count != 1:
@@ -90,7 +90,7 @@ def build(out: Path, server: str = "", model: str | None = None) -> list[Path]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("out", type=Path, metavar="FOLDER")
-    parser.add_argument("--server", default="", metavar="URL", help="server to ask; by default the device reads")
+    parser.add_argument("--server", default="", metavar="URL", help="server's address; by default the device reads")
     parser.add_argument("--model", metavar="M", help="name of a shipped model or path of an .onnx file")
     arguments = parser.parse_args()
     try:

@@ -1,4 +1,4 @@
-"""Bring the generated parts of the docs up to date: the table of settings and the help texts of the commands.
+"""Bring the generated parts of the docs up to date: the tables of settings and options, the help of the commands.
 
     python scripts/docs.py
 
@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from argparse import ArgumentParser, _SubParsersAction
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 
 from inkdigits.cli import build_parser
+from inkdigits.options import Options, bounds, flag
 from inkdigits.settings import Settings
+from inkdigits.training.config import MlpConfig, TrainConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
 _PART = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -25,12 +28,17 @@ def settings_table() -> str:
     for f in fields(Settings):
         # The cache's default is another folder for every user.
         default = "the user's cache folder" if f.name == "cache" else f"`{f.default}`" if f.default != "" else "empty"
-        low, high, unit = f.metadata["low"], f.metadata["high"], f.metadata["unit"]
-        bounds = "" if low is None else f"; {low} or more" if high is None else f"; {low} to {high}"
+        unit, limits = f.metadata["unit"], bounds(f.metadata)
         choices = f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""
-        meaning = f.metadata["help"] + choices + (f", in {unit}" if unit else "") + bounds
+        meaning = f.metadata["help"] + choices + (f", in {unit}" if unit else "") + (f"; {limits}" if limits else "")
         rows.append(f"| `{f.name}` | `{f.metadata['env']}` | {default} | {meaning} |")
     return "\n".join(rows)
+
+
+def options_table(options: type[Options]) -> str:
+    """Every training option as a Markdown table."""
+    rows = [f"| `{flag(f.name)}` | {f.default} | {f.metadata['help']} |" for f in fields(options)]
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
 def help_of(command: str) -> str:
@@ -42,12 +50,20 @@ def help_of(command: str) -> str:
     return f"```text\n{parser.format_help().strip()}\n```"
 
 
+TABLES = {
+    "settings": settings_table,
+    "training options": partial(options_table, TrainConfig),
+    "perceptron options": partial(options_table, MlpConfig),
+}
+
+
 def renewed(text: str) -> str:
     """The text of a page with its generated parts as they are now."""
 
     def part(match: re.Match[str]) -> str:
         name = match[2]
-        content = settings_table() if name == "settings" else help_of(name.removeprefix("inkdigits").strip())
+        table = TABLES.get(name)
+        content = table() if table else help_of(name.removeprefix("inkdigits").strip())
         return f"{match[1]}{content}\n{match[3]}"
 
     return _PART.sub(part, text)

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from inkdigits.image import normalise
-from inkdigits.known import DIGIT, known_digit
+from inkdigits.preprocess import preprocess
+from inkdigits.self_test import DIGIT, known_digit
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from drawings import picture  # noqa: E402
+from support.drawings import picture  # noqa: E402
 
 FOLDER = ROOT / "examples"
 SIDE = 140  # pixels of a picture
@@ -50,7 +50,7 @@ def triangle() -> np.ndarray:
 
 def texts() -> dict[str, str]:
     """What is sent to a server as JSON, by name."""
-    seven, two = (np.rint(normalise(picture(digit, SIDE)).image * 255).astype(int) for digit in (7, 2))
+    seven, two = (np.rint(preprocess(picture(digit, SIDE)).image * 255).astype(int) for digit in (7, 2))
     tensor = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": seven.ravel().tolist()}
     files = {
         "seven.json": {"pixels": seven.tolist()},
@@ -69,7 +69,7 @@ def row(digit: int) -> dict[str, int]:
 
 def others() -> dict[str, bytes]:
     """A seven as 784 bytes, one a pixel; and what no reader of pictures takes."""
-    seven = np.rint(normalise(picture(7, SIDE)).image * 255).astype(np.uint8)
+    seven = np.rint(preprocess(picture(7, SIDE)).image * 255).astype(np.uint8)
     return {
         "seven.raw": seven.tobytes(),
         "notes.pdf": b"%PDF-1.7\n% No picture, to show how that is answered.\n%%EOF\n",

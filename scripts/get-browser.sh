@@ -9,9 +9,9 @@ set -eu
 python=${1:-.venv/bin/python}
 here=$(dirname "$0")
 
-# tests/browser.py decides which browser is used, so it also says whether there is one.
+# tests/support/browser.py decides which browser is used, so it also says whether there is one.
 have_browser() {
-    "$python" "$here/../tests/browser.py" >/dev/null 2>&1
+    PYTHONPATH="$here/../tests" "$python" -m support.browser >/dev/null 2>&1
 }
 
 as_root() {

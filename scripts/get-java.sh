@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make sure that there is a JDK, with whose own HTTP client tests/test_server_protocol.py asks the server; quick when there is.
+# Make sure that there is a JDK, with whose own HTTP client tests/server/test_protocol.py asks the server; quick when there is.
 # Debian's package, where apt can be run; elsewhere that test is skipped, and says so, but never in CI.
 set -eu
 

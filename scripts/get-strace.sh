@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make sure that there is strace, with which tests/test_privacy.py sees each connection that a command tries; quick when
+# Make sure that there is strace, with which tests/project/test_privacy.py sees each connection that a command tries; quick when
 # there is. Debian's package, where apt can be run; elsewhere that test makes do with less, and CI with nothing less.
 set -eu
 

@@ -1,4 +1,4 @@
-"""Make the page's icons: the PNGs that manifests and phones ask for, from icon.svg, by the tests' browser.
+"""Render icon.svg to the PNG icons that the manifest and phones need, in the tests' browser.
 
 python scripts/icons.py
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import launched  # noqa: E402
+from support.browser import launched  # noqa: E402
 
 WEB = ROOT / "src" / "inkdigits" / "web"
-PAPER = "#f6f0e4"  # of the icon's own ground
-# Systems cut a maskable icon to their shape; what matters stays in its inner 80 %: https://www.w3.org/TR/appmanifest/
+PAPER = "#f6f0e4"  # background of the icon
+# Systems crop a maskable icon; only its inner 80% is safe: https://www.w3.org/TR/appmanifest/
 SAFE = 0.8
 ICONS = {"icon-180.png": (180, 1.0), "icon-192.png": (192, 1.0), "icon-512.png": (512, 1.0)}
 ICONS["icon-maskable-512.png"] = (512, SAFE)

@@ -25,7 +25,7 @@ from markdown_it import MarkdownIt
 
 from inkdigits.errors import InkdigitsError, ModelError
 from inkdigits.evaluation.report_page import TEMPLATES
-from inkdigits.recognizer import SHIPPED
+from inkdigits.network import SHIPPED
 from inkdigits.server.model_info import CARD_SUFFIX
 
 from train_shipped import Step, find, recipe

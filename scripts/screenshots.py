@@ -1,9 +1,8 @@
-"""Photograph the page, in real use, on the real server with the shipped model.
+"""Take screenshots of the page in use, on the real server with the shipped model.
 
-python scripts/screenshots.py                  the few pictures that the README and docs show, into docs/images
-python scripts/screenshots.py --all FOLDER     every state of the page, to look at
-
-… --all FOLDER --only why files                these states
+python scripts/screenshots.py                  those that the README and docs show, into docs/images
+python scripts/screenshots.py --all FOLDER     every state of the page, on every screen
+python scripts/screenshots.py --all FOLDER --only why files
 """
 
 import argparse
@@ -18,9 +17,10 @@ from playwright.sync_api import expect
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from browser import NO_WORKER, launched  # noqa: E402
 from conftest import Server  # noqa: E402
-from states import STATES  # noqa: E402
+
+from support.browser import NO_WORKER, launched  # noqa: E402
+from support.states import STATES  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 PHONE = {"device_scale_factor": 2, "has_touch": True, "is_mobile": True}
@@ -39,20 +39,20 @@ SHOWN = [
     ("files", "desktop", "dark"),
     ("why", "desktop", "light"),
 ]
-COLOURS = 128  # by each of two palettes, of a picture for the docs: flat paper and few inks
-SETTLE_MS = 700  # milliseconds, until bars and numerals have come to rest
+COLORS = 128  # of each of the two palettes of a picture for the docs
+SETTLE_MS = 700  # milliseconds, until bars and numerals have stopped moving
 
 
 def shrink(path: Path) -> None:
-    """Give a picture a palette, which makes the file a fraction of what it was."""
+    """Give a picture a palette, which makes its file several times smaller."""
     with Image.open(path) as opened:
         image = opened.convert("RGB")
-    # One kind of palette has the shades of what there is most of, the other a dot of a colour of its own.
+    # One palette has the shades of large areas, the other the colors of small ones.
     kinds = (Image.Quantize.MEDIANCUT, Image.Quantize.MAXCOVERAGE)
-    palette = np.concatenate([image.quantize(COLOURS, kind).getpalette()[: 3 * COLOURS] for kind in kinds])
-    # Pillow's own search for the nearest colour looks at the upper bits only, which shows on paper.
-    colours, at = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_inverse=True)
-    nearest = [np.square(palette.reshape(-1, 3) - colour).sum(axis=1).argmin() for colour in colours.astype(int)]
+    palette = np.concatenate([image.quantize(COLORS, kind).getpalette()[: 3 * COLORS] for kind in kinds])
+    # Pillow's search for the nearest color uses the upper bits only, which leaves bands on paper.
+    colors, at = np.unique(np.asarray(image).reshape(-1, 3), axis=0, return_inverse=True)
+    nearest = [np.square(palette.reshape(-1, 3) - color).sum(axis=1).argmin() for color in colors.astype(int)]
     small = Image.fromarray(np.array(nearest, np.uint8)[at].reshape(image.height, image.width), "P")
     small.putpalette(palette.tolist())
     small.save(path, optimize=True)
@@ -60,7 +60,7 @@ def shrink(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--all", metavar="FOLDER", type=Path, help="write every state there, on every screen")
+    parser.add_argument("--all", metavar="FOLDER", type=Path, help="write every state to FOLDER, on every screen")
     parser.add_argument("--only", metavar="STATE", nargs="+", choices=STATES, default=[*STATES], help="of --all")
     arguments = parser.parse_args()
     everything = arguments.all

@@ -22,11 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits.errors import InkdigitsError, ModelError, TrainingError
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 from inkdigits.settings import Settings
 
 SUFFIX = ".onnx"
-BEFORE_MODELS = ("--init", "--teacher", "--out", "quantise")  # words of a command that names of models follow
+BEFORE_MODELS = (
+    "--init",
+    "--teacher",
+    "--out",
+    "quantize",
+    "quantise",
+)  # words of a command that names of models follow
 
 
 @dataclass(frozen=True)

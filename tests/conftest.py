@@ -1,11 +1,6 @@
 """What the tests share: the recogniser, and servers that run as users run them."""
 
 import contextlib
-import os
-import re
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,57 +11,15 @@ import pytest
 from inkdigits import Recognizer
 from inkdigits.settings import Settings
 
-START_SECONDS = 30
-STOP_SECONDS = 20
+pytest.register_assert_rewrite("support")
+
+from support.servers import START_SECONDS, Server  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def recognizer() -> Recognizer:
     """The shipped default model, or the one that INKDIGITS_MODEL names."""
     return Recognizer(Settings.from_env().model or None)
-
-
-class Server:
-    """One ``python -m inkdigits serve`` on a free port, with one worker unless options or the environment say more.
-
-    Args:
-        script: run in place of ``-m inkdigits``, to serve with something changed.
-        process: options of :class:`subprocess.Popen`, such as ``start_new_session`` or a ``stderr`` of one's own.
-
-    Attributes:
-        url: its address, without a slash at the end.
-        process: the process that was started.
-        line: what it printed when it was ready.
-    """
-
-    def __init__(
-        self, *options: str, script: Path | None = None, process: dict[str, Any] | None = None, **environ: str
-    ) -> None:
-        program = ["-m", "inkdigits"] if script is None else [str(script)]
-        command = [sys.executable, *program, "serve", "--host", "127.0.0.1", "--port", "0", *options]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **(process or {})}
-        self.process = subprocess.Popen(command, env={**os.environ, "INKDIGITS_WORKERS": "1", **environ}, **streams)
-        self.line = self.process.stdout.readline()
-        address = re.search(r"http://[\d.:]+", self.line)
-        if not address:
-            raise RuntimeError(f"the server did not start: {self.process.communicate(timeout=STOP_SECONDS)}")
-        self.url = address[0]
-
-    def stop(self, by: signal.Signals = signal.SIGTERM) -> str:
-        """Stop it and return what it printed after its first line; the exit code is in ``process.returncode``."""
-        self.process.send_signal(by)
-        return "".join(filter(None, self.process.communicate(timeout=STOP_SECONDS)))
-
-    def close(self) -> None:
-        """Make sure that nothing of it is left."""
-        try:
-            if self.process.poll() is None:
-                self.stop()
-        finally:
-            self.process.kill()
-            self.process.stdout.close()
-            if self.process.stderr:
-                self.process.stderr.close()
 
 
 @pytest.fixture

@@ -33,9 +33,9 @@ from inkdigits import client as module
 from inkdigits.data.catalog import load
 from inkdigits.errors import DataError
 from inkdigits.settings import Settings
-from test_server_predict import THREE, encode
 
-from drawings import picture
+from support.drawings import picture
+from support.requests import THREE, encode
 
 
 @pytest.fixture(scope="module")

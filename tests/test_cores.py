@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from inkdigits.cores import memory_limit, usable_cores
-from test_server_run import workers
+
+from support.servers import workers
 
 MINE = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 MIB = 1 << 20

@@ -21,12 +21,12 @@ import torch
 from PIL import Image
 
 from inkdigits import ModelError, Recognizer
-from inkdigits.recognizer import shipped_models
+from inkdigits.network import shipped_models
 from inkdigits.training.distill import start_from
 from inkdigits.training.networks import build
 
-from drawings import picture
-from own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write
+from support.drawings import picture
+from support.own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write
 
 CLOSE = 1e-5  # between probabilities
 SECONDS = 60  # for one command
@@ -214,7 +214,7 @@ def test_a_model_that_reads_nothing_is_still_measured(constant_model, images):
 
 
 def test_shipped_models_are_not_tried_when_they_are_loaded(monkeypatch):
-    monkeypatch.setattr("inkdigits.onnx_form._probes", lambda: pytest.fail("a known digit was drawn"))
+    monkeypatch.setattr("inkdigits.recognizer._probes", lambda: pytest.fail("a known digit was drawn"))
     for name in shipped_models():
         assert Recognizer(name).form.is_plain
 

@@ -13,9 +13,9 @@ from sklearn.datasets import load_digits
 
 import inkdigits
 from inkdigits import ImageError, ModelError, Prediction, Recognizer, UnreadableImage
-from inkdigits.recognizer import SHIPPED, find_model, read_registry, shipped_models
+from inkdigits.network import SHIPPED, find_model, read_registry, shipped_models
 
-from drawings import DIGITS, picture
+from support.drawings import DIGITS, picture
 
 
 def png(array):

@@ -42,11 +42,11 @@ def test_options_come_before_the_environment_and_none_is_no_option():
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({"PORT": "http"}, r"port \(PORT\) must be a whole number, not 'http'"),
+        ({"PORT": "http"}, r"port \(PORT\) must be an integer, not 'http'"),
         ({"PORT": "65536"}, r"port \(PORT\) must be from 0 to 65535, not 65536"),
         ({"PORT": "-1"}, r"port \(PORT\) must be from 0 to 65535, not -1"),
         ({"INKDIGITS_WORKERS": "-1"}, r"workers \(INKDIGITS_WORKERS\) must be from 0 to 256, not -1"),
-        ({"INKDIGITS_MAX_FILES": "1.5"}, r"max_files \(INKDIGITS_MAX_FILES\) must be a whole number, not '1.5'"),
+        ({"INKDIGITS_MAX_FILES": "1.5"}, r"max_files \(INKDIGITS_MAX_FILES\) must be an integer, not '1.5'"),
         ({"INKDIGITS_MAX_PIXELS": "10"}, r"max_pixels \(INKDIGITS_MAX_PIXELS\) must be 784 or more, not 10"),
         ({"INKDIGITS_LOG_LEVEL": "loud"}, r"log_level .* must be one of critical, error, .*, not 'loud'"),
     ],
@@ -57,11 +57,11 @@ def test_a_bad_value_is_named(environ, words):
 
 
 def test_values_in_code_are_checked_too():
-    with pytest.raises(SettingError, match=r"port \(PORT\) must be a whole number, not '80'"):
+    with pytest.raises(SettingError, match=r"port \(PORT\) must be an integer, not '80'"):
         Settings(port="80")
-    with pytest.raises(SettingError, match="must be a whole number, not True"):
+    with pytest.raises(SettingError, match="must be an integer, not True"):
         Settings(workers=True)
-    with pytest.raises(SettingError, match="unknown setting 'prot'; the settings are: host, port"):
+    with pytest.raises(SettingError, match="unknown setting 'prot'; did you mean port"):
         Settings.from_env({}, prot=80)
 
 

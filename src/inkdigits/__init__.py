@@ -4,6 +4,7 @@ from importlib import import_module
 from os import environ as _environ
 from typing import TYPE_CHECKING, Any
 
+from inkdigits import _aliases
 from inkdigits.errors import (
     DataError,
     ImageError,
@@ -23,14 +24,16 @@ from inkdigits.errors import (
 
 if TYPE_CHECKING:
     from inkdigits.client import Client
-    from inkdigits.image import Limits
     from inkdigits.prediction import Box, ModelInfo, Prediction
+    from inkdigits.preprocess import Limits
     from inkdigits.recognizer import Recognizer
 
 # Since 1.29, ONNX Runtime sends usage data to Microsoft unless this is set before its import, and leaves files in the
 # home folder. This module is imported before any other of inkdigits, in each process. A value that the user set stands.
 if not _environ.get("ORT_DISABLE_TELEMETRY"):
     _environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+_aliases.install()
 
 __version__ = "0.1.0"
 
@@ -62,7 +65,7 @@ __all__ = [
 _LATE = {
     "Box": "inkdigits.prediction",
     "Client": "inkdigits.client",
-    "Limits": "inkdigits.image",
+    "Limits": "inkdigits.preprocess",
     "ModelInfo": "inkdigits.prediction",
     "Prediction": "inkdigits.prediction",
     "Recognizer": "inkdigits.recognizer",

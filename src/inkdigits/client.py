@@ -29,7 +29,6 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
-from inkdigits.decode import ImageSource, Limits, decode
 from inkdigits.errors import (
     ImageError,
     ImageTooLarge,
@@ -43,6 +42,8 @@ from inkdigits.errors import (
     UnreadableImage,
 )
 from inkdigits.prediction import Box, Prediction
+from inkdigits.preprocess import ImageSource, Limits
+from inkdigits.preprocess.decode import decode
 
 try:
     import httpx

@@ -17,12 +17,10 @@ from typing import Any
 import numpy as np
 
 from inkdigits.errors import ModelError
-from inkdigits.image import SIDE, Limits, Normalised
-from inkdigits.ready import normalise_each
+from inkdigits.prediction import CLASSES, SIDE
 
-__all__ = ["CLASSES", "Answer", "Form", "ends", "find_form"]
+__all__ = ["Answer", "Form", "ends", "find_form"]
 
-CLASSES = 10
 SHAPES = ((1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,))  # of one image
 TYPES: dict[str, np.dtype] = {
     "tensor(float)": np.dtype("f4"),
@@ -35,7 +33,6 @@ TYPES: dict[str, np.dtype] = {
 # Values of paper and ink, the first that reads is taken: as here, dark ink on light paper, and both as bytes. Larger
 # values make any network surer, so they come last.
 LEVELS = ((0.0, 1.0), (1.0, 0.0), (0.0, 255.0), (255.0, 0.0))
-NOISE = 2  # probes of random grey, beside the known digits and blank paper
 SUM_TOLERANCE = 0.02  # of ten probabilities' sum; those of 8-bit models are rounded to 1/256 each
 MOST_RIGHT = 9  # of the ten known digits, that a form must have read right
 NOT_EVEN = 0.25  # mean probability of the right digit, from which on it is more than chance
@@ -149,7 +146,7 @@ def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
     raise ModelError(f"does not give (N, 10 or 11) logits but {seen}")
 
 
-def find_form(taken: Any, given: Any, run: Run, *, trusted: bool) -> Form:
+def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray], *, trusted: bool) -> Form:
     """The form of a model's file.
 
     Shape, type and a fixed batch are as declared; where a dimension is left open, the first shape that runs is taken,
@@ -165,6 +162,7 @@ def find_form(taken: Any, given: Any, run: Run, *, trusted: bool) -> Form:
     Args:
         taken, given: ONNX Runtime's descriptions of the model's :func:`ends`.
         run: gives the model's answers to a batch of its own form.
+        probes: gives (N, 1, 28, 28) images to run it on, the ten known digits first.
         trusted: it is known to take values and to give logits as the models that are trained here.
 
     Raises:
@@ -176,14 +174,14 @@ def find_form(taken: Any, given: Any, run: Run, *, trusted: bool) -> Form:
     plain = Form(shapes[0], kind, *levels[0], fixed)
     if trusted and _width(given):
         return replace(plain, values=_width(given))
-    probes = _probes()
-    form, answers = _first_that_runs([replace(plain, shape=shape) for shape in shapes], run, probes)
+    images = probes()
+    form, answers = _first_that_runs([replace(plain, shape=shape) for shape in shapes], run, images)
     if not np.isfinite(answers[:CLASSES]).all():
         raise ModelError("gives values that are no numbers (nan or infinite) for known digits; its weights are damaged")
     found = []
     for paper, ink in levels:
         form = replace(form, paper=paper, ink=ink)
-        answers = form.run(run, probes)
+        answers = form.run(run, images)
         found.append(replace(form, answer=_answer_of(answers), values=answers.shape[1]))
         right, sure = _read(found[-1], answers)
         if right >= MOST_RIGHT and sure >= NOT_EVEN:
@@ -208,12 +206,12 @@ def _width(given: Any) -> int:
     return prod(sides) if sides and all(isinstance(side, int) for side in sides) else 0
 
 
-def _first_that_runs(forms: Sequence[Form], run: Run, probes: np.ndarray) -> tuple[Form, np.ndarray]:
+def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tuple[Form, np.ndarray]:
     """The first of these forms, or of these with a batch of one, that the model can be run with, and its answers."""
     failure: Exception | None = None
     for form in (*forms, *(replace(form, batch=1) for form in forms if form.batch is None)):
         try:
-            answers = form.run(run, probes)
+            answers = form.run(run, images)
         except Exception as error:  # ONNX Runtime raises its own unexported kinds
             failure = failure or error
             continue
@@ -252,13 +250,3 @@ def _read(form: Form, answers: np.ndarray) -> tuple[int, float]:
         shares /= shares.sum(axis=1, keepdims=True)
     digits = np.arange(CLASSES)
     return int((shares.argmax(axis=1) == digits).sum()), float(np.nan_to_num(shares[digits, digits]).mean())
-
-
-def _probes() -> np.ndarray:
-    """(13, 1, 28, 28) float32: the known digits in order, blank paper, and noise."""
-    from inkdigits.known import known_digit  # the models that ship need no drawing
-
-    digits = normalise_each([known_digit(digit) for digit in range(CLASSES)], Limits())
-    images = [seen.image for seen in digits if isinstance(seen, Normalised)] + [np.zeros((SIDE, SIDE), np.float32)]
-    noise = np.random.default_rng(0).random((NOISE, SIDE, SIDE), np.float32)
-    return np.concatenate([np.stack(images), noise])[:, None].astype(np.float32)

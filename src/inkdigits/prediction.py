@@ -9,7 +9,12 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["Box", "ModelInfo", "Prediction"]
+__all__ = ["CLASSES", "SIDE", "Box", "ModelInfo", "Polarity", "Prediction"]
+
+SIDE = 28  # pixels, of the image that a network sees
+CLASSES = 10  # digits
+
+Polarity = Literal["dark-on-light", "light-on-dark"]
 
 
 class Box(NamedTuple):
@@ -44,7 +49,7 @@ class Prediction:
     probabilities: tuple[float, ...]
     image: np.ndarray = field(repr=False, compare=False)
     box: Box | None
-    polarity: Literal["dark-on-light", "light-on-dark"] | None
+    polarity: Polarity | None
     is_digit: bool
     digit_score: float | None
     explanation: np.ndarray | None = field(default=None, repr=False, compare=False)

@@ -1,15 +1,12 @@
-"""Recognizer: images in, calibrated predictions out, by ONNX Runtime. The one way a digit is read.
+"""Recognizer: images in, calibrated predictions out. The one way a digit is read.
 
-Server, CLI, notebooks and evaluation all enter here. A model is one ONNX file with input ``image`` float32
-(N, 1, 28, 28), as :func:`inkdigits.image.normalise` gives it, and output ``logits`` float32 (N, 10). A model that tells
-digits from what is none has an eleventh: the logit of "this is a digit". Files of other forms are read, too:
-:mod:`inkdigits.onnx_form`.
+Server, CLI, notebooks and evaluation all enter here. A picture goes through :mod:`inkdigits.preprocess`, then through
+the :class:`inkdigits.network.Network`, whose ten logits, divided by a temperature, become probabilities. A model that
+tells digits from non-digits has an eleventh: the logit of "this is a digit".
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, repeat
@@ -18,24 +15,25 @@ from types import MappingProxyType
 from typing import Any, Literal, overload
 
 import numpy as np
-import onnxruntime
 
+from inkdigits._aliases import renamed
 from inkdigits.errors import ImageError, ModelError
-from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, Limits, Normalised
-from inkdigits.onnx_form import CLASSES, ends, find_form
-from inkdigits.prediction import ModelInfo, Prediction
-from inkdigits.ready import normalise_each
+from inkdigits.network import Network
+from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction
+from inkdigits.preprocess import (
+    NORMALIZATION_VERSION,
+    ImageSource,
+    Limits,
+    Preprocessed,
+    preprocess,
+    preprocess_batch,
+)
 
-__all__ = ["CLASSES", "Recognizer", "find_model", "read_registry", "shipped_models"]
+__all__ = ["Recognizer"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
-REGISTRY_NAME = "registry.json"
-REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
-WEIGHTS_SUFFIX = ".data"  # after the name of a file that keeps its weights in one of their own, as PyTorch writes
-METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
-SHIPPED = Path(__file__).with_name("models")
-_UNIFORM = (0.1,) * 10
+_UNIFORM = (0.1,) * CLASSES
 
 
 class Recognizer:
@@ -51,7 +49,7 @@ class Recognizer:
         form: how its file wants images and gives answers.
 
     Raises:
-        ModelError: no such model, its hash differs from the registry's, or it is not a digit recogniser.
+        ModelError: no such model, its hash differs from the registry's, or it is not a digit recognizer.
 
     Example:
         >>> import numpy as np
@@ -64,38 +62,14 @@ class Recognizer:
 
     def __init__(self, model: str | Path | None = None, *, threads: int = 1, limits: Limits | None = None) -> None:
         self._limits = limits or Limits()
-        name, path, entry = find_model(model)
-        data, sha256 = _read_verified(path, entry.get("sha256"))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is raised; a line of its own would say it twice
-        # A thread that spins for work would take the core from the server's event loop.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if path.with_name(path.name + WEIGHTS_SUFFIX).is_file():
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own unexported kinds
-            raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        threshold: float | None
-        temperature, threshold = _calibration(metadata, path)
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        try:
-            taken, given = ends(inputs, outputs)
-            self._input, self._outputs = taken.name, [given.name]
-            trusted = any(key.startswith(METADATA_PREFIX) for key in metadata)
-            form = find_form(taken, given, self._run, trusted=trusted)
-        except ModelError as error:
-            raise ModelError(f"{path} {error}") from None
-        self.form = replace(form, is_first=given.name == outputs[0].name)
-        self._adapts = not self.form.is_plain
-        if self.form.values == CLASSES:
-            threshold = None
+        self._network = network = Network(model, threads=threads, probes=_probes)
+        self.form = network.form
+        temperature, self._threshold = _calibration(network.metadata, network.path)
         self._scale = np.float32(1 / temperature)
-        self._threshold = threshold or 0.0  # asked only where there is a score
-        self.model = ModelInfo(name, path, sha256, temperature, threshold, MappingProxyType(entry))
+        self._scores = self.form.values > CLASSES
+        threshold = self._threshold if self._scores else None
+        entry = MappingProxyType(network.entry)
+        self.model = ModelInfo(network.name, network.path, network.sha256, temperature, threshold, entry)
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model.name!r}, sha256={self.model.sha256[:12]!r})"
@@ -112,10 +86,7 @@ class Recognizer:
             ImageError: it cannot be read as an image; the class says which way.
             ModelError: the model cannot be run, or gives values that are no numbers.
         """
-        [seen] = normalise_each([image], self._limits)
-        if isinstance(seen, ImageError):
-            raise seen
-        return self.answer([seen], explain=explain)[0]
+        return self.predict_preprocessed([preprocess(image, self._limits)], explain=explain)[0]
 
     @overload
     def predict_batch(
@@ -147,32 +118,23 @@ class Recognizer:
         results: list[Any] = []
         iterator = iter(images)
         while batch := list(islice(iterator, BATCH_SIZE)):
-            seen = normalise_each(batch, self._limits)
+            seen = preprocess_batch(batch, self._limits)
             if errors == "raise":
                 for i, error in enumerate(seen, len(results)):
                     if isinstance(error, ImageError):
                         error.add_note(f"at index {i} of the batch")
                         raise error
-            answers = iter(self.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
+            answers = iter(self.predict_preprocessed([s for s in seen if isinstance(s, Preprocessed)], explain=explain))
             results.extend(s if isinstance(s, ImageError) else next(answers) for s in seen)
         return results
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """The network alone: (N, 1, 28, 28) float32 normalised images to (N, 10 or 11) float32 logits.
+        """Run the network alone: (N, 1, 28, 28) float32 preprocessed images to (N, 10 or 11) float32 logits.
 
         Raises:
             ModelError: ONNX Runtime cannot run it on them.
         """
-        try:
-            return self.form.logits(self._run, batch) if self._adapts else self._run(batch)
-        except Exception as error:  # onnxruntime raises its own unexported kinds
-            raise ModelError(
-                f"the model {self.model.name} ({self.model.path}) cannot be run: {_first_line(error)}"
-            ) from error
-
-    def _run(self, batch: np.ndarray) -> np.ndarray:
-        answers: np.ndarray = self._session.run(self._outputs, {self._input: batch})[0]
-        return answers
+        return self._network.logits(batch)
 
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
         """Occlusion: how far the digit's log-probability falls when a window of ink is wiped out, in one batch.
@@ -197,18 +159,18 @@ class Recognizer:
         importance = total / np.maximum(times, 1) * (image > 0)
         return importance / max(float(np.abs(importance).max()), 1e-9)
 
-    def answer(self, seen: Sequence[Normalised], *, explain: bool = False) -> list[Prediction]:
-        """Read pictures that are normalised already, in one network run: the half of :meth:`predict` after the image.
+    def predict_preprocessed(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
+        """Read pictures that are preprocessed already, in one network run: the second half of :meth:`predict`.
 
         Args:
-            seen: what :func:`inkdigits.image.normalise` gave.
+            seen: what :func:`inkdigits.preprocess.preprocess` gave.
             explain: as for :meth:`predict`, a batch for each image.
         """
         inked = [s for s in seen if s.box is not None]
         rows: Iterable[tuple[list[float], int, float | None]] = ()
         if inked:
             logits = self.logits(np.concatenate([s.image for s in inked]).reshape(-1, 1, SIDE, SIDE))
-            scores = _sigmoid(logits[:, CLASSES]) if self.model.threshold is not None else repeat(None)
+            scores = _sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
             probabilities = _softmax(logits[:, :CLASSES] * self._scale)
             rows = zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), scores, strict=False)
         row = iter(rows)
@@ -219,7 +181,12 @@ class Recognizer:
             ]
         return answers
 
-    def _prediction(self, seen: Normalised, row: list[float], digit: int, score: float | None) -> Prediction:
+    def answer(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
+        """The old name of :meth:`predict_preprocessed`, for one release."""
+        renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
+        return self.predict_preprocessed(seen, explain=explain)
+
+    def _prediction(self, seen: Preprocessed, row: list[float], digit: int, score: float | None) -> Prediction:
         probabilities = tuple(row)
         confidence = probabilities[digit]
         if confidence != confidence or score != score:  # not a number
@@ -231,7 +198,13 @@ class Recognizer:
         return Prediction(digit, confidence, probabilities, seen.image, seen.box, seen.polarity, is_digit, score)
 
 
-def _blank(seen: Normalised) -> Prediction:
+def _probes() -> np.ndarray:
+    from inkdigits.self_test import probes  # the models that ship need no drawing
+
+    return probes()
+
+
+def _blank(seen: Preprocessed) -> Prediction:
     return Prediction(None, 0.0, _UNIFORM, seen.image, None, None, False, None)
 
 
@@ -249,106 +222,26 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return exponent
 
 
-def read_registry(folder: Path) -> dict[str, Any]:
-    """The registry of a folder of models: ``{"default": name, "models": {name: entry}}``; empty where there is none.
-
-    Raises:
-        ModelError: the registry is not valid JSON of that form.
-    """
-    path = folder / REGISTRY_NAME
-    try:
-        registry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(registry["models"], dict):
-            raise TypeError
-    except FileNotFoundError:
-        return {"models": {}}
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ModelError(f"{path} is not a registry: it is not UTF-8 text") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ModelError(f'{path} is not a registry: expected JSON {{"models": {{name: entry}}}}') from None
-    for name, entry in registry["models"].items():
-        if not isinstance(entry, dict):
-            raise ModelError(
-                f"{path} is not a registry: the entry of {name!r} is {entry!r:.60}, not an object; correct or remove it"
-            )
-        for key, kind in REGISTERED.items():
-            if not isinstance(entry.get(key, kind()), kind):
-                what = "text" if kind is str else "an object"
-                raise ModelError(f"{path}: {key} in the entry of {name!r} is {entry[key]!r:.60}, not {what}")
-    return registry
-
-
-def shipped_models() -> dict[str, Any]:
-    """The shipped registry's entries by name."""
-    models: dict[str, Any] = read_registry(SHIPPED)["models"]
-    return models
-
-
-def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
-    """Name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
-
-    Raises:
-        ModelError: there is no such model.
-    """
-    shipped = read_registry(SHIPPED)
-    if not model:
-        model = shipped.get("default", "")
-    if isinstance(model, str) and model in shipped["models"]:
-        entry = shipped["models"][model]
-        return model, SHIPPED / entry["file"], entry
-    path = Path(model)
-    if not path.is_file():
-        names = ", ".join(shipped["models"]) or "none"
-        raise ModelError(f"no model {str(model)!r}: it is neither a file nor a shipped model (shipped: {names})")
-    for name, entry in read_registry(path.parent)["models"].items():
-        if entry.get("file") == path.name:
-            return name, path, entry
-    return path.stem, path, {}
-
-
-def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
-    weights = path.with_name(path.name + WEIGHTS_SUFFIX)
-    try:
-        data = path.read_bytes()
-        beside = weights.read_bytes() if weights.is_file() else b""
-    except OSError as error:
-        raise ModelError(f"cannot read model {path}: {error.strerror}") from None
-    found = hashlib.sha256(data + beside).hexdigest()
-    if sha256 and found != sha256:
-        raise ModelError(
-            f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
-            "install inkdigits again, or train and register the model anew"
-        )
-    return data, found
-
-
 def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]:
-    """Temperature and threshold that a file's metadata hold."""
-    version = metadata.get(METADATA_PREFIX + "normalisation", NORMALISATION_VERSION)
-    if version != NORMALISATION_VERSION:
+    """Return the temperature and the threshold that a file's metadata hold."""
+    version = metadata.get("normalisation", NORMALIZATION_VERSION)
+    if version != NORMALIZATION_VERSION:
         raise ModelError(
-            f"{path} was trained for normalisation {version}, this inkdigits has {NORMALISATION_VERSION}; "
+            f"{path} was trained for normalisation {version}, this inkdigits has {NORMALIZATION_VERSION}; "
             "train it again"
         )
-    temperature = _number(metadata, "temperature", "1")
+    temperature, threshold = _number(metadata, "temperature", "1"), _number(metadata, "threshold", "0.5")
     if not 0 < temperature < float("inf"):
-        text = metadata[METADATA_PREFIX + "temperature"]
-        raise ModelError(f"{path} has temperature {text!r} in its metadata; expected a positive number")
-    threshold = _number(metadata, "threshold", "0.5")
+        seen = metadata["temperature"]
+        raise ModelError(f"{path} has temperature {seen!r} in its metadata; expected a positive number")
     if not 0 <= threshold <= 1:
-        text = metadata[METADATA_PREFIX + "threshold"]
-        raise ModelError(f"{path} has threshold {text!r} in its metadata; expected a number from 0 to 1")
+        seen = metadata["threshold"]
+        raise ModelError(f"{path} has threshold {seen!r} in its metadata; expected a number from 0 to 1")
     return temperature, threshold
 
 
 def _number(metadata: Mapping[str, str], name: str, default: str) -> float:
     try:
-        return float(metadata.get(METADATA_PREFIX + name, default))
+        return float(metadata.get(name, default))
     except ValueError:
         return -1.0
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -6,16 +6,14 @@ come from it, so a setting is added in one place.
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import platformdirs
 
-from inkdigits.errors import SettingError
+from inkdigits.options import Options, option
 
 __all__ = ["MAX_WORKERS", "Settings"]
 
@@ -32,182 +30,124 @@ def _cache_folder() -> str:
         return str(Path(tempfile.gettempdir(), "inkdigits"))
 
 
-def _setting(
-    default: Any,
-    env: str,
-    help: str,
-    *,
-    unit: str = "",
-    low: int | None = None,
-    high: int | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    metadata = {"env": env, "help": help, "unit": unit, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
-class Settings:
+class Settings(Options):
     """All settings with their defaults; :meth:`from_env` reads them.
 
     Raises:
-        SettingError: a value is of the wrong type or out of its range; the message names the setting.
+        SettingError: a value has the wrong type or is out of bounds; the message names the setting.
     """
 
-    host: str = _setting("127.0.0.1", "HOST", "address the server listens on; 0.0.0.0 is every interface")
-    port: int = _setting(9696, "PORT", "port the server listens on; 0 takes a free one", low=0, high=65535)
-    workers: int = _setting(
+    KIND: ClassVar[str] = "setting"
+
+    host: str = option("127.0.0.1", "address to listen on; 0.0.0.0: every interface", env="HOST")
+    port: int = option(9696, "port to listen on; 0: any free port", env="PORT", low=0, high=65535)
+    workers: int = option(
         0,
-        "INKDIGITS_WORKERS",
-        "server processes; 0: one for each core that affinity, cgroup limits and memory allow",
+        "server processes; 0: one per core that affinity, cgroup limits and memory allow",
+        env="INKDIGITS_WORKERS",
         low=0,
         high=MAX_WORKERS,
     )
-    model: str = _setting("", "INKDIGITS_MODEL", "name of a shipped model or path of an .onnx file; empty: the default")
-    threads: int = _setting(1, "INKDIGITS_THREADS", "threads of one network run", low=1, high=256)
-    ray_address: str = _setting(
-        "", "RAY_ADDRESS", "Ray cluster for predict --engine ray, HOST:6379 or auto; empty: one is started for the run"
+    model: str = option(
+        "", "name of a shipped model or path of an .onnx file; empty: the default", env="INKDIGITS_MODEL"
     )
-    data: str = _setting("", "INKDIGITS_DATA", "folder that holds data sets (mnist/…); empty: download to the cache")
-    cache: str = _setting(_cache_folder(), "INKDIGITS_CACHE", "folder that downloaded data sets are kept in")
-    runs: str = _setting("runs", "INKDIGITS_RUNS", "folder that each training run leaves its record in")
-    max_bytes: int = _setting(
-        20 * MEBIBYTE, "INKDIGITS_MAX_BYTES", "largest request body, and largest image file", unit="bytes", low=1024
+    threads: int = option(1, "threads per inference run", env="INKDIGITS_THREADS", low=1, high=256)
+    ray_address: str = option(
+        "",
+        "Ray cluster for predict --engine ray, HOST:6379 or auto; empty: start one for the run",
+        env="RAY_ADDRESS",
     )
-    max_pixels: int = _setting(
-        4096 * 4096, "INKDIGITS_MAX_PIXELS", "largest image, width × height", unit="pixels", low=784
+    data: str = option("", "folder with data sets (mnist/…); empty: download to the cache", env="INKDIGITS_DATA")
+    cache: str = option(_cache_folder(), "folder for downloaded data sets and prepared images", env="INKDIGITS_CACHE")
+    runs: str = option("runs", "folder for the records of training runs", env="INKDIGITS_RUNS")
+    max_bytes: int = option(
+        20 * MEBIBYTE, "largest request body and largest image file", env="INKDIGITS_MAX_BYTES", unit="bytes", low=1024
     )
-    max_files: int = _setting(100, "INKDIGITS_MAX_FILES", "most images in one request", low=1)
-    cors_origins: str = _setting(
-        "", "INKDIGITS_CORS_ORIGINS", "origins, separated by commas, whose pages may call the server; * is any"
+    max_pixels: int = option(
+        4096 * 4096, "largest image, width × height", env="INKDIGITS_MAX_PIXELS", unit="pixels", low=784
     )
-    max_connections: int = _setting(
+    max_files: int = option(100, "most images per request", env="INKDIGITS_MAX_FILES", low=1)
+    cors_origins: str = option(
+        "", "origins whose pages may call the server, comma-separated; *: any", env="INKDIGITS_CORS_ORIGINS"
+    )
+    max_connections: int = option(
         4096,
-        "INKDIGITS_MAX_CONNECTIONS",
-        "most open connections of one process, fewer where ulimit -n allows fewer; further ones get 503",
+        "most open connections per process, fewer if ulimit -n is lower; more get 503",
+        env="INKDIGITS_MAX_CONNECTIONS",
         low=1,
     )
-    max_queue: int = _setting(
-        512, "INKDIGITS_MAX_QUEUE", "most small requests of one process that wait; further ones get 503", low=1
+    max_queue: int = option(
+        512, "most small requests waiting per process; more get 503", env="INKDIGITS_MAX_QUEUE", low=1
     )
-    max_heavy: int = _setting(
+    max_heavy: int = option(
         16,
-        "INKDIGITS_MAX_HEAVY",
-        "most requests with large images that one process works on or has waiting; further ones get 503",
+        "most requests with large images running or waiting per process; more get 503",
+        env="INKDIGITS_MAX_HEAVY",
         low=1,
     )
-    max_buffered: int = _setting(
+    max_buffered: int = option(
         128 * MEBIBYTE,
-        "INKDIGITS_MAX_BUFFERED",
-        "most of all large request bodies together that one process holds; beyond it they get 503",
+        "most memory for large request bodies per process; more get 503",
+        env="INKDIGITS_MAX_BUFFERED",
         unit="bytes",
         low=1024,
     )
-    receive_seconds: int = _setting(
+    receive_seconds: int = option(
         60,
-        "INKDIGITS_RECEIVE_SECONDS",
-        "time a client gets to send one request, and to take each part of an answer; then 408",
+        "time limit for a client to send a request, and to take each part of a response; then 408",
+        env="INKDIGITS_RECEIVE_SECONDS",
         unit="seconds",
         low=1,
         high=3600,
     )
-    keep_alive_seconds: int = _setting(
+    keep_alive_seconds: int = option(
         65,
-        "INKDIGITS_KEEP_ALIVE_SECONDS",
-        "time a connection stays open without a request; more than a proxy in front has",
+        "time an idle connection stays open; set it above the idle timeout of a proxy in front",
+        env="INKDIGITS_KEEP_ALIVE_SECONDS",
         unit="seconds",
         low=1,
         high=3600,
     )
-    frozen_seconds: int = _setting(
+    frozen_seconds: int = option(
         5,
-        "INKDIGITS_FROZEN_SECONDS",
-        "time after which one of several workers that does not stir is killed and replaced",
+        "time without a heartbeat before the supervisor restarts a worker",
+        env="INKDIGITS_FROZEN_SECONDS",
         unit="seconds",
         low=1,
         high=3600,
     )
-    api_keys: str = _setting(
+    api_keys: str = option(
         "",
-        "INKDIGITS_API_KEYS",
-        "SHA-256 hashes of the keys that may ask for predictions, in hex, separated by commas; empty: no key is needed",
+        "SHA-256 hashes of the accepted API keys, in hex, comma-separated; empty: no key is needed",
+        env="INKDIGITS_API_KEYS",
     )
-    rate_limit: int = _setting(
-        0, "INKDIGITS_RATE_LIMIT", "most predictions of one client a second, by key or address; 0: no limit", low=0
+    rate_limit: int = option(
+        0, "most predictions per second per client, by key or address; 0: no limit", env="INKDIGITS_RATE_LIMIT", low=0
     )
-    rate_burst: int = _setting(
-        20, "INKDIGITS_RATE_BURST", "predictions that a client may ask for at once before the rate counts", low=1
+    rate_burst: int = option(
+        20, "predictions a client may request at once before the rate limit applies", env="INKDIGITS_RATE_BURST", low=1
     )
-    proxies: int = _setting(
+    proxies: int = option(
         0,
-        "INKDIGITS_PROXIES",
-        "proxies in front whose X-Forwarded-For names the client: it is this entry, counted from the end",
+        "number of proxies in front; the client is that entry of X-Forwarded-For, counted from the end",
+        env="INKDIGITS_PROXIES",
         low=0,
         high=16,
     )
-    log_level: str = _setting("info", "INKDIGITS_LOG_LEVEL", "least serious lines that are logged", choices=LEVELS)
-    log_format: str = _setting("text", "INKDIGITS_LOG_FORMAT", "form of each line of the log", choices=("text", "json"))
-    log_requests: str = _setting(
-        "off", "INKDIGITS_LOG_REQUESTS", "log each request; log level debug does too", choices=("off", "on")
+    log_level: str = option("info", "lowest level that is logged", env="INKDIGITS_LOG_LEVEL", choices=LEVELS)
+    log_format: str = option("text", "format of each log line", env="INKDIGITS_LOG_FORMAT", choices=("text", "json"))
+    log_requests: str = option(
+        "off", "log each request; log level debug does too", env="INKDIGITS_LOG_REQUESTS", choices=("off", "on")
     )
-    tracing: str = _setting(
+    tracing: str = option(
         "off",
-        "INKDIGITS_TRACING",
-        "OpenTelemetry traces, sent where OTEL_EXPORTER_OTLP_ENDPOINT says; needs inkdigits[otel]",
+        "send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT; needs inkdigits[otel]",
+        env="INKDIGITS_TRACING",
         choices=("off", "otlp"),
     )
 
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            kind = type(f.default)
-            if type(value) is not kind:
-                raise SettingError(f"{_label(f)} must be {_noun(kind)}, not {value!r}")
-            low, high = f.metadata["low"], f.metadata["high"]
-            if (low is not None and value < low) or (high is not None and value > high):
-                bounds = f"from {low} to {high}" if high is not None else f"{low} or more"
-                raise SettingError(f"{_label(f)} must be {bounds}, not {value}")
-            if (choices := f.metadata["choices"]) and value not in choices:
-                raise SettingError(f"{_label(f)} must be one of {', '.join(choices)}, not {value!r}")
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-        """Settings from the environment, then from ``overrides`` (those that are not None), such as CLI options.
-
-        An environment variable that is empty counts as not set.
-
-        Raises:
-            SettingError: a value cannot be used, or an override names no setting.
-        """
-        environ = os.environ if environ is None else environ
-        known = {f.name: f for f in fields(cls)}
-        if unknown := sorted(set(overrides) - set(known)):
-            raise SettingError(f"unknown setting {unknown[0]!r}; the settings are: {', '.join(known)}")
-        values: dict[str, Any] = {}
-        for name, f in known.items():
-            if overrides.get(name) is not None:
-                values[name] = overrides[name]
-            elif text := environ.get(f.metadata["env"]):
-                values[name] = _parse(f, text)
-        return cls(**values)
-
     @property
     def data_folder(self) -> Path | None:
-        """The folder named by ``data``, or None where data sets are to be downloaded."""
+        """Return the folder named by ``data``, or None where data sets are to be downloaded."""
         return Path(self.data).expanduser() if self.data else None
-
-
-def _parse(f: Any, text: str) -> Any:
-    kind = type(f.default)
-    try:
-        return kind(text)
-    except ValueError:
-        raise SettingError(f"{_label(f)} must be {_noun(kind)}, not {text!r}") from None
-
-
-def _label(f: Any) -> str:
-    return f"{f.name} ({f.metadata['env']})"
-
-
-def _noun(kind: type) -> str:
-    return {int: "a whole number", str: "text"}[kind]

@@ -30,10 +30,11 @@ import numpy as np
 import inkdigits
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.run import Block, Job
-from inkdigits.decode import encoded
 from inkdigits.errors import ImageError, InkdigitsError, SettingError
-from inkdigits.image import ImageSource, Limits
-from inkdigits.recognizer import Recognizer, find_model
+from inkdigits.network import find_model
+from inkdigits.preprocess import ImageSource, Limits
+from inkdigits.preprocess.files import encoded
+from inkdigits.recognizer import Recognizer
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -35,7 +35,7 @@ _FORM_OF: dict[str, Format] = {
 ENDINGS = (*_FORM_OF, ".txt", "")  # of an output's name; the last two are lines
 _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
-#: Of a table. The page's own CSV has the same: web/csv.js.
+#: Of a table. The page's own CSV has the same: web/table.js.
 COLUMNS = (
     *("name", "digit", "confidence", "is_digit", "digit_score", "accepted"),
     *(f"p{digit}" for digit in range(10)),

@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from inkdigits.data.idx import is_idx, iter_idx
 from inkdigits.errors import DataError, ImageError, ImageTooLarge, InvalidPixels, UnreadableImage
-from inkdigits.image import ImageSource, Limits
+from inkdigits.preprocess import ImageSource, Limits
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any, Literal, get_args
 
 from inkdigits.errors import ImageError
-from inkdigits.image import ImageSource
 from inkdigits.prediction import Prediction
+from inkdigits.preprocess import ImageSource
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 
 __all__ = ["VERDICTS", "Row", "Verdict", "read"]

@@ -21,9 +21,9 @@ from itertools import chain, islice
 from inkdigits.bulk.formats import Format, block
 from inkdigits.bulk.inputs import Chunk
 from inkdigits.bulk.rows import VERDICTS, read
-from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
-from inkdigits.image import Limits
+from inkdigits.preprocess import Limits
+from inkdigits.preprocess.files import quiet_pillow
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["Block", "Job", "blocks"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import io
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from inkdigits.atomic import Output, check_output, is_stream, open_stream, refuse_input
 from inkdigits.errors import SettingError
+from inkdigits.options import did_you_mean, flag
 from inkdigits.settings import Settings
 from inkdigits.text import visible
 
@@ -111,9 +111,8 @@ class Parser(argparse.ArgumentParser):
         """Parse; a command tells what it does not know itself, where argparse would have the whole program do it."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
-            close = difflib.get_close_matches(unknown[0].partition("=")[0], self._option_string_actions, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            self.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+            hint = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            self.error("; ".join(filter(None, [f"unrecognized arguments: {' '.join(unknown)}", hint])))
         return found, unknown
 
     def error(self, message: str) -> NoReturn:
@@ -128,10 +127,14 @@ def add_command(
     help: str,
     about: str,
     examples: str,
+    *,
+    old_name: str = "",
 ) -> Parser:
-    """Add a command; ``run`` is called with what was parsed and gives the exit code."""
+    """Add a command; ``run`` is called with what was parsed and returns the exit code. Help hides its old name."""
     sub = commands.add_parser(name, usage=usage, help=help, description=about, epilog=examples)
     sub.set_defaults(run=run)
+    if old_name:
+        commands.choices[old_name] = sub  # a dictionary
     return sub
 
 
@@ -149,7 +152,7 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
     unit = f" ({f.metadata['unit']})" if f.metadata.get("unit") else ""
     shown = ", ".join(filter(None, [f"default: {f.default}" if f.default != "" else "", note]))
     parser.add_argument(
-        f"--{f.name.replace('_', '-')}",
+        flag(f.name),
         type=kind,
         default=default,
         choices=choices,

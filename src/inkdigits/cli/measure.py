@@ -128,8 +128,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         raise SettingError(f"--limit must be 1 or more, not {args.limit}")
     from inkdigits.evaluation.evaluate import unseen
     from inkdigits.evaluation.report import check_path, measure
-    from inkdigits.image import Limits
-    from inkdigits.recognizer import Recognizer, find_model
+    from inkdigits.network import find_model
+    from inkdigits.preprocess import Limits
+    from inkdigits.recognizer import Recognizer
 
     _, model, _ = find_model(args.model)
     inputs = [model, *args.data.split("+")]

@@ -31,7 +31,7 @@ from inkdigits.text import visible
 if TYPE_CHECKING:
     from inkdigits.bulk.inputs import Chunk
     from inkdigits.bulk.run import Block, Job
-    from inkdigits.image import Limits
+    from inkdigits.preprocess import Limits
 
 __all__ = ["add"]
 
@@ -161,7 +161,7 @@ def _predict(args: argparse.Namespace) -> int:
     from inkdigits.bulk.formats import ENDINGS, format_of
     from inkdigits.bulk.run import Job
     from inkdigits.cores import usable_cores
-    from inkdigits.image import Limits
+    from inkdigits.preprocess import Limits
 
     if not through:
         check_output(args.output, endings=() if args.form else ENDINGS)
@@ -211,8 +211,8 @@ def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
     from inkdigits.bulk.journal import Journal
+    from inkdigits.network import find_model
     from inkdigits.progress import bars
-    from inkdigits.recognizer import find_model
 
     _, path, entry = find_model(job.model)
     about = {  # all that a row depends on

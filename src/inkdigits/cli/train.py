@@ -1,4 +1,4 @@
-"""``inkdigits train`` and ``quantise``: a model of one's own."""
+"""``inkdigits train`` and ``quantize``: a model of your own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from inkdigits.atomic import Output
 from inkdigits.cli.common import FINE, Commands, add_command, add_option, add_settings, refuse_own
 from inkdigits.errors import SettingError
+from inkdigits.options import flag
 from inkdigits.settings import Settings
 
 __all__ = ["add"]
@@ -21,7 +22,7 @@ examples:
   inkdigits train --network mlp --out models/mlp.onnx       a perceptron, done in half a minute
   inkdigits train --data digits --out models/small.onnx     no download, done in a minute
   inkdigits train --data train.csv --out models/mine.onnx   Kaggle's table: label, pixel0, …
-  inkdigits train --init cnn_float --keep 0.5 --data scans/ --negatives 0.2 --out models/ours.onnx
+  inkdigits train --init cnn_float --data scans/ --non-digits 0.2 --out models/ours.onnx
   inkdigits train --config best.toml --out models/best.onnx
 
 Of the perceptron's lines, test_accuracy is measured on the images held back for validation: no
@@ -30,9 +31,9 @@ training looks at the test part before it is over.
 Ctrl-C ends the training early and keeps the best so far. registry.json beside the model gets its
 entry, and a folder under runs/ the whole story: tensorboard --logdir runs, or inkdigits runs.
 """
-_QUANTISE_EXAMPLES = """\
+_QUANTIZE_EXAMPLES = """\
 examples:
-  inkdigits quantise models/mine.onnx --out models/mine8.onnx
+  inkdigits quantize models/mine.onnx --out models/mine8.onnx
 
 The registry beside the model says what data it learnt from: the scales of the integers are found
 by its training images, temperature and threshold by its validation images, and its test part is
@@ -41,7 +42,7 @@ read once, at the end.
 
 
 def add(commands: Commands) -> None:
-    """Add train and quantise to the command line."""
+    """Add train and quantize to the command line."""
     from inkdigits.training.config import MlpConfig, TrainConfig
 
     train = add_command(
@@ -73,30 +74,33 @@ def add(commands: Commands) -> None:
         add_option(train, f, None, note=note, choices=f.metadata["choices"] or None)
     for f in of_mlp.values():
         add_option(train, f, None, note="mlp only")
+    for old, new in TrainConfig.RENAMED.items():
+        train.add_argument(flag(old), dest=new, type=float, help=argparse.SUPPRESS)
 
-    quantise = add_command(
+    quantize = add_command(
         commands,
-        "quantise",
+        "quantize",
         "MODEL --out NEW.onnx",
-        _quantise,
+        _quantize,
         "make a trained model smaller and faster",
         "Turn a model that inkdigits train wrote into one of 8-bit integers, a third of the size and more than twice "
         "as fast; calibrate, measure and register it.",
-        _QUANTISE_EXAMPLES,
+        _QUANTIZE_EXAMPLES,
+        old_name="quantise",
     )
-    quantise.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
-    quantise.add_argument("--out", required=True, metavar="NEW.onnx", help="the file to write")
+    quantize.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
+    quantize.add_argument("--out", required=True, metavar="NEW.onnx", help="the file to write")
 
 
-def _quantise(args: argparse.Namespace) -> int:
-    from inkdigits.recognizer import find_model
-    from inkdigits.training.quantize import quantise
+def _quantize(args: argparse.Namespace) -> int:
+    from inkdigits.network import find_model
+    from inkdigits.training.quantize import quantize
     from inkdigits.training.register import check_out
 
     _, model, _ = find_model(args.model)
     refuse_own(args.out, [model])
     with Output(check_out(Path(args.out))):
-        quantise(args.model, Path(args.out), Settings.from_env())
+        quantize(args.model, Path(args.out), Settings.from_env())
     return FINE
 
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
-from inkdigits.decode import ImageSource
 from inkdigits.errors import DataError
+from inkdigits.preprocess import ImageSource
 
 __all__ = ["CLASSES", "Dataset", "Lazy", "Part", "checked_labels", "stratified"]
 

@@ -27,7 +27,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from inkdigits.errors import DataError
-from inkdigits.image import SIDE
+from inkdigits.prediction import SIDE
 
 __all__ = ["LABEL", "PIXELS", "SUFFIXES", "iter_rows", "iter_table", "read_table", "write_csv"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits import __version__
-from inkdigits.decode import ImageSource
+from inkdigits.preprocess import ImageSource
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["Cost", "cost", "environment", "times_us"]

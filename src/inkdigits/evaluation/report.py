@@ -16,14 +16,13 @@ import numpy as np
 
 from inkdigits.atomic import write_atomically
 from inkdigits.data.dataset import Dataset
-from inkdigits.decode import ImageSource
 from inkdigits.errors import SettingError
 from inkdigits.evaluation.evaluate import Evaluation, evaluate
 from inkdigits.evaluation.latency import Cost, cost, environment
 from inkdigits.evaluation.ood import OutOfDistribution, out_of_distribution
 from inkdigits.evaluation.robustness import PICTURES, Robustness, robustness
-from inkdigits.image import NORMALISATION_VERSION
 from inkdigits.prediction import ModelInfo
+from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource
 from inkdigits.progress import Progress
 from inkdigits.recognizer import Recognizer
 
@@ -104,7 +103,7 @@ class Report:
             "robustness": self.robustness and self.robustness.to_dict(),
             "refusal": self.ood and self.ood.to_dict(),
             "temperature": self.model.temperature,
-            "normalisation": NORMALISATION_VERSION,
+            "normalisation": NORMALIZATION_VERSION,
             "command": self.command,
             "created": self.created.isoformat(timespec="seconds"),
             "environment": self.environment,

@@ -14,12 +14,13 @@ from markupsafe import Markup
 from PIL import Image
 
 from inkdigits.data.dataset import CLASSES
-from inkdigits.decode import Limits, decode
 from inkdigits.evaluation import charts, figures
 from inkdigits.evaluation.charts import Axis, Plot
 from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, Evaluation, calibration_bins, rejection, wilson
 from inkdigits.evaluation.ood import OutOfDistribution, sample
 from inkdigits.evaluation.robustness import GROUPS, Robustness, corrupted
+from inkdigits.preprocess import Limits
+from inkdigits.preprocess.decode import decode
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES
 from inkdigits.synthesis.non_digits import NON_DIGITS
 

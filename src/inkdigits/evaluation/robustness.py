@@ -16,9 +16,9 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.data.dataset import Dataset, Lazy
-from inkdigits.decode import ImageSource, Limits, decode
 from inkdigits.evaluation.evaluate import Share, wilson
-from inkdigits.image import normalise
+from inkdigits.preprocess import ImageSource, Limits, preprocess
+from inkdigits.preprocess.decode import decode
 from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import Recognizer
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
@@ -161,7 +161,7 @@ def corrupted(dataset: Dataset, at: int, kind: str, level: str) -> np.ndarray:
 def _picture(image: ImageSource, rng: np.random.Generator) -> np.ndarray:
     """Any image as a picture with dark ink on light paper: small ones enlarged, large ones reduced."""
     pixels = np.asarray(_reduced(decode(image, Limits())))
-    light_on_dark = normalise(pixels).polarity == "light-on-dark"
+    light_on_dark = preprocess(pixels).polarity == "light-on-dark"
     if max(pixels.shape[:2]) <= SMALL:
         grey = pixels if pixels.ndim == 2 else np.rint(pixels.mean(axis=2)).astype(np.uint8)
         return picture_of(grey if light_on_dark else 255 - grey, rng)

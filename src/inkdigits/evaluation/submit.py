@@ -13,7 +13,7 @@ from typing import TextIO
 import numpy as np
 
 from inkdigits.data.tables import iter_table
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import Recognizer
 

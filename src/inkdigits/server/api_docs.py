@@ -150,7 +150,7 @@ def _type(schema: dict[str, Any]) -> str:
     if kind == "array":
         count = f"{schema['minItems']} × " if schema.get("minItems") == schema.get("maxItems", -1) else "list of "
         return count + _type(schema.get("items", {}))
-    if kind == "object" and "additionalProperties" in schema:
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return "files"
     if kind == "object" and "properties" in schema and "$ref" not in schema:
         return "{" + ", ".join(f"{escape(k)}: {_type(v)}" for k, v in schema["properties"].items()) + "}"

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,20 +17,18 @@ from starlette.types import ASGIApp
 
 from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
+from inkdigits.self_test import self_test
+from inkdigits.server.api import api
 from inkdigits.server.form import Form
 from inkdigits.server.http.auth import Guard
-from inkdigits.server.http.openapi import openapi
-from inkdigits.server.http.problems import HANDLERS
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.logs import wants_requests
 from inkdigits.server.observability.metrics import CONTENT_TYPE, Metrics
 from inkdigits.server.observability.tracing import tracer_of
-from inkdigits.server.open_inference import protocol
-from inkdigits.server.pages import device, page, reference
+from inkdigits.server.pages import device, page
 from inkdigits.server.processes.shared_state import READY, UP, Board
 from inkdigits.server.reader import Bounds, Reader
-from inkdigits.server.routes import FRESH, Predict, api
-from inkdigits.server.self_test import self_test
+from inkdigits.server.routes import FRESH, Predict
 from inkdigits.server.service import Service, Site
 from inkdigits.settings import Settings
 
@@ -44,6 +42,9 @@ _ORIGIN = re.compile(r"https?://[^/\s,@*]+", re.ASCII)
 
 def create_app(settings: Settings | None = None, board: Board | None = None, worker: int = 0) -> Service:
     """The service as an ASGI application, its model loaded and tried on a known digit.
+
+    It is a :class:`Service` around a FastAPI application, ``site.app``: what happens to every request happens around
+    FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` puts it into yours.
 
     Args:
         settings: None reads them from the environment.
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
     tracer = tracer_of(settings)
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if service.site.fault:
             log.warning("not ready: %s", service.site.fault)
         yield
@@ -84,21 +85,11 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
         predict = Predict(reader)
-        app = Starlette(
-            routes=[
-                *api(recognizer, predict, wrong),
-                *protocol(recognizer, reader, wrong),
-                *reference(openapi(settings, recognizer)),
-                *device(recognizer),
-                Route("/metrics", told),
-            ],
-            exception_handlers=HANDLERS,
-            lifespan=lifespan,
-        )
+        app = api(settings, reader, predict, wrong, lifespan=lifespan)
+        app.routes.extend([*device(recognizer), Route("/metrics", told)])
         # The page as default, not as a mount at "/": a mount would take requests that have the right path and the
         # wrong method away from the routes, and 405 would become 404.
         app.router.default = page()
-        app.router.redirect_slashes = False  # a redirect would name the scheme that a proxy in front has hidden
         return Site(recognizer, fault, reader, predict, Form(reader, predict), app)
 
     around = partial(_cors, origins=origins) if origins else None

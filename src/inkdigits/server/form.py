@@ -35,6 +35,17 @@ _HEADERS = [
 ]
 Row = Prediction | ImageError | Problem
 
+# The page's own, from web/strings.js.
+_NOT_AN_IMAGE = "This file is not a supported picture. Save it as PNG or JPEG."
+_SENTENCES = {
+    "not-an-image": _NOT_AN_IMAGE,
+    "unsupported-media-type": _NOT_AN_IMAGE,
+    "unreadable-image": "This picture is damaged or incomplete.",
+    "image-too-large": "This picture has too many pixels. Scale it down.",
+    "body-too-large": "These files are too large. Choose fewer or smaller ones.",
+    "unauthorized": "This server needs an API key, which this page cannot send.",
+}
+
 
 def wants_page(scope: Scope) -> bool:
     """Return whether a request asks for HTML by name, as browsers do and programs do not."""
@@ -74,7 +85,7 @@ class Form:
 def page_of(problem: Problem, *headers: tuple[bytes, bytes]) -> Answer:
     """Return the page that says why a form has no answer, with the problem's status."""
     own = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
-    text = f'<section class="reading"><p>{escape(_sentence(problem.detail))}</p></section>'
+    text = f'<section class="reading"><p>{escape(_sentence(problem))}</p></section>'
     return Answer(problem.kind.status, HTML, _page(problem.kind.title, text), [*_HEADERS, *own, *headers])
 
 
@@ -131,13 +142,13 @@ def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
     """What was read in one picture."""
     if not isinstance(row, Prediction):
         problem = _problem(row)
-        content = f"<p><strong>{escape(problem.kind.title)}.</strong> {escape(_sentence(problem.detail))}</p>"
+        content = f"<p>{escape(_sentence(problem))}</p>"
     elif row.is_blank:
-        content = f'<p class="numeral doubtful">{_digit(row)}</p><p>There is no ink in it.</p>'
+        content = f'<p class="numeral doubtful">{_digit(row)}</p><p>This picture is blank.</p>'
     elif row.is_digit:
         content = f'<p class="numeral">{_digit(row)}</p><p>Confidence {_confidence(row)}</p>' + _details(row, open_)
     else:
-        words = f"This does not look like a digit. The nearest is {row.digit}."
+        words = f"This does not look like a digit. The closest digit is {row.digit}."
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>{words}</p>' + _details(row, open_)
     name = _name(item) or f"Picture {number + 1}"
     return f'<section id="picture-{number}" class="reading"><h2>{name}</h2>{content}</section>'
@@ -181,8 +192,10 @@ def _name(item: Input) -> str:
     return f"<bdi>{escape(item.name)}</bdi>" if item.name else ""
 
 
-def _sentence(detail: str) -> str:
-    return f"{detail[:1].upper()}{detail[1:]}."
+def _sentence(problem: Problem) -> str:
+    """Say what is wrong to a person: a detail is for programs, where the kind does not say enough."""
+    detail = problem.detail
+    return _SENTENCES.get(problem.kind.slug, f"{detail[:1].upper()}{detail[1:]}.")
 
 
 def _picture(prediction: Prediction) -> str:

@@ -21,12 +21,11 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from inkdigits.apart import normalise_apart
-from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
-from inkdigits.image import SIDE, Limits, Normalised
 from inkdigits.prediction import Prediction
-from inkdigits.ready import Spent, normalise_each
+from inkdigits.preprocess import SIDE, Limits, Preprocessed, Spent, preprocess_batch
+from inkdigits.preprocess.apart import preprocess_apart
+from inkdigits.preprocess.files import pixels_of
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.problems import OVERLOADED, Problem
 from inkdigits.server.observability.metrics import Metrics
@@ -241,22 +240,22 @@ def read(
     spent = Spent()
     start = perf_counter()
     if len(sources) == 1 and keeps_the_lock(sources[0]):
-        seen = [normalise_apart(sources[0], limits)]
+        seen = [preprocess_apart(sources[0], limits)]
         spent.decode = perf_counter() - start
     else:
-        seen = normalise_each(sources, limits, spent)
+        seen = preprocess_batch(sources, limits, spent)
     start = perf_counter()
-    answers = iter(recognizer.answer([s for s in seen if isinstance(s, Normalised)], explain=explain))
-    results = [next(answers) if isinstance(s, Normalised) else s for s in seen]
+    answers = iter(recognizer.predict_preprocessed([s for s in seen if isinstance(s, Preprocessed)], explain=explain))
+    results = [next(answers) if isinstance(s, Preprocessed) else s for s in seen]
     metrics.stage("decode", spent.decode, requests)
-    metrics.stage("normalise", spent.normalise, requests)
+    metrics.stage("normalise", spent.normalize, requests)
     metrics.stage("network", perf_counter() - start, requests)
     metrics.predictions(results)
     return results
 
 
 def keeps_the_lock(source: Source) -> TypeGuard[bytes]:
-    """Whether decoding this keeps Python's lock for long: see :mod:`inkdigits.apart`."""
+    """Whether decoding this keeps Python's lock for long: see :mod:`inkdigits.preprocess.apart`."""
     is_webp = isinstance(source, bytes) and source[:4] == b"RIFF" and source[8:12] == b"WEBP"
     return is_webp and pixels_of(source) > LOCKED_PIXELS
 

@@ -14,8 +14,8 @@ import numpy as np
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from inkdigits.decode import pixels_of
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
+from inkdigits.preprocess.files import pixels_of
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import inkdigits
-from inkdigits.image import NORMALISATION_VERSION
+from inkdigits.preprocess import NORMALIZATION_VERSION
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["CARD", "CARD_SUFFIX", "FIGURES", "about", "card_of", "version_of"]
@@ -30,7 +30,7 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
         "card": model.entry.get("card") or (FIGURES if card_of(recognizer) is None else CARD),
         "temperature": model.temperature,
         "threshold": model.threshold,
-        "normalisation": NORMALISATION_VERSION,
+        "normalisation": NORMALIZATION_VERSION,
         "inkdigits": inkdigits.__version__,
     }
 

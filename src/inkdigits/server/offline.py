@@ -14,7 +14,8 @@ from pathlib import Path
 import orjson
 
 import inkdigits
-from inkdigits.recognizer import WEIGHTS_SUFFIX, Recognizer
+from inkdigits.network import WEIGHTS_SUFFIX
+from inkdigits.recognizer import Recognizer
 from inkdigits.server.model_info import CARD, FIGURES, about, card_of
 
 __all__ = [

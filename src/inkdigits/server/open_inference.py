@@ -9,7 +9,7 @@ dark on light or light on dark. As BYTES it holds encoded image files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -17,30 +17,27 @@ from typing import Any
 
 import numpy as np
 import orjson
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 import inkdigits
 from inkdigits.errors import ImageError
-from inkdigits.image import SIDE
-from inkdigits.prediction import Prediction
-from inkdigits.recognizer import CLASSES, Recognizer
+from inkdigits.prediction import CLASSES, Prediction
+from inkdigits.preprocess import SIDE
+from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
-from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, PROTOCOL, Problem, problem_of, shown
+from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shown
 from inkdigits.server.inputs import at_most
 from inkdigits.server.model_info import version_of
 from inkdigits.server.reader import Reader
-from inkdigits.server.routes import FRESH, fixed, not_ready, reply
+from inkdigits.server.routes import reply
 from inkdigits.server.values import PIXELS, file_of, levels, load, told
 
-__all__ = ["answer", "metadata", "parse", "protocol", "server_metadata"]
+__all__ = ["INPUT", "Infer", "answer", "check_model", "metadata", "parse", "server_metadata"]
 
 INPUT = "image"
 PLATFORM = "onnx_onnxruntime"  # a name from the protocol's list of platforms
-LIVE, READY = {"live": True}, {"ready": True}
 NO_DIGIT = -1  # the digit of a blank image: a tensor of numbers has no null
 HEADER_LENGTH = b"inference-header-content-length"
 
@@ -88,47 +85,12 @@ def metadata(recognizer: Recognizer) -> dict[str, Any]:
     }
 
 
-def protocol(recognizer: Recognizer, reader: Reader, fault: Callable[[], str]) -> list[BaseRoute]:
-    """The protocol's routes.
+def check_model(scope: Scope, recognizer: Recognizer) -> None:
+    """Check that a request's path names the model that is here, and its version.
 
-    Args:
-        fault: what keeps the server from being ready now, "" for nothing.
+    Raises:
+        Problem: it names another.
     """
-
-    def told_of(document: dict[str, Any]) -> Response:
-        return Response(orjson.dumps(document), 200, FRESH, "application/json")
-
-    async def ready(request: Request) -> Response:
-        if wrong := fault():
-            raise not_ready(wrong)
-        return told_of(READY)
-
-    async def model(request: Request) -> Response:
-        _check_model(request.scope, recognizer)
-        return told_of(metadata(recognizer))
-
-    async def model_ready(request: Request) -> Response:
-        _check_model(request.scope, recognizer)
-        if wrong := fault():
-            raise not_ready(wrong)
-        return told_of({"name": recognizer.model.name, "ready": True})
-
-    infer = Infer(reader)
-    routes: list[BaseRoute] = [
-        Route(PROTOCOL, fixed(orjson.dumps(server_metadata()), "application/json", FRESH)),
-        Route(f"{PROTOCOL}/health/live", fixed(orjson.dumps(LIVE), "application/json", FRESH)),
-        Route(f"{PROTOCOL}/health/ready", ready),
-    ]
-    for path in (f"{PROTOCOL}/models/{{name}}", f"{PROTOCOL}/models/{{name}}/versions/{{version}}"):
-        routes += [
-            Route(path, model),
-            Route(f"{path}/ready", model_ready),
-            Route(f"{path}/infer", infer, methods=["POST"]),
-        ]
-    return routes
-
-
-def _check_model(scope: Scope, recognizer: Recognizer) -> None:
     name, version = scope["path_params"]["name"], scope["path_params"].get("version")
     there = f"this server has {recognizer.model.name}, version {version_of(recognizer)}"
     if name != recognizer.model.name:
@@ -145,7 +107,7 @@ class Infer:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         reader = self._reader
-        _check_model(scope, reader.recognizer)
+        check_model(scope, reader.recognizer)
         headers = dict(scope["headers"])
         try:
             held = await reader.body(receive, headers)

@@ -28,10 +28,11 @@ from starlette.types import ASGIApp, Scope
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.api_docs import render
 from inkdigits.server.http.problems import NOT_FOUND, Problem
+from inkdigits.server.model_info import CARD, card_of
 from inkdigits.server.offline import INDEX, LISTING, MODEL, WEB, device_files, index, listing, not_on_device
 from inkdigits.server.routes import fixed
 
-__all__ = ["HEADERS", "device", "page", "policy", "reference", "takes_gzip"]
+__all__ = ["HEADERS", "card", "device", "page", "policy", "reference", "takes_gzip"]
 
 SQUEEZED_FROM = 500  # bytes of a text; a shorter one is sent as it is
 _TEXTS = re.compile(r"text/|application/(json|manifest\+json|wasm)|image/svg\+xml")
@@ -170,10 +171,20 @@ def device(recognizer: Recognizer) -> list[BaseRoute]:
         return listing(files)
 
     return [
-        *(Route(f"/{name}", _tagged(_always(content), name)) for name, content in files.items()),
+        *(Route(f"/{name}", _tagged(_always(content), name)) for name, content in files.items() if name != CARD),
         *([] if MODEL in files else [Route(f"/{MODEL}", missing)]),
         Route(f"/{LISTING}", _tagged(names, LISTING)),
     ]
+
+
+def card(recognizer: Recognizer) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of the model's card."""
+    content = card_of(recognizer)
+
+    async def missing(request: Request) -> Response:
+        raise HTTPException(NOT_FOUND.status)
+
+    return missing if content is None else _tagged(_always(content), CARD)
 
 
 def _always(content: bytes) -> Callable[[Request], bytes]:

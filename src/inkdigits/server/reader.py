@@ -8,7 +8,7 @@ from time import perf_counter, thread_time
 import numpy as np
 from starlette.types import Receive
 
-from inkdigits.image import Limits
+from inkdigits.preprocess import Limits
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.body import INLINE_BYTES, Bodies, Body, check_pixels, parts_of
 from inkdigits.server.http.problems import TOO_MANY_IMAGES, Problem

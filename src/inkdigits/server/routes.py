@@ -12,7 +12,6 @@ import numpy as np
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
@@ -23,10 +22,9 @@ from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
 from inkdigits.server.http.problems import BAD_REQUEST, NOT_READY, Problem, problem_of, shown
 from inkdigits.server.inference import Result
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.model_info import about
 from inkdigits.server.reader import Reader
 
-__all__ = ["FRESH", "Options", "Predict", "answer", "api", "fixed", "not_ready", "reply", "tell"]
+__all__ = ["FRESH", "Options", "Predict", "answer", "fixed", "not_ready", "reply", "tell"]
 
 RETRY_SECONDS = 10  # after which to ask a server again that is not ready
 MAX_OPTIONS = 100  # of a query
@@ -226,27 +224,6 @@ async def reply(
 def not_ready(fault: str) -> Problem:
     """The problem of a server that is not ready, for this fault."""
     return Problem(NOT_READY, fault, {"Cache-Control": "no-store", "Retry-After": str(RETRY_SECONDS)})
-
-
-def api(recognizer: Recognizer, predict: Predict, fault: Callable[[], str]) -> list[BaseRoute]:
-    """The API's routes.
-
-    Args:
-        fault: what keeps the server from being ready now, "" for nothing; ``GET /ready`` tells it.
-    """
-    state = {"status": "ready", "model": recognizer.model.name}
-
-    async def ready(request: Request) -> Response:
-        if wrong := fault():
-            raise not_ready(wrong)
-        return Response(orjson.dumps(state), 200, FRESH, "application/json")
-
-    return [
-        Route("/predict", predict, methods=["POST"]),
-        Route("/health", fixed(orjson.dumps({"status": "ok"}), "application/json", FRESH)),
-        Route("/ready", ready),
-        Route("/model", fixed(orjson.dumps(about(recognizer)), "application/json", FRESH)),
-    ]
 
 
 def fixed(body: bytes, media_type: str, headers: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:

@@ -9,12 +9,13 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import orjson
 
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_PIXELS,
@@ -187,6 +188,9 @@ def levels(values: list[Any] | np.ndarray, label: Callable[[int], str]) -> np.nd
     Raises:
         Problem: one of them is no number from 0 to 255.
     """
+    if isinstance(values, list) and set(map(type, values)) == {int}:
+        with suppress(ValueError):  # one of them is no byte
+            return np.frombuffer(bytearray(values), np.uint8)
     array = values if isinstance(values, np.ndarray) else _array(values)
     with np.errstate(invalid="ignore"):  # NaN goes through both, and fails
         if array is None or (array.size and not (array.min() >= 0 and array.max() <= 255)):

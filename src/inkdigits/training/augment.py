@@ -1,7 +1,7 @@
 """Augmentation: what hands, pens and small pictures do to a digit, on whole batches of normalised 28×28 images.
 
-The images have already been through :func:`inkdigits.image.normalise`, which undoes place, size, polarity and paper.
-What is left is what it cannot undo: the hand's slant, proportions and wobble, the pen's width and fade, and blur.
+The images have already been through :func:`inkdigits.preprocess.preprocess`, which undoes place, size, polarity and
+paper. What is left is what it cannot undo: the hand's slant, proportions and wobble, the pen's width and fade, blur.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Strength:
     elastic: float = TrainConfig.elastic  # pixels, standard deviation of the displacement of a coarse grid
     elastic_grid: int = 6  # knots a side of that grid
     thickness: float = 0.3  # probability that the pen is made wider or thinner
-    coarse: float = TrainConfig.coarse  # probability that the picture was only 9 to 18 pixels wide
+    low_res: float = TrainConfig.low_res  # probability that the picture was only 9 to 18 pixels wide
     fade: float = 0.15  # probability that the ink's strength or contrast changes
 
 
@@ -45,7 +45,7 @@ def augment(images: Tensor, generator: torch.Generator, strength: Strength = Str
     """
     images = _warp(images, generator, strength)
     images = _thickness(images, generator, strength.thickness)
-    images = _coarsen(images, generator, strength.coarse)
+    images = _low_res(images, generator, strength.low_res)
     return _fade(images, generator, strength.fade)
 
 
@@ -94,7 +94,7 @@ def _thickness(images: Tensor, generator: torch.Generator, probability: float) -
     return out
 
 
-def _coarsen(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
+def _low_res(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
     """Scale down and up again: a digit that was small or out of focus when it was taken."""
     n, _, h, w = images.shape
     chosen = (torch.rand(n, generator=generator) < probability).nonzero()[:, 0]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from inkdigits.recognizer import CLASSES
+from inkdigits.prediction import CLASSES
 from inkdigits.training.prepare import Pool
 from inkdigits.training.validate import logits_of, tensors_of
 

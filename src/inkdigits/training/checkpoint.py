@@ -11,7 +11,7 @@ import torch
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
-from inkdigits.image import NORMALISATION_VERSION
+from inkdigits.preprocess import NORMALIZATION_VERSION
 from inkdigits.training.config import TrainConfig
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
@@ -26,7 +26,7 @@ def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> 
         TrainingError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save({"config": config.to_dict(), "normalisation": NORMALISATION_VERSION, **state}, buffer)
+    torch.save({"config": config.to_dict(), "normalisation": NORMALIZATION_VERSION, **state}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
@@ -38,7 +38,7 @@ def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, weights_only=True)
-        stored, normalisation = state["config"], state["normalisation"]
+        stored, normalisation = config.renamed(state["config"]), state["normalisation"]
     except FileNotFoundError:
         raise TrainingError(f"there is no checkpoint {path} to go on from; {_ANEW}") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
@@ -49,9 +49,9 @@ def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
                 f"checkpoint {path} is of another run: {name} is {stored.get(name)!r} there and {value!r} here; "
                 f"give the same options, or {_ANEW}"
             )
-    if normalisation != NORMALISATION_VERSION:
+    if normalisation != NORMALIZATION_VERSION:
         raise TrainingError(
             f"checkpoint {path} is of normalisation {normalisation}, "
-            f"this inkdigits has {NORMALISATION_VERSION}; {_ANEW}"
+            f"this inkdigits has {NORMALIZATION_VERSION}; {_ANEW}"
         )
     return state

@@ -22,7 +22,7 @@ from inkdigits.atomic import write_atomically
 from inkdigits.data.catalog import load, parts
 from inkdigits.errors import DataError, SettingError, TrainingError
 from inkdigits.evaluation.evaluate import evaluate
-from inkdigits.image import SIDE, normalise
+from inkdigits.preprocess import SIDE, preprocess
 from inkdigits.progress import bars
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
@@ -230,7 +230,7 @@ class _Bench:
             tests = {}
             for data in split_names(self.plan.data):
                 test = load(data, self.settings, part="test")
-                images = np.stack([normalise(image).image for image in test.images])
+                images = np.stack([preprocess(image).image for image in test.images])
                 tests[test.name] = (len(test), self._accuracy(model.logits, images, test.labels))
             return Cell(
                 model=KNN,

@@ -1,167 +1,144 @@
 """Every option of a training run: name, default, bounds and help. ``inkdigits train`` makes its options of them.
 
-Apart from the loop, so that reading the options needs no torch.
+Apart from the training itself, so that reading the options needs no PyTorch.
 """
 
 from __future__ import annotations
 
-import difflib
 import json
-import math
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar
 
 from inkdigits.errors import SettingError
+from inkdigits.options import Options, did_you_mean, flag, option
 
 __all__ = ["PRUNERS", "SORTS", "MlpConfig", "TrainConfig", "config_of", "read_options", "read_table", "to_toml"]
 
 PRUNERS = ("median", "hyperband", "none")  # how a study chooses the trials that it ends early
 SORTS = ("validation", "test", "started", "seconds")  # what a list of runs can be sorted by
+# Names of options until release 0.1, which commands, files and registries of that time hold.
+RENAMED = {"disturbed": "corrupted", "negatives": "non_digits", "coarse": "low_res", "keep": "init_weight"}
 
-
-def _option(
-    default: Any, help: str, *, low: float = -math.inf, high: float = math.inf, choices: tuple[str, ...] = ()
-) -> Any:
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+_data = partial(option, "mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
+_validation = partial(
+    option,
+    5000,
+    "training images held out to choose the best epoch, the same for every seed; at most a fifth",
+    low=10,
+)
 
 
 @dataclass(frozen=True)
-class _Options:
-    """What the frozen dataclasses below share: checked values, and ways from and to plain ones.
+class _TrainingOptions(Options):
+    """What the options of all networks share."""
 
-    Raises:
-        SettingError: a value is of the wrong type or out of its range; the message names the option.
-    """
-
-    def __post_init__(self) -> None:
-        for f in fields(self):
-            value: Any = getattr(self, f.name)
-            kind: Any = type(f.default)
-            if kind is float and type(value) is int:
-                value = float(value)
-                object.__setattr__(self, f.name, value)
-            if type(value) is not kind:
-                noun = {int: "a whole number", float: "a number", str: "text"}[kind]
-                raise SettingError(f"training option {f.name} must be {noun}, not {value!r}")
-            low, high, choices = f.metadata["low"], f.metadata["high"], f.metadata["choices"]
-            if choices and value not in choices:
-                raise SettingError(f"training option {f.name} must be one of {', '.join(choices)}, not {value!r}")
-            if kind is not str and not (low <= value <= high and math.isfinite(value)):
-                bounds = f"from {low} to {high}" if high < math.inf else f"{low} or more"
-                raise SettingError(f"training option {f.name} must be {bounds}, not {value}")
-
-    @classmethod
-    def from_dict(cls, options: Mapping[str, Any]) -> Self:
-        """The config with these options, the others at their defaults.
-
-        Raises:
-            SettingError: an option does not exist, or its value cannot be used.
-        """
-        known = [f.name for f in fields(cls)]
-        for name in options:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(known)}"
-                raise SettingError(f"unknown training option {name!r}; {hint}")
-        return cls(**options)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All options as plain values, for JSON."""
-        return asdict(self)
+    KIND: ClassVar[str] = "training option"
+    RENAMED: ClassVar[Mapping[str, str]] = RENAMED
 
     def command(self, out_name: str) -> str:
-        """The command line that trains with these options; defaults are left out, but for the first two."""
+        """Return the command that trains with these options; it leaves out defaults, but for network and data."""
         shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
-        options = [f"--{f.name.replace('_', '-')} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
+        options = [f"{flag(f.name)} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
         return " ".join(["inkdigits train", *options, f"--out {out_name}"])
+
+    def of_data(self) -> TrainConfig:
+        """Return the options that determine the training images, all others at their defaults: a key for caches."""
+        names = ("data", "validation", "pen_variants", "corrupted", "non_digits")
+        return TrainConfig(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
 @dataclass(frozen=True)
-class TrainConfig(_Options):
+class TrainConfig(_TrainingOptions):
     """Options of one training run; with the data and the same kind of machine they determine the model to the bit.
 
     Raises:
-        SettingError: a value is of the wrong type or out of its range; the message names the option.
+        SettingError: a value has the wrong type or is out of bounds; the message names the option.
     """
 
-    network: str = _option(
+    network: str = option(
         "cnn",
         "network to train: cnn, cnn_small, cnn_medium, cnn_large, cnn_huge, lenet, lenet_padded, baseline, "
         "baseline_deep, sprint or mlp",
     )
-    data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
-    pen_variants: int = _option(8, "pictures drawn of each pen digit, each with another pen", low=1, high=1000)
-    disturbed: float = _option(
-        0.0, "pictures disturbed as cameras, paper and scanners do, as a share of the undisturbed", low=0, high=10
+    data: str = _data()
+    pen_variants: int = option(8, "pictures drawn from each pen digit, each with a different pen", low=1, high=1000)
+    corrupted: float = option(
+        0.0, "corrupted pictures (camera, paper, scanner), as a share of the clean ones", low=0, high=10
     )
-    negatives: float = _option(
-        0.0, "pictures of what is no digit, to learn to refuse, as a share of the digits", low=0, high=10
+    non_digits: float = option(
+        0.0,
+        "pictures of non-digits, to detect out-of-distribution input, as a share of the digits",
+        low=0,
+        high=10,
     )
-    epochs: int = _option(30, "passes over the training images", low=1)
-    batch_size: int = _option(128, "images a step", low=1)
-    learning_rate: float = _option(3e-3, "peak of the schedule, AdamW", low=0)
-    warmup: float = _option(0.15, "share of the steps in which the learning rate rises to its peak", low=0, high=1)
-    weight_decay: float = _option(0.02, "of the weight matrices, AdamW", low=0)
-    label_smoothing: float = _option(0.05, "share of the target spread over all ten digits", low=0, high=0.9)
-    augment: float = _option(1.0, "share of the training images that are disturbed, anew each epoch", low=0, high=1)
-    elastic: float = _option(
-        0.25, "pixels by which those disturbances bend the lines; 1 and more cost accuracy", low=0, high=10
+    epochs: int = option(30, "passes over the training images", low=1)
+    batch_size: int = option(128, "images per step", low=1)
+    learning_rate: float = option(3e-3, "peak learning rate of the schedule, AdamW", low=0)
+    warmup: float = option(0.15, "share of the steps in which the learning rate rises to its peak", low=0, high=1)
+    weight_decay: float = option(0.02, "weight decay of the weight matrices, AdamW", low=0)
+    label_smoothing: float = option(0.05, "share of the target spread over all ten digits", low=0, high=0.9)
+    augment: float = option(
+        1.0, "share of the training images that are augmented, differently each epoch", low=0, high=1
     )
-    coarse: float = _option(
-        0.1, "share of the images that are made as coarse as a picture of 9 to 18 pixels", low=0, high=1
+    elastic: float = option(
+        0.25, "elastic distortion of the augmentation, in pixels; 1 and more cost accuracy", low=0, high=10
     )
-    init: str = _option("", "model of the same network to start from, by name or path; empty: fresh weights")
-    keep: float = _option(0.0, "share of the weights to start from that the result keeps", low=0, high=1)
-    teacher: str = _option("", "models whose answers are learnt beside the labels, joined by commas; empty: none")
-    distillation: float = _option(0.5, "share of the digits' loss that compares with the teachers", low=0, high=1)
-    ema_decay: float = _option(
-        0.998, "a step's weight in the averaged weights is 1 minus this; 0 averages nothing", low=0, high=0.99999
+    low_res: float = option(
+        0.1, "share of the images augmented as low-resolution pictures of 9 to 18 pixels", low=0, high=1
     )
-    validation: int = _option(
-        5000, "training images held back to choose the epoch by, the same for every seed; at most a fifth", low=10
+    init: str = option("", "model of the same network to fine-tune, by name or path; empty: train from scratch")
+    init_weight: float = option(
+        0.0, "weight of the initial model in the average with the fine-tuned one", low=0, high=1
     )
-    patience: int = _option(0, "epochs without a better one after which the run stops; 0: never", low=0)
-    seed: int = _option(0, "of the weights, the order of the images and their disturbances", low=0, high=2**32 - 1)
-    precision: str = _option(
+    teacher: str = option("", "models to distill from, comma-separated; empty: none")
+    distillation: float = option(0.5, "share of the digit loss that compares with the teachers", low=0, high=1)
+    ema_decay: float = option(
+        0.998, "decay of the exponential moving average of the weights; 0: no average", low=0, high=0.99999
+    )
+    validation: int = _validation()
+    patience: int = option(0, "epochs without improvement before the run stops; 0: never", low=0)
+    seed: int = option(0, "seed of the weights, the order of the images and their augmentation", low=0, high=2**32 - 1)
+    precision: str = option(
         "auto",
-        "arithmetic of the training steps: float32, bfloat16, or auto: bfloat16 where the processor has it",
+        "arithmetic of the training steps: float32, bfloat16, or auto: bfloat16 if the processor has it",
         choices=("auto", "float32", "bfloat16"),
     )
-    threads: int = _option(0, "threads; 0: PyTorch's choice, one a core", low=0, high=1024)
+    threads: int = option(0, "threads; 0: PyTorch's default, one per core", low=0, high=1024)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.keep and not self.init:
-            raise SettingError(f"training option keep is {self.keep}, but there is no model to start from; give init")
+        if self.init_weight and not self.init:
+            raise SettingError(
+                f"training option init_weight is {self.init_weight}, but there is no initial model; give init"
+            )
 
 
 @dataclass(frozen=True)
-class MlpConfig(_Options):
+class MlpConfig(_TrainingOptions):
     """Options of one training run of the multilayer perceptron; with the data they determine the model to the bit.
 
     Raises:
         SettingError: as for TrainConfig; or ``hidden`` is not a list of widths.
     """
 
-    network: str = _option("mlp", "the multilayer perceptron", choices=("mlp",))
-    data: str = _option("mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
-    hidden: str = _option("100,40", "widths of the hidden layers, the input's first; empty: none, a linear model")
-    epochs: int = _option(40, "passes over the training images", low=1)
-    batch_size: int = _option(64, "images a step of gradient descent", low=1)
-    learning_rate: float = _option(0.3, "of gradient descent; it falls to zero in half a cosine", low=0)
-    l2: float = _option(3e-4, "strength of the penalty on the squared weights, L2", low=0)
-    swap: float = _option(
-        0.5, "share of the training images whose ink and paper are swapped, anew each epoch", low=0, high=1
+    network: str = option("mlp", "the multilayer perceptron", choices=("mlp",))
+    data: str = _data()
+    hidden: str = option("100,40", "widths of the hidden layers, first to last; empty: none, a linear model")
+    epochs: int = option(40, "passes over the training images", low=1)
+    batch_size: int = option(64, "images per step of gradient descent", low=1)
+    learning_rate: float = option(0.3, "learning rate of gradient descent; it falls to zero in half a cosine", low=0)
+    l2: float = option(3e-4, "strength of the L2 penalty on the weights", low=0)
+    swap: float = option(
+        0.5, "share of the training images whose ink and paper are swapped, differently each epoch", low=0, high=1
     )
-    shift: int = _option(1, "pixels that a batch is moved by at most, either way", low=0, high=4)
-    validation: int = _option(
-        5000, "training images held back to choose the epoch by, the same for every seed; at most a fifth", low=10
-    )
-    seed: int = _option(0, "of the weights, the order of the images and their changes", low=0, high=2**32 - 1)
+    shift: int = option(1, "largest shift of a batch in each direction, in pixels", low=0, high=4)
+    validation: int = _validation()
+    seed: int = option(0, "seed of the weights, the order of the images and their changes", low=0, high=2**32 - 1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -174,23 +151,28 @@ class MlpConfig(_Options):
         return tuple(map(int, filter(None, self.hidden.split(","))))
 
 
+def option_types() -> dict[str, type]:
+    """Return the type of each option that any network has, by name."""
+    return {f.name: type(f.default) for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
+
+
 def config_of(options: Mapping[str, Any]) -> TrainConfig | MlpConfig:
-    """The config of the network that the options name, the other options at that network's defaults.
+    """Return the config of the network that the options name, the other options at that network's defaults.
 
     Raises:
         SettingError: an option does not exist for that network, or its value cannot be used.
     """
-    kind, other = (MlpConfig, TrainConfig) if options.get("network") == "mlp" else (TrainConfig, MlpConfig)
-    own, others = ({f.name for f in fields(each)} for each in (kind, other))
-    for name in options:
-        if name in others - own:
+    kind = MlpConfig if options.get("network") == "mlp" else TrainConfig
+    own = {f.name for f in fields(kind)}
+    for name in kind.renamed(options):
+        if name in option_types() and name not in own:
             network = options.get("network", kind.network)
             raise SettingError(f"training option {name!r} is not one of network {network}'s; leave it out")
     return kind.from_dict(options)
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """What is in a JSON or TOML file, by its suffix.
+    """Read a JSON or TOML file, by its suffix.
 
     Raises:
         SettingError: it cannot be read, is damaged, or holds no table of names and values.
@@ -204,7 +186,7 @@ def read_table(path: Path) -> dict[str, Any]:
         table = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # of either format, and of text that is no UTF-8
+    except ValueError as error:  # of either format, and of text that is not UTF-8
         raise SettingError(f"{path} is damaged: {error}") from None
     if not isinstance(table, dict):
         raise SettingError(f"{path} must hold names and values, not {table!r:.40}")
@@ -212,21 +194,19 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """The training options in a JSON or TOML file, fit for :func:`config_of` together with others.
+    """Read training options from a JSON or TOML file, for :func:`config_of` together with others.
 
     Raises:
-        SettingError: as for read_table; or it names something that no network has for an option.
+        SettingError: as for read_table; or it names something that is not an option of any network.
     """
-    options = read_table(path)
-    known = {f.name for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
+    options, known = TrainConfig.renamed(read_table(path)), option_types()
     if unknown := [name for name in options if name not in known]:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the options are: {', '.join(sorted(known))}"
+        hint = did_you_mean(unknown[0], sorted(known), "options")
         raise SettingError(f"{path}: unknown training option {', '.join(map(repr, unknown))}; {hint}")
     return options
 
 
 def to_toml(options: Mapping[str, Any]) -> str:
-    """Options as lines of TOML, which :func:`read_options` reads."""
-    # A JSON string or number is one of TOML, too, as long as a DEL is escaped.
+    """Return options as lines of TOML, which :func:`read_options` reads."""
+    # A JSON string or number is also one of TOML, as long as a DEL is escaped.
     return "".join(f"{name} = {json.dumps(value)}\n".replace("\x7f", "\\u007f") for name, value in options.items())

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from inkdigits.errors import TrainingError
-from inkdigits.recognizer import CLASSES, Recognizer, find_model
-from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantised
+from inkdigits.network import find_model
+from inkdigits.prediction import CLASSES
+from inkdigits.recognizer import Recognizer
+from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantized
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]
 
@@ -43,7 +45,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         TrainingError: it is of another network, or does not hold this one's weights.
     """
     _, path, entry = find_model(model)
-    if is_quantised(path):
+    if is_quantized(path):
         origin = next(reversed(entry.get("lineage", {})), "the model that it was made from")
         raise TrainingError(f"{path} holds 8-bit integers, which no training starts from; give {origin}")
     stored = _weights(path)
@@ -54,7 +56,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
             found = stored[name].shape if name in stored else "missing"
             raise TrainingError(
                 f"{path} does not hold the weights of this network: {name} is {found}, "
-                f"not {tuple(parameter.shape)}; start from a model of the same network, and give the same --negatives"
+                f"not {tuple(parameter.shape)}; start from a model of the same network, and give the same --non-digits"
             )
         parameter.copy_(torch.from_numpy(stored[name].copy()))
 

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import ModelError, TrainingError
-from inkdigits.image import NORMALISATION_VERSION, SIDE
-from inkdigits.recognizer import METADATA_PREFIX, REGISTRY_NAME, Recognizer, read_registry
+from inkdigits.network import METADATA_PREFIX, REGISTRY_NAME, read_registry
+from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
+from inkdigits.recognizer import Recognizer
 
-__all__ = ["check_parity", "export", "is_quantised", "register", "write_model"]
+__all__ = ["check_parity", "export", "is_quantized", "register", "write_model"]
 
 OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
@@ -83,7 +84,7 @@ def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata:
         TrainingError: the file cannot be written.
     """
     _forget_origin(model)
-    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), **metadata}
+    stored = {"normalisation": NORMALIZATION_VERSION, "temperature": repr(float(temperature)), **metadata}
     onnx.helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
     onnx.checker.check_model(model, full_check=True)
     write_atomically(out, model.SerializeToString(deterministic=True))
@@ -124,8 +125,8 @@ def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
     return float(difference)
 
 
-def is_quantised(path: Path) -> bool:
-    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantize.quantise` writes."""
+def is_quantized(path: Path) -> bool:
+    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantize.quantize` writes."""
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
 
 

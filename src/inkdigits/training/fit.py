@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from inkdigits.data.catalog import fetch
 from inkdigits.errors import TrainingError
+from inkdigits.prediction import CLASSES
 from inkdigits.progress import Progress, bars
-from inkdigits.recognizer import CLASSES
 from inkdigits.settings import Settings
 from inkdigits.training.augment import Strength, augment
 from inkdigits.training.calibrate import calibrate
@@ -146,12 +146,12 @@ def _conclude(
 ) -> dict[str, Any]:
     """From the best epoch to the registry's entry: blend, calibrate, export, check, measure, register."""
     network, accuracy, figures = fitted.network, fitted.validation_accuracy, fitted.validation
-    if config.keep:
+    if config.init_weight:
         some = slice(None, None, max(1, len(pools.training) // START_SAMPLES))
         images, _ = tensors_of(Pool(pools.training.images[some], pools.training.labels[some]))
-        network = blend(network, config.init, config.keep, images)
+        network = blend(network, config.init, config.init_weight, images)
         _, accuracy, figures = validate(network, pools.validation)
-        say(f"with {config.keep:.0%} of the weights it started from: validation accuracy {accuracy:.2%}")
+        say(f"with {config.init_weight:.0%} of the weights it started from: validation accuracy {accuracy:.2%}")
     calm = [pools.validation[name] for name in split_names(config.data)]
     found = calibrate(network, calm)
     metadata = {"network": config.network, **found.metadata}
@@ -212,7 +212,7 @@ def fit(
     images, labels = torch.from_numpy(training.images)[:, None], torch.from_numpy(training.labels)
     torch.manual_seed(config.seed)  # weights, dropout
     generator = torch.Generator().manual_seed(config.seed)  # order and disturbances of the images
-    network = build(config.network, refuses=config.negatives > 0)
+    network = build(config.network, refuses=config.non_digits > 0)
     # 1.6 times as fast for LeNet on a CPU
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out of its types
     if config.init and not resume:
@@ -370,7 +370,7 @@ def _learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 
 def _disturbed(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    strength = Strength(elastic=config.elastic, coarse=config.coarse)
+    strength = Strength(elastic=config.elastic, low_res=config.low_res)
     if config.augment == 1:
         return augment(images, generator, strength)
     chosen = (torch.rand(len(images), generator=generator) < config.augment).nonzero()[:, 0]

@@ -25,9 +25,10 @@ from threadpoolctl import threadpool_limits
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
-from inkdigits.image import NORMALISATION_VERSION, SIDE
+from inkdigits.network import METADATA_PREFIX
+from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
 from inkdigits.progress import Progress, bars
-from inkdigits.recognizer import METADATA_PREFIX, Recognizer
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import baseline, fit_temperature
 from inkdigits.training.callbacks import UNWATCHED, Watch
@@ -251,7 +252,7 @@ def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
     )
     opsets = [helper.make_opsetid("", OPSET)]
     model = helper.make_model(graph, producer_name="inkdigits", opset_imports=opsets, ir_version=IR_VERSION)
-    stored = {"normalisation": NORMALISATION_VERSION, "temperature": repr(float(temperature)), "network": name}
+    stored = {"normalisation": NORMALIZATION_VERSION, "temperature": repr(float(temperature)), "network": name}
     helper.set_model_props(model, {METADATA_PREFIX + key: value for key, value in stored.items()})
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdigits.errors import SettingError
-from inkdigits.image import SIDE
+from inkdigits.preprocess import SIDE
 
 __all__ = ["NETWORKS", "Baseline", "BaselineDeep", "Cnn", "LeNet", "Sprint", "build"]
 

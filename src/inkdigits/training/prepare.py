@@ -25,7 +25,7 @@ from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
-from inkdigits.image import NORMALISATION_VERSION, SIDE, ImageSource, normalise
+from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
@@ -57,7 +57,7 @@ _OFTEN = _OFTEN / _OFTEN.sum()
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Normalised images.
+    """Preprocessed images.
 
     Attributes:
         images: (N, 28, 28) uint8, ink 255 on paper 0.
@@ -126,10 +126,10 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
         validation["pen"] = made("drawing validation strokes", _drawn, pen["validation"], range(len(pen["validation"])))
         many = pen["train"] * config.pen_variants
         training.append(made("drawing pen strokes", _drawn, many, range(1_000_000, 1_000_000 + len(many))))
-    if config.disturbed:
+    if config.corrupted:
         for part, n in (
             ("validation", DISTURBED_VALIDATION),
-            ("train", int(config.disturbed * sum(map(len, training)))),
+            ("train", int(config.corrupted * sum(map(len, training)))),
         ):
             images = [
                 (d.images, d.labels, held if part == "validation" else fitting) for d, fitting, held in sets.values()
@@ -138,8 +138,8 @@ def make_pools(config: TrainConfig, settings: Settings, progress: Progress) -> P
             seeds = range(n) if part == "validation" else range(2_000_000, 2_000_000 + n)
             pool = made(f"disturbing pictures to {part} on", partial(_disturbed, part), *sources, seeds)
             training.append(pool) if part == "train" else validation.update(disturbed=pool)
-    if config.negatives:
-        n = int(config.negatives * sum(map(len, training)))
+    if config.non_digits:
+        n = int(config.non_digits * sum(map(len, training)))
         # Both from the training fonts, by other seeds; the fonts of the test part are seen by no run.
         validation["no digit"] = made("drawing what is no digit", _negative, range(NEGATIVE_VALIDATION))
         training.append(made("drawing what is no digit, to refuse", _negative, range(3_000_000, 3_000_000 + n)))
@@ -200,7 +200,7 @@ def _normalised(pictures: Any, *, keep_blank: bool = False) -> Pool:
     """Normalise pictures; where the ink is lost altogether there is nothing to learn, and the picture is left out."""
     images, labels = [], []
     for picture, label in pictures:
-        seen = normalise(picture)
+        seen = preprocess(picture)
         if keep_blank or seen.box is not None:
             images.append(np.rint(seen.image * 255).astype(np.uint8))
             labels.append(int(label))
@@ -232,8 +232,8 @@ def _take(pool: Pool, numbers: np.ndarray) -> Pool:
 
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """A hash of all that determines a pool: the options, the data, and the versions of what makes it."""
-    options = [config.data, config.validation, config.pen_variants, config.disturbed, config.negatives]
-    parts = [NORMALISATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
+    options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
+    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -26,18 +26,19 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from inkdigits.errors import SettingError, TrainingError
+from inkdigits.network import find_model
 from inkdigits.progress import bars
-from inkdigits.recognizer import Recognizer, find_model
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import lineage
-from inkdigits.training.export import is_quantised, write_model
+from inkdigits.training.export import is_quantized, write_model
 from inkdigits.training.prepare import Pools, make_pools, split_names
 from inkdigits.training.register import check_out, finish
 from inkdigits.training.validate import validate
 
-__all__ = ["Exported", "quantise", "samples_of", "write_quantised"]
+__all__ = ["Exported", "quantize", "samples_of", "write_quantized"]
 
 FIRST = 2  # layers that stay in floating point
 SAMPLES = 2000  # training images that the scales are found by
@@ -46,7 +47,7 @@ SEED = 0  # of which they are
 MOST_LOST = 0.005  # accuracy on the validation images that whole numbers may cost without a warning
 
 
-def quantise(model: str, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
+def quantize(model: str, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
     """Quantise a model, calibrate it anew, measure and register it.
 
     Args:
@@ -73,7 +74,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
             "of it, and from what data"
         )
     Recognizer(path)  # which finds damage, and another file than the registry's
-    if is_quantised(path):
+    if is_quantized(path):
         raise SettingError(f"{path} is quantised already; give the model that it was made from")
     config = TrainConfig.from_dict(entry["config"])
     console = console or Console(highlight=False, soft_wrap=True)
@@ -85,7 +86,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
     pools = make_pools(config, settings, progress)
     with tempfile.TemporaryDirectory() as folder:
         quantised = Path(folder) / "quantised.onnx"
-        write_quantised(path, quantised, samples_of(pools))
+        write_quantized(path, quantised, samples_of(pools))
         whole = onnx.load(quantised)
         after = Recognizer(quantised)
     _, accuracy, figures = validate(Exported(after), pools.validation)
@@ -110,7 +111,7 @@ def quantise(model: str, out: Path, settings: Settings, *, console: Console | No
         training={**entry["training"], "quantised": "int8"},
         packages=("torch", "onnx", "onnxruntime", "numpy"),
         lineage=dict(lineage(model)),
-        command=f"inkdigits quantise {shlex.quote(path.name)} --out {out.name}",
+        command=f"inkdigits quantize {shlex.quote(path.name)} --out {out.name}",
         warning=warning,
         say=say,
         progress=progress,
@@ -124,7 +125,7 @@ def samples_of(pools: Pools) -> np.ndarray:
     return images[chosen][:, None].astype(np.float32) / 255
 
 
-def write_quantised(path: Path, out: Path, samples: np.ndarray, **changes: Any) -> None:
+def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) -> None:
     """Quantise one file to another, which has no metadata yet.
 
     Args:

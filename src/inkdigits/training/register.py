@@ -15,8 +15,9 @@ from inkdigits.atomic import destination, is_stream, staged
 from inkdigits.data.catalog import load, parts
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.evaluation.evaluate import evaluate
+from inkdigits.network import read_registry
 from inkdigits.progress import Progress
-from inkdigits.recognizer import Recognizer, read_registry
+from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.export import register

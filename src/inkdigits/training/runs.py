@@ -18,6 +18,7 @@ from typing import Any
 
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.evaluation.charts import SERIES, Axis, Format, Plot, sheet
+from inkdigits.training.config import TrainConfig
 
 __all__ = ["Run", "aligned", "compared", "curves", "find", "find_all", "listed"]
 
@@ -48,10 +49,10 @@ class Run:
         path = folder / RECORD
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            return cls(folder, {"config": {}, **record})
+            return cls(folder, {**record, "config": TrainConfig.renamed(record.get("config", {}))})
         except OSError as error:
             raise TrainingError(f"cannot read {path}: {error.strerror}; is {folder} the folder of a run?") from None
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             raise TrainingError(f"{path} is damaged; delete the folder to have the others listed") from None
 
     @property

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from inkdigits.recognizer import CLASSES
+from inkdigits.prediction import CLASSES
 from inkdigits.training.prepare import NO_DIGIT, Pool
 
 __all__ = ["logits_of", "tensors_of", "validate"]

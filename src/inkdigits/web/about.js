@@ -1,40 +1,41 @@
-/** About: which model answers, and how to ask it for oneself. */
+/** The About panel: which model reads, and the same request as a curl command. */
 
-import { text } from './text.js';
+import { button, element, find } from './controls.js';
+import { text } from './strings.js';
 
-/** @typedef {import('./reader.js').Model} Model */
+/** @typedef {import('./result.js').ModelInfo} ModelInfo */
 
 const COPIED_FOR = 2_000; // milliseconds that the button says so
-const FIGURES = /\/model\.json$/; // what stands in the place of a model card, where the model has none
+const FIGURES = /\/model\.json$/; // linked if the model has no card
 
-/** The panel that tells of the model, and the curl line for the drawing on the pad. */
+/** Shows what is known of the model, and the curl command for the drawing on the pad. */
 export class AboutPanel {
-  /**
-   * @param {object} elements
-   * @param {HTMLDetailsElement} elements.panel
-   * @param {HTMLElement} elements.facts a description list
-   * @param {HTMLAnchorElement} elements.card
-   * @param {HTMLElement} elements.curl
-   * @param {HTMLButtonElement} elements.copy
-   * @param {URL | null} server that the curl line asks; null: there is none
-   */
-  constructor(elements, server) {
-    this.elements = elements;
+  #panel = find('about', HTMLDetailsElement);
+  #facts = find('facts', HTMLElement);
+  #card = find('card', HTMLAnchorElement);
+  #curl = find('curl', HTMLElement);
+  #copyButton = button('copy');
+
+  /** @param {URL | null} server that the curl command asks; null: there is none */
+  constructor(server) {
+    const api = find('api', HTMLAnchorElement);
     this.server = server;
-    elements.copy.addEventListener('click', () => this.#copy());
+    api.hidden = find('command-line', HTMLElement).hidden = !server;
+    if (server) api.href = new URL('docs', server).href;
+    this.#copyButton.addEventListener('click', () => this.#copy());
     this.show(null, '');
   }
 
   get isOpen() {
-    return this.elements.panel.open;
+    return this.#panel.open;
   }
 
   /**
-   * @param {Model | null} model null while none is known
-   * @param {string} where it reads
+   * @param {ModelInfo | null} model null while none is known
+   * @param {string} where it runs
    */
   show(model, where) {
-    const { facts, card } = this.elements;
+    const [facts, card] = [this.#facts, this.#card];
     card.hidden = !model;
     if (!model) return facts.replaceChildren(...fact(text.aboutModel, text.aboutNothing));
     card.href = model.card;
@@ -45,9 +46,9 @@ export class AboutPanel {
       ...fact(text.aboutModel, text.modelNamed(model.name, model.network, model.parameters)),
       ...fact(text.aboutVersion, [model.inkdigits, model.sha256?.slice(0, 12)].filter(Boolean).join(', ')),
       ...(model.created ? fact(text.aboutTrained, text.date(model.created)) : []),
-      ...(read.length ? fact(text.aboutRead, ...read) : []),
-      ...fact(text.aboutNoDigit, model.threshold == null ? text.takesForDigit : text.refusesIt),
-      ...fact(text.aboutWhere, where),
+      ...(read.length ? fact(text.aboutAccuracy, ...read) : []),
+      ...fact(text.aboutNonDigits, model.threshold == null ? text.notRejected : text.rejected),
+      ...fact(text.aboutRuns, where),
     );
   }
 
@@ -56,11 +57,11 @@ export class AboutPanel {
     if (!this.server) return;
     const address = new URL('predict', this.server).href;
     const ask = `curl -H 'Content-Type: image/png' --data-binary @${png ? '-' : 'digit.png'} '${address}'`;
-    this.elements.curl.textContent = png ? `echo ${await base64(png)} | base64 -d | ${ask}` : ask;
+    this.#curl.textContent = png ? `echo ${await base64(png)} | base64 -d | ${ask}` : ask;
   }
 
   async #copy() {
-    const { curl, copy } = this.elements;
+    const [curl, copy] = [this.#curl, this.#copyButton];
     try {
       await navigator.clipboard.writeText(curl.textContent ?? '');
       copy.textContent = text.copied;
@@ -73,19 +74,14 @@ export class AboutPanel {
 }
 
 /**
- * A term and what is said of it.
+ * A term and its descriptions.
  * @param {string} name
  * @param {string[]} values
  */
-const fact = (name, ...values) => [element('dt', name), ...values.map((value) => element('dd', value))];
-
-/**
- * @param {'dt' | 'dd'} kind
- * @param {string} content
- */
-function element(kind, content) {
-  return Object.assign(document.createElement(kind), { textContent: content });
-}
+const fact = (name, ...values) => [
+  element('dt', { textContent: name }),
+  ...values.map((textContent) => element('dd', { textContent })),
+];
 
 /** @param {Blob} blob */
 async function base64(blob) {

@@ -1,39 +1,38 @@
-/** The answer as it is shown: the digit, how sure, the ten bars, and what the network saw. */
+/** The answer as shown: the digit, how sure, the ten bars, and the network's input. */
 
-import { isDigit } from './reader.js';
-import { text } from './text.js';
+import { element, find, reducedMotion } from './controls.js';
+import { isDigit } from './result.js';
+import { text } from './strings.js';
 
-/** @typedef {import('./reader.js').Answer} Answer */
+/** @typedef {import('./result.js').Prediction} Prediction */
 
 const NO_DIGIT = '–';
-const WORTH_NAMING = 0.001; // probability from which a runner-up is named
-const SPEECH_DELAY = 700; // milliseconds; a screen reader hears the answer once the pen rests
-const STALE_AFTER = 150; // milliseconds without a newer answer, after which the old one is greyed
+const WORTH_NAMING = 0.001; // probability from which the second digit is named
+const SPEECH_DELAY = 700; // milliseconds; until the answer is announced: not while the pen moves
+const STALE_AFTER = 150; // milliseconds without a newer answer, after which the old one is grayed
 const FULL_SCALE = 255; // of the image's pixels
 
-/** A view of one answer. */
+/** Shows one answer. */
 export class AnswerView {
   #speech = 0;
-  #greying = 0;
+  #graying = 0;
+  #elements = {
+    panel: find('answer', HTMLElement),
+    digit: find('digit', HTMLElement),
+    confidence: find('confidence', HTMLElement),
+    runnerUp: find('runner-up', HTMLElement),
+    bars: find('bars', HTMLElement),
+    seen: find('seen', HTMLCanvasElement),
+    seenText: find('seen-text', HTMLElement),
+    speech: find('speech', HTMLElement),
+  };
 
-  /**
-   * @param {object} elements
-   * @param {HTMLElement} elements.panel
-   * @param {HTMLElement} elements.digit
-   * @param {HTMLElement} elements.confidence
-   * @param {HTMLElement} elements.runnerUp
-   * @param {HTMLElement} elements.bars an empty list
-   * @param {HTMLCanvasElement} elements.seen 28 × 28
-   * @param {HTMLElement} elements.seenText
-   * @param {HTMLElement} elements.speech a live region
-   */
-  constructor(elements) {
-    this.elements = elements;
-    elements.bars.replaceChildren(...Array.from({ length: 10 }, (_, digit) => bar(digit)));
+  constructor() {
+    this.#elements.bars.replaceChildren(...Array.from({ length: 10 }, (_, digit) => bar(digit)));
     this.#show(null);
   }
 
-  /** @param {Answer} answer */
+  /** @param {Prediction} answer */
   show(answer) {
     const { digit, confidence } = answer;
     this.#show(answer);
@@ -41,35 +40,35 @@ export class AnswerView {
     const spoken = isDigit(answer) ? text.spoken(digit, confidence) : text.spokenNoDigit(digit);
     clearTimeout(this.#speech);
     this.#speech = setTimeout(() => {
-      this.elements.speech.textContent = spoken;
+      this.#elements.speech.textContent = spoken;
     }, SPEECH_DELAY);
   }
 
   /**
-   * No answer: say why instead.
+   * Show why there is no answer.
    * @param {string} words
    */
   say(words) {
     this.#show(null);
-    this.elements.runnerUp.replaceChildren(span('other', words));
+    this.#elements.runnerUp.replaceChildren(span('other', words));
   }
 
-  /** The drawing has changed: grey what is shown when its answer takes long. */
+  /** The drawing has changed: gray out the old answer if the new one takes long. */
   expect() {
-    this.#greying ||= setTimeout(() => this.elements.panel.classList.add('stale'), STALE_AFTER);
+    this.#graying ||= setTimeout(() => this.#elements.panel.classList.add('stale'), STALE_AFTER);
   }
 
-  /** @param {boolean} isBusy a question is under way, so that what is shown is of an earlier drawing */
+  /** @param {boolean} isBusy a request is under way, so the answer shown is of an earlier drawing */
   busy(isBusy) {
-    this.elements.panel.setAttribute('aria-busy', String(isBusy));
+    this.#elements.panel.setAttribute('aria-busy', String(isBusy));
   }
 
-  /** @param {Answer | null} answer */
+  /** @param {Prediction | null} answer */
   #show(answer) {
-    const { panel, digit, confidence, runnerUp, bars } = this.elements;
-    clearTimeout(this.#greying);
+    const { panel, digit, confidence, runnerUp, bars } = this.#elements;
+    clearTimeout(this.#graying);
     clearTimeout(this.#speech);
-    this.#greying = 0;
+    this.#graying = 0;
     panel.classList.remove('stale');
     const known = answer && answer.digit !== null ? answer : null;
     panel.classList.toggle('empty', !known);
@@ -78,7 +77,7 @@ export class AnswerView {
     if (digit.textContent !== numeral) {
       digit.textContent = numeral;
       digit.getAnimations().forEach((animation) => animation.cancel());
-      if (known && !matchMedia('(prefers-reduced-motion: reduce)').matches) {
+      if (known && !reducedMotion()) {
         digit.animate(
           { transform: ['scale(1.06)', 'none'], opacity: [0.55, 1] },
           { duration: 160, easing: 'ease-out' },
@@ -93,7 +92,7 @@ export class AnswerView {
 
   /** @param {number[][] | undefined} rows 0–255 */
   #showSeen(rows) {
-    const { seen, seenText } = this.elements;
+    const { seen, seenText } = this.#elements;
     const context = seen.getContext('2d');
     seen.classList.toggle('empty', !rows);
     seenText.textContent = rows ? text.seenMore : text.seenEmpty;
@@ -111,7 +110,7 @@ export class AnswerView {
   }
 }
 
-/** @param {Answer} answer */
+/** @param {Prediction} answer */
 function runnerUpOf(answer) {
   const { digit, probabilities } = answer;
   if (!isDigit(answer) && digit !== null) return text.nearest(digit);
@@ -120,16 +119,22 @@ function runnerUpOf(answer) {
   return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
 }
 
-/** @param {Answer} answer */
+/** @param {Prediction} answer */
 function verdict(answer) {
   if (!isDigit(answer)) return [span('words', text.noDigit)];
   const { confidence } = answer;
   return [span('words', text.certainty(confidence)), ' ', span('percent', text.percent(confidence))];
 }
 
+/**
+ * @param {string} className
+ * @param {string} textContent
+ */
+const span = (className, textContent) => element('span', { className, textContent });
+
 /** @param {number} digit */
 function bar(digit) {
-  const item = document.createElement('li');
+  const item = element('li');
   const track = span('track', '');
   track.append(span('fill', ''));
   item.append(span('name', String(digit)), track, span('value', ''));
@@ -144,19 +149,8 @@ function bar(digit) {
 function setBar(item, probability, wins) {
   const [, track, value] = /** @type {HTMLElement[]} */ ([...item.children]);
   /** @type {HTMLElement} */ (track.firstElementChild).style.transform = `scaleY(${probability})`;
-  // New words in a new element: to a browser that measures layout shifts, an old one would have moved.
+  // A new element each time: one that stays would count as a layout shift.
   value.replaceChildren(span('figure', text.percent(probability)));
   item.classList.toggle('wins', wins);
   item.classList.toggle('slight', probability < 0.005);
-}
-
-/**
- * @param {string} name of its class
- * @param {string} content
- */
-function span(name, content) {
-  const element = document.createElement('span');
-  element.className = name;
-  element.textContent = content;
-  return element;
 }

@@ -1,39 +1,35 @@
-/**
- * A batch: image files to be read, each with its own request, a few at a time. No DOM; the table is a view of it.
- */
+/** A batch of image files, read a few at a time, one request each. No DOM: the table shows it. */
 
-import { Refused, isDigit } from './reader.js';
-import { text } from './text.js';
+import { Rejected, isDigit, messageOf } from './result.js';
+import { text } from './strings.js';
 
-const PARALLEL = 3; // requests under way at once
+const PARALLEL = 3; // requests at a time
 const LONGEST_SIDE = 2048; // pixels; larger pictures are scaled down before they are sent
 const QUALITY = 0.92; // of JPEG and WebP, 0 to 1
 const THUMBNAIL_SIDE = 128; // pixels, the longer side
-const MAX_TRIES = 4; // of one file that gets no answer; then it waits to be retried by hand
+const MAX_TRIES = 4; // of one file that gets no answer; from then on only its Retry button tries again
 
-/** @typedef {import('./reader.js').Answer} Answer */
+/** @typedef {import('./result.js').Prediction} Prediction */
 
 /**
  * @typedef {object} Item one file
  * @property {File} file
  * @property {'waiting' | 'reading' | 'read' | 'failed'} state
  * @property {number} tries that got no answer
- * @property {Answer | null} answer when read
+ * @property {Prediction | null} answer when read
  * @property {string} reason when failed
- * @property {boolean} canRetry when failed: asking again may help
- * @property {ImageBitmap | null} thumbnail null until it was looked at, and for what this browser cannot show
+ * @property {boolean} canRetry when failed: another try may succeed
+ * @property {ImageBitmap | null} thumbnail null until it is made, and if this browser cannot open the file
  */
 
-/**
- * Event: `item` (its `detail` is the Item) when one changed. After a request that got no answer it waits for `resume`.
- */
+/** Event: `item`, with the Item as `detail`. After a request without an answer, the batch waits for `resume`. */
 export class Batch extends EventTarget {
   /** @type {Item[]} */
   items = [];
   #underway = 0;
   #paused = false;
 
-  /** @param {(picture: Blob) => Promise<Answer>} read */
+  /** @param {(picture: Blob) => Promise<Prediction>} read */
   constructor(read) {
     super();
     this.read = read;
@@ -47,7 +43,7 @@ export class Batch extends EventTarget {
     return this.items.filter(({ state }) => state === 'failed').length;
   }
 
-  /** How many are read and show something, but no digit. */
+  /** How many show something that is not a digit. */
   get notDigits() {
     return this.items.filter(({ answer }) => answer && answer.digit !== null && !isDigit(answer)).length;
   }
@@ -69,7 +65,7 @@ export class Batch extends EventTarget {
         thumbnail: null,
       };
       this.items.push(item);
-      this.#tell(item);
+      this.#notify(item);
     }
     this.#fill();
   }
@@ -77,17 +73,17 @@ export class Batch extends EventTarget {
   /** @param {Item} item a failed one */
   retry(item) {
     item.tries = 0;
-    this.#become(item, 'waiting');
+    this.#setState(item, 'waiting');
     this.resume();
   }
 
-  /** Go on after requests got no answer. */
+  /** Continue after requests without an answer. */
   resume() {
     this.#paused = false;
     this.#fill();
   }
 
-  /** Forget all files; answers under way are dropped. */
+  /** Remove all files; answers under way are dropped. */
   clear() {
     this.items = [];
   }
@@ -96,32 +92,32 @@ export class Batch extends EventTarget {
     while (!this.#paused && this.#underway < PARALLEL) {
       const next = this.items.find(({ state }) => state === 'waiting');
       if (!next) break;
-      this.#work(next);
+      this.#process(next);
     }
   }
 
   /** @param {Item} item */
-  async #work(item) {
+  async #process(item) {
     this.#underway += 1;
-    this.#become(item, 'reading');
+    this.#setState(item, 'reading');
     try {
-      if (!item.file.size) throw new Refused(text.emptyFile);
+      if (!item.file.size) throw new Rejected(text.emptyFile);
       item.answer = await this.read(await this.#prepare(item));
-      this.#become(item, 'read');
+      this.#setState(item, 'read');
     } catch (error) {
-      item.reason = error instanceof Error ? error.message : String(error);
+      item.reason = messageOf(error);
       item.tries += 1;
-      item.canRetry = !(error instanceof Refused && error.isFinal);
-      const final = error instanceof Refused || item.tries >= MAX_TRIES;
-      this.#become(item, final ? 'failed' : 'waiting');
-      this.#paused ||= !(error instanceof Refused);
+      item.canRetry = !(error instanceof Rejected && error.isFinal);
+      const final = error instanceof Rejected || item.tries >= MAX_TRIES;
+      this.#setState(item, final ? 'failed' : 'waiting');
+      this.#paused ||= !(error instanceof Rejected);
     }
     this.#underway -= 1;
     this.#fill();
   }
 
   /**
-   * The file as it is sent: itself, or scaled down where it is large.
+   * The file to send: itself, or scaled down if it is large.
    * @param {Item} item
    * @returns {Promise<Blob>}
    */
@@ -130,12 +126,12 @@ export class Batch extends EventTarget {
     try {
       bitmap = await createImageBitmap(item.file);
     } catch {
-      return item.file; // the server may know the format, and if not, says why
+      return item.file; // the server may know the format; if not, it says why
     }
     const { width, height } = bitmap;
     if (!item.thumbnail) {
       item.thumbnail = await scaled(bitmap, Math.min(1, THUMBNAIL_SIDE / Math.max(width, height)));
-      this.#tell(item);
+      this.#notify(item);
     }
     const scale = LONGEST_SIDE / Math.max(width, height);
     const picture = scale < 1 ? await encoded(await scaled(bitmap, scale), item.file.type) : item.file;
@@ -147,13 +143,13 @@ export class Batch extends EventTarget {
    * @param {Item} item
    * @param {Item['state']} state
    */
-  #become(item, state) {
+  #setState(item, state) {
     item.state = state;
-    this.#tell(item);
+    this.#notify(item);
   }
 
   /** @param {Item} item */
-  #tell(item) {
+  #notify(item) {
     if (this.items.includes(item)) this.dispatchEvent(new CustomEvent('item', { detail: item }));
   }
 }
@@ -178,6 +174,6 @@ function scaled(bitmap, scale) {
 async function encoded(bitmap, type) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext('bitmaprenderer')?.transferFromImageBitmap(bitmap);
-  // A type that this browser cannot write comes out as PNG, as the standard has it.
+  // A type that this browser cannot write becomes PNG: the standard says so.
   return canvas.convertToBlob({ type, quality: QUALITY });
 }

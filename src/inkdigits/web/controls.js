@@ -1,10 +1,10 @@
-/** Controls: the page's elements by name, files that are handed over, keys that are pressed, the paper that is chosen. */
+/** Controls: elements by id, toggle buttons, files, keyboard shortcuts and the paper's color. */
 
-import { choose, chosen } from './keep.js';
-import { text } from './text.js';
+import { saveSetting, savedSetting } from './storage.js';
+import { text } from './strings.js';
 
 /**
- * The element with this id, which the page is known to have.
+ * Return the element with this id.
  * @template {typeof HTMLElement} T
  * @param {string} id
  * @param {T} kind
@@ -16,18 +16,26 @@ export function find(id, kind) {
   return /** @type {InstanceType<T>} */ (element);
 }
 
+/**
+ * Create an element.
+ * @template {keyof HTMLElementTagNameMap} T
+ * @param {T} tag
+ * @param {Partial<HTMLElementTagNameMap[T]>} [properties]
+ */
+export const element = (tag, properties) => Object.assign(document.createElement(tag), properties);
+
 /** @param {string} id */
 export const button = (id) => find(id, HTMLButtonElement);
 
 export const reducedMotion = () => matchMedia('(prefers-reduced-motion: reduce)').matches;
 
 /**
- * A button that is on or off.
+ * Make a button one that is on or off.
  * @param {HTMLButtonElement} toggle
  * @param {(on: boolean) => void} act
- * @returns {(on: boolean) => void} switches it
+ * @returns {(on: boolean) => void} turns it on or off
  */
-export function toggling(toggle, act) {
+export function makeToggle(toggle, act) {
   const use = (/** @type {boolean} */ on) => {
     toggle.setAttribute('aria-pressed', String(on));
     act(on);
@@ -37,10 +45,10 @@ export function toggling(toggle, act) {
 }
 
 /**
- * Files that are chosen, photographed, dropped anywhere or pasted.
+ * Take files that are chosen, photographed, dropped anywhere or pasted.
  * @param {(files: Iterable<File>) => void} add
  */
-export function takeFiles(add) {
+export function listenForFiles(add) {
   for (const input of [find('upload', HTMLInputElement), find('photo', HTMLInputElement)]) {
     input.addEventListener('change', () => {
       add([...(input.files ?? [])]);
@@ -72,10 +80,10 @@ export function takeFiles(add) {
 /** @typedef {'undo' | 'redo' | 'clear' | 'erase' | 'predict'} Action */
 
 /**
- * Keys that no dictation or screen reader claims; letters only while the pad has the focus or nothing has.
+ * Take keys that no dictation software or screen reader uses; letters only if the pad has the focus, or nothing has.
  * @param {Record<Action, () => void>} actions
  */
-export function takeShortcuts(actions) {
+export function listenForShortcuts(actions) {
   document.addEventListener('keydown', (event) => {
     const action = actionOf(event);
     if (!action) return;
@@ -84,8 +92,8 @@ export function takeShortcuts(actions) {
   });
   const mac = /Mac|iPhone|iPad/.test(navigator.platform);
   const items = text.shortcuts(mac).map(({ name, keys }) => {
-    const item = document.createElement('li');
-    item.append(...keys.map((key) => Object.assign(document.createElement('kbd'), { textContent: key })), ` ${name}`);
+    const item = element('li');
+    item.append(...keys.map((key) => element('kbd', { textContent: key })), ` ${name}`);
     return item;
   });
   find('shortcuts', HTMLElement).replaceChildren(...items);
@@ -102,26 +110,26 @@ function actionOf(event) {
   if (command && !event.altKey && !event.shiftKey && key === 'y') return 'redo';
   if (command || event.altKey || event.shiftKey) return null;
   if (key === 'delete' || key === 'backspace') return 'clear';
-  // On a control, Enter and letters are the control's.
+  // On a control, Enter and letters belong to the control.
   if (event.target !== document.body && !(event.target instanceof HTMLCanvasElement)) return null;
   return key === 'enter' ? 'predict' : key === 'e' ? 'erase' : null;
 }
 
 /**
- * Paper as dark as the page, until one is chosen.
+ * Let the paper follow the page's color scheme until one is chosen.
  * @param {HTMLElement} sheet
  * @param {import('./pad.js').Pad} pad
  */
-export function choosePaper(sheet, pad) {
+export function setUpPaper(sheet, pad) {
   const dark = matchMedia('(prefers-color-scheme: dark)');
-  let kept = chosen('paper');
-  const use = toggling(button('paper'), (isDark) => {
+  let kept = savedSetting('paper');
+  const use = makeToggle(button('paper'), (isDark) => {
     sheet.dataset.paper = isDark ? 'dark' : 'light';
     pad.redraw();
   });
   button('paper').addEventListener('click', () => {
     kept = sheet.dataset.paper ?? null;
-    choose('paper', kept ?? '');
+    saveSetting('paper', kept ?? '');
   });
   dark.addEventListener('change', () => kept || use(dark.matches));
   use(kept ? kept === 'dark' : dark.matches);

@@ -1,28 +1,28 @@
-/** Why: how much each part of the ink mattered, as a picture that is laid over the drawing. */
+/** The explanation: how much each part of the ink mattered, as a heatmap over the drawing. */
 
-import { BOX_SIDE, SIDE } from './image.js';
+import { BOX_SIDE, SIDE } from './preprocess/constants.js';
 
-/** @typedef {import('./reader.js').Answer} Answer */
+/** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./paint.js').Picture} Picture */
 
 /**
- * @typedef {object} Heat
+ * @typedef {object} Heatmap
  * @property {OffscreenCanvas} image 28 × 28
  * @property {number} left on the pad, pad units
  * @property {number} top
  * @property {number} side
  */
 
-const FAINTEST = 0.06; // of the strongest part; less is left as ink
+const FAINTEST = 0.06; // share of the strongest part; weaker ones keep the color of ink
 
 /**
- * The explanation of an answer as colours, placed where the ink of its picture lies; null when there is none.
- * @param {Answer} answer with what the network saw
+ * The heatmap of an answer, placed where the ink of its picture is; null if the answer has no explanation.
+ * @param {Prediction} answer with the network's input
  * @param {Picture} picture that was read
- * @param {{for: string, against: string}} colours
- * @returns {Heat | null}
+ * @param {{for: string, against: string}} colors
+ * @returns {Heatmap | null}
  */
-export function heatOf({ explanation, image, box }, picture, colours) {
+export function heatmapOf({ explanation, image, box }, picture, colors) {
   if (!explanation || !image || !box) return null;
   const inked = image.map((row) => row.findIndex((value) => value > 0));
   const row = inked.findIndex((column) => column >= 0);
@@ -34,8 +34,8 @@ export function heatOf({ explanation, image, box }, picture, colours) {
   explanation.forEach((values, y) =>
     values.forEach((value, x) => {
       if (Math.abs(value) < FAINTEST) return;
-      context.globalAlpha = Math.sqrt(Math.abs(value)); // so that weak parts show as well
-      context.fillStyle = value > 0 ? colours.for : colours.against;
+      context.globalAlpha = Math.sqrt(Math.abs(value)); // makes weak parts visible
+      context.fillStyle = value > 0 ? colors.for : colors.against;
       context.fillRect(x, y, 1, 1);
     }),
   );

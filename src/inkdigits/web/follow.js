@@ -1,16 +1,14 @@
-/**
- * Following: keep the answer after a drawing that goes on changing, and the page after a server that comes and goes.
- */
+/** Keeps the answer up to date while the drawing changes, and the page while the server comes and goes. */
 
-const FRESH = 150; // milliseconds; an answer older than this to a drawing that has since grown is not shown
+const FRESH = 150; // milliseconds; an answer that took longer is not shown if the drawing has grown since
 const FIRST_DELAY = 500; // milliseconds until the server is tried again; doubled with each failure
 const LONGEST_DELAY = 5_000; // milliseconds
 const GONE_AFTER = 2; // failures in a row
-const JITTER = 0.25; // of the delay, at random, so that many pages do not return in step
+const JITTER = 0.25; // of the delay, at random, so that many pages do not retry in step
 
 /**
- * Asks for the newest drawing, with at most one question under way. What came in between is skipped, and an answer to a
- * drawing that is no longer there is dropped.
+ * Requests an answer to the newest drawing, one request at a time. Drawings in between are skipped, and an answer to a
+ * drawing that is gone is dropped.
  * @template T
  */
 export class Follower {
@@ -19,10 +17,10 @@ export class Follower {
 
   /**
    * @param {object} calls
-   * @param {() => Promise<T>} calls.ask about the drawing as it is now
+   * @param {() => Promise<T>} calls.ask for an answer to the current drawing
    * @param {(answer: T) => void} calls.answered
    * @param {(error: unknown) => void} calls.failed
-   * @param {(isBusy: boolean) => void} calls.busy whether a question is under way
+   * @param {(isBusy: boolean) => void} calls.busy whether a request is under way
    */
   constructor({ ask, answered, failed, busy }) {
     this.ask = ask;
@@ -31,19 +29,19 @@ export class Follower {
     this.busy = busy;
   }
 
-  /** The drawing grew: an answer under way is of its beginning, which is worth showing while it is fresh. */
+  /** The drawing grew: an answer under way is to an earlier state of it, and is shown while it is fresh. */
   grown() {
     if (this.#turn) this.#turn.grown = this.#turn.again = true;
     else this.#run();
   }
 
-  /** The drawing is another one: an answer under way is of one that is gone. */
+  /** The drawing was replaced: an answer under way is dropped. */
   changed() {
     if (this.#turn) this.#turn.stale = this.#turn.again = true;
     else this.#run();
   }
 
-  /** There is nothing to ask about any more. */
+  /** The drawing is empty: an answer under way is dropped, and no other is requested. */
   stop() {
     if (this.#turn) Object.assign(this.#turn, { stale: true, again: false });
   }
@@ -66,28 +64,28 @@ export class Follower {
 }
 
 /**
- * Whether the server answers. `state` is "connecting", "up" or "down"; the event `change` tells of another state,
- * `back` that the server is ready again, so that what failed can be asked anew, and `gone` that it stays away.
+ * Whether the server responds. `state` is "connecting", "up" or "down". Events: `change` of the state; `back` when the
+ * server is ready again, so that failed requests can be repeated; `gone` when it stays away.
  */
-export class Link extends EventTarget {
+export class Connection extends EventTarget {
   /** @type {'connecting' | 'up' | 'down'} */
   state = 'connecting';
   #failures = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
-  /** @param {() => Promise<boolean>} ready asks the server for a sign of life */
+  /** @param {() => Promise<boolean>} ready asks the server whether it is ready */
   constructor(ready) {
     super();
     this.ready = ready;
   }
 
-  /** Try the server now, unless a trial is under way. */
-  hurry() {
+  /** Probe now, unless a probe is under way. */
+  retryNow() {
     if (this.#timer !== undefined) this.probe();
   }
 
-  /** Ask for a sign of life. */
+  /** Ask whether the server is ready. */
   async probe() {
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -95,24 +93,24 @@ export class Link extends EventTarget {
     else this.failed();
   }
 
-  /** A question was answered. One that failed meanwhile still waits for `back`, so the timer goes on. */
+  /** A request succeeded. Another that failed meanwhile still waits for `back`, so the timer keeps running. */
   worked() {
     this.#failures = 0;
-    this.#become('up');
+    this.#setState('up');
   }
 
-  /** A question was not answered. */
+  /** A request failed. */
   failed() {
     if (this.#timer !== undefined) return;
     const delay = Math.min(LONGEST_DELAY, FIRST_DELAY * 2 ** this.#failures);
     this.#failures += 1;
-    this.#timer = setTimeout(() => this.hurry(), delay * (1 + JITTER * (2 * Math.random() - 1)));
-    this.#become('down');
+    this.#timer = setTimeout(() => this.retryNow(), delay * (1 + JITTER * (2 * Math.random() - 1)));
+    this.#setState('down');
     if (this.#failures >= GONE_AFTER) this.dispatchEvent(new Event('gone'));
   }
 
   /** @param {'up' | 'down'} state */
-  #become(state) {
+  #setState(state) {
     if (state === this.state) return;
     this.state = state;
     this.dispatchEvent(new Event('change'));

@@ -1,28 +1,26 @@
-/**
- * Drawing by keyboard: arrow keys move a point over the pad, the space bar puts the pen down and lifts it.
- */
+/** Drawing with the keyboard: arrow keys move the pen, the space bar puts it down and lifts it. */
 
+import { text } from './strings.js';
 import { SIDE } from './strokes.js';
-import { text } from './text.js';
 
 /** @typedef {import('./pad.js').Pad} Pad */
 
-const STEP = 40; // pad units a key
+const STEP = 40; // pad units per key press
 const FINE_STEP = 10; // with Shift
-const PACE = 30; // milliseconds a step counts as, so that lines are as thick as those of a calm hand
+const PACE = 30; // milliseconds that a step counts as, so that lines are as thick as those of a slow hand
 
 /** @type {Record<string, [number, number]>} */
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * Let the keyboard draw on the pad while the pad has the focus.
+ * Let the keyboard draw while the pad has the focus.
  * @param {Pad} pad
- * @param {HTMLElement} cursor shows the point, over the pad
- * @param {(words: string) => void} say to who cannot see it
+ * @param {HTMLElement} cursor shows where the pen is
+ * @param {(words: string) => void} say announces it to screen readers
  */
 export function drawByKeyboard(pad, cursor, say) {
   const at = { x: SIDE / 2, y: SIDE / 4 };
-  /** @type {Set<string>} two keys held together go across */
+  /** @type {Set<string>} two keys held together move diagonally */
   const held = new Set();
   let time = 0;
   let isDown = false;
@@ -84,7 +82,7 @@ export function drawByKeyboard(pad, cursor, say) {
   });
   pad.addEventListener('edit', () => {
     if (pad.drawing.isOpen) return;
-    isDown = false; // what it drew was undone or cleared
+    isDown = false; // its stroke was undone or cleared
     cursor.classList.remove('down');
   });
 }

@@ -1,22 +1,22 @@
-/** Offline: the service worker that keeps the page, and the change to a new version of it. */
+/** Registers the service worker that stores the page for offline use, and changes to new versions of the page. */
 
 const TAKE_OVER = 'take over';
 const KEEP_DEVICE = 'keep device';
 
 /**
- * Have the page kept for the time without a network.
+ * Have the page stored for offline use.
  *
- * A version that came in an earlier visit is taken at once; one that comes while the page is open waits to be asked for.
- * @param {(use: () => void) => void} offer a new version is here; `use` reloads the page into it
+ * A version that was downloaded in an earlier visit is used at once; one that arrives while the page is open waits.
+ * @param {(use: () => void) => void} offer called when a new version has arrived; `use` reloads the page into it
  */
-export async function workOffline(offer) {
+export async function registerWorker(offer) {
   const workers = navigator.serviceWorker;
-  if (!workers) return; // the page came over plain HTTP
+  if (!workers) return; // browsers offer none to a page that came over plain HTTP
   let registration;
   try {
     registration = await workers.register(new URL('service-worker.js', import.meta.url), { updateViaCache: 'none' });
   } catch {
-    return; // not allowed here, as in private windows of some browsers: the page works while there is a network
+    return; // forbidden, as in private windows of some browsers: the page works while there is a network
   }
   const use = (/** @type {ServiceWorker} */ waiting) => {
     workers.addEventListener('controllerchange', () => location.reload(), { once: true });
@@ -31,7 +31,7 @@ export async function workOffline(offer) {
   });
 }
 
-/** Have what reads on the device kept too. */
+/** Have the model and the runtime stored, too. */
 export async function keepDevice() {
   const registration = await navigator.serviceWorker?.ready;
   registration?.active?.postMessage(KEEP_DEVICE);

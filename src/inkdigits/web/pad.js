@@ -1,35 +1,33 @@
-/**
- * The pad: pointer events in, strokes out, and the canvas as a view of them.
- */
+/** The pad: turns pointer events into strokes, and shows them on the canvas. */
 
 import { paint } from './paint.js';
+import { text } from './strings.js';
 import { SIDE } from './strokes.js';
-import { text } from './text.js';
 
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
 
-const ERASER_BUTTON = 5; // of a pen turned round: https://www.w3.org/TR/pointerevents/#the-button-property
+const ERASER_BUTTON = 5; // the other end of a pen: https://www.w3.org/TR/pointerevents/#the-button-property
 const ERASER_FACTOR = 1.6; // of the pen's width
 
-// The pressure that a pen without a sensor for it reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
+// What a pen without a pressure sensor reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
 const NO_SENSOR = 0.5;
 
 /**
- * Draws on a canvas by mouse, finger or pen.
+ * Draws on a canvas with mouse, finger or pen.
  *
- * Events of its own: `ink` when there is more of it, `edit` when strokes were undone, redone, cleared or erased, `rest`
- * when the pen was lifted. Once a pen was seen, fingers are the hand that holds it, and draw nothing.
+ * Events: `ink` when ink was added; `edit` when strokes were undone, redone, cleared or erased; `rest` when the pen was
+ * lifted. Once a pen is used, touches are taken for the hand that holds it, and draw nothing.
  */
 export class Pad extends EventTarget {
-  /** @type {number | null} the pointer that draws; others are ignored until it is lifted */
+  /** @type {number | null} the pointer that draws; the others are ignored until it is lifted */
   #pointer = null;
   #isTouch = false;
   #penSeen = false;
   #frame = 0;
   #erases = false;
-  /** @type {import('./explain.js').Heat | null} */
-  #heat = null;
+  /** @type {import('./explain.js').Heatmap | null} */
+  #heatmap = null;
 
   /**
    * @param {HTMLCanvasElement} canvas square; its CSS `color` is the ink
@@ -50,27 +48,27 @@ export class Pad extends EventTarget {
     for (const type of ['pointerup', 'pointercancel', 'lostpointercapture']) {
       canvas.addEventListener(type, (event) => this.#up(/** @type {PointerEvent} */ (event)));
     }
-    // Safari on the iPhone shows its magnifier and selects text on a long touch, whatever touch-action says.
+    // Safari on iPhone shows its magnifier and selects text on a long touch, in spite of touch-action.
     canvas.addEventListener('touchstart', (event) => event.preventDefault(), { passive: false });
-    // A browser may throw the canvas away while the page is in the background.
+    // A browser may discard the canvas while the page is in the background.
     canvas.addEventListener('contextrestored', () => this.redraw());
     this.#watchSize();
   }
 
   /**
-   * Colour the ink by what mattered; null: not any more.
-   * @param {import('./explain.js').Heat | null} heat
+   * Color the ink by how much it mattered; null: not any more.
+   * @param {import('./explain.js').Heatmap | null} heatmap
    */
-  set heat(heat) {
-    if (heat === this.#heat) return;
-    this.#heat = heat;
+  set heatmap(heatmap) {
+    if (heatmap === this.#heatmap) return;
+    this.#heatmap = heatmap;
     this.redraw();
   }
 
   /**
    * Put the pen down, or an eraser.
    * @param {Point} point
-   * @param {boolean} [turned] the pen is turned round
+   * @param {boolean} [turned] the other end of the pen, which erases
    */
   begin(point, turned = false) {
     const { width, erases } = this.tool();
@@ -80,7 +78,7 @@ export class Pad extends EventTarget {
   }
 
   /**
-   * Move what is down.
+   * Move the pen that is down.
    * @param {Point[]} points
    */
   extend(points) {
@@ -88,7 +86,7 @@ export class Pad extends EventTarget {
     this.#inked();
   }
 
-  /** Lift it. */
+  /** Lift the pen. */
   end() {
     this.drawing.end();
     this.dispatchEvent(new Event('rest'));
@@ -106,7 +104,7 @@ export class Pad extends EventTarget {
     if (this.drawing.clear()) this.#edited();
   }
 
-  /** Show the drawing at the next frame. */
+  /** Draw again at the next frame. */
   redraw() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
@@ -129,7 +127,7 @@ export class Pad extends EventTarget {
   }
 
   /**
-   * A pen that comes near shows that what touches is the palm: what it has begun is taken back.
+   * A pen comes near, so a touch under way is the palm: take its stroke back.
    * @param {PointerEvent} event
    */
   #notice(event) {
@@ -144,7 +142,7 @@ export class Pad extends EventTarget {
   /** @param {PointerEvent} event */
   #move(event) {
     if (event.pointerId !== this.#pointer || !this.drawing.isOpen) return;
-    // A browser reports once a frame; what the hand did in between is in the coalesced events.
+    // A browser reports one move a frame; the coalesced events are the moves in between.
     const events = event.getCoalescedEvents?.() ?? [];
     this.extend((events.length ? events : [event]).map((each) => this.#point(each)));
   }
@@ -166,7 +164,7 @@ export class Pad extends EventTarget {
 
   /** @param {'ink' | 'edit'} how */
   #changed(how) {
-    this.#heat = null; // it was of another drawing
+    this.#heatmap = null; // it belongs to another drawing
     this.redraw();
     this.dispatchEvent(new Event(how));
   }
@@ -189,13 +187,13 @@ export class Pad extends EventTarget {
   #watchSize() {
     const observer = new ResizeObserver((entries) => {
       const entry = entries[entries.length - 1];
-      // The browser's own count of device pixels is exact at any zoom, but is of the real screen while one is emulated.
+      // The browser's count of device pixels is exact at any zoom, but that of the real screen under emulation.
       const exact = entry.devicePixelContentBoxSize?.[0]?.inlineSize ?? 0;
       const wanted = entry.contentRect.width * devicePixelRatio;
       const side = Math.abs(exact - wanted) < 1 ? exact : Math.round(wanted);
       if (side === this.canvas.width || side === 0) return;
       this.canvas.width = this.canvas.height = side;
-      this.#paint(); // at once: a resized canvas is empty, and would flash
+      this.#paint(); // now, not at the next frame: a resized canvas is empty and would flash
     });
     try {
       observer.observe(this.canvas, { box: 'device-pixel-content-box' });
@@ -209,8 +207,8 @@ export class Pad extends EventTarget {
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
     this.context.clearRect(0, 0, SIDE, SIDE);
     paint(this.context, this.drawing.strokes, getComputedStyle(this.canvas).color);
-    if (!this.#heat) return;
-    const { image, left, top, side } = this.#heat;
+    if (!this.#heatmap) return;
+    const { image, left, top, side } = this.#heatmap;
     this.context.globalCompositeOperation = 'source-atop'; // on ink only
     this.context.imageSmoothingQuality = 'high';
     this.context.drawImage(image, left, top, side, side);

@@ -1,25 +1,23 @@
-/**
- * Paint: strokes onto a canvas. What is shown on the pad and what is sent to be read come from the same paths.
- */
+/** Paints strokes on a canvas. The pad shows the same paths that are sent to be read. */
 
+import { text } from './strings.js';
 import { SIDE, bounds, ribbon } from './strokes.js';
-import { text } from './text.js';
 
 /** @typedef {import('./strokes.js').Stroke} Stroke */
 /** @typedef {import('./strokes.js').Disc} Disc */
 
-const PICTURE_SIDE = 140; // pixels, the longer side of the picture that is sent: five times what the network sees
-const MARGIN = 0.14; // of the ink's longer side, the paper left around it
-const SHARP = 0.6; // radians between neighbours, from which a corner is a corner and no curve
-const TIGHT = 0.8; // of the way between neighbours, that the inner side may lose before a curve is cut
+const PICTURE_SIDE = 140; // pixels, the longer side of the picture that is sent: five times that of the network's input
+const MARGIN = 0.14; // of paper around the ink, as a share of its longer side
+const SHARP = 0.6; // radians between two segments, from which a turn is a corner, not a curve
+const TIGHT = 0.8; // share of a segment that the inner side of a curve may lose before the curve is cut
 const PAPER = '#fff';
 const INK = '#000';
 
 /**
  * @typedef {object} Picture
  * @property {Blob} png
- * @property {number} scale pixels of it a pad unit
- * @property {number} left of it on the pad, pad units
+ * @property {number} scale pixels per pad unit
+ * @property {number} left its place on the pad, pad units
  * @property {number} top
  */
 
@@ -32,10 +30,10 @@ const inks = new WeakMap();
  * Draw strokes in the context's pad units.
  * @param {CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D} context
  * @param {readonly Stroke[]} strokes
- * @param {string} colour
+ * @param {string} color
  */
-export function paint(context, strokes, colour) {
-  context.fillStyle = colour;
+export function paint(context, strokes, color) {
+  context.fillStyle = color;
   for (const stroke of strokes) {
     context.globalCompositeOperation = stroke.erases ? 'destination-out' : 'source-over';
     for (const piece of ink(stroke).pieces) context.fill(piece);
@@ -44,8 +42,8 @@ export function paint(context, strokes, colour) {
 }
 
 /**
- * The strokes as a small PNG, cropped to the ink with a margin, black on white whatever the paper on the screen; null
- * when no ink lies on the pad.
+ * Render the strokes as a small PNG, cropped to the ink with a margin, black on white on any paper; null when there is
+ * no ink on the pad.
  * @param {readonly Stroke[]} strokes
  * @returns {Promise<Picture | null>}
  */
@@ -60,12 +58,12 @@ export async function picture(strokes) {
   if (!context) throw new Error(text.noCanvas);
   const [left, top] = [box.left - margin, box.top - margin];
   context.setTransform(scale, 0, 0, scale, -left * scale, -top * scale);
-  // Ink that ran over the pad's edge cannot be seen, so it is not read either.
+  // Ink beyond the pad's edge cannot be seen, so it is not read.
   context.beginPath();
   context.rect(0, 0, SIDE, SIDE);
   context.clip();
   paint(context, strokes, INK);
-  // The paper comes last, under the ink, for an eraser takes away what lies there.
+  // The paper is added last, under the ink, because an eraser removes everything.
   const copy = new OffscreenCanvas(canvas.width, canvas.height);
   const sheet = copy.getContext('2d', { alpha: false, willReadFrequently: true });
   if (!sheet) throw new Error(text.noCanvas);
@@ -89,8 +87,8 @@ function ink(stroke) {
 }
 
 /**
- * The outline of a ribbon, cut where it turns more sharply than its own width: there the inner side would fold over and
- * leave holes. Each piece has round ends and is filled by itself, for edges that cross within a path show as hairlines.
+ * The outline of a ribbon, cut at turns sharper than its own width, where the inner side would fold over and leave
+ * holes. Each piece has round ends and is filled by itself, because edges that cross within a path show as hairlines.
  * @param {readonly Disc[]} discs
  */
 function pieces(discs) {
@@ -117,7 +115,7 @@ function turnsSharply(before, disc, after) {
 }
 
 /**
- * Along the left side, round the end, back along the right side and round the start.
+ * Go along the left side, around the end, back along the right side and around the start.
  * @param {readonly Disc[]} discs
  */
 function outline(discs) {

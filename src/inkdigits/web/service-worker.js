@@ -1,7 +1,7 @@
 /**
- * The service worker: keeps the page, so that it opens without a network, and what reads on the device once that was
- * wanted. `files.js`, which the server or scripts/build_static.py makes, names the files and the hash of their content:
- * another hash is another worker, which fetches a whole new set before the old one goes.
+ * The service worker: stores the page, so that it opens without a network, and the model and the runtime once reading on
+ * the device was wanted. `files.js`, made by the server or scripts/build_static.py, lists the files with a hash of their
+ * content. A new hash makes a new worker, which fetches the whole new set before the old one is deleted.
  */
 
 // @ts-check
@@ -15,7 +15,7 @@ worker.importScripts('files.js');
 
 const { page, device } = worker.KEPT;
 const { scope } = worker.registration;
-const PREFIX = `inkdigits ${scope} `; // several pages may live on one origin
+const PREFIX = `inkdigits ${scope} `; // an origin may have several pages
 const PAGE = `${PREFIX}page ${page.version}`;
 const DEVICE = `${PREFIX}device ${device.version}`;
 const address = (/** @type {string} */ file) => new URL(file, scope).href;
@@ -57,7 +57,7 @@ worker.addEventListener('fetch', (event) => {
 });
 
 /**
- * From the store, else from the network.
+ * Answer from the store, else from the network.
  * @param {Request} request
  * @param {string} store
  * @param {string} url
@@ -67,7 +67,7 @@ async function answer(request, store, url) {
 }
 
 /**
- * Fetch the files that the store lacks, all or none.
+ * Fetch the files that the store lacks, all or none of them.
  * @param {string} name
  * @param {Iterable<string>} files
  */

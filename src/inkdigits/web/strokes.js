@@ -1,33 +1,33 @@
 /**
- * Strokes: what a pen did, as data. Points, undo and the shape of the ink; no DOM, so that any view can draw them.
+ * Strokes as data: points, undo and the shape of the ink. No DOM.
  *
- * Lengths are pad units: the pad is SIDE × SIDE of them at any size on the screen, x to the right and y downwards.
+ * Lengths are pad units: the pad is SIDE × SIDE of them at any size on the screen, x to the right and y down.
  */
 
 export const SIDE = 1000; // pad units
 
-const MIN_STEP = 1.5; // pad units; nearer points are jitter of the hand or the sensor
-const FLATNESS = 7; // pad units between the discs that stand for a curve
-const SPEED_RANGE = 6; // pad units a millisecond, from which a stroke is as thin as it gets
+const MIN_STEP = 1.5; // pad units; closer points are jitter of the hand or the sensor
+const FLATNESS = 7; // pad units between the discs of a curve
+const SPEED_RANGE = 6; // pad units per millisecond, at which a stroke is thinnest
 const SLOW_FACTOR = 1.08; // of the pen's width, standing still
 const FAST_FACTOR = 0.76; // of the pen's width, at SPEED_RANGE or faster
 const LIGHT_FACTOR = 0.45; // of the pen's width, at no pressure
 const FIRM_FACTOR = 1.35; // of the pen's width, at full pressure
-const INERTIA = 0.75; // how much of its width a stroke keeps from one point to the next
+const INERTIA = 0.75; // share of its width that a stroke keeps from one point to the next
 
 /**
  * @typedef {object} Point
  * @property {number} x pad units
  * @property {number} y pad units
- * @property {number} time milliseconds, from any start
- * @property {number | null} pressure 0 to 1; null where the device does not measure it
+ * @property {number} time milliseconds, from any origin
+ * @property {number | null} pressure 0 to 1; null if the device does not measure it
  *
  * @typedef {object} Stroke
  * @property {number} width of the pen, pad units
  * @property {readonly Point[]} points one or more
- * @property {boolean} erases takes ink away instead of giving it
+ * @property {boolean} erases removes ink instead of adding it
  *
- * @typedef {object} Disc one of the round dabs of ink whose hull is the stroke
+ * @typedef {object} Disc one of the discs of ink whose hull is the stroke
  * @property {number} x pad units
  * @property {number} y pad units
  * @property {number} r radius, pad units
@@ -39,15 +39,15 @@ const INERTIA = 0.75; // how much of its width a stroke keeps from one point to 
  * @property {number} bottom
  */
 
-/** What is on the pad, and how it came there: every stroke and every clearing can be undone and redone. */
+/** What is on the pad, and its history: every stroke and every clearing can be undone and redone. */
 export class Drawing {
   /** @type {(readonly Stroke[])[]} */
   #states = [[]];
   #at = 0;
-  /** @type {Point[] | null} points of the stroke under way */
+  /** @type {Point[] | null} points of the open stroke */
   #open = null;
 
-  /** The strokes in the order they were drawn, the one under way last. */
+  /** The strokes in the order they were drawn, the open one last. */
   get strokes() {
     return this.#states[this.#at];
   }
@@ -84,7 +84,7 @@ export class Drawing {
    * @param {Iterable<Point>} points
    */
   extend(points) {
-    if (!this.#open) throw new Error('extend needs a stroke under way: call begin first');
+    if (!this.#open) throw new Error('extend needs an open stroke; call begin first');
     this.#open.push(...points);
   }
 
@@ -93,7 +93,7 @@ export class Drawing {
     this.#open = null;
   }
 
-  /** Take the stroke under way away as if it had never begun. */
+  /** Remove the open stroke, as if it had never begun. */
   cancel() {
     if (!this.#open) return;
     this.end();
@@ -101,7 +101,7 @@ export class Drawing {
     this.#at -= 1;
   }
 
-  /** Take the last step back; false when there is none. */
+  /** Undo the last step; false when there is none. */
   undo() {
     this.end();
     if (!this.canUndo) return false;
@@ -109,7 +109,7 @@ export class Drawing {
     return true;
   }
 
-  /** Take the step again that was undone last; false when there is none. */
+  /** Redo the step that was undone last; false when there is none. */
   redo() {
     this.end();
     if (!this.canRedo) return false;
@@ -117,7 +117,7 @@ export class Drawing {
     return true;
   }
 
-  /** Take all strokes away, which can be undone; false when there are none. */
+  /** Remove all strokes, as one step; false when there are none. */
   clear() {
     this.end();
     if (this.isEmpty) return false;
@@ -125,7 +125,7 @@ export class Drawing {
     return true;
   }
 
-  /** The drawing and its history as plain values, small enough to be kept at every stroke. */
+  /** The drawing and its history as plain values, small enough to be saved at every stroke. */
   toJSON() {
     const strokes = [...new Set(this.#states.flat())];
     const number = new Map(strokes.map((stroke, i) => [stroke, i]));
@@ -141,9 +141,9 @@ export class Drawing {
   }
 
   /**
-   * Become what `toJSON` gave.
+   * Restore what `toJSON` returned.
    * @param {any} kept
-   * @throws {TypeError} it is nothing of the kind; the drawing stays as it was
+   * @throws {TypeError} it is something else; the drawing stays unchanged
    */
   restore(kept) {
     /** @type {Stroke[]} */
@@ -159,7 +159,7 @@ export class Drawing {
     }));
     const states = kept.states.map((/** @type {number[]} */ state) => state.map((i) => strokes[i]));
     const isWhole = states.flat().every((/** @type {Stroke} */ stroke) => stroke?.points.length);
-    if (!isWhole || !states[kept.at]) throw new TypeError('this is no drawing that was kept');
+    if (!isWhole || !states[kept.at]) throw new TypeError('not a saved drawing');
     this.#states = states;
     this.#at = kept.at;
     this.#open = null;
@@ -174,10 +174,10 @@ export class Drawing {
 }
 
 /**
- * The ink of a stroke: discs along a smooth line, so close that the hull of each two neighbours has no visible corner.
+ * The ink of a stroke: discs along a smooth line, so close that the hull of two neighbors shows no corner.
  *
- * The line runs through the middles between the points, bent by quadratic Bézier curves towards the points themselves.
- * Its width follows the pressure; without a sensor for it, the speed, as a pen's ink does.
+ * The line is a quadratic Bézier spline through the midpoints, with the points as controls. Its width follows the
+ * pressure, or the speed if there is no pressure sensor.
  * @param {Stroke} stroke
  * @returns {Disc[]}
  */
@@ -198,7 +198,7 @@ export function ribbon({ points, width }) {
 }
 
 /**
- * The smallest box around the ink of the strokes that lies on the pad; null when there is none on it.
+ * The smallest box around the ink on the pad; null when there is none.
  * @param {Iterable<readonly Disc[]>} ribbons
  * @returns {Box | null}
  */
@@ -253,8 +253,8 @@ function withRadius(points, radius) {
 
 /**
  * @param {Point} point
- * @param {Point} before itself where it is the first
- * @param {Point | undefined} second the stroke's second point, whose speed the first one takes
+ * @param {Point} before the point itself, if it is the first
+ * @param {Point | undefined} second the stroke's second point, whose speed the first point gets
  */
 function widthFactor(point, before, second) {
   if (point.pressure !== null) return LIGHT_FACTOR + (FIRM_FACTOR - LIGHT_FACTOR) * point.pressure;

@@ -1,108 +1,92 @@
-/** The table of image files: a row each, filled as the answers come. */
+/** The table of image files: a row each, filled as the answers come, and saved as CSV. */
 
-import { toCsv } from './csv.js';
-import { isDigit } from './reader.js';
-import { text } from './text.js';
+import { button, element, find } from './controls.js';
+import { isDigit } from './result.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./batch.js').Batch} Batch */
 /** @typedef {import('./batch.js').Item} Item */
 
-// The states of a sorted column, as ARIA names them, and the sign that the difference of two values gets.
+const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted'];
+const COLUMNS = ['name', ...OUTPUTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
+
+// The states of a sorted column in ARIA's terms, and the sign by which confidences are compared.
 const ORDERS = { none: 0, ascending: 1, descending: -1 };
 
-/** A view of a batch. */
+/** Shows a batch. */
 export class BatchTable {
   /** @type {Map<Item, HTMLTableRowElement>} */
   #rows = new Map();
   /** @type {keyof typeof ORDERS} */
   #order = 'none';
+  #section = find('results', HTMLElement);
+  #body = find('rows', HTMLTableSectionElement);
+  #sorted = find('sorted', HTMLTableCellElement);
+  #progress = find('progress', HTMLElement);
+  #bar = find('progress-bar', HTMLProgressElement);
 
-  /**
-   * @param {Batch} batch
-   * @param {object} elements
-   * @param {HTMLElement} elements.section hidden while there are no files
-   * @param {HTMLTableSectionElement} elements.body
-   * @param {HTMLTableCellElement} elements.sorted head of the column that can be sorted by, a button in it
-   * @param {HTMLElement} elements.progress
-   * @param {HTMLProgressElement} elements.bar
-   * @param {HTMLElement} elements.save
-   * @param {HTMLElement} elements.clear
-   */
-  constructor(batch, elements) {
+  /** @param {Batch} batch */
+  constructor(batch) {
     this.batch = batch;
-    this.elements = elements;
     batch.addEventListener('item', (event) => this.#show(/** @type {CustomEvent<Item>} */ (event).detail));
-    elements.sorted.querySelector('button')?.addEventListener('click', () => this.#sort());
-    elements.save.addEventListener('click', () => this.#save());
-    elements.clear.addEventListener('click', () => this.#clear());
+    this.#sorted.querySelector('button')?.addEventListener('click', () => this.#sort());
+    button('save').addEventListener('click', () => this.#save());
+    button('clear-files').addEventListener('click', () => this.#clear());
   }
 
   /** @param {Item} item */
   #show(item) {
-    const { section, body, progress, bar } = this.elements;
     let row = this.#rows.get(item);
     if (!row) {
       row = this.#newRow(item);
       this.#rows.set(item, row);
-      body.append(row);
+      this.#body.append(row);
     }
     this.#fill(row, item);
-    section.hidden = false;
+    this.#section.hidden = false;
     const { done, items, notDigits, failed } = this.batch;
-    progress.textContent = text.progress(done, items.length, notDigits, failed);
-    bar.max = items.length;
-    bar.value = done;
-    bar.classList.toggle('done', done === items.length);
+    this.#progress.textContent = text.progress(done, items.length, notDigits, failed);
+    this.#bar.max = items.length;
+    this.#bar.value = done;
+    this.#bar.classList.toggle('done', done === items.length);
     if (this.#order !== 'none' && (item.state === 'read' || item.state === 'failed')) this.#arrange();
   }
 
-  /** As they came, then the least sure first, then the surest, and round again. */
+  /** In turn: as added, lowest confidence first, highest first. */
   #sort() {
     const orders = /** @type {(keyof typeof ORDERS)[]} */ (Object.keys(ORDERS));
     this.#order = orders[(orders.indexOf(this.#order) + 1) % orders.length];
-    if (this.#order === 'none') this.elements.sorted.removeAttribute('aria-sort');
-    else this.elements.sorted.setAttribute('aria-sort', this.#order);
+    if (this.#order === 'none') this.#sorted.removeAttribute('aria-sort');
+    else this.#sorted.setAttribute('aria-sort', this.#order);
     this.#arrange();
   }
 
   #arrange() {
     const sign = ORDERS[this.#order];
-    // What is no digit has no confidence, and comes last either way; behind it what has no answer.
+    // Non-digits have no confidence and come after the digits in both orders; failed files come last.
     const place = (/** @type {Item} */ { answer }) => (answer ? (isDigit(answer) ? sign * answer.confidence : 2) : 3);
     const items = [...this.batch.items];
     if (sign) items.sort((a, b) => place(a) - place(b));
     const focused = document.activeElement;
-    this.elements.body.append(...items.flatMap((item) => this.#rows.get(item) ?? []));
-    if (focused instanceof HTMLElement && this.elements.body.contains(focused)) focused.focus();
+    this.#body.append(...items.flatMap((item) => this.#rows.get(item) ?? []));
+    if (focused instanceof HTMLElement && this.#body.contains(focused)) focused.focus();
   }
 
   /** @param {Item} item */
   #newRow(item) {
-    const row = document.createElement('tr');
-    const [picture, name, digit, confidence] = ['thumbnail', 'name', 'digit', 'confidence'].map((kind) => {
-      const cell = document.createElement(kind === 'name' ? 'th' : 'td');
-      cell.className = kind;
-      row.append(cell);
-      return cell;
-    });
-    /** @type {HTMLTableCellElement} */ (name).scope = 'row';
-    const canvas = document.createElement('canvas');
-    canvas.setAttribute('aria-hidden', 'true');
-    canvas.width = canvas.height = 0;
-    picture.append(canvas);
-    const fileName = document.createElement('span');
-    fileName.className = 'file';
-    fileName.textContent = item.file.name;
-    const reason = document.createElement('span');
-    reason.className = 'reason';
-    const retry = document.createElement('button');
-    retry.type = 'button';
-    retry.className = 'small';
-    retry.textContent = text.retry;
-    retry.setAttribute('aria-label', text.retryNamed(item.file.name));
+    const row = element('tr');
+    const picture = element('td', { className: 'thumbnail' });
+    picture.append(element('canvas', { width: 0, height: 0, ariaHidden: 'true' }));
+    const name = element('th', { className: 'name', scope: 'row' });
+    const retry = element('button', { type: 'button', className: 'small', textContent: text.retry });
+    retry.ariaLabel = text.retryNamed(item.file.name);
     retry.addEventListener('click', () => this.batch.retry(item));
-    name.append(fileName, reason, retry);
-    digit.textContent = confidence.textContent = '';
+    name.append(
+      element('span', { className: 'file', textContent: item.file.name }),
+      element('span', { className: 'reason' }),
+      retry,
+    );
+    row.append(picture, name, element('td', { className: 'digit' }), element('td', { className: 'confidence' }));
     return row;
   }
 
@@ -127,24 +111,48 @@ export class BatchTable {
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
     const isNone = read !== null && !isDigit(read);
-    digit.textContent = read ? String(isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read.digit) : '';
+    const verdict = isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read?.digit;
+    digit.textContent = String(verdict ?? '');
     digit.classList.toggle('blank', isNone);
     if (read) confidence.textContent = isNone ? '' : text.percent(read.confidence);
     else confidence.textContent = { waiting: text.itemWaiting, reading: text.itemReading, failed: '', read: '' }[state];
   }
 
   #save() {
-    const link = document.createElement('a');
-    link.href = URL.createObjectURL(new Blob([toCsv(this.batch.items)], { type: 'text/csv' }));
-    link.download = text.csvName;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000); // some browsers read it only after the click
+    const href = URL.createObjectURL(new Blob([toCsv(this.batch.items)], { type: 'text/csv' }));
+    element('a', { href, download: text.csvName }).click();
+    setTimeout(() => URL.revokeObjectURL(href), 10_000); // some browsers start the download only after the click
   }
 
   #clear() {
     this.batch.clear();
     this.#rows.clear();
-    this.elements.body.replaceChildren();
-    this.elements.section.hidden = true;
+    this.#body.replaceChildren();
+    this.#section.hidden = true;
   }
+}
+
+/**
+ * CSV by RFC 4180, with no cell that a spreadsheet takes for a formula and the columns of `inkdigits predict --csv`: a
+ * header, then a line for each file that was read or failed.
+ * @param {Iterable<Item>} items
+ */
+function toCsv(items) {
+  const rows = [COLUMNS];
+  for (const { file, state, answer, reason } of items) {
+    if (state === 'read' && answer) {
+      const { digit, confidence, is_digit, digit_score, probabilities } = answer;
+      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), ...probabilities];
+      rows.push([file.name, ...values.map((value) => String(value ?? '')), '']);
+    } else if (state === 'failed') {
+      rows.push([file.name, '', '', '', '', 'false', ...Array(10).fill(''), reason]);
+    }
+  }
+  return rows.map((row) => `${row.map(quoted).join(',')}\r\n`).join('');
+}
+
+/** @param {string} value */
+function quoted(value) {
+  const cell = /^[=+\-@\t\r]/.test(value) ? `'${value}` : value; // https://owasp.org/www-community/attacks/CSV_Injection
+  return /[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell;
 }

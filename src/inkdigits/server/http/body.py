@@ -13,10 +13,9 @@ import numpy as np
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
-from inkdigits.decode import pixels_of
 from inkdigits.errors import ImageError
-from inkdigits.image import SIDE
-from inkdigits.parts import JPEG, scans_of
+from inkdigits.preprocess import SIDE
+from inkdigits.preprocess.files import JPEG, pixels_of, scans_of
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
     BODY_TOO_LARGE,

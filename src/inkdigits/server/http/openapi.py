@@ -1,39 +1,44 @@
-"""The API's description: an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1), written by hand.
+"""The API's description: an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1).
 
-Its limits come from the settings, its errors from :mod:`inkdigits.server.http.problems`, and its example digit is
-drawn by code. The example answers are the service's own: an example request gets the answer that has its key, or
-``one``.
+FastAPI makes it of the operations and models; here it gets what those cannot hold. Its limits come from the settings,
+its errors from :mod:`inkdigits.server.http.problems`, and its example digit is drawn by code. The example answers are
+the service's own: an example request gets the answer that has its key, or ``one``.
 """
 
 from __future__ import annotations
 
 import io
 from base64 import b64encode
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
 import orjson
+from fastapi.openapi.utils import get_openapi
 from PIL import Image
+from starlette.routing import BaseRoute
 
 import inkdigits
-from inkdigits.image import SIDE
-from inkdigits.known import DIGIT, known_digit
+from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
+from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.body import REQUEST_IMAGES
-from inkdigits.server.http.problems import KINDS, MEDIA_TYPE, NOT_FOUND, NOT_READY, PROTOCOL
-from inkdigits.server.http.schemas import ref, schemas
+from inkdigits.server.http.problems import KINDS, MEDIA_TYPE
 from inkdigits.server.inputs import Input, parse
-from inkdigits.server.model_info import CARD, about, version_of
-from inkdigits.server.routes import MAX_TOP, Options, answer
+from inkdigits.server.model_info import about
+from inkdigits.server.routes import Options, answer
 from inkdigits.server.values import PIXEL_NAMES
 from inkdigits.settings import Settings
 
-__all__ = ["openapi"]
+__all__ = ["openapi", "ref_errors"]
 
-_PREDICT_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503)
-_INFER_ERRORS = (404, *_PREDICT_ERRORS)
+_INFER = (
+    "The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header "
+    "`Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's "
+    "`binary_data`, so do the answer's."
+)
 _CURL = """\
 # an image file
 curl --data-binary @digit.png -H 'Content-Type: image/png' {url}/predict
@@ -60,43 +65,80 @@ console.log(answer.digit, answer.confidence);
 """
 
 
-def openapi(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
-    """The OpenAPI document of a server with these settings and this model, whose own answers are the examples."""
-    document: dict[str, Any] = {
-        "openapi": "3.1.1",
-        "info": {
-            "title": "inkdigits",
-            "version": inkdigits.__version__,
-            "summary": "Reads handwritten digits, wherever they come from, and says how sure it is.",
-            "description": (
-                "Send an image, get a digit. Black on white or white on black, any size, anywhere in the picture."
-            ),
-            "license": {"name": "MIT", "identifier": "MIT"},
-        },
-        "servers": [{"url": "."}],
-        "paths": {
-            "/predict": {"post": _predict(settings, recognizer)},
-            "/model": {"get": _get("model", "Which model answers", "Model", about(recognizer))},
-            f"/{CARD}": {"get": _card()},
-            "/health": {"get": _get("health", "Whether the process runs", "Health", {"status": "ok"})},
-            "/ready": {"get": _ready("ready", "Ready", {"status": "ready", "model": recognizer.model.name})},
-            **_protocol(recognizer),
-        },
-        "components": {"schemas": schemas(), "responses": _responses()},
-    }
-    if settings.api_keys:
-        document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for item in document["paths"].values():
-            if "post" in item:
-                item["post"]["security"] = [{"key": []}]
+def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
+    """The OpenAPI document of a server with these routes, settings and model, whose own answers are the examples."""
+    document = get_openapi(
+        title="inkdigits",
+        version=inkdigits.__version__,
+        openapi_version="3.1.1",
+        summary="Reads handwritten digits, wherever they come from, and says how sure it is.",
+        description="Send an image, get a digit. Black on white or white on black, any size, anywhere in the picture.",
+        license_info={"name": "MIT", "identifier": "MIT"},
+        servers=[{"url": "."}],
+        routes=routes,
+    )
+    for unused in ("HTTPValidationError", "ValidationError"):  # FastAPI's own errors; every error is a problem document
+        document["components"]["schemas"].pop(unused, None)
+    document["components"]["responses"] = _responses()
+    operations = {o["operationId"]: o for item in document["paths"].values() for o in item.values()}
+    for operation in operations.values():
+        bodies = [operation.get("requestBody", {}), operation["responses"]["200"]]
+        for content in (content for body in bodies for content in body.get("content", {}).values()):
+            content["schema"].pop("title", None)
+        operation["responses"] = {
+            status: {"$ref": response["$ref"]} if "$ref" in response else response
+            for status, response in sorted(operation["responses"].items())
+            if "HTTPValidationError" not in str(response)
+        }
+        for parameter in operation.get("parameters", ()):
+            parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
+    # What follows comes last, as FastAPI leaves every null of an example out.
+    for name, value in _answers_of_gets(recognizer).items():
+        _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
+    _content(operations["model-card"])["text/html"]["examples"] = {}
+    predict = operations["predict"]
+    predict |= _words(settings)
+    _content(predict)["application/json"]["examples"] = _answers(recognizer)
+    content = predict["requestBody"]["content"]
+    predict["requestBody"]["content"] = {k: {**content.get(k, {}), **v} for k, v in _request_content().items()}
+    requests, answers = _infer_examples(recognizer)
+    for suffix in ("", "-version"):
+        infer = operations[f"v2-infer{suffix}"]
+        infer["description"] = _INFER
+        infer["requestBody"]["content"]["application/json"]["examples"] = requests
+        _content(infer)["application/json"]["examples"] = answers
+        binary = {"description": "JSON, and tensors as bytes behind it."}
+        _content(infer)["application/octet-stream"] = {"schema": binary, "examples": {}}
     return document
 
 
-def _predict(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
-    url = f"http://localhost:{settings.port}"
+def _content(operation: dict[str, Any]) -> dict[str, Any]:
+    """The content of an operation's answer, by media type."""
+    content: dict[str, Any] = operation["responses"]["200"]["content"]
+    return content
+
+
+def _answers_of_gets(recognizer: Recognizer) -> dict[str, dict[str, Any]]:
+    """What every GET answers with JSON, by its operation."""
+    name, metadata = recognizer.model.name, oip.metadata(recognizer)
+    model_ready = {"name": name, "ready": True}
     return {
-        "operationId": "predict",
-        "summary": "Read the digit in one image, or in several",
+        "model": about(recognizer),
+        "health": {"status": "ok"},
+        "ready": {"status": "ready", "model": name},
+        "v2": oip.server_metadata(),
+        "v2-live": {"live": True},
+        "v2-ready": {"ready": True},
+        **{f"v2-model{suffix}": metadata for suffix in ("", "-version")},
+        **{f"v2-model-ready{suffix}": model_ready for suffix in ("", "-version")},
+    }
+
+
+def _words(settings: Settings) -> dict[str, Any]:
+    """What is said of ``POST /predict`` in words, with the server's own limits and address."""
+    url = f"http://localhost:{settings.port}"
+    samples = (("Shell", "curl", _CURL), ("Python", "Python", _PYTHON), ("JavaScript", "JavaScript", _JAVASCRIPT))
+    return {
         "description": (
             "The body is the image itself, multipart files, a form or JSON with an image as text, or numbers. One "
             "image gives one answer; several, and `instances`, give `predictions` in order, where one that cannot be "
@@ -106,43 +148,8 @@ def _predict(settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
             f"{settings.max_pixels:,} pixels an image and {settings.max_files:,} images a request, of the pixels of "
             f"{REQUEST_IMAGES} such images together as JPEG, or a third of them in other formats."
         ),
-        "parameters": [
-            _option("image", "Also return what the network saw: 28 rows of 28 numbers, 0 for paper to 255 for ink."),
-            _option(
-                "explain",
-                "Also return how much each part of the ink mattered for the digit: 28 rows of 28 numbers from -1 to 1, "
-                "where negative spoke against it.",
-            ),
-            {
-                "name": "top",
-                "in": "query",
-                "description": "Also return so many of the likeliest digits, best first.",
-                "schema": {"type": "integer", "minimum": 1, "maximum": MAX_TOP},
-            },
-        ],
-        "requestBody": {"required": True, "content": _request_content()},
-        "responses": {
-            "200": {
-                "description": "What was read",
-                "content": {
-                    "application/json": {
-                        "schema": {"oneOf": [ref("Prediction"), ref("Predictions")]},
-                        "examples": _answers(recognizer),
-                    }
-                },
-            },
-            **{str(status): _error(status) for status in _PREDICT_ERRORS},
-        },
-        "x-codeSamples": [
-            {"lang": "Shell", "label": "curl", "source": _CURL.format(url=url)},
-            {"lang": "Python", "label": "Python", "source": _PYTHON.format(url=url)},
-            {"lang": "JavaScript", "label": "JavaScript", "source": _JAVASCRIPT.format(url=url)},
-        ],
+        "x-codeSamples": [{"lang": lang, "label": label, "source": s.format(url=url)} for lang, label, s in samples],
     }
-
-
-def _option(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": {"type": "boolean", "default": False}}
 
 
 def _picture() -> np.ndarray:
@@ -210,7 +217,6 @@ def _request_content() -> dict[str, Any]:
             },
         },
         "application/json": {
-            "schema": {"oneOf": [ref("Pixels"), ref("PixelRow"), ref("ImageText"), ref("Instances")]},
             "examples": {
                 "pixels": {"summary": "784 numbers, row by row", "value": {"pixels": pixels}},
                 "rows": {"summary": "28 rows of 28 numbers", "value": {"pixels": rows}},
@@ -240,75 +246,8 @@ def _request_content() -> dict[str, Any]:
     }
 
 
-def _get(name: str, summary: str, schema: str, example: dict[str, Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": ref(schema), "examples": {name: {"value": example}}}}
-    return {"operationId": name, "summary": summary, "responses": {"200": {"description": summary, "content": content}}}
-
-
-def _card() -> dict[str, Any]:
-    what = "The card of the model that answers"
-    page = {"schema": {"type": "string", "description": "A web page."}, "examples": {}}
-    return {
-        "operationId": "model-card",
-        "summary": what,
-        "description": "What the model is for, how well it reads, and what it was made of. A model may have none.",
-        "responses": {
-            "200": {"description": what, "content": {"text/html": page}},
-            str(NOT_FOUND.status): _error(NOT_FOUND.status),
-        },
-    }
-
-
-def _ready(name: str, schema: str, example: dict[str, Any]) -> dict[str, Any]:
-    operation = _get(name, "Whether a known digit was read right", schema, example)
-    operation["responses"][str(NOT_READY.status)] = _error(NOT_READY.status)
-    return operation
-
-
-def _protocol(recognizer: Recognizer) -> dict[str, Any]:
-    """The Open Inference Protocol's paths, those of a model with and without its version."""
-    name = recognizer.model.name
-    paths = {
-        PROTOCOL: {
-            "get": _get("v2", "The Open Inference Protocol: which server this is", "Server", oip.server_metadata())
-        },
-        f"{PROTOCOL}/health/live": {"get": _get("v2-live", "Whether the process runs", "Live", oip.LIVE)},
-        f"{PROTOCOL}/health/ready": {"get": _ready("v2-ready", "ServerReady", oip.READY)},
-    }
-    for path, suffix, versions in (
-        ("{name}", "", ()),
-        ("{name}/versions/{version}", "-version", (version_of(recognizer),)),
-    ):
-        parameters = [
-            {
-                "name": key,
-                "in": "path",
-                "required": True,
-                "description": text,
-                "schema": {"type": "string", "enum": [value]},
-            }
-            for key, text, value in (
-                ("name", "The model's name.", name),
-                *(("version", "Its version.", version) for version in versions),
-            )
-        ]
-        metadata = _get(
-            f"v2-model{suffix}", "What the model takes and gives", "ModelMetadata", oip.metadata(recognizer)
-        )
-        ready = _ready(f"v2-model-ready{suffix}", "ModelReady", {"name": name, "ready": True})
-        infer = _infer(recognizer, suffix)
-        for operation in (metadata, ready, infer):
-            operation["parameters"] = parameters
-            operation["responses"][str(NOT_FOUND.status)] = _error(NOT_FOUND.status)
-        paths |= {
-            f"{PROTOCOL}/models/{path}": {"get": metadata},
-            f"{PROTOCOL}/models/{path}/ready": {"get": ready},
-            f"{PROTOCOL}/models/{path}/infer": {"post": infer},
-        }
-    return paths
-
-
-def _infer(recognizer: Recognizer, suffix: str) -> dict[str, Any]:
+def _infer_examples(recognizer: Recognizer) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Requests for inference, and what is answered."""
     picture = _picture()
     numbers = {"name": oip.INPUT, "shape": [1, SIDE, SIDE], "datatype": "UINT8", "data": picture.ravel().tolist()}
     files = {"name": oip.INPUT, "shape": [1], "datatype": "BYTES", "data": [_base64(_file(picture))]}
@@ -326,30 +265,12 @@ def _infer(recognizer: Recognizer, suffix: str) -> dict[str, Any]:
         }
         for key, example in requests.items()
     }
-    request = {"application/json": {"schema": ref("InferRequest"), "examples": requests}}
-    binary = {"schema": {"description": "JSON, and tensors as bytes behind it."}, "examples": {}}
-    response = {
-        "application/json": {"schema": ref("InferResponse"), "examples": answers},
-        "application/octet-stream": binary,
-    }
-    return {
-        "operationId": f"v2-infer{suffix}",
-        "summary": "Read the digits in a tensor of images",
-        "description": (
-            "The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the "
-            "header `Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, "
-            "or an output's `binary_data`, so do the answer's."
-        ),
-        "requestBody": {"required": True, "content": request},
-        "responses": {
-            "200": {"description": "What was read", "content": response},
-            **{str(status): _error(status) for status in _INFER_ERRORS},
-        },
-    }
+    return requests, answers
 
 
-def _error(status: int) -> dict[str, str]:
-    return {"$ref": f"#/components/responses/Error{status}"}
+def ref_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The errors of an operation, as FastAPI takes them."""
+    return {status: {"$ref": f"#/components/responses/Error{status}"} for status in statuses}
 
 
 def _responses() -> dict[str, Any]:
@@ -360,6 +281,6 @@ def _responses() -> dict[str, Any]:
         examples = {kind.slug: {"summary": kind.meaning, "value": kind.document(kind.example)} for kind in kinds}
         responses[f"Error{status}"] = {
             "description": "; ".join(kind.title for kind in kinds),
-            "content": {MEDIA_TYPE: {"schema": ref("Problem"), "examples": examples}},
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
         }
     return responses

@@ -2,7 +2,8 @@
 
 httptools parses, and is given one head or one body at a time: a request is read once the one before it has its answer,
 and what a client sends meanwhile waits as bytes. So no answer depends on how the network cuts a request, requests that
-come together are answered in order, and none costs memory before its turn.
+come together are answered in order, and none costs memory before its turn. Clients that keep a connection send the same
+head again and again; one that differs from the last in its Content-Length alone is not parsed again.
 
 Clients that send a byte a second, or headers without end, would else hold a connection or memory as long as they like.
 """
@@ -20,6 +21,7 @@ from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inkdigits.server.http import syntax
+from inkdigits.server.http.known_head import KnownHead
 from inkdigits.server.http.problems import (
     NOT_IMPLEMENTED,
     OVERLOADED,
@@ -45,7 +47,8 @@ LINGER_SECONDS = 30.0  # in which it may send them
 LINGER_QUIET_SECONDS = 2.0  # without a byte, after which it is taken to send no more
 BEYOND, BEYOND_SHARE = 4, 8  # connections above the most that are taken to be told so: 4, or one for so many
 SPARE = 16  # of these, at most half, which are heard out after that
-_SLASH = ord("/")
+MAX_PARSED = 8  # heads of a connection of which none was like the one before it; no further one is remembered
+_SLASH, _CR = b"/\r"
 
 log = logging.getLogger("inkdigits")
 
@@ -76,6 +79,8 @@ class Connection(HttpToolsProtocol):
         self._at = 0  # where that begins
         self._looked = 0  # up to where there is no end of a head
         self._host: bytes | None = None  # of the last request, which was found right
+        self._known: KnownHead | None = None  # the last head, where one like it needs no parsing
+        self._parsed = 0  # heads that were unlike the last one, since one was like it
         self._receiving = False  # whether the body of the request in hand is still to come
         self._left = 0  # bytes of it; -1 while it is chunked
         self._unread = 0  # bytes of a chunked body since its last data
@@ -154,6 +159,8 @@ class Connection(HttpToolsProtocol):
                 elif self.cycle is not None and not self.cycle.response_complete:
                     self.flow.pause_reading()
                     break
+                elif self._known and (after := self._repeat(self._known, data, at)):
+                    at = after
                 else:
                     after = self._feed_head(data, at)
                     if after == at:
@@ -185,7 +192,7 @@ class Connection(HttpToolsProtocol):
     def _feed_head(self, data: bytes, at: int) -> int:
         """Parse the head of a request, and return where it ends; the same place where it is not all there."""
         self.url = b""
-        start = syntax.begin(data, at)
+        start = syntax.begin(data, at) if data[at] == _CR else at
         end = data.find(END, max(start, self._looked - len(END)))
         after = len(data) if end < 0 else end + len(END)
         if after - at > MAX_HEADER:
@@ -197,8 +204,12 @@ class Connection(HttpToolsProtocol):
         self._looked = 0
         syntax.check_line(data, start)
         head = data[start:after]
+        self._known = None
         try:
             self.parser.feed_data(head)
+            if self._left > 0 and self._parsed < MAX_PARSED and not self.expect_100_continue:
+                self._parsed += 1
+                self._known = KnownHead(head, dict(self.scope), self.cycle.keep_alive)
             return after
         except httptools.HttpParserUpgrade:
             # It is ignored (RFC 9110, section 7.8), and the body that the parser would leave out is read.
@@ -209,6 +220,35 @@ class Connection(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.feed_data(plain)
         return after
+
+    def _repeat(self, known: KnownHead, data: bytes, at: int) -> int:
+        """Take a whole request whose head is known, and return where it ends; 0 where it is not known, or not whole."""
+        found = known.body_of(data, at)
+        if found is None:
+            return 0
+        begin, end = found
+        self.scope = known.scope(end - begin)  # type: ignore[assignment]  # as uvicorn made it
+        self._wasted = self._parsed = 0
+        cycle = self.cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,  # type: ignore[arg-type]  # as above
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=known.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
+        self._start_asgi_task(cycle, self.app)
+        if self._held and not self._at_once(body := data[begin:end]):
+            cycle.body += body
+            cycle.message_event.set()
+        self._settle()
+        return end
 
     def _without_upgrade(self) -> bytes:
         """The head in hand, which is parsed, without what asks for another protocol."""
@@ -305,18 +345,23 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._unread = 0
-        self._keep()
+        if self.expect_100_continue:
+            self._keep()
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade():
             return
         self._receiving = False
-        self._keep()
+        if self.expect_100_continue:
+            self._keep()
         super().on_message_complete()
-        if self._held and self._at_once(self.cycle):
-            self._held = None
-        # It was answered before it was all there.
+        if self._held:
+            self._at_once(bytes(self.cycle.body))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Turn to what follows a request that is all there, where it was answered before that."""
         if self.cycle.response_complete and not self.transport.is_closing():
             if self.cycle.keep_alive:
                 self._wait_for_another()
@@ -341,10 +386,15 @@ class Connection(HttpToolsProtocol):
         else:
             self._answer(cycle, answer)
 
-    def _at_once(self, cycle: RequestResponseCycle) -> bool:
+    def _at_once(self, body: bytes) -> bool:
+        """Have the request in hand read past the application; False where that is not possible."""
         if self.flow.write_paused:  # the application waits until the client takes what it was told
             return False
-        return self._rules.service.at_once(cycle.scope, bytes(cycle.body), partial(self._answer, cycle))
+        cycle = self.cycle
+        if not self._rules.service.at_once(cycle.scope, body, partial(self._answer, cycle)):
+            return False
+        self._held = None
+        return True
 
     def _answer(self, cycle: RequestResponseCycle, answer: Answer) -> bool:
         """Send a whole answer, past the application; False where the client has left."""

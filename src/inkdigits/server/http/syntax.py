@@ -24,7 +24,6 @@ __all__ = [
 
 MAX_HEADER = 64 << 10  # bytes of a request's head; of its trailers; of a chunk's extensions
 END = b"\r\n\r\n"  # of a head; and of a chunked body, whose last line is empty
-_CR = 13
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
 # A target is visible ASCII without a fragment; httptools splits and checks it further.
@@ -60,7 +59,7 @@ def too_long(what: str) -> NoReturn:
 
 def begin(data: bytes, at: int) -> int:
     """Where a head begins: empty lines before it are passed over (section 2.2)."""
-    return _EMPTY_LINES.match(data, at).end() if data[at] == _CR else at  # type: ignore[union-attr]  # always one
+    return _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]  # always one
 
 
 def check_begun(data: bytes, start: int, looked: int) -> None:

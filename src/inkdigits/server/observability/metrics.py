@@ -13,8 +13,7 @@ from threading import Lock
 import numpy as np
 
 from inkdigits.errors import ImageError
-from inkdigits.prediction import ModelInfo, Prediction
-from inkdigits.recognizer import CLASSES
+from inkdigits.prediction import CLASSES, ModelInfo, Prediction
 from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, Board
 
 __all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]

@@ -21,8 +21,8 @@ from types import FrameType
 
 import uvicorn
 
-from inkdigits.decode import quiet_pillow
 from inkdigits.errors import InkdigitsError
+from inkdigits.preprocess.files import quiet_pillow
 from inkdigits.server.factory import create_app
 from inkdigits.server.http.protocol import Connection, Rules
 from inkdigits.server.observability.logs import Log

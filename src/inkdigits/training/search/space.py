@@ -14,14 +14,14 @@ In TOML (JSON likewise)::
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from inkdigits.errors import SettingError
-from inkdigits.training.config import MlpConfig, TrainConfig, config_of, read_table
+from inkdigits.options import did_you_mean
+from inkdigits.training.config import RENAMED, MlpConfig, TrainConfig, config_of, option_types, read_table
 
 __all__ = ["Range", "Space"]
 
@@ -83,11 +83,12 @@ class Space:
             raise SettingError(
                 "there is nothing to search; give search.learning_rate = { low = …, high = … } or others"
             )
-        if both := sorted(set(fixed) & set(search)):
+        if both := sorted(set(TrainConfig.renamed(fixed)) & set(TrainConfig.renamed(search))):
             raise SettingError(f"option {both[0]!r} is both fixed and searched; leave one of them out")
         config_of(fixed)
-        types = {f.name: type(f.default) for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
-        _known(search, tuple(types), "training option")
+        types = option_types()
+        types |= {old: types[new] for old, new in RENAMED.items()}  # a study goes on by the names it began with
+        _known(search, types, "training option")
         space = cls(dict(fixed), {name: _dimension(name, each, types[name]) for name, each in search.items()})
         first = {name: space.ends(name)[0] for name in search}
         for name in search:
@@ -133,7 +134,9 @@ def _dimension(name: str, table: Any, kind: type) -> Range | tuple[Any, ...]:
     numbers = {key: table[key] for key in ("low", "high", "step") if key in table}
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int if kind is int else (int, float)):
-            raise SettingError(f"search.{name}.{key} must be a {'whole ' * (kind is int)}number, not {value!r}")
+            raise SettingError(
+                f"search.{name}.{key} must be {'an integer' if kind is int else 'a number'}, not {value!r}"
+            )
     log, step = table.get("log", False), numbers.get("step")
     if not isinstance(log, bool):
         raise SettingError(f"search.{name}.log must be true or false, not {log!r}")
@@ -147,9 +150,7 @@ def _dimension(name: str, table: Any, kind: type) -> Range | tuple[Any, ...]:
     return found
 
 
-def _known(table: Mapping[str, Any], names: tuple[str, ...], what: str) -> None:
+def _known(table: Mapping[str, Any], names: Iterable[str], what: str) -> None:
     for name in table:
         if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]}?" if close else f"there are: {', '.join(names)}"
-            raise SettingError(f"unknown {what} {name!r}; {hint}")
+            raise SettingError(f"unknown {what} {name!r}; {did_you_mean(name, names, 'names')}")

@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from dataclasses import fields
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -29,7 +28,6 @@ __all__ = ["DONE", "EPOCH", "FAILED", "PRUNED", "Worker"]
 
 EPOCH, DONE, PRUNED, FAILED = "epoch", "done", "pruned", "failed"  # what a worker tells
 STOP_SECONDS = 5.0  # that a worker that is told to end is given
-_MAKES_POOLS = ("data", "validation", "pen_variants", "disturbed", "negatives")  # options
 
 
 class Worker:
@@ -117,8 +115,7 @@ def _work(connection: Connection, settings: Settings, threads: int) -> None:
         try:
             config = config_of(connection.recv())
             torch.set_num_threads(getattr(config, "threads", 1) or threads)
-            made = {f.name: getattr(config, f.name) for f in fields(config) if f.name in _MAKES_POOLS}
-            connection.send((DONE, _accuracy(config, pools(TrainConfig(**made)), record)))
+            connection.send((DONE, _accuracy(config, pools(config.of_data()), record)))
         except _Pruned:
             connection.send((PRUNED, None))
         except (EOFError, BrokenPipeError):

@@ -1,0 +1,165 @@
+"""One ONNX model file: found by name or path, verified by its hash, run. The only importer of ONNX Runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from inkdigits.errors import ModelError
+from inkdigits.onnx_form import ends, find_form
+
+__all__ = ["METADATA_PREFIX", "SHIPPED", "Network", "find_model", "read_registry", "shipped_models"]
+
+REGISTRY_NAME = "registry.json"
+REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
+WEIGHTS_SUFFIX = ".data"  # after the name of a file that keeps its weights in one of their own, as PyTorch writes
+METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
+SHIPPED = Path(__file__).with_name("models")
+
+
+class Network:
+    """A model in memory.
+
+    Args:
+        model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
+        threads: threads of one run.
+        probes: gives the images that the form of an unknown file is found by: see :mod:`inkdigits.onnx_form`.
+
+    Attributes:
+        name, path, entry: as :func:`find_model` has them.
+        sha256: of the file, and of its weights where they lie in a second one.
+        metadata: what training stored in the file, by key, without :data:`METADATA_PREFIX`.
+        form: how the file wants images and gives answers.
+
+    Raises:
+        ModelError: no such model, its hash differs from the registry's, or it is not a digit recognizer.
+    """
+
+    def __init__(self, model: str | Path | None, *, threads: int, probes: Callable[[], np.ndarray]) -> None:
+        self.name, self.path, self.entry = find_model(model)
+        data, self.sha256 = _read_verified(self.path, self.entry.get("sha256"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # what fails is raised; a line of its own would say it twice
+        # A thread that spins for work would take the core from the server's event loop.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if self.path.with_name(self.path.name + WEIGHTS_SUFFIX).is_file():
+            folder = str(self.path.parent)
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+        try:
+            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime raises its own unexported kinds
+            raise ModelError(f"{self.path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
+        stored: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.metadata = {k.removeprefix(METADATA_PREFIX): v for k, v in stored.items() if k.startswith(METADATA_PREFIX)}
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        try:
+            taken, given = ends(inputs, outputs)
+            self._input, self._outputs = taken.name, [given.name]
+            form = find_form(taken, given, self._run, probes, trusted=bool(self.metadata))
+        except ModelError as error:
+            raise ModelError(f"{self.path} {error}") from None
+        self.form = replace(form, is_first=given.name == outputs[0].name)
+        self._adapts = not self.form.is_plain
+
+    def logits(self, batch: np.ndarray) -> np.ndarray:
+        """Run on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 or 11) float32 logits.
+
+        Raises:
+            ModelError: ONNX Runtime cannot run it on them.
+        """
+        try:
+            return self.form.logits(self._run, batch) if self._adapts else self._run(batch)
+        except Exception as error:  # onnxruntime raises its own unexported kinds
+            raise ModelError(f"the model {self.name} ({self.path}) cannot be run: {_first_line(error)}") from error
+
+    def _run(self, batch: np.ndarray) -> np.ndarray:
+        answers: np.ndarray = self._session.run(self._outputs, {self._input: batch})[0]
+        return answers
+
+
+def read_registry(folder: Path) -> dict[str, Any]:
+    """The registry of a folder of models: ``{"default": name, "models": {name: entry}}``; empty where there is none.
+
+    Raises:
+        ModelError: the registry is not valid JSON of that form.
+    """
+    path = folder / REGISTRY_NAME
+    try:
+        registry: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(registry["models"], dict):
+            raise TypeError
+    except FileNotFoundError:
+        return {"models": {}}
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ModelError(f"{path} is not a registry: it is not UTF-8 text") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise ModelError(f'{path} is not a registry: expected JSON {{"models": {{name: entry}}}}') from None
+    for name, entry in registry["models"].items():
+        if not isinstance(entry, dict):
+            raise ModelError(
+                f"{path} is not a registry: the entry of {name!r} is {entry!r:.60}, not an object; correct or remove it"
+            )
+        for key, kind in REGISTERED.items():
+            if not isinstance(entry.get(key, kind()), kind):
+                what = "text" if kind is str else "an object"
+                raise ModelError(f"{path}: {key} in the entry of {name!r} is {entry[key]!r:.60}, not {what}")
+    return registry
+
+
+def shipped_models() -> dict[str, Any]:
+    """The shipped registry's entries by name."""
+    models: dict[str, Any] = read_registry(SHIPPED)["models"]
+    return models
+
+
+def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
+    """Name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    shipped = read_registry(SHIPPED)
+    if not model:
+        model = shipped.get("default", "")
+    if isinstance(model, str) and model in shipped["models"]:
+        entry = shipped["models"][model]
+        return model, SHIPPED / entry["file"], entry
+    path = Path(model)
+    if not path.is_file():
+        names = ", ".join(shipped["models"]) or "none"
+        raise ModelError(f"no model {str(model)!r}: it is neither a file nor a shipped model (shipped: {names})")
+    for name, entry in read_registry(path.parent)["models"].items():
+        if entry.get("file") == path.name:
+            return name, path, entry
+    return path.stem, path, {}
+
+
+def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    weights = path.with_name(path.name + WEIGHTS_SUFFIX)
+    try:
+        data = path.read_bytes()
+        beside = weights.read_bytes() if weights.is_file() else b""
+    except OSError as error:
+        raise ModelError(f"cannot read model {path}: {error.strerror}") from None
+    found = hashlib.sha256(data + beside).hexdigest()
+    if sha256 and found != sha256:
+        raise ModelError(
+            f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "
+            "install inkdigits again, or train and register the model anew"
+        )
+    return data, found
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,50 @@
+"""A picture preprocessed in a process of its own, for decoders that let nothing else go on in theirs.
+
+Pillow's WebP decoder keeps Python's lock while it works: a third of a second for a large picture, in which a server
+answers nobody.
+
+    python -m inkdigits.preprocess.apart '{"max_pixels": 1000000, …}' < picture.webp > what_was_seen.pickle
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import asdict
+
+from inkdigits.errors import ImageError
+from inkdigits.preprocess import Limits, Preprocessed, preprocess
+from inkdigits.preprocess.files import quiet_pillow
+
+__all__ = ["preprocess_apart"]
+
+SECONDS = 60  # that the process gets, on a machine that has others to run
+
+
+def preprocess_apart(source: bytes, limits: Limits) -> Preprocessed | ImageError:
+    """What :func:`inkdigits.preprocess.preprocess` makes of a file, or its error.
+
+    Raises:
+        RuntimeError: the process failed.
+    """
+    command = [sys.executable, "-P", "-m", "inkdigits.preprocess.apart", json.dumps(asdict(limits))]
+    done = subprocess.run(command, input=source, capture_output=True, timeout=SECONDS, check=False)
+    if done.returncode:
+        raise RuntimeError(f"the process that reads a picture ended with {done.returncode}: {done.stderr[-500:]!r}")
+    seen: Preprocessed | ImageError = pickle.loads(done.stdout)
+    return seen
+
+
+def main() -> None:
+    quiet_pillow()
+    try:
+        seen: Preprocessed | ImageError = preprocess(sys.stdin.buffer.read(), Limits(**json.loads(sys.argv[1])))
+    except ImageError as error:
+        seen = error
+    pickle.dump(seen, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

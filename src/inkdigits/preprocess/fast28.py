@@ -1,0 +1,282 @@
+"""28×28 pictures of 8-bit grey on a way of their own, many at once, to the same bits as all others get.
+
+Those come by the million, and the calls that each of them takes would cost more than the network. What follows takes
+the steps with few of them, for the plain case: no grain, a border of one level. Levels are worked on as arrays, all
+pictures at once; masks as Python's integers, a bit a pixel, on which an operation over a whole picture costs as little
+as one on a small number. A test holds both ways to the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from inkdigits.prediction import SIDE, Box
+from inkdigits.preprocess.background import MIN_CONTRAST, UNEVEN, UNEVEN_QUANTILES, border
+from inkdigits.preprocess.components import PIECE_SHARE, REACH
+from inkdigits.preprocess.files import Limits, plain_png
+from inkdigits.preprocess.layout import BLANK, BOX_SIDE, CENTER, TIE, Preprocessed, lay_out
+from inkdigits.preprocess.segment import FULL_SHARE, ISOLATED, SOFT, SOFT_MOST, SOLID, SOLID_MOST
+
+__all__ = ["Plain28", "preprocess28"]
+
+BLOCK = 32  # pictures at a time: what is made of them stays in the cache
+_NO_TIE = 1e-3  # pixels: a center of mass this near to between two is summed up as for a single picture
+WHITE = 255
+
+_BORDER = border(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
+_LOW, _HIGH = (int(q * (len(_BORDER) - 1)) for q in UNEVEN_QUANTILES)
+_NO_GRAIN = SIDE * (SIDE - 2) // 2  # three in a row; when more of them are of one level, the median difference is 0
+_SHAPE = (SIDE, SIDE)
+_PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG's header has its size, and this one
+# Full ink is the level of this pixel, from the darkest: of so few, no share is more than the least.
+assert FULL_SHARE * SIDE * SIDE < ISOLATED
+_FULL = SIDE * SIDE - ISOLATED
+
+# By the depth of full ink: what solid and soft ink is deeper than, and what turns depth into cover.
+_DEPTHS = np.arange(WHITE + 1)
+_SOLID, _SOFT = (
+    np.maximum(share * _DEPTHS, np.minimum(MIN_CONTRAST, most * _DEPTHS)).astype(np.float32).astype(np.uint8)
+    for share, most in ((SOLID, SOLID_MOST), (SOFT, SOFT_MOST))
+)
+_COVER = (1 / np.maximum(_DEPTHS, 1)).astype(np.float32)
+# Sums of ink, of ink × row and of ink × column; those of integers are exact, as all are below 2²⁴.
+_MOMENTS = np.stack([np.ones(_SHAPE), *np.indices(_SHAPE)], axis=-1).reshape(-1, 3).astype(np.float32)
+
+# A mask as a number: a bit a pixel, rows of this many bits, so that what grows over the edge meets no other pixel.
+_ROW = 32
+_BYTES = _ROW * _ROW // 8
+_COLUMN = sum(1 << _ROW * y for y in range(SIDE))  # the first one
+assert _ROW - SIDE > REACH == 3
+
+
+class Plain28:
+    """Gathers the 28×28 pictures of 8-bit grey among others.
+
+    Plain PNGs are pasted below one another into one image, as getting pixels out of Pillow costs as much as decoding.
+
+    Args:
+        most: pictures there may be.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._arrays: dict[int, np.ndarray] = {}
+        self._pages: list[int] = []
+
+    @property
+    def places(self) -> list[int]:
+        """The places of the pictures, in the order of :meth:`levels`."""
+        return [*self._arrays, *self._pages]
+
+    def levels(self) -> np.ndarray:
+        """(N, 28, 28) uint8."""
+        parts = [np.stack([*self._arrays.values()])] if self._arrays else []
+        if self._pages:
+            sheet = np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * len(self._pages))
+            parts.append(sheet.reshape(-1, *_SHAPE))
+        return np.concatenate(parts) if parts else np.empty((0, *_SHAPE), np.uint8)
+
+    def take(self, place: int, source: object, limits: Limits) -> bool:
+        """Take the bytes of a plain PNG, or an array, that are such a picture within the limits; else return False."""
+        if isinstance(source, np.ndarray):
+            is_small = limits.min_side <= SIDE and limits.max_pixels >= SIDE * SIDE
+            fits = is_small and source.shape == _SHAPE and source.dtype == np.uint8
+            if fits:
+                self._arrays[place] = source
+            return fits
+        # By its size first: to go through a large file here and again in decode() would take its time twice.
+        plain = plain_png(source, limits) if isinstance(source, bytes) and source[_PNG_SIZE] == _SIZE else None
+        return plain is not None and self._decode(place, plain[1])
+
+    def add(self, place: int, picture: Image.Image) -> bool:
+        """Take a decoded picture; return False if it is of another kind."""
+        fits = picture.mode == "L" and picture.size == _SHAPE
+        if fits:
+            self._arrays[place] = np.asarray(picture)
+        return fits
+
+    def _decode(self, place: int, pixels: bytes) -> bool:
+        if not self._pages:
+            self._page = Image.new("L", _SHAPE)
+            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
+        try:
+            self._page.frombytes(pixels, "zip", "L")
+        except ValueError:
+            return False
+        if self._sheet is not self._page:
+            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
+        self._pages.append(place)
+        return True
+
+
+def preprocess28(levels: np.ndarray) -> list[Preprocessed | None]:
+    """Preprocess (N, 28, 28) uint8; None where a picture is not of the plain case."""
+    return [found for start in range(0, len(levels), BLOCK) for found in _block(levels[start : start + BLOCK])]
+
+
+def _block(levels: np.ndarray) -> list[Preprocessed | None]:
+    n = len(levels)
+    border = levels.reshape(n, -1).take(_BORDER, axis=1)
+    border.sort(axis=1)
+    paper = border[:, len(_BORDER) // 2]
+    spread = np.subtract(border[:, _HIGH], border[:, _LOW], dtype=np.int16).tolist()
+    light = _is_light(levels, paper)
+    depth = _depth(levels, paper, light)
+    full = np.partition(depth.reshape(n, -1), _FULL, axis=1)[:, _FULL]
+
+    masks = np.zeros((3, n, _ROW, _ROW), bool)
+    np.greater(depth, _SOLID[full][:, None, None], out=masks[0, :, :SIDE, :SIDE])
+    np.greater(depth, _SOFT[full][:, None, None], out=masks[1, :, :SIDE, :SIDE])
+    np.equal(levels[:, :, 1:], levels[:, :, :-1], out=masks[2, :, :SIDE, : SIDE - 1])
+    solid, soft, same = _numbers(masks)
+
+    found: list[Preprocessed | None] = [BLANK] * n
+    inks, bounds = [0] * n, {}
+    for i, deepest in enumerate(full.tolist()):
+        if spread[i] > UNEVEN or (same[i] & same[i] >> 1).bit_count() <= _NO_GRAIN:
+            found[i] = None
+        elif deepest >= MIN_CONTRAST:
+            inks[i], bounds[i] = _ink(_without_specks(solid[i]), soft[i])
+    if bounds:
+        for i, image in _laid_out(depth, full, _pictures(inks), bounds):
+            box = Box(*map(float, bounds[i]))
+            found[i] = Preprocessed(image, box, "light-on-dark" if light[i] else "dark-on-light")
+    return found
+
+
+def _laid_out(
+    depth: np.ndarray, full: np.ndarray, mask: np.ndarray, bounds: dict[int, tuple[int, int, int, int]]
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The number and the (28, 28) float32 of each picture that has ink in it.
+
+    Args:
+        depth: (N, 28, 28) uint8.
+        full: (N,) uint8, the depth of full ink.
+        mask: (N, 28, 28) uint8, 1 where there is ink.
+        bounds: x0, y0, x1, y1 of the ink by the picture's number.
+    """
+    n = len(depth)
+    depth = depth * mask
+    cover = depth * _COVER[full][:, None, None]
+    np.minimum(cover, 1, out=cover)
+    clipped = np.minimum(depth, full[:, None, None])
+    moments = (clipped.reshape(n, -1).astype(np.float32) @ _MOMENTS).tolist()
+    for i, (x0, y0, x1, y1) in bounds.items():
+        h, w = y1 - y0, x1 - x0
+        mass, down, right = moments[i]
+        y, x = down / mass - y0 + 0.5 + TIE, right / mass - x0 + 0.5 + TIE
+        row, column = int(y), int(x)
+        if max(h, w) != BOX_SIDE or not (_NO_TIE < y - row < 1 - _NO_TIE and _NO_TIE < x - column < 1 - _NO_TIE):
+            yield i, lay_out(cover[i, y0:y1, x0:x1])
+            continue
+        top, left = min(max(CENTER - row, 0), SIDE - h), min(max(CENTER - column, 0), SIDE - w)
+        if top == y0 and left == x0:
+            yield i, cover[i]  # it is laid out already
+        else:
+            sheet = np.zeros(_SHAPE, np.float32)
+            sheet[top : top + h, left : left + w] = cover[i, y0:y1, x0:x1]
+            yield i, sheet
+
+
+def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
+    """(N,) bool: whether what differs from the paper is lighter on the whole."""
+    light: np.ndarray = paper == 0
+    if (light | (paper == WHITE)).all():
+        return light
+    above = levels - paper.astype(np.int16)[:, None, None]
+    above *= np.abs(above) >= MIN_CONTRAST
+    light = above.sum(axis=(1, 2), dtype=np.int64) > 0
+    return light
+
+
+def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """(N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's; 0 on its other side."""
+    if not light.all():
+        turn = np.where(light, 0, WHITE).astype(np.uint8)
+        levels, paper = levels ^ turn[:, None, None], paper ^ turn
+    if not paper.any():
+        return levels
+    paper = paper[:, None, None]
+    ink: np.ndarray = np.maximum(levels, paper) - paper
+    return ink
+
+
+def _numbers(masks: np.ndarray) -> list[list[int]]:
+    """(K, N, 32, 32) bool → K lists of N masks."""
+    kinds, n = masks.shape[:2]
+    data = np.packbits(masks, bitorder="little").tobytes()
+    every = [int.from_bytes(data[i : i + _BYTES], "little") for i in range(0, len(data), _BYTES)]
+    return [every[k * n : (k + 1) * n] for k in range(kinds)]
+
+
+def _pictures(masks: list[int]) -> np.ndarray:
+    """N masks → (N, 28, 28) uint8, 0 and 1."""
+    data = np.frombuffer(b"".join([mask.to_bytes(_BYTES, "little") for mask in masks]), np.uint8)
+    return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
+
+
+def _dilated(mask: int) -> int:
+    """Dilate by one; what grows over the edges is to be cut off by the caller."""
+    mask |= mask << 1 | mask >> 1
+    return mask | mask << _ROW | mask >> _ROW
+
+
+def _within_reach(mask: int) -> int:
+    """The same by :data:`REACH`: by one, and by two more."""
+    mask |= mask << 1 | mask >> 1
+    mask |= mask << 2 | mask >> 2
+    mask |= mask << _ROW | mask >> _ROW
+    return mask | mask << 2 * _ROW | mask >> 2 * _ROW
+
+
+def _without_specks(mask: int) -> int:
+    """Keep the connected components of a mask that is not empty, but for specks."""
+    if _no_specks(mask):
+        return mask
+    pieces, rest = [], mask
+    while rest:
+        piece = rest & -rest
+        while (more := _dilated(piece) & rest) != piece:
+            piece = more
+        pieces.append(piece)
+        rest ^= piece
+    least = max(PIECE_SHARE * max(piece.bit_count() for piece in pieces), 1)
+    return sum(piece for piece in pieces if piece.bit_count() >= least)
+
+
+def _no_specks(mask: int) -> bool:
+    """Whether all pieces are surely large enough: each pixel hangs together with a block of as many as needed."""
+    needed = PIECE_SHARE * mask.bit_count()  # at most: it is that share of the largest piece
+    if needed <= 1:
+        return True
+    pairs = mask & mask >> 1
+    if needed <= 4:
+        seen = pairs & pairs >> _ROW
+    elif needed <= 6:
+        triples = pairs & pairs >> 1
+        seen = pairs & pairs >> _ROW & pairs >> 2 * _ROW | triples & triples >> _ROW
+    else:
+        return False
+    reached = 0
+    while seen != reached:
+        reached = seen
+        seen |= seen << 1 | seen >> 1
+        seen |= seen << _ROW | seen >> _ROW
+        seen &= mask
+    return seen == mask
+
+
+def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
+    """Return where ink is, from what is solid and what is soft, and its bounds."""
+    keep = _within_reach(solid) & soft
+    y0, y1 = ((keep & -keep).bit_length() - 1) // _ROW, (keep.bit_length() - 1) // _ROW + 1
+    columns = keep
+    for rows in (16, 8, 4, 2, 1):
+        columns |= columns >> rows * _ROW
+    columns &= (1 << _ROW) - 1
+    x0, x1 = (columns & -columns).bit_length() - 1, columns.bit_length()
+    within = ((1 << x1) - (1 << x0)) * (_COLUMN & (1 << _ROW * y1) - (1 << _ROW * y0))
+    return _dilated(keep) & within, (x0, y0, x1, y1)

@@ -1,0 +1,92 @@
+"""Step 1, grey: a region of a picture, small enough to be looked at, in the one channel that shows its ink best."""
+
+from __future__ import annotations
+
+from math import ceil, floor
+
+import numpy as np
+from PIL import Image
+
+__all__ = ["Region", "closer", "to_grey"]
+
+WORK_SIDE = 160  # pixels, the longer side a picture is looked at with
+WORK_SHORT = 32  # pixels that the shorter side keeps, where it has them: a strip is not reduced to a line
+FINER = 5  # times finer is a picture looked at in which nothing was found
+# Most pixels that a picture is looked at with, and finer: a strip is reduced further when it is longer than 25 times
+# its height. So the longest one costs no more than a square.
+WORK_PIXELS = 4 * WORK_SIDE**2
+FINER_PIXELS = (FINER * WORK_SIDE) ** 2
+CLOSE_SIDE = 56  # pixels; ink found smaller than this in a reduced picture is looked at again, closer
+CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it when looking closer
+
+Region = tuple[float, float, float, float]  # left, top, right, bottom in whole pixels, right and bottom exclusive
+
+
+def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tuple[np.ndarray, float]:
+    """Area-average a region to :data:`WORK_SIDE` or so, or :data:`FINER` times that; mix its colors to grey.
+
+    Returns:
+        (h, w) float32 grey, 0 to 255 and not 0 to 1, which keeps a file's own levels exact, swapped or not; and how
+        many pixels of the picture a pixel of it is.
+    """
+    left, top, right, bottom = region
+    width, height = right - left, bottom - top
+    scale, most = (FINER, FINER_PIXELS) if finer else (1, WORK_PIXELS)
+    step = max(
+        1.0,
+        min(max(width, height) / WORK_SIDE, min(width, height) / WORK_SHORT) / scale,
+        (width * height / most) ** 0.5,
+        max(width, height) * WORK_SHORT / most,  # one thinner than WORK_SHORT is no longer either
+    )
+    if step > 1:
+        size = (max(1, round(width / step)), max(1, round(height / step)))
+        picture = picture.resize(size, Image.Resampling.BOX, box=region)
+    elif (width, height) != picture.size:
+        picture = picture.crop((int(left), int(top), int(right), int(bottom)))
+    pixels = np.asarray(picture, np.float32)
+    return (_mixed(pixels) if pixels.ndim == 3 else pixels), step
+
+
+def closer(region: Region, bounds: tuple[int, int, int, int], step: float) -> Region | None:
+    """Return the region to look at again, around ink that a reduced picture shows too small; None where it does not.
+
+    Args:
+        region: what was looked at.
+        bounds: x0, y0, x1, y1 of the ink in it, in pixels as :func:`to_grey` gave them.
+        step: pixels of the picture in each of those.
+    """
+    left, top, right, bottom = region
+    x0, y0, x1, y1 = bounds
+    long_side = max(x1 - x0, y1 - y0)
+    if step <= 1 or long_side >= CLOSE_SIDE:
+        return None
+    margin = max(CLOSE_MARGIN * long_side, 4.0)
+    return (
+        floor(max(left, left + (x0 - margin) * step)),
+        floor(max(top, top + (y0 - margin) * step)),
+        ceil(min(right, left + (x1 + margin) * step)),
+        ceil(min(bottom, top + (y1 + margin) * step)),
+    )
+
+
+def _mixed(pixels: np.ndarray) -> np.ndarray:
+    """(h, w, 3) → (h, w) along the first principal axis of the colors, so that red on green of one lightness shows.
+
+    The axis comes from power iteration from grey, which ends on the same axis in any language; it points to lighter.
+    The scale keeps black to white 0 to 255.
+    """
+    if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2]):
+        return pixels[..., 0]
+    flat = pixels.reshape(-1, 3)
+    centered = flat - flat.mean(axis=0)
+    covariance = (centered.T @ centered).astype(np.float64) / len(flat)
+    axis = np.full(3, 3**-0.5)
+    for _ in range(32):
+        image_of_axis = covariance @ axis
+        length = np.sqrt(image_of_axis @ image_of_axis)
+        if length < 1e-9:
+            break
+        axis = image_of_axis / length
+    if axis.sum() < 0:
+        axis = -axis
+    return pixels @ (axis * 3**-0.5).astype(np.float32)

@@ -1,0 +1,189 @@
+"""The FastAPI application of one model: the routes of the API, and what its OpenAPI document says of them.
+
+Reading is not done by FastAPI: ``POST /predict`` and ``…/infer`` are ASGI applications of their own, as bodies of any
+form are read within bounds and answered in a fifth of the time that its parsing takes. They are described here as its
+operations are, by models and parameters.
+"""
+# The annotations are not postponed: FastAPI could not look up names that are local to a function.
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import orjson
+from fastapi import Body, Depends, FastAPI, Path, Query, Request, Response, Security
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
+
+from inkdigits.server import open_inference as oip
+from inkdigits.server.http import schemas
+from inkdigits.server.http.openapi import openapi, ref_errors
+from inkdigits.server.http.problems import HANDLERS, PROTOCOL
+from inkdigits.server.model_info import CARD, about, version_of
+from inkdigits.server.pages import card, reference
+from inkdigits.server.reader import Reader
+from inkdigits.server.routes import FRESH, Predict, not_ready
+from inkdigits.settings import Settings
+
+__all__ = ["api"]
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+# FastAPI would trace requests, with their query and the traces of faults, for whichever provider the process has, and
+# export them where the environment says so. What is traced here inkdigits.server.observability.tracing says alone.
+NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+READING_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503)
+
+
+def predict_described(
+    body: Annotated[schemas.Body, Body()],
+    image: Annotated[
+        bool, Query(description="Also return what the network saw: 28 rows of 28 numbers, 0 for paper to 255 for ink.")
+    ] = False,
+    explain: Annotated[
+        bool,
+        Query(
+            description="Also return how much each part of the ink mattered for the digit: 28 rows of 28 numbers from "
+            "-1 to 1, where negative spoke against it."
+        ),
+    ] = False,
+    top: Annotated[
+        schemas.Top | schemas.Nothing,
+        Query(description="Also return so many of the likeliest digits, best first."),
+    ] = None,
+) -> None:
+    """Read the digit in one image, or in several."""
+
+
+def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
+    """Read the digits in a tensor of images."""
+
+
+async def _fresh(response: Response) -> None:
+    response.headers.update(FRESH)
+
+
+def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[], str], **options: Any) -> FastAPI:
+    """The application that answers with a reader's model.
+
+    Args:
+        fault: what keeps the server from being ready now, "" for nothing.
+        options: further ones of FastAPI's.
+    """
+    recognizer = reader.recognizer
+    app = FastAPI(
+        openapi_url=None,  # served with the page's headers, see inkdigits.server.pages
+        redirect_slashes=False,  # a redirect would name the scheme that a proxy in front has hidden
+        exception_handlers=HANDLERS,
+        telemetry=NO_TELEMETRY,
+        **options,
+    )
+    keys = [Security(HTTPBearer(scheme_name="key"))] if settings.api_keys else []
+
+    def get(path: str, name: str, summary: str, *errors: int, checks: Sequence[Any] = (), **more: Any) -> Decorator:
+        return app.get(
+            path,
+            operation_id=name,
+            summary=summary,
+            response_description=summary,
+            responses=ref_errors(*errors),
+            dependencies=[*checks, Depends(_fresh)],
+            **more,
+        )
+
+    def post(
+        path: str,
+        name: str,
+        answers: ASGIApp,
+        described: Callable[..., None],
+        model: Any,
+        *errors: int,
+        checks: Sequence[Any] = (),
+    ) -> None:
+        """Add an ASGI application, which is described by a function's parameters."""
+        app.add_api_route(
+            path,
+            described,
+            methods=["POST"],
+            operation_id=name,
+            summary=(described.__doc__ or "").removesuffix("."),
+            response_model=model,
+            response_description="What was read",
+            responses=ref_errors(*errors, *READING_ERRORS),
+            dependencies=[*checks, *keys],
+        )
+        route = app.routes[-1]
+        assert isinstance(route, APIRoute)
+        route.app = answers
+
+    post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions)
+
+    @get("/model", "model", "Which model answers", response_model=schemas.Model)
+    async def model() -> Response:
+        # Not through its model: a registry written by hand may hold what no training writes.
+        return Response(orjson.dumps(about(recognizer)), 200, FRESH, "application/json")
+
+    what = "What the model is for, how well it reads, and what it was made of. A model may have none."
+    about_card = "The card of the model that answers"
+    get(f"/{CARD}", "model-card", about_card, 404, response_class=HTMLResponse, description=what)(card(recognizer))
+
+    @get("/health", "health", "Whether the process runs")
+    async def health() -> schemas.Health:
+        return schemas.Health(status="ok")
+
+    def check_ready() -> None:
+        if wrong := fault():
+            raise not_ready(wrong)
+
+    known = "Whether a known digit was read right"
+
+    @get("/ready", "ready", known, 503)
+    async def ready() -> schemas.Ready:
+        check_ready()
+        return schemas.Ready(status="ready", model=recognizer.model.name)
+
+    @get(PROTOCOL, "v2", "The Open Inference Protocol: which server this is")
+    async def server() -> schemas.Server:
+        return schemas.Server(**oip.server_metadata())
+
+    @get(f"{PROTOCOL}/health/live", "v2-live", "Whether the process runs")
+    async def live() -> schemas.Live:
+        return schemas.Live(live=True)
+
+    @get(f"{PROTOCOL}/health/ready", "v2-ready", known, 503)
+    async def server_ready() -> schemas.ServerReady:
+        check_ready()
+        return schemas.ServerReady(ready=True)
+
+    the_name = Path(description="The model's name.", json_schema_extra={"enum": [recognizer.model.name]})
+    its_version = Path(description="Its version.", json_schema_extra={"enum": [version_of(recognizer)]})
+
+    async def named(request: Request, name: str = the_name) -> None:
+        oip.check_model(request.scope, recognizer)
+
+    async def versioned(request: Request, name: str = the_name, version: str = its_version) -> None:
+        oip.check_model(request.scope, recognizer)
+
+    infer = oip.Infer(reader)
+    for path, suffix, check in (("{name}", "", named), ("{name}/versions/{version}", "-version", versioned)):
+        path, checks = f"{PROTOCOL}/models/{path}", [Depends(check)]
+
+        @get(path, f"v2-model{suffix}", "What the model takes and gives", 404, checks=checks)
+        async def metadata() -> schemas.ModelMetadata:
+            return schemas.ModelMetadata(**oip.metadata(recognizer))
+
+        @get(f"{path}/ready", f"v2-model-ready{suffix}", known, 404, 503, checks=checks)
+        async def model_ready() -> schemas.ModelReady:
+            check_ready()
+            return schemas.ModelReady(name=recognizer.model.name, ready=True)
+
+        post(f"{path}/infer", f"v2-infer{suffix}", infer, infer_described, schemas.InferResponse, 404, checks=checks)
+
+    document = openapi(app.routes, settings, recognizer)
+    for route in app.routes:  # HEAD as Starlette's own routes answer it; the document names GET alone
+        if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
+            route.methods = {"GET", "HEAD"}
+    app.routes.extend(reference(document))
+    return app

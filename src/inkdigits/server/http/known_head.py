@@ -1,0 +1,61 @@
+"""Heads of requests that need no parsing: the last one on their connection was the same but for its Content-Length."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from inkdigits.server.http.syntax import END
+
+__all__ = ["KnownHead"]
+
+MAX_BODY = 64 << 10  # bytes; a larger body is fed to the parser, which makes parsing the head cheap beside it
+_DIGITS = len(str(MAX_BODY))
+_LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]+)\r\n", re.IGNORECASE)
+_NAME = b"content-length"
+
+
+class KnownHead:
+    """The head of a request with a Content-Length, and its ASGI scope.
+
+    Args:
+        head: as it came, valid, to the empty line at its end.
+        scope: of that request, before any application changed it.
+        keep_alive: whether the connection is kept after the answer.
+    """
+
+    __slots__ = ("_end", "_head", "_index", "_scope", "_start", "keep_alive")
+
+    def __init__(self, head: bytes, scope: dict[str, Any], keep_alive: bool) -> None:
+        self._head, self._scope, self.keep_alive = head, scope, keep_alive
+        self._start = self._end = b""  # of a head, around the digits of its length; found when a second one comes
+
+    def body_of(self, data: bytes, at: int) -> tuple[int, int] | None:
+        """Return where the body begins and ends, if a request with this head begins there and is complete."""
+        if not self._start and not self._split():
+            return None
+        if not data.startswith(self._start, at):
+            return None
+        first = at + len(self._start)
+        last = data.find(b"\r", first, first + _DIGITS + 1)
+        digits = data[first:last]
+        if last < 0 or not digits.isdigit() or not data.startswith(self._end, last):
+            return None
+        begin = last + len(self._end)
+        end = begin + int(digits)
+        return (begin, end) if int(digits) <= MAX_BODY and end <= len(data) else None
+
+    def _split(self) -> bool:
+        found = _LENGTH.search(self._head)
+        if not found:  # it has more blanks around its digits than anybody writes
+            self._start = END  # with which no head begins
+            return False
+        self._start, self._end = self._head[: found.start(1)], self._head[found.end(1) :]
+        self._index = [name for name, _ in self._scope["headers"]].index(_NAME)
+        return True
+
+    def scope(self, length: int) -> dict[str, Any]:
+        """Return the scope of a request with this head, and a body of this length in bytes."""
+        headers = self._scope["headers"].copy()
+        headers[self._index] = (_NAME, b"%d" % length)
+        return {**self._scope, "headers": headers, "state": self._scope["state"].copy()}

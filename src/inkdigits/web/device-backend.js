@@ -1,0 +1,162 @@
+/**
+ * This device as backend: the server's own model file, run here. The same steps as in inkdigits/recognizer.py, and the
+ * same predictions.
+ */
+
+import { SIDE } from './preprocess/constants.js';
+import { preprocess } from './preprocess/index.js';
+import { loadNetwork } from './runtime/network.js';
+
+/** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./runtime/network.js').Network} Network */
+
+const CLASSES = 10;
+const [OCCLUSION, OCCLUSION_STEP] = [5, 2]; // pixels: side of the window that an explanation erases, and its stride
+const FULL_SCALE = 255;
+const LEAST = 1e-9; // probability; its logarithm is taken
+
+/** Reads pictures on this device. The model and the runtime are fetched at the first one. */
+export class DeviceBackend {
+  /** @type {Promise<Network> | null} */
+  #network = null;
+  #isLoaded = false;
+
+  /** @param {URL} [folder] that holds the model and `vendor/`; that of the page by default */
+  constructor(folder = new URL('.', import.meta.url)) {
+    this.folder = folder;
+  }
+
+  get isLoaded() {
+    return this.#isLoaded;
+  }
+
+  /**
+   * Fetch the model and the runtime.
+   * @throws {import('./result.js').DeviceUnavailable}
+   */
+  async load() {
+    this.#network ??= loadNetwork(this.folder);
+    try {
+      await this.#network;
+      this.#isLoaded = true;
+    } catch (error) {
+      this.#network = null; // so that the next call tries again
+      throw error;
+    }
+    return this.#network;
+  }
+
+  /**
+   * Read the digit in one picture.
+   * @param {Blob} picture an image file
+   * @param {import('./result.js').Options} [options]
+   * @returns {Promise<Prediction>}
+   * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
+   */
+  async predict(picture, options = {}) {
+    const network = await this.load();
+    const { image, box, polarity } = await preprocess(picture);
+    const model = network.info.name;
+    const input = options.image ? { image: rowsOf(image.map((value) => Math.round(value * FULL_SCALE))) } : {};
+    if (!box) {
+      const probabilities = Array(CLASSES).fill(1 / CLASSES);
+      const none = { digit: null, confidence: 0, is_digit: false, digit_score: null };
+      return { ...none, probabilities, blank: true, box, polarity, model, ...input };
+    }
+    const logits = await network.run(image, 1);
+    const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature);
+    const confidence = Math.max(...probabilities);
+    const digit = probabilities.indexOf(confidence);
+    const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
+    return {
+      digit,
+      confidence,
+      probabilities,
+      is_digit: score === null || score >= network.threshold,
+      digit_score: score,
+      blank: false,
+      box,
+      polarity,
+      model,
+      ...input,
+      ...(options.explain ? { explanation: rowsOf(await explain(network, image, digit)) } : {}),
+    };
+  }
+
+  /** @returns {Promise<import('./result.js').ModelInfo | null>} null until the model is loaded */
+  async model() {
+    return this.#isLoaded ? ((await this.#network)?.info ?? null) : null;
+  }
+}
+
+/** @param {Float32Array} image */
+const rowsOf = (image) => Array.from({ length: SIDE }, (_, y) => [...image.subarray(y * SIDE, (y + 1) * SIDE)]);
+
+/**
+ * @param {Float32Array} logits
+ * @param {number} temperature
+ * @returns {number[]}
+ */
+function softmax(logits, temperature) {
+  const scale = Math.fround(1 / temperature);
+  const scaled = logits.map((logit) => logit * scale);
+  const most = Math.max(...scaled);
+  const exponents = Array.from(scaled, (logit) => Math.exp(logit - most));
+  const total = exponents.reduce((sum, each) => sum + each);
+  return exponents.map((each) => each / total);
+}
+
+/**
+ * Occlusion: how far the digit's log-probability falls when a window of ink is erased, in one batch.
+ *
+ * M. Zeiler and R. Fergus, Visualizing and Understanding Convolutional Networks, 2014, https://arxiv.org/abs/1311.2901
+ * @param {Network} network
+ * @param {Float32Array} image
+ * @param {number} digit
+ * @returns {Promise<Float32Array>} 28 × 28 of -1 to 1
+ */
+async function explain({ run, temperature }, image, digit) {
+  const reach = Math.trunc(OCCLUSION / 2);
+  const windows = [];
+  for (let y = 0; y < SIDE; y += OCCLUSION_STEP) {
+    for (let x = 0; x < SIDE; x += OCCLUSION_STEP) {
+      const window = pixelsAround(x, y, reach);
+      if (window.some((i) => image[i])) windows.push(window); // erasing paper changes nothing
+    }
+  }
+  const count = windows.length + 1;
+  const batch = new Float32Array(count * image.length);
+  for (let i = 0; i < count; i += 1) batch.set(image, i * image.length);
+  windows.forEach((window, i) => window.forEach((pixel) => (batch[(i + 1) * image.length + pixel] = 0)));
+  const logits = await run(batch, count);
+  const classes = logits.length / count;
+  const certainty = Array.from({ length: count }, (_, i) => {
+    const row = logits.subarray(i * classes, i * classes + CLASSES);
+    return Math.log(Math.max(softmax(row, temperature)[digit], LEAST));
+  });
+  const [total, times] = [new Float32Array(image.length), new Float32Array(image.length)];
+  windows.forEach((window, i) => {
+    for (const pixel of window) {
+      total[pixel] += certainty[0] - certainty[i + 1];
+      times[pixel] += 1;
+    }
+  });
+  const importance = total.map((value, i) => (image[i] > 0 ? value / Math.max(times[i], 1) : 0));
+  const most = importance.reduce((largest, value) => Math.max(largest, Math.abs(value)), LEAST);
+  return importance.map((value) => value / most);
+}
+
+/**
+ * @param {number} x
+ * @param {number} y
+ * @param {number} reach
+ */
+function pixelsAround(x, y, reach) {
+  const pixels = [];
+  for (let row = Math.max(y - reach, 0); row <= Math.min(y + reach, SIDE - 1); row += 1) {
+    for (let column = Math.max(x - reach, 0); column <= Math.min(x + reach, SIDE - 1); column += 1) {
+      pixels.push(row * SIDE + column);
+    }
+  }
+  return pixels;
+}

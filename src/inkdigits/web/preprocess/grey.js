@@ -1,0 +1,147 @@
+/** Step 1, grey: a region of a picture, small enough to be looked at, in the one channel that shows its ink best. */
+
+import { rint, sum } from '../numeric.js';
+import {
+  CLOSE_MARGIN,
+  CLOSE_SIDE,
+  FINER,
+  FINER_PIXELS,
+  WORK_PIXELS,
+  WORK_SHORT,
+  WORK_SIDE,
+} from './constants.js';
+
+/** @typedef {import('../numeric.js').Plane} Plane */
+/** @typedef {import('./components.js').Bounds} Bounds */
+/** @typedef {import('./decode.js').Picture} Picture */
+
+const WEIGHT_BITS = 22; // of the integers that Pillow's resampling weighs pixels with
+const SQRT3 = 3 ** -0.5;
+
+/**
+ * A region in grey, area-averaged to WORK_SIDE or so, or FINER times that; and how many source pixels a pixel of it is.
+ * @param {Picture} picture
+ * @param {Bounds} region whole pixels
+ * @param {boolean} finer
+ * @returns {[Plane, number]}
+ */
+export function toGrey(picture, region, finer) {
+  const [width, height] = [region[2] - region[0], region[3] - region[1]];
+  const [scale, most] = finer ? [FINER, FINER_PIXELS] : [1, WORK_PIXELS];
+  const wanted = Math.min(Math.max(width, height) / WORK_SIDE, Math.min(width, height) / WORK_SHORT) / scale;
+  // A strip that is thinner than WORK_SHORT is no longer either.
+  const least = Math.max(((width * height) / most) ** 0.5, (Math.max(width, height) * WORK_SHORT) / most);
+  const step = Math.max(1, wanted, least);
+  const [across, down] = [Math.max(1, rint(width / step)), Math.max(1, rint(height / step))];
+  return [mixed(resized(picture, across, down, region)), step];
+}
+
+/**
+ * The region to look at again, around ink that a reduced picture shows too small; null where it does not.
+ * @param {Bounds} region that was looked at
+ * @param {Bounds} bounds of the ink in it, in pixels as `toGrey` gave them
+ * @param {number} step pixels of the picture in each of those
+ * @returns {Bounds | null}
+ */
+export function closer([left, top, right, bottom], [x0, y0, x1, y1], step) {
+  const long = Math.max(x1 - x0, y1 - y0);
+  if (step <= 1 || long >= CLOSE_SIDE) return null;
+  const margin = Math.max(CLOSE_MARGIN * long, 4);
+  return [
+    Math.floor(Math.max(left, left + (x0 - margin) * step)),
+    Math.floor(Math.max(top, top + (y0 - margin) * step)),
+    Math.ceil(Math.min(right, left + (x1 + margin) * step)),
+    Math.ceil(Math.min(bottom, top + (y1 + margin) * step)),
+  ];
+}
+
+/**
+ * Color → grey along the first principal axis of the colors, so that red on green of one lightness shows.
+ * @param {Picture} picture
+ * @returns {Plane}
+ */
+function mixed({ width, height, bands, data }) {
+  const n = width * height;
+  const grey = new Float32Array(n);
+  if (bands === 1 || data.every((value, i) => value === data[i - (i % 3)])) {
+    for (let i = 0; i < n; i += 1) grey[i] = data[i * bands];
+    return { width, height, data: grey };
+  }
+  const mean = [0, 1, 2].map((band) => Math.fround(sum(0, n, (i) => data[3 * i + band]) / n));
+  const covariance = [0, 1, 2].map((a) =>
+    [0, 1, 2].map((b) => sum(0, n, (i) => (data[3 * i + a] - mean[a]) * (data[3 * i + b] - mean[b])) / n),
+  );
+  let axis = [SQRT3, SQRT3, SQRT3];
+  for (let step = 0; step < 32; step += 1) {
+    const image = covariance.map((row) => row[0] * axis[0] + row[1] * axis[1] + row[2] * axis[2]);
+    const length = Math.hypot(...image);
+    if (length < 1e-9) break;
+    axis = image.map((value) => value / length);
+  }
+  const sign = axis[0] + axis[1] + axis[2] < 0 ? -SQRT3 : SQRT3;
+  const [r, g, b] = axis.map((value) => Math.fround(value * sign));
+  for (let i = 0; i < n; i += 1) grey[i] = data[3 * i] * r + data[3 * i + 1] * g + data[3 * i + 2] * b;
+  return { width, height, data: grey };
+}
+
+/**
+ * A region scaled by area, as Pillow's `resize` with its box filter does it to the last bit: across, then down, with
+ * integers. https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
+ * @param {Picture} picture
+ * @param {number} across
+ * @param {number} down
+ * @param {Bounds} region
+ * @returns {Picture}
+ */
+function resized(picture, across, down, [x0, y0, x1, y1]) {
+  const { width, height, bands, data } = picture;
+  if (across === width && down === height && x0 === 0 && y0 === 0) return picture;
+  const columns = weights(width, across, x0, x1);
+  const rows = weights(height, down, y0, y1);
+  const rounding = 2 ** (WEIGHT_BITS - 1);
+  const between = new Uint8Array((y1 - y0) * across * bands);
+  for (let y = y0, k = 0; y < y1; y += 1) {
+    for (const { from, shares } of columns) {
+      for (let band = 0; band < bands; band += 1, k += 1) {
+        let total = rounding;
+        let i = (y * width + from) * bands + band;
+        for (let each = 0; each < shares.length; each += 1, i += bands) total += data[i] * shares[each];
+        between[k] = Math.min(total >> WEIGHT_BITS, 255);
+      }
+    }
+  }
+  const stride = across * bands;
+  const out = new Uint8Array(down * stride);
+  rows.forEach(({ from, shares }, y) => {
+    for (let x = 0; x < stride; x += 1) {
+      let total = rounding;
+      let i = (from - y0) * stride + x;
+      for (let each = 0; each < shares.length; each += 1, i += stride) total += between[i] * shares[each];
+      out[y * stride + x] = Math.min(total >> WEIGHT_BITS, 255);
+    }
+  });
+  return { width: across, height: down, bands, data: out };
+}
+
+/**
+ * Which pixels of a line make each pixel of a shorter one, and with what weight.
+ * @param {number} size of the whole line
+ * @param {number} to pixels
+ * @param {number} first of the region
+ * @param {number} end of the region
+ */
+function weights(size, to, first, end) {
+  const scale = (end - first) / to;
+  const support = 0.5 * scale;
+  return Array.from({ length: to }, (_, i) => {
+    const center = first + (i + 0.5) * scale;
+    const low = Math.max(0, Math.trunc(center - support + 0.5));
+    const high = Math.min(size, Math.trunc(center + support + 0.5));
+    const inside = Array.from({ length: high - low }, (_, k) => {
+      const place = (k + low - center + 0.5) / scale;
+      return place > -0.5 && place <= 0.5 ? 1 : 0;
+    });
+    const count = sum(0, inside.length, (k) => inside[k]);
+    return { from: low, shares: inside.map((share) => Math.trunc(0.5 + (share / count) * 2 ** WEIGHT_BITS)) };
+  });
+}

@@ -1,0 +1,88 @@
+/** Step 5, layout: ink into a 20×20 box by area, then by its center of mass into 28×28, as MNIST's digits lie. */
+
+import { sorted, sum } from '../numeric.js';
+import { BOX_SIDE, CENTER, FULL_INK, ISOLATED, SIDE, TIE } from './constants.js';
+
+/** @typedef {import('../numeric.js').Plane} Plane */
+
+/**
+ * Lay out ink that is cropped to its bounds → 28×28.
+ * @param {Plane} ink 0 to 1
+ * @returns {Float32Array}
+ */
+export function layOut({ width, height, data }) {
+  let ink = Float32Array.from(data);
+  const scale = Math.max(width, height) / BOX_SIDE;
+  if (scale !== 1) {
+    const rows = Math.max(1, Math.trunc(height / scale + 0.5));
+    const columns = Math.max(1, Math.trunc(width / scale + 0.5));
+    ink = product(resampling(height, rows), ink, width);
+    ink = product(resampling(width, columns), turned(ink, width), rows);
+    ink = turned(ink, rows);
+    [width, height] = [columns, rows];
+    // Scaled down, a thin pen's line fades to grey; MNIST's lines are solid.
+    const order = sorted(ink);
+    const few = order.subarray(order.length >= ISOLATED ? -ISOLATED : -1);
+    const peak = Math.fround(sum(0, few.length, (i) => few[i]) / few.length);
+    const gain = peak < 1 ? Math.fround(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak))) : 1;
+    ink = ink.map((value) => Math.min(value * gain, 1)); // rounding may go beyond by a bit, too
+  }
+  const mass = sum(0, ink.length, (i) => ink[i]);
+  const y = Math.trunc(sum(0, ink.length, (i) => Math.trunc(i / width) * ink[i]) / mass + 0.5 + TIE);
+  const x = Math.trunc(sum(0, ink.length, (i) => (i % width) * ink[i]) / mass + 0.5 + TIE);
+  const top = Math.min(Math.max(CENTER - y, 0), SIDE - height);
+  const left = Math.min(Math.max(CENTER - x, 0), SIDE - width);
+  const out = new Float32Array(SIDE * SIDE);
+  for (let row = 0; row < height; row += 1) {
+    out.set(ink.subarray(row * width, (row + 1) * width), (top + row) * SIDE + left);
+  }
+  return out;
+}
+
+/**
+ * Rows as columns.
+ * @param {Float32Array} values
+ * @param {number} width
+ */
+function turned(values, width) {
+  const height = values.length / width;
+  return values.map((_, i) => values[(i % height) * width + Math.trunc(i / height)]);
+}
+
+/**
+ * Weights that resample a line: area average when scaling down, linear when scaling up. Row by row, where not 0.
+ * @param {number} size
+ * @param {number} to
+ */
+function resampling(size, to) {
+  const scale = size / to;
+  return Array.from({ length: to }, (_, i) => {
+    const center = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), size - 1);
+    const [low, high] = [i * scale, (i + 1) * scale];
+    const first = scale >= 1 ? Math.trunc(low) : Math.floor(center);
+    const end = Math.min(size, scale >= 1 ? Math.ceil(high) : first + 2);
+    const shares = Array.from({ length: end - first }, (_, k) => {
+      const pixel = first + k;
+      if (scale >= 1) return Math.max(Math.min(pixel + 1, high) - Math.max(pixel, low), 0);
+      return Math.max(1 - Math.abs(pixel - center), 0);
+    });
+    const total = sum(0, shares.length, (k) => shares[k]);
+    return { first, shares: shares.map((share) => Math.fround(share / total)) };
+  });
+}
+
+/**
+ * Weights × values, (rows, height) × (height, width) → (rows, width).
+ * @param {ReturnType<typeof resampling>} lines
+ * @param {Float32Array} values
+ * @param {number} width
+ */
+function product(lines, values, width) {
+  const out = new Float32Array(lines.length * width);
+  lines.forEach(({ first, shares }, row) => {
+    for (let x = 0; x < width; x += 1) {
+      out[row * width + x] = sum(0, shares.length, (k) => shares[k] * values[(first + k) * width + x]);
+    }
+  });
+  return out;
+}

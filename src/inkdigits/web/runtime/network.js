@@ -1,0 +1,161 @@
+/**
+ * One ONNX file: fetched, verified by its hash, run by ONNX Runtime's WebAssembly build. As inkdigits/network.py, the
+ * only module that knows the runtime.
+ */
+
+import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
+import { DeviceUnavailable, messageOf, toModelInfo } from '../result.js';
+import { text } from '../strings.js';
+
+/** @typedef {typeof import('onnxruntime-web/wasm')} Runtime */
+
+const RUNTIME = 'vendor/ort.wasm.bundle.min.js';
+const WASM = 'vendor/ort-wasm-simd-threaded.wasm';
+const MODEL = 'model.onnx';
+const INFO = 'model.json';
+
+// https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: field numbers of the messages
+const METADATA_PROPS = 14; // of ModelProto
+const KEY = 1; // of StringStringEntryProto
+const VALUE = 2;
+
+/**
+ * @typedef {object} Network
+ * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
+ * @property {number} temperature by which logits are divided
+ * @property {number} threshold digit score under which ink is rejected
+ * @property {import('../result.js').ModelInfo} info
+ */
+
+/**
+ * Fetch the model and the runtime.
+ * @param {URL} folder that holds them
+ * @returns {Promise<Network>}
+ * @throws {DeviceUnavailable}
+ */
+export async function loadNetwork(folder) {
+  const info = toModelInfo(await (await fetched(folder, INFO)).json(), folder);
+  if (info.not_on_device) throw new DeviceUnavailable(text.serverOnly);
+  const [runtime, file] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL)]);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  await verify(bytes, info.sha256);
+  const metadata = metadataOf(bytes);
+  const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
+  if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
+  const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+  const [input, output] = [session.inputNames[0], session.outputNames[0]];
+  const runNow = async (/** @type {Float32Array} */ images, /** @type {number} */ count) => {
+    const batch = new runtime.Tensor('float32', images, [count, 1, SIDE, SIDE]);
+    const results = await session.run({ [input]: batch });
+    return /** @type {Float32Array} */ (results[output].data);
+  };
+  /** @type {Promise<unknown>} a session runs one batch at a time */
+  let last = Promise.resolve();
+  return {
+    run: (images, count) => {
+      const result = last.then(() => runNow(images, count));
+      last = result.catch(() => {});
+      return result;
+    },
+    temperature: Number(metadata.get('inkdigits.temperature') ?? 1),
+    threshold: Number(metadata.get('inkdigits.threshold') ?? 0.5),
+    info,
+  };
+}
+
+/**
+ * @param {URL} folder
+ * @returns {Promise<Runtime>}
+ */
+async function loadRuntime(folder) {
+  /** @type {Runtime} */
+  let runtime;
+  try {
+    runtime = await import(new URL(RUNTIME, folder).href);
+  } catch (error) {
+    throw new DeviceUnavailable(text.notFetched(RUNTIME, messageOf(error)));
+  }
+  // One thread: more need a page that is isolated from other origins, and gain nothing for so small a network.
+  runtime.env.wasm.numThreads = 1;
+  runtime.env.wasm.wasmPaths = { wasm: new URL(WASM, folder).href };
+  return runtime;
+}
+
+/**
+ * @param {URL} folder
+ * @param {string} name
+ */
+async function fetched(folder, name) {
+  let reason;
+  try {
+    const response = await fetch(new URL(name, folder));
+    if (response.ok) return response;
+    reason = `${response.status} ${response.statusText}`.trim();
+  } catch (error) {
+    reason = messageOf(error);
+  }
+  throw new DeviceUnavailable(text.notFetched(name, reason));
+}
+
+/**
+ * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {string} sha256 of the file as registered
+ */
+async function verify(bytes, sha256) {
+  if (!globalThis.crypto?.subtle) return; // browsers offer no hashes to a page that came over plain HTTP
+  const found = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
+  const hex = Array.from(found, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  if (hex !== sha256) throw new DeviceUnavailable(text.otherModel);
+}
+
+/**
+ * The metadata of a model, by key.
+ * @param {Uint8Array} file
+ * @returns {Map<string, string>}
+ * @throws {RangeError} it is not Protocol Buffers
+ */
+export function metadataOf(file) {
+  const decoder = new TextDecoder();
+  /** @type {Map<string, string>} */
+  const found = new Map();
+  for (const { field, bytes } of fields(file)) {
+    if (field !== METADATA_PROPS || !bytes) continue;
+    const entry = new Map([...fields(bytes)].map((part) => [part.field, decoder.decode(part.bytes)]));
+    found.set(entry.get(KEY) ?? '', entry.get(VALUE) ?? '');
+  }
+  return found;
+}
+
+/**
+ * The fields of one Protocol Buffers message: https://protobuf.dev/programming-guides/encoding/
+ * @param {Uint8Array} message
+ * @returns {Generator<{field: number, bytes: Uint8Array | undefined}>} bytes of length-delimited fields only
+ */
+function* fields(message) {
+  let at = 0;
+  const number = () => {
+    let value = 0;
+    for (let power = 1; ; power *= 128) {
+      if (at >= message.length) throw new RangeError('the message is cut off');
+      const byte = message[at];
+      at += 1;
+      value += (byte % 128) * power;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < message.length) {
+    const tag = number();
+    const [field, wire] = [Math.trunc(tag / 8), tag % 8];
+    let bytes;
+    if (wire === 0) number();
+    else if (wire === 1) at += 8;
+    else if (wire === 5) at += 4;
+    else if (wire === 2) {
+      const length = number();
+      bytes = message.subarray(at, at + length);
+      at += length;
+    } else throw new RangeError(`wire type ${wire} is unknown`);
+    if (at > message.length) throw new RangeError('the message is cut off');
+    yield { field, bytes };
+  }
+}

@@ -1,0 +1,112 @@
+/** The server as backend. Nothing else in the page knows that it is asked over HTTP. */
+
+import { Rejected, ServerUnavailable, toModelInfo } from './result.js';
+import { text } from './strings.js';
+
+/** @typedef {import('./result.js').Prediction} Prediction */
+
+const PREDICT_TIMEOUT = 20_000; // milliseconds, for one picture
+const PROBE_TIMEOUT = 4_000; // milliseconds
+const FINAL = [400, 413, 415, 422]; // statuses that are about the picture, whenever it is sent
+
+/**
+ * Where the server is: `?server=` in the page's address, else `<meta name="inkdigits-server">`, else next to the page.
+ * @param {Document} page
+ * @returns {URL | null} ends in a slash; null if the address is "none": there is no server
+ * @throws {TypeError} the address is neither http nor https
+ */
+export function serverAddress(page) {
+  const query = new URL(page.location.href).searchParams.get('server');
+  const meta = /** @type {HTMLMetaElement | null} */ (page.querySelector('meta[name="inkdigits-server"]'));
+  const named = query || meta?.content || '.';
+  if (named === 'none') return null;
+  const url = new URL(named, page.baseURI);
+  if (!/^https?:$/.test(url.protocol)) throw new TypeError(text.notHttp(url.href));
+  url.search = url.hash = '';
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  return url;
+}
+
+/** Reads pictures by asking a server. */
+export class ServerBackend {
+  /** @param {URL} address ends in a slash */
+  constructor(address) {
+    this.address = address;
+  }
+
+  /**
+   * Read the digit in one picture.
+   * @param {Blob} picture an image file
+   * @param {import('./result.js').Options} [options]
+   * @returns {Promise<Prediction>}
+   * @throws {Rejected | ServerUnavailable}
+   */
+  async predict(picture, { image = false, explain = false } = {}) {
+    const query = [...(image ? ['image=true'] : []), ...(explain ? ['explain=true'] : [])].join('&');
+    const response = await this.#fetch(query ? `predict?${query}` : 'predict', PREDICT_TIMEOUT, {
+      method: 'POST',
+      body: picture,
+      // Anything that does not call itself an image is sent as bytes: the server detects the format.
+      headers: { 'Content-Type': picture.type.startsWith('image/') ? picture.type : 'application/octet-stream' },
+    });
+    const body = await json(response);
+    if (response.ok && Array.isArray(body?.probabilities)) return body;
+    const { status } = response;
+    const reason = text.problem(body ?? {}, status, picture.size) ?? `${status} ${response.statusText}`.trim();
+    const isTemporary = response.ok || status >= 500 || status === 429 || status === 408;
+    throw isTemporary ? new ServerUnavailable(reason) : new Rejected(reason, FINAL.includes(status));
+  }
+
+  /**
+   * Whether the server is there and ready.
+   * @returns {Promise<boolean>}
+   */
+  async isReady() {
+    try {
+      const response = await this.#fetch('ready', PROBE_TIMEOUT);
+      // A static host may answer any address with a page of its own.
+      return response.ok && (await json(response))?.status === 'ready';
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Which model the server runs; null if it does not say.
+   * @returns {Promise<import('./result.js').ModelInfo | null>}
+   */
+  async model() {
+    try {
+      const response = await this.#fetch('model', PROBE_TIMEOUT);
+      return response.ok ? toModelInfo(await json(response), this.address) : null;
+    } catch {
+      return null;
+    }
+  }
+
+  /**
+   * @param {string} path
+   * @param {number} timeout milliseconds
+   * @param {RequestInit} [init]
+   */
+  async #fetch(path, timeout, init) {
+    const signal = AbortSignal.timeout(timeout);
+    try {
+      return await fetch(new URL(path, this.address), { ...init, signal });
+    } catch {
+      throw new ServerUnavailable(signal.aborted ? text.noAnswer(timeout / 1000) : text.notReached);
+    }
+  }
+}
+
+/**
+ * @param {Response} response
+ * @returns {Promise<any>} null when it is not JSON or breaks off
+ */
+async function json(response) {
+  try {
+    return await response.json();
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,285 @@
+/** Every string that the page shows, in one place, so that it can be translated. */
+
+const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
+const megabytes = new Intl.NumberFormat('en', { style: 'unit', unit: 'megabyte', maximumSignificantDigits: 2 });
+const date = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeZone: 'UTC' });
+const SURE = 0.999; // more digits would claim more than a calibration supports
+
+/**
+ * In the page's HTML, `data-text="key"` asks for a string as content, `data-label="key"` as accessible name. Errors are
+ * whole sentences.
+ */
+export const text = {
+  pad: 'Drawing pad',
+  padHelp: 'Arrow keys move the pen; with Shift, in small steps. The space bar puts it down and lifts it.',
+  penDown: 'Pen down',
+  penUp: 'Pen up',
+  hint: 'Draw a digit',
+  hintMore: '0 to 9, any size, anywhere on the sheet',
+  undo: 'Undo',
+  redo: 'Redo',
+  clear: 'Clear',
+  predict: 'Predict',
+  penWidth: 'Pen width',
+  darkPaper: 'Dark paper',
+  eraser: 'Eraser',
+  answer: 'Answer',
+  bars: 'How likely each digit is',
+  seen: 'What the network saw',
+  seenCanvas: 'Your digit as 28 by 28 pixels',
+  seenMore: 'Your digit, cropped, scaled and centered on 28\u00a0×\u00a028 pixels. The network sees nothing else.',
+  seenEmpty: 'Draw a digit to see it as the network does, in 28\u00a0×\u00a028 pixels.',
+  why: 'Why this digit',
+  whyFor: 'Red ink supports this digit',
+  whyAgainst: 'blue ink speaks against it',
+  whyMore: 'Small parts of the drawing are erased, one after another. The colors show how much each part matters.',
+  about: 'About',
+  aboutModel: 'Model',
+  aboutVersion: 'Version',
+  aboutTrained: 'Trained',
+  aboutAccuracy: 'Accuracy',
+  aboutNonDigits: 'Other drawings',
+  aboutRuns: 'Runs',
+  aboutNothing: 'Not known yet',
+  rejected: 'rejected: not a digit',
+  notRejected: 'read as the closest digit',
+  onServer: 'on the server',
+  onThisDevice: 'on this device',
+  card: 'Model card',
+  figures: 'All figures',
+  /** @type {Record<string, string>} */
+  sets: {
+    mnist: 'MNIST test digits',
+    digits: 'scanned digits from scikit-learn',
+    pen: 'digits drawn by people it was not trained on',
+  },
+  curl: 'Send this drawing with curl',
+  curlMore: 'Run this command to send the drawing on the pad to the server.',
+  copy: 'Copy',
+  copied: 'Copied',
+  notCopied: 'Copy the selected text',
+  onDevice: 'On this device',
+  onDeviceMore: 'Nothing you draw or choose leaves it',
+  files: 'Pictures of digits',
+  choose: 'Choose pictures',
+  photo: 'Take a photo',
+  chooseMore: 'Photos and scans, one digit in each.',
+  dropMore: 'You can also drop or paste them here.',
+  drop: 'Drop the pictures to read them',
+  results: 'Pictures',
+  saveCsv: 'Save as CSV',
+  clearFiles: 'Clear list',
+  columnImage: 'Picture',
+  columnName: 'Name',
+  columnDigit: 'Digit',
+  columnConfidence: 'Confidence',
+  sortConfidence: 'Sort by confidence',
+  progressBar: 'Pictures read',
+  retry: 'Retry',
+  api: 'HTTP API',
+
+  connecting: 'Connecting…',
+  ready: 'Ready: the answer follows your pen',
+  drawFirst: 'Draw a digit first',
+  away: 'The server is not responding. Trying again…',
+  deviceLoading: 'Downloading the model…',
+  deviceReady: 'Ready on this device: the answer follows your pen',
+  deviceStandsIn: 'The server is not responding. Reading on this device.',
+  newVersion: 'A new version of this page is available',
+  useNew: 'Reload',
+  csvName: 'digits.csv',
+
+  waiting: 'The answer appears as you draw',
+  blank: 'Nothing to read yet',
+  noDigit: 'This does not look like a digit',
+  awayMore: 'Your drawing is kept until the server is back',
+  switchOff: 'Turn off “On this device” to use the server',
+  drawKeys: 'Draw with the keyboard',
+  noOther: 'No other digit comes close',
+
+  /** @param {number} probability */
+  percent: (probability) => (probability > SURE ? `>${percentage.format(SURE)}` : percentage.format(probability)),
+
+  /** @param {number} probability of the digit, in words */
+  certainty(probability) {
+    if (probability >= 0.99) return 'Almost certain';
+    if (probability >= 0.95) return 'Very sure';
+    if (probability >= 0.8) return 'Fairly sure';
+    if (probability >= 0.6) return 'Likely';
+    if (probability >= 0.4) return 'Unsure';
+    return 'A guess';
+  },
+
+  /**
+   * @param {number} digit
+   * @param {number} probability
+   */
+  runnerUp: (digit, probability) => `or ${digit}, at ${text.percent(probability)}`,
+
+  /** @param {number} digit */
+  nearest: (digit) => `The closest digit is ${digit}`,
+
+  /**
+   * An answer for screen readers.
+   * @param {number} digit
+   * @param {number} confidence
+   */
+  spoken: (digit, confidence) => `${digit}. ${text.certainty(confidence)}, ${text.percent(confidence)}.`,
+
+  /** @param {number} nearest digit */
+  spokenNoDigit: (nearest) => `${text.noDigit}. ${text.nearest(nearest)}.`,
+
+  /** @param {string} model */
+  readBy: (model) => `Model: ${model}`,
+
+  /**
+   * @param {string} name
+   * @param {string | null | undefined} network
+   * @param {number | null | undefined} parameters
+   */
+  modelNamed(name, network, parameters) {
+    const more = [network && network !== name ? network : '', parameters ? text.parameters(parameters) : ''];
+    return [name, ...more.filter(Boolean)].join(', ');
+  },
+
+  /** @param {number} count */
+  parameters: (count) => `${count.toLocaleString('en')} parameters`,
+
+  /**
+   * @param {number} share
+   * @param {number} count
+   * @param {string} set
+   */
+  accuracy: (share, count, set) => `${precise.format(share)} of ${count.toLocaleString('en')} ${text.sets[set] ?? set}`,
+
+  /** @param {string} moment in ISO 8601 */
+  date: (moment) => date.format(new Date(moment)),
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {number} least
+   */
+  tooSmall: (width, height, least) =>
+    `This picture is too small: ${width} × ${height} pixels. One side needs at least ${least}.`,
+
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {number} most
+   */
+  tooLarge: (width, height, most) =>
+    `This picture is too large: ${width} × ${height} pixels. Scale it down to ${Math.floor(most / 1e6)} megapixels.`,
+
+  noCanvas: 'This browser cannot draw on a canvas.',
+
+  /** @param {string} address */
+  notHttp: (address) => `The server’s address must start with http or https: ${address}`,
+
+  /** @param {number} seconds */
+  noAnswer: (seconds) => `The server did not answer within ${seconds} seconds.`,
+
+  emptyFile: 'This file is empty.',
+  notShown: 'This browser cannot open this file as a picture. Save it as PNG or JPEG.',
+  notReached: 'The server cannot be reached.',
+  notAnImage: 'This file is not a supported picture. Save it as PNG or JPEG.',
+  damaged: 'This picture is damaged or incomplete.',
+
+  /** @param {number} size of the file, bytes */
+  tooHeavy: (size) => `This file is too large (${megabytes.format(size / 1e6)}). Choose a smaller one.`,
+
+  /**
+   * What went wrong on a server, for people: its own messages are for programs.
+   * @param {{type?: string, title?: string, detail?: string}} problem as in RFC 9457
+   * @param {number} status
+   * @param {number} size of the file that was sent, bytes
+   * @returns {string | undefined} undefined if the server did not say
+   */
+  problem({ type, title, detail }, status, size) {
+    /** @type {Record<string, string>} */
+    const sentences = {
+      'not-an-image': text.notAnImage,
+      'unsupported-media-type': text.notAnImage,
+      'unreadable-image': text.damaged,
+      'image-too-large': 'This picture has too many pixels. Scale it down.',
+      'body-too-large': text.tooHeavy(size),
+      'not-found': 'There is no inkdigits server at this address.',
+      unauthorized: 'This server needs an API key, which this page cannot send.',
+      'rate-limited': 'Too many requests. Wait a moment and try again.',
+      overloaded: 'The server is busy. Try again in a moment.',
+      'not-ready': 'The server is still starting. Try again in a moment.',
+      'internal-error': 'Something went wrong on the server.',
+    };
+    const known = sentences[String(type).split('#')[1]];
+    if (known) return known;
+    const other = detail ?? title;
+    return other ? text.problemOther(other) : status === 413 ? text.tooHeavy(size) : undefined;
+  },
+
+  /** @param {string} detail in the server's words */
+  problemOther: (detail) => `${detail[0].toUpperCase()}${detail.slice(1)}.`,
+
+  /**
+   * @param {string} name
+   * @param {string} reason
+   */
+  notFetched: (name, reason) => `The download of ${name} failed: ${reason}`,
+
+  otherModel: 'The downloaded model is damaged. Reload the page.',
+  otherNormalisation: 'This page is older than its model. Reload the page.',
+  serverOnly: 'This model runs only on the server.',
+
+  /** @param {string} reason */
+  deviceMissing: (reason) => `Cannot read on this device. ${reason}`,
+
+  /**
+   * @param {number} done
+   * @param {number} all
+   * @param {number} notDigits
+   * @param {number} failed
+   */
+  progress(done, all, notDigits, failed) {
+    const pictures = all === 1 ? '1 picture' : `${all} pictures`;
+    const read = done < all ? `${done} of ${pictures} done` : `${pictures} done`;
+    const none = notDigits ? `, ${notDigits === 1 ? '1 is not a digit' : `${notDigits} are not digits`}` : '';
+    return failed ? `${read}${none}, ${failed} could not be read` : read + none;
+  },
+
+  itemWaiting: 'Waiting',
+  itemReading: 'Reading…',
+  itemBlank: 'blank',
+  itemNoDigit: 'not a digit',
+
+  /** @param {string} name */
+  retryNamed: (name) => `Retry ${name}`,
+
+  /** @param {string} reason */
+  broken: (reason) => `This page cannot start. ${reason}`,
+
+  /** @param {boolean} mac */
+  shortcuts: (mac) => [
+    { name: text.undo, keys: mac ? ['⌘', 'Z'] : ['Ctrl', 'Z'] },
+    { name: text.redo, keys: mac ? ['⇧', '⌘', 'Z'] : ['Ctrl', 'Shift', 'Z'] },
+    { name: text.clear, keys: ['Delete'] },
+    { name: text.eraser, keys: ['E'] },
+    { name: text.predict, keys: ['Enter'] },
+    { name: text.drawKeys, keys: ['Tab', '←↑↓→', 'Space'] },
+  ],
+};
+
+/**
+ * Put the strings into the elements that ask for them.
+ * @param {ParentNode} root
+ */
+export function fillTexts(root) {
+  const valueOf = (/** @type {string | undefined} */ key) =>
+    String(/** @type {Record<string, unknown>} */ (text)[key ?? '']);
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll('[data-text]'))) {
+    element.textContent = valueOf(element.dataset.text);
+  }
+  for (const element of /** @type {NodeListOf<HTMLElement>} */ (root.querySelectorAll('[data-label]'))) {
+    element.ariaLabel = valueOf(element.dataset.label);
+    if (element instanceof HTMLButtonElement) element.title = valueOf(element.dataset.label);
+  }
+}

@@ -1,0 +1,69 @@
+"""Runs of ``inkdigits predict`` on many images."""
+
+import csv
+import io
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inkdigits.bulk.journal import Journal
+
+N = 600  # digits: more than one chunk of pictures
+DEADLINE = 120  # seconds, for what must happen at all
+
+
+def encoded(image, form="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, form)
+    return file.getvalue()
+
+
+def idx(images):
+    return bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in images.shape) + images.tobytes()
+
+
+def rows_of(path):
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def stopped(run, *argv):
+    """A run that Ctrl-C stops when all is read and nothing put together."""
+
+    def finish(self, form):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Journal, "finish", finish)
+        return run(*argv)
+
+
+def size_of(path):
+    """Bytes of a file; 0 where there is none."""
+    try:
+        return Path(path).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def start(*argv):
+    return subprocess.Popen(
+        [sys.executable, "-m", "inkdigits", "predict", *map(str, argv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # A shell's background job ignores Ctrl-C, and hands that down to the tests and to this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def until(condition, seconds=DEADLINE):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
