@@ -16,6 +16,16 @@ pytest.register_assert_rewrite("support")
 from support.servers import START_SECONDS, Server  # noqa: E402
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name the tests that passed with less than they want, which each says by ``record_property("weaker", …)``."""
+    passed = terminalreporter.stats.get("passed", [])
+    weaker = [(each.nodeid, text) for each in passed for name, text in each.user_properties if name == "weaker"]
+    if weaker:
+        terminalreporter.section("weaker without data")
+        for nodeid, text in weaker:
+            terminalreporter.line(f"WEAKER {nodeid}: {text}; set INKDIGITS_DATA")
+
+
 @pytest.fixture(scope="session")
 def recognizer() -> Recognizer:
     """The shipped default model, or the one that INKDIGITS_MODEL names."""

@@ -111,17 +111,19 @@ def test_an_explanation(reader, recognizer):
     assert second.explanation is None
 
 
-def digits():
+@pytest.fixture
+def digits(record_property):
     """Real handwriting with its labels: MNIST's where they are, else scikit-learn's."""
     try:
         data = load("mnist", Settings.from_env({"INKDIGITS_DATA": os.environ["INKDIGITS_DATA"]}), part="test")
     except (KeyError, DataError):
+        record_property("weaker", "300 of scikit-learn's digits in place of MNIST's")
         data = load("digits", Settings(), part="all")
     return data.images[:300], data.labels[:300]
 
 
-def test_many_images_of_real_handwriting(reader, recognizer):
-    images, labels = digits()
+def test_many_images_of_real_handwriting(reader, recognizer, digits):
+    images, labels = digits
     answers = list(reader.predict_many(iter(images)))
     assert [a.digit for a in answers] == [p.digit for p in recognizer.predict_batch(images)]
     assert np.mean([a.digit == label for a, label in zip(answers, labels, strict=True)]) > 0.9

@@ -83,11 +83,12 @@ def test_together_as_one_by_one(kind, digits):
     assert_same(hard(kind, digits)[:600])
 
 
-def test_real_handwriting():
+def test_real_handwriting(record_property):
     """MNIST's 10,000 test images where INKDIGITS_DATA has them, else scikit-learn's 1,797 digits, smoothly reduced."""
     if os.environ.get("INKDIGITS_DATA"):
         images = load("mnist", Settings.from_env(), part="test").images
     else:
+        record_property("weaker", "scikit-learn's 1,797 digits in place of MNIST's 10,000")
         pictures = map(Image.fromarray, load("digits", Settings(), part="all").images)
         images = np.stack([np.asarray(image.resize((28, 28), Image.Resampling.BOX)) for image in pictures])
     assert_same(images)
