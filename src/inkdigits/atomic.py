@@ -1,8 +1,8 @@
 """Output files: one writer at a time, whole or not at all, and never in place of what is not a file.
 
-Content is written to a hidden file beside the output, which takes the output's place in one step. That file is also the
-lock: a second writer of the same output is refused, and the system lets go of the lock when the process ends, however
-it ends. A symbolic link is followed once, as a shell does with ``>``; the hidden file never is one.
+Content is written to a hidden file next to the output, which takes the output's place in one step. That file is also
+the lock: a second writer of the same output gets an error, and the system releases the lock when the process ends,
+however it ends. A symbolic link is followed once, as a shell does with ``>``; the hidden file never is one.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ _STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
 def destination(path: str | Path) -> Path:
-    """The file that a path leads to: itself, or what a symbolic link of this name points at, there or not."""
+    """Return the file that a path leads to: itself, or what a symbolic link of this name points at, there or not."""
     path = Path(path)
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def is_stream(path: str | Path) -> bool:
-    """Whether what is there is written straight through: a device, a pipe, an open descriptor such as /dev/stdout."""
+    """Return whether what is there is written straight through: a device, a pipe, a descriptor such as /dev/stdout."""
     if _descriptor(path) is not None:
         return True
     try:
@@ -76,7 +76,7 @@ def open_stream(path: str | Path) -> BinaryIO:
 
 
 def check_output(path: str | Path, *, endings: Iterable[str] = ()) -> None:
-    """Refuse an output that cannot be written, before anything is read for it.
+    """Check that an output can be written, before anything is read for it.
 
     Args:
         path: of the output.
@@ -104,7 +104,7 @@ def check_output(path: str | Path, *, endings: Iterable[str] = ()) -> None:
 
 
 def refuse_input(path: str | Path, inputs: Iterable[str | Path], *, below: tuple[str, ...] = ()) -> None:
-    """Refuse an output that is one of the inputs, whatever it is called there: by link, by hard link, by another path.
+    """Check that an output is none of the inputs, whatever it is called there: by link, by hard link, by another path.
 
     Args:
         path: of the output.
@@ -157,7 +157,7 @@ def open_own(path: Path, out: str | Path) -> BinaryIO:
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file in one step: whoever reads it sees the old content or the new, never a part.
+    """Write a file in one step: a reader sees the old content or the new, never a part.
 
     For what is written in no time: of two that do at once, one's content stays.
 
@@ -262,7 +262,7 @@ class Output:
 
 
 def _descriptor(path: str | Path) -> int | None:
-    """The number of an open descriptor that a path names."""
+    """Return the number of an open descriptor that a path names."""
     text = str(path)
     found = _DESCRIPTOR.fullmatch(text)
     number = int(found[1]) if found else _STREAMS.get(text)
@@ -270,7 +270,7 @@ def _descriptor(path: str | Path) -> int | None:
 
 
 def _same(own: os.stat_result, name: str, given: Path, below: tuple[str, ...]) -> Path | None:
-    """The input, or the file in and below it, that is the output."""
+    """Return the input, or the file in and below it, that is the output."""
     try:
         found = given.stat()
     except OSError:
@@ -290,7 +290,7 @@ def _same(own: os.stat_result, name: str, given: Path, below: tuple[str, ...]) -
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """All files in and below a folder, as far as they can be listed."""
+    """Yield all files in and below a folder, as far as they can be listed."""
     waiting = [os.fspath(folder)]
     while waiting:
         try:
@@ -305,14 +305,14 @@ def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
 
 
 def _locked(path: Path, out: str | Path) -> BinaryIO | None:
-    """The file at a path, locked; None where another process has the lock."""
+    """Return the file at a path, locked; None where another process has the lock."""
     while True:
         file = open_own(path, out)
         if not _lock(file.fileno()):
             file.close()
             return None
         try:
-            # Whoever had the lock may have renamed or removed the file since it was opened here.
+            # The process that had the lock may have renamed or removed the file since it was opened here.
             if os.path.samestat(path.lstat(), os.fstat(file.fileno())):
                 return file
         except FileNotFoundError:

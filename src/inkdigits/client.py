@@ -82,7 +82,7 @@ class Client:
         retries: times that a server which sheds load or drops the connection is asked again.
         api_key: of a server that wants one; sent as ``Authorization: Bearer …``.
         headers: sent with every request.
-        transport: an ``httpx`` transport of one's own, such as one with a proxy or a client certificate.
+        transport: an ``httpx`` transport of your own, such as one with a proxy or a client certificate.
 
     Raises:
         SettingError: the address or the key is none, or httpx is not installed (``pip install 'inkdigits[client]'``).
@@ -191,7 +191,7 @@ class Client:
         return self._stream(images, errors, explain, batch_size)
 
     def model(self) -> dict[str, Any]:
-        """Which model answers: what the server's ``GET /model`` tells.
+        """Return which model answers: what the server's ``GET /model`` returns.
 
         Raises:
             ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
@@ -238,13 +238,13 @@ class Client:
         return results
 
     def _one(self, file: bytes, explain: bool) -> Prediction:
-        # As an image of no type in particular: its content tells which.
+        # As an image of no type in particular: its content says which.
         headers = {"Content-Type": "image/*"}
         response = self._ask("POST", "/predict", params=_query(explain), content=file, headers=headers)
         return _prediction(_answer(response))
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """The answer to a request that may be repeated, as all of this service may."""
+        """Return the answer to a request that may be repeated, as all of this service may."""
         attempt = 0
         while True:
             fault: httpx.TransportError | None = None
@@ -276,7 +276,7 @@ def _query(explain: bool) -> dict[str, str]:
 
 
 def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[bytes | ImageError]]:
-    """The images' files, in batches of so many at most, and of so many bytes that a request may have."""
+    """Yield the images' files, in batches of at most ``size``, and of the bytes that a request may have."""
     batch: list[bytes | ImageError] = []
     total = 0
     for image in images:
@@ -295,7 +295,7 @@ def _batches(images: Iterable[ImageSource], size: int) -> Iterator[list[bytes | 
 
 
 def _file(source: ImageSource) -> bytes:
-    """An image's file as it is, or a lossless file of a picture in memory."""
+    """Return an image's file as it is, or a lossless file of a picture in memory."""
     file = _read(source)
     if not file:
         raise NotAnImage("the image is empty (0 bytes); give a whole image file")
@@ -321,7 +321,7 @@ def _read(source: ImageSource) -> bytes:
     if picture.mode == "F":  # finer grey levels than 8 bits hold
         picture = Image.fromarray(np.rint(np.asarray(picture) * np.float32(65535 / 255)).astype(np.uint16))
     file = io.BytesIO()
-    # Without what the picture carries beside its pixels: decode has made use of it.
+    # Without what the picture carries besides its pixels: decode has made use of it.
     Image.fromarray(np.asarray(picture)).save(file, "PNG")
     return file.getvalue()
 
@@ -358,7 +358,7 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
 
 
 def _error(problem: Mapping[str, Any], response: httpx.Response | None = None) -> ImageError | ServerError:
-    """The error that a problem document tells of."""
+    """Return the error that a problem document tells of."""
     kind = _ERRORS.get(str(problem.get("type", "")).rpartition("#")[2])
     if kind is not None:
         return kind(problem.get("detail", ""))

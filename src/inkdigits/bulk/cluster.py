@@ -3,7 +3,7 @@
 The command's own process reads the inputs and sends them with the model, so that the nodes need no shared storage,
 nothing but inkdigits. Chunks go out in waves, each a dataset whose blocks this process holds until their rows are back:
 what a node takes with it when it dies is read again from them, by tasks that any other node can run. (A dataset that
-streams from one reader may have to run that reader anew: https://github.com/ray-project/ray/pull/64805.) A wave goes
+streams from one reader may have to run that reader again: https://github.com/ray-project/ray/pull/64805.) A wave goes
 out before the one ahead of it is through, so that no node waits.
 """
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["blocks"]
 
-# Bytes of a wave. What a wave costs by itself, about a second, is little beside a large one; the first are small, so
-# that the first rows come soon.
+# Bytes of a wave. What a wave costs by itself, about a second, is little compared with a large one; the first are
+# small, so that the first rows come soon.
 FIRST_WAVE, LARGEST_WAVE = 16 << 20, 128 << 20
 # Of a task, at most. Ray Data looks for ended tasks from time to time only, and a worker has nothing to do until then,
 # which a chunk alone is a poor use of; but no worker is to be left with a last long task of its wave.
@@ -91,7 +91,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int, address: str) -> I
         SettingError: there is no such cluster.
         InkdigitsError: the cluster failed, or has another version of inkdigits.
     """
-    job.recognizer()  # what cannot be loaded is told once and in one line
+    job.recognizer()  # what cannot be loaded is reported once, in one line
     _, path, _ = find_model(job.model)
     work = _Work(job, path.read_bytes(), inkdigits.__version__)
     with _connected(address, processes) as ray:
@@ -191,7 +191,7 @@ def _cpus() -> int:
 
 
 def _sent(wave: list[dict[str, bytes]], size: int) -> ray.data.Dataset:
-    """The dataset of a wave, which is emptied: what Ray's object store has need not be held twice."""
+    """Return the dataset of a wave, which is emptied: what Ray's object store has need not be held twice."""
     import ray.data
 
     tasks = max(ceil(len(wave) / TASK_CHUNKS), ceil(size / TASK_BYTES), TASKS_PER_CPU * _cpus())
@@ -201,7 +201,7 @@ def _sent(wave: list[dict[str, bytes]], size: int) -> ray.data.Dataset:
 
 
 def _content(source: ImageSource | ImageError, limits: Limits) -> ImageSource | ImageError:
-    """A picture's bytes in place of its path, which means nothing on another machine."""
+    """Return a picture's bytes in place of its path, which means nothing on another machine."""
     if not isinstance(source, PathLike):
         return source
     try:
@@ -228,7 +228,7 @@ def _read_wave(wave: ray.data.Dataset, work: ray.ObjectRef[_Work]) -> Iterator[B
 
 
 def _read(batch: pa.Table, work: ray.ObjectRef[_Work]) -> dict[str, list[bytes]]:
-    """What a worker does. An error of ours is an answer: one that is raised comes as a page of Ray's."""
+    """Return what a worker does. An error of ours is an answer: one that is raised comes as a page of Ray's."""
     found: list[Block | InkdigitsError] = []
     try:
         job, recognizer = _ready(work)
@@ -253,6 +253,6 @@ def _ready(work: ray.ObjectRef[_Work]) -> tuple[Job, Recognizer]:
 
 
 def _reason(error: Exception) -> str:
-    """The last line that names an error: Ray's tell what happened on a worker among much else."""
+    """Return the last line that names an error: Ray's tell what happened on a worker among much else."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return next((line for line in reversed(lines) if "Error: " in line), lines[-1])

@@ -46,7 +46,7 @@ _MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
 
 
 def heading(form: Format) -> bytes:
-    """What stands before the first block of a text form."""
+    """Return what stands before the first block of a text form."""
     return (",".join(COLUMNS) + "\n").encode() if form == "csv" else b""
 
 
@@ -81,7 +81,7 @@ def join(blocks: Iterable[bytes], form: Format, out: BinaryIO) -> None:
 
 
 def format_of(path: str) -> Format:
-    """The form that a file's name asks for: by its ending, else lines."""
+    """Return the form that a file's name asks for: by its ending, else lines."""
     return _FORM_OF.get(Path(path).suffix.lower(), "lines")
 
 
@@ -100,7 +100,7 @@ def _cells(row: Row) -> list[object]:
 
 
 def _values(row: Row) -> list[object]:
-    """All cells but the name and the error."""
+    """Return all cells but the name and the error."""
     p = row.prediction
     if p is None:
         return [None, None, None, None, row.accepted, *[None] * 10]
@@ -148,7 +148,7 @@ def _line(row: Row, width: int) -> str:
 
 
 def _map(row: Row) -> list[str]:
-    """The explanation as lines of characters."""
+    """Return the explanation as lines of characters."""
     if row.prediction is None or row.prediction.explanation is None:
         return []
     rows = row.prediction.explanation.tolist()

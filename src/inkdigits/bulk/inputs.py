@@ -68,7 +68,7 @@ class Chunk:
 
 
 def chunks(paths: Iterable[str | PathLike[str]], limits: Limits) -> Iterator[Chunk]:
-    """The images that paths name, in order.
+    """Yield the images that paths name, in order.
 
     An archive's images are named by its path and theirs in it; the rows of a table or of an IDX file by its path and
     their number, from 1. An input that cannot be read on ends with one error under its own name.
@@ -92,7 +92,7 @@ def chunks(paths: Iterable[str | PathLike[str]], limits: Limits) -> Iterator[Chu
 
 
 def find_images(paths: Iterable[str | PathLike[str]]) -> Iterator[tuple[str, Path | ImageError]]:
-    """The images that paths name: a file is itself, a folder every file in it and below that has one of ``SUFFIXES``.
+    """Yield the images that paths name: a file itself, of a folder every file in and below it with one of ``SUFFIXES``.
 
     A folder's images come sorted by path. Hidden files and folders in it are left out. A folder in it that cannot be
     listed comes as an error in its place.
@@ -106,7 +106,7 @@ def find_images(paths: Iterable[str | PathLike[str]]) -> Iterator[tuple[str, Pat
 
 
 def _below(folder: Path) -> Iterator[tuple[Path, ImageError | None]]:
-    """The pictures in and below a folder, and the folders that cannot be listed; however deep."""
+    """Yield the pictures in and below a folder, and the folders that cannot be listed; however deep."""
     above: list[tuple[Path, Iterator[tuple[str, bool]]]] = [(folder.parent, iter([(folder.name, True)]))]
     while above:
         parent, rest = above[-1]
@@ -133,7 +133,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether it is one, or cannot be looked at: reading it will say what is wrong. A pipe would be waited for."""
+    """Return whether it is one, or cannot be looked at: reading it will say why. A pipe would be waited for."""
     try:
         return stat.S_ISREG(path.stat().st_mode)
     except OSError:
@@ -273,7 +273,7 @@ def _table_rows(path: Path) -> Iterator[Sequence[ImageSource | ImageError] | np.
 
 
 def _encoded(path: Path) -> Iterator[Sequence[ImageSource | ImageError]] | None:
-    """The pictures of a Parquet table that has them as encoded bytes; None where it has not."""
+    """Return the pictures of a Parquet table that has them as encoded bytes; None where it has not."""
     import pyarrow as pa
     import pyarrow.parquet
 

@@ -1,11 +1,11 @@
-"""What is finished of an output, kept so that a run that is killed at any moment can go on where it was.
+"""What is finished of an output, kept so that a run that is killed at any moment can be resumed.
 
 A journal lies next to the output, ``OUT.part``: a line that says what it is, a line of JSON that says what is read by
 which model, then a record a block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows of each
 verdict, then its content. A record that a kill or a full disk cut short does not have its CRC, and what follows the
 last whole one is dropped. ``OUT`` itself appears at the end, whole.
 
-Nothing stays beside a finished output that would say what made it. Where a run is to go on with one, its rows are read
+Nothing stays next to a finished output that would say what made it. Where a run is to go on with one, its rows are read
 again and compared: the same, and there was nothing to do; else it is another run's, and stays as it is.
 """
 
@@ -110,7 +110,7 @@ class Journal:
         self._file.flush()
 
     def _begun(self) -> int | None:
-        """Where the records of the journal that is there begin; None where it was killed before its start was whole."""
+        """Return where the records of the journal begin; None if the run was killed before its start was whole."""
         magic = self._file.read(len(_MAGIC))
         if not _MAGIC.startswith(magic):
             raise SettingError(
@@ -136,7 +136,7 @@ class Journal:
         self._count(block.rows, block.names, *block.counts)
 
     def rest(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """The chunks that are still to be read.
+        """Yield the chunks that are still to be read.
 
         Raises:
             SettingError: what was read before is no longer what the chunks begin with.
@@ -209,7 +209,7 @@ class Journal:
         self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
 
     def _records(self) -> Iterator[tuple[bytes, *tuple[int, ...]]]:
-        """The whole records from the first on."""
+        """Yield the whole records from the first on."""
         left = os.fstat(self._file.fileno()).st_size - self._first
         self._file.seek(self._first)
         while left >= _HEAD:
@@ -282,7 +282,7 @@ def _parquet(path: Path) -> Any:
 
 
 def _difference(found: bytes, about: Mapping[str, Any]) -> str:
-    """What was another thing when the journal was begun."""
+    """Return what was another thing when the journal was begun."""
     try:
         before = json.loads(found[len(_MAGIC) :])
         now = json.loads(json.dumps(about))
@@ -296,7 +296,7 @@ def _difference(found: bytes, about: Mapping[str, Any]) -> str:
 
 
 def _changed(before: Any, now: list[Any]) -> tuple[object, object]:
-    """The first input that differs: its path, or, where that is the same, size and time of change too."""
+    """Return the first input that differs: its path, or, where that is the same, size and time of change too."""
     try:
         old, new = next(((a, b) for a, b in zip(before, now, strict=False) if a != b), (None, None))
         if old is None or new is None:

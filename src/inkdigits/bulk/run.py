@@ -52,7 +52,7 @@ class Job:
     min_confidence: float = 0.0
 
     def recognizer(self) -> Recognizer:
-        """A recogniser as the job wants it, in a process whose output is the job's: Pillow's warnings are not in it."""
+        """Return a recognizer as the job wants it; Pillow's warnings are kept out of the process's output."""
         quiet_pillow()
         return Recognizer(self.model, threads=self.threads, limits=self.limits)
 
@@ -99,7 +99,7 @@ def blocks(chunks: Iterable[Chunk], job: Job, processes: int) -> Iterator[Block]
         ModelError: the model cannot be loaded.
         InkdigitsError: a process died.
     """
-    recognizer = job.recognizer()  # also where others do the work: what cannot be loaded is told once and in one line
+    recognizer = job.recognizer()  # also where others do the work: what cannot be loaded is reported once, in one line
     chunks = iter(chunks)
     start = list(islice(chunks, 2))
     if processes == 1 or len(start) < 2:

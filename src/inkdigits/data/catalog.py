@@ -133,7 +133,7 @@ def load(
 
 
 def parts(name: str) -> tuple[Part, ...]:
-    """The parts of a data set. "all" is for a model that was trained on nothing of it.
+    """Return the parts of a data set. "all" is for a model that was trained on nothing of it.
 
     Raises:
         DataError: it is neither a known name nor the path of data in a known form.
@@ -167,7 +167,7 @@ def fetch(name: str, settings: Settings, *, progress: Progress | None = None, mi
 
 
 def describe(settings: Settings) -> list[Source]:
-    """Each data set and where it stands on this machine; downloads nothing. The files' hashes are verified."""
+    """Return each data set and where it stands on this machine; downloads nothing. The files' hashes are verified."""
     return [_describe_mnist(settings), _describe_digits(), _describe_pen(settings)]
 
 
@@ -184,7 +184,7 @@ def data_at_hand(settings: Settings) -> str:
 
 
 def _mnist_folder(settings: Settings) -> Path:
-    """The folder that MNIST's files are in or will be downloaded to."""
+    """Return the folder that MNIST's files are in or will be downloaded to."""
     if folder := settings.data_folder:
         return folder / "mnist" if (folder / "mnist").is_dir() else folder
     return Path(settings.cache).expanduser() / "mnist"

@@ -75,16 +75,16 @@ class Dataset:
         return len(self.labels)
 
     def number(self, at: int) -> int:
-        """Where image ``at`` stands in the whole data set."""
+        """Return where image ``at`` stands in the whole data set."""
         return int(at if self.numbers is None else self.numbers[at])
 
     def title(self, at: int) -> str:
-        """What image ``at`` is called: its file's path, or its number."""
+        """Return what image ``at`` is called: its file's path, or its number."""
         image = self.images[at]
         return str(image) if isinstance(image, str | Path) else f"image {self.number(at):,}"
 
     def take(self, at: np.ndarray, part: Part | None = None) -> Dataset:
-        """The images at these places, (M,) int64; as another part where one is named."""
+        """Return the images at these places, (M,) int64; as another part where one is named."""
         numbers = at if self.numbers is None else self.numbers[at]
         # Taken from a file that is mapped, images would be read into memory all at once.
         mapped = isinstance(self.images, np.memmap)

@@ -26,7 +26,7 @@ _ANEW = "delete it and get it anew"
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file's content, gzipped or not, begins as an IDX file of bytes does.
+    """Return whether a file's content, gzipped or not, begins as an IDX file of bytes does.
 
     Raises:
         DataError: it cannot be read.
@@ -66,7 +66,7 @@ def read_idx(path: Path, sha256: str | None = None) -> np.ndarray:
 
 
 def map_idx(path: Path) -> tuple[np.ndarray, str]:
-    """The array of an IDX file and the SHA-256 of its uncompressed content; a plain file is mapped, not read.
+    """Return the array of an IDX file and the SHA-256 of its uncompressed content; a plain file is mapped, not read.
 
     Raises:
         DataError: as in :func:`read_idx`.
@@ -137,7 +137,7 @@ def iter_idx(path: Path, rows: int, most_bytes: int) -> Iterator[np.ndarray]:
 
 
 def _header(path: Path, head: bytes, size: int | None) -> tuple[int, tuple[int, ...]]:
-    """Where the values start, and their shape; ``size`` is that of the whole file in bytes, None where not known."""
+    """Return where the values start, and their shape; ``size`` is the whole file's in bytes, None if unknown."""
     if len(head) < _START or head[:2] != b"\0\0":
         raise DataError(f"{path} is not an IDX file: it begins with {head[:4].hex(' ') or 'nothing'}; {_ANEW}")
     kind, axes = head[2], head[3]

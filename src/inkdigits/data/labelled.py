@@ -37,12 +37,12 @@ _Pair = tuple[Path, Path]
 
 
 def looks_like_path(text: str) -> bool:
-    """Whether a name of data is meant as a path: it exists, or has what the name of a data set never has."""
+    """Return whether a name of data is meant as a path: it exists, or has what the name of a data set never has."""
     return any(mark in text for mark in "./\\,~") or Path(text).exists()
 
 
 def parts_of(text: str) -> tuple[Part, ...]:
-    """The parts that the data at a path can be read in.
+    """Return the parts that the data at a path can be read in.
 
     Raises:
         DataError: there is no labelled data in a known form.
@@ -121,7 +121,7 @@ def _pair_of(images: Path) -> _Pair:
 
 
 def _idx_parts(folder: Path) -> dict[Part, _Pair]:
-    """The IDX pairs of a folder by part: "train" and "test", or one "all"."""
+    """Return the IDX pairs of a folder by part: "train" and "test", or one "all"."""
     images = sorted(path for path in folder.iterdir() if "images" in path.name and path.is_file() and is_idx(path))
     if not images:
         raise DataError(f"folder {folder} has neither folders 0 to 9 nor IDX files of images; expected {FORMS}")
@@ -136,7 +136,7 @@ def _idx_parts(folder: Path) -> dict[Part, _Pair]:
 
 
 def _class_folders(folder: Path) -> list[Path]:
-    """The folders 0 to 9 of a folder; empty where it has none."""
+    """Return the folders 0 to 9 of a folder; empty where it has none."""
     inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
     names = set(map(str, range(CLASSES)))
     if not any(path.name in names for path in inside):

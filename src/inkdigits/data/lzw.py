@@ -21,7 +21,7 @@ _WIDEST = range(10, 17)  # bits; with 9, compress writes what not even compress 
 
 
 def decompress(data: bytes) -> bytes:
-    """The content of a ``.Z`` file.
+    """Return the content of a ``.Z`` file.
 
     Raises:
         ValueError: it is not in this format, or damaged; a file cut short cannot always be told, as the format has

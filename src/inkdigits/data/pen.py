@@ -149,7 +149,7 @@ def _parse(text: str, path: Path) -> list[PenDigit]:
 
 
 def pen_picture(digit: PenDigit, rng: np.random.Generator) -> np.ndarray:
-    """A digit as somebody may draw it on a canvas: any pen, size, tilt, proportion and place, dark on light.
+    """Return a digit as somebody may draw it on a canvas: any pen, size, tilt, proportion and place, dark on light.
 
     Returns:
         (280, 280) uint8.
@@ -170,7 +170,7 @@ def pen_picture(digit: PenDigit, rng: np.random.Generator) -> np.ndarray:
 
 
 def _speed(stroke: np.ndarray) -> np.ndarray:
-    """Of the pen at each point, (n,) from 0 at rest to 1 at the stroke's fastest; points come at equal times."""
+    """Return the speed of the pen at each point, (n,), 0 at rest and 1 at the fastest; points come at equal times."""
     if len(stroke) < 3:
         return np.zeros(len(stroke))
     steps = np.hypot(*np.diff(stroke, axis=0).T)

@@ -164,7 +164,7 @@ def _read_csv(path: Path, labelled: bool) -> Iterator[_Block]:
 
 
 def _whole_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """What is left of a file, in blocks that end where a line ends."""
+    """Yield what is left of a file, in blocks that end where a line ends."""
     while block := file.read(BLOCK_BYTES):
         end = b"" if block.endswith(b"\n") else file.readline(BLOCK_BYTES)
         if len(end) == BLOCK_BYTES and not end.endswith(b"\n"):
@@ -175,7 +175,7 @@ def _whole_lines(path: Path, file: BinaryIO) -> Iterator[bytes]:
 def _csv_rows(
     path: Path, lines: bytes, number: int, header: Sequence[str], columns: Sequence[str]
 ) -> Iterator[list[str] | DataError]:
-    """The wanted values of each row, or what is wrong with it. Slow but exact, where the fast reader gives up."""
+    """Yield the wanted values of each row, or its error. Slow but exact, where the fast reader gives up."""
     places = [header.index(name) for name in columns]
     for at, line in enumerate(lines.split(b"\n"), number):
         try:
@@ -193,7 +193,7 @@ def _csv_rows(
 
 
 def _row_by_row(rows: Iterable[Sequence[Any] | DataError], columns: Sequence[str], labelled: bool) -> _Block:
-    """A block of rows some of which are wrong."""
+    """Return a block of rows some of which are wrong."""
     rows = list(rows)
     values = np.zeros((len(rows), len(columns)), np.uint8)
     wrong = {}
@@ -267,7 +267,7 @@ def _read_npz(path: Path, labelled: bool) -> Iterator[_Block]:
 
 
 def _npy_rows(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], Iterator[np.ndarray]]:
-    """The shape of an array in NumPy's own format, and its rows, (n, …) at a time: it need not fit in memory.
+    """Return the shape of an array in NumPy's own format, and its rows, (n, …) at a time: it need not fit in memory.
 
     The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
     """
@@ -332,7 +332,7 @@ def _bytes(
 
 
 def _columns(header: Sequence[str], labelled: bool, where: str) -> list[str]:
-    """The columns to read, label first, once it is sure that each is there once and no other is."""
+    """Return the columns to read, label first, once it is sure that each is there once and no other is."""
     wanted = [LABEL, *PIXELS] if labelled else list(PIXELS)
     known, seen = {LABEL, *PIXELS}, set()
     expected = f"expected {LABEL} and pixel0 to {PIXELS[-1]}" if labelled else f"expected pixel0 to {PIXELS[-1]}"
@@ -368,7 +368,7 @@ def _checked_labels(images: np.ndarray, labels: np.ndarray | None) -> _Block:
 
 
 def _wrong(values: Sequence[Any], columns: Sequence[str], where: str) -> DataError | None:
-    """What is wrong in a row of values, text or numbers: the first that is not what its column holds."""
+    """Return what is wrong in a row of values, text or numbers: the first that is not what its column holds."""
     for value, column in zip(values, columns, strict=True):
         if value is None or value == "":
             return DataError(f"{where}, column {column}: the {'label' if column == LABEL else 'value'} is missing")
