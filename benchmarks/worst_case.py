@@ -37,8 +37,7 @@ from _load import children, server
 
 sys.path.append(str(ROOT / "tests"))
 from support.drawings import picture
-from support.hostile import chunk, png
-from support.parts import bmp, scans, tiff
+from support.files import bmp, chunk, png, scans, tiff
 
 SIDE = 4096  # pixels of the largest picture that is read
 BODY = 20 << 20  # bytes of the largest body

@@ -3,7 +3,6 @@
 The files are made of a shipped model's weights, and what is expected is what that model answers.
 """
 
-import io
 import json
 import os
 import signal
@@ -26,16 +25,11 @@ from inkdigits.training.distill import start_from
 from inkdigits.training.networks import build
 
 from support.drawings import picture
+from support.files import encode
 from support.own_models import BYTES, FLOAT, FORMS, PLAIN, constant, expected, node, write
 
 CLOSE = 1e-5  # between probabilities
 SECONDS = 60  # for one command
-
-
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
 
 
 def run(*argv, **environ):
@@ -54,7 +48,7 @@ def images():
 def files(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for digit, image in enumerate(images):
-        (folder / f"{digit}.png").write_bytes(png(image))
+        (folder / f"{digit}.png").write_bytes(encode(image))
     return folder
 
 
@@ -104,11 +98,11 @@ def test_it_is_measured_as_the_network_that_it_holds(form, tmp_path):
 def test_over_http_and_after_a_reload(start_server, images, tmp_path):
     path = write(tmp_path / "own.onnx", *FORMS["fixed at 1"])
     server = start_server("--model", str(path))
-    sent = [("image", (f"{digit}.png", png(image), "image/png")) for digit, image in enumerate(images)]
+    sent = [("image", (f"{digit}.png", encode(image), "image/png")) for digit, image in enumerate(images)]
     with httpx.Client(base_url=server.url, timeout=SECONDS) as client:
         assert client.get("/ready").status_code == 200
         check(client.post("/predict", files=sent).json()["predictions"], expected(images))
-        check([client.post("/predict", content=png(images[5])).json()], expected(images[5:6]))
+        check([client.post("/predict", content=encode(images[5])).json()], expected(images[5:6]))
         tensor = {"name": "image", "shape": [10, 784], "datatype": "UINT8"}
         grey = [np.asarray(Image.fromarray(image).convert("L").resize((28, 28))).ravel().tolist() for image in images]
         answer = client.post("/v2/models/own/infer", json={"inputs": [{**tensor, "data": grey}]}).json()

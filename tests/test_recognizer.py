@@ -1,7 +1,6 @@
 """Recognizer: real handwriting read right, every kind of source, batches, blanks, models and their registry."""
 
 import hashlib
-import io
 import json
 import shutil
 
@@ -16,12 +15,7 @@ from inkdigits import ImageError, ModelError, Prediction, Recognizer, Unreadable
 from inkdigits.network import SHIPPED, find_model, read_registry, shipped_models
 
 from support.drawings import DIGITS, picture
-
-
-def png(array):
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
+from support.files import encode
 
 
 @pytest.mark.parametrize("model", sorted(shipped_models()))
@@ -75,14 +69,14 @@ def test_a_prediction_is_complete_and_consistent(recognizer):
 def test_every_source_gives_one_answer(recognizer, tmp_path):
     array = picture(2, 90)
     path = tmp_path / "two.png"
-    path.write_bytes(png(array))
+    path.write_bytes(encode(array))
     with path.open("rb") as file:
         answers = [
             recognizer.predict(s)
             for s in (
                 array,
                 array / 255,
-                png(array),
+                encode(array),
                 path,
                 str(path),
                 file,
@@ -139,7 +133,7 @@ def test_batches_are_in_order_and_equal_single_predictions(recognizer):
 
 
 def test_a_broken_image_in_a_batch(recognizer):
-    images = [picture(1), b"no image", picture(3), png(picture(5))[:60]]
+    images = [picture(1), b"no image", picture(3), encode(picture(5))[:60]]
     answers = recognizer.predict_batch(images, errors="return")
     assert [type(a).__name__ for a in answers] == ["Prediction", "NotAnImage", "Prediction", "UnreadableImage"]
     with pytest.raises(ImageError) as caught:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.bulk import encoded, rows_of, size_of, start, until
+from support.bulk import rows_of, size_of, start
+from support.files import encode
+from support.servers import until
 
 COPIES = 60  # of scikit-learn's first digits: more than one wave
 NODES = 3
@@ -25,7 +27,7 @@ def inputs(tmp_path_factory, digits):
     np.savez(folder / "many.npz", images=np.tile(digits, (COPIES, 1, 1)))
     (folder / "pictures").mkdir()
     for i, image in enumerate(digits[:50]):
-        (folder / "pictures" / f"{i:02}.png").write_bytes(encoded(image))
+        (folder / "pictures" / f"{i:02}.png").write_bytes(encode(image))
     (folder / "pictures" / "20.png").write_bytes(b"hello")
     (folder / "pictures" / "30.png").write_bytes(bytes(2 * MAX_BYTES))
     return [folder / "pictures", folder / "many.npz", folder / "pictures" / "07.png"]

@@ -22,7 +22,8 @@ from inkdigits.bulk.inputs import chunks
 from inkdigits.data.tables import PIXELS, write_csv
 from inkdigits.preprocess import Limits
 
-from support.bulk import DEADLINE, encoded, idx
+from support.bulk import DEADLINE
+from support.files import encode, idx
 
 MEMORY = 2 << 30  # bytes that a process may ask for; more than it needs, less than the headers promise
 COUNT = "inkdigits: 3 images: 2 digits, 1 error\n"  # with the wrong one between two right ones
@@ -33,7 +34,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="it needs what POSIX has")
 @pytest.fixture
 def here(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
-    Path("good.png").write_bytes(encoded(digits[3]))
+    Path("good.png").write_bytes(encode(digits[3]))
     return tmp_path
 
 
@@ -161,14 +162,14 @@ def test_a_folder_that_cannot_be_listed_is_an_error_in_its_place(here, digits):
     """Deeper than a path may be long; so that root is refused as well."""
     Path("in").mkdir()
     for name in ("a.png", "z.png"):
-        (Path("in") / name).write_bytes(encoded(digits[0]))
+        (Path("in") / name).write_bytes(encode(digits[0]))
     at = os.open("in", os.O_RDONLY)
     deep = "d" * 250
     for i in range(20):
         os.mkdir(deep, dir_fd=at)
         inner = os.open(deep, os.O_RDONLY, dir_fd=at)
         file = os.open("p.png", os.O_WRONLY | os.O_CREAT, dir_fd=inner)
-        os.write(file, encoded(digits[i]))
+        os.write(file, encode(digits[i]))
         os.close(file)
         os.close(at)
         at = inner
@@ -207,7 +208,7 @@ def test_a_thousand_folders_deep(here, digits):
     for folder in folders:
         folder.mkdir()
     picture = folders[-1] / "p.png"
-    picture.write_bytes(encoded(digits[0]))
+    picture.write_bytes(encode(digits[0]))
     try:
         code, rows, err = limited("in")
     finally:
@@ -286,7 +287,7 @@ def damaged(content, choice):
 def test_damage_of_any_kind_is_an_error_and_nothing_else(here, digits):
     """Every kind of input, damaged at random: chunks come, or errors in them, and no exception."""
     some = digits[:20]
-    pictures = [encoded(image) for image in some]
+    pictures = [encode(image) for image in some]
     whole = {"a.idx": idx(some), "b.idx.gz": gzip.compress(idx(some))}
     for i, method in enumerate((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)):
         whole[f"c{i}.zip"] = in_zip(pictures[i], method)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from support.bulk import DEADLINE, encoded
+from support.bulk import DEADLINE
+from support.files import encode
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 
@@ -37,7 +38,7 @@ PLAIN = ("a=1.png", " =1.png", "'=1.png", 'a "quoted" "name".png', "a,b.png")
 def here(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
     for i, name in enumerate([*NAMES, *FORMULAS, *PLAIN]):
-        Path(name).write_bytes(encoded(digits[i]))
+        Path(name).write_bytes(encode(digits[i]))
         if name in NAMES:
             Path(f"bad{name}").write_bytes(b"no picture")
     return tmp_path

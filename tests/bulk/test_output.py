@@ -20,7 +20,9 @@ from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.cli import main
 from inkdigits.data.tables import write_csv
 
-from support.bulk import DEADLINE, encoded, size_of, start, stopped, until
+from support.bulk import DEADLINE, size_of, start, stopped
+from support.files import encode
+from support.servers import until
 
 FORMS = ("csv", "jsonl", "parquet", "txt")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make a device")
@@ -48,7 +50,7 @@ def inputs(tmp_path, monkeypatch, digits):
     monkeypatch.chdir(tmp_path)
     Path("in").mkdir()
     for i, image in enumerate(digits[:5]):
-        (Path("in") / f"{i}.png").write_bytes(encoded(image))
+        (Path("in") / f"{i}.png").write_bytes(encode(image))
     np.savez("t.npz", images=digits[:50])
     np.savez("other.npz", images=digits[50:90])
     with Path("t.csv").open("w") as file:

@@ -21,9 +21,10 @@ import pytest
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.data.tables import PIXELS, write_csv
 
-from support.bulk import DEADLINE, N, encoded, idx, rows_of, size_of, start, stopped, until
+from support.bulk import DEADLINE, N, rows_of, size_of, start, stopped
+from support.files import encode, idx
 from support.hostile import damaged_tiff
-from support.servers import processes
+from support.servers import processes, until
 
 KILLS = 10
 INPUTS = (
@@ -41,7 +42,7 @@ def write_pixels(images, path):
 def folder(tmp_path_factory, digits):
     """A folder with the same digits in every form that is read."""
     folder = tmp_path_factory.mktemp("bulk")
-    pictures = [encoded(image) for image in digits]
+    pictures = [encode(image) for image in digits]
     (folder / "pictures").mkdir()
     for i, content in enumerate(pictures):
         (folder / "pictures" / f"{i:04}.png").write_bytes(content)
@@ -115,7 +116,7 @@ def test_processes_change_nothing(run, folder):
 
 def broken_inputs(folder, digits):
     """Inputs with something wrong in each; what their rows should be, as (name, words of the error or "")."""
-    good = encoded(digits[0])
+    good = encode(digits[0])
     with zipfile.ZipFile(folder / "a.zip", "w") as archive:
         archive.writestr("0.png", good)
         archive.writestr("1.png", good[:60])
@@ -271,7 +272,7 @@ def test_pictures_that_came_between_are_noticed(run, folder, tmp_path):
 def test_errors_before_a_kill_count(run, tmp_path, digits):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "bad.png").write_bytes(b"hello")
-    (tmp_path / "in" / "good.png").write_bytes(encoded(digits[0]))
+    (tmp_path / "in" / "good.png").write_bytes(encode(digits[0]))
     code, _, err = stopped(run, "in", "-o", "o.csv")
     assert code == 130
     assert "inkdigits: 2 rows are kept in o.csv.part; --resume goes on" in err

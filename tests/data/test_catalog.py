@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import socket
-import struct
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -26,14 +25,10 @@ from inkdigits.data.idx import read_idx
 from inkdigits.settings import Settings
 
 from support.drawings import DIGITS
+from support.files import idx
 from support.paths import ROOT
 
 FILES = tuple(data.MNIST_SHA256)
-
-
-def idx(array: np.ndarray) -> bytes:
-    """The format as its description has it: two zero bytes, type, number of axes, their sizes, the values."""
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import struct
 
 import numpy as np
 import pytest
@@ -12,10 +11,7 @@ import pytest
 from inkdigits import DataError
 from inkdigits.data.idx import is_idx, map_idx, read_idx
 
-
-def idx(array: np.ndarray) -> bytes:
-    """The format as its description has it: two zero bytes, type, number of axes, their sizes, the values."""
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+from support.files import idx
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4, 5), (0, 28, 28), (2, 1)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +17,10 @@ from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.settings import Settings
 
 from support.drawings import picture
+from support.files import idx
 
 LABELS = np.array([label for label in range(10) for _ in range(4)])  # sorted, as folders are
 SETTINGS = Settings()
-
-
-def idx(array: np.ndarray) -> bytes:
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,9 @@ from inkdigits.preprocess.decode import decode
 from inkdigits.preprocess.files import plain_png
 
 from support.drawings import picture
+from support.files import chunk, encode
 
 FIVE = picture(5, 60)
-
-
-def encoded(image, format, **options):
-    file = io.BytesIO()
-    image.save(file, format, **options)
-    return file.getvalue()
 
 
 def levels(source, limits=Limits()):  # noqa: B008
@@ -47,7 +42,7 @@ def levels(source, limits=Limits()):  # noqa: B008
     ],
 )
 def test_every_format(format, options, tolerance):
-    assert np.abs(levels(encoded(Image.fromarray(FIVE), format, **options)) - FIVE).max() <= tolerance
+    assert np.abs(levels(encode(Image.fromarray(FIVE), format, **options)) - FIVE).max() <= tolerance
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "I", "F", "YCbCr", "HSV", "LAB"])
@@ -64,17 +59,17 @@ def test_every_pillow_mode(mode):
 
 
 def test_cmyk_jpeg_and_16_bit_files():
-    assert np.abs(levels(encoded(Image.fromarray(FIVE).convert("CMYK"), "JPEG", quality=95)) - FIVE).max() <= 60
+    assert np.abs(levels(encode(Image.fromarray(FIVE).convert("CMYK"), "JPEG", quality=95)) - FIVE).max() <= 60
     deep = FIVE.astype(np.uint16) * 257
     for format in ("PNG", "TIFF"):
-        assert np.abs(levels(encoded(Image.fromarray(deep), format)) - FIVE).max() < 0.01
+        assert np.abs(levels(encode(Image.fromarray(deep), format)) - FIVE).max() < 0.01
 
 
 def test_first_frame_of_an_animation():
     frames = [Image.fromarray(FIVE), Image.fromarray(255 - FIVE)]
     for format in ("GIF", "TIFF", "WEBP"):
         options = {"lossless": True} if format == "WEBP" else {}
-        data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+        data = encode(frames[0], format, save_all=True, append_images=frames[1:], **options)
         assert np.abs(levels(data) - FIVE).max() <= 1, format
 
 
@@ -99,8 +94,8 @@ def test_exif_orientation(turn):
     exif[0x0112] = turn
     for format in ("PNG", "TIFF", "WEBP"):
         options = {"lossless": True} if format == "WEBP" else {}
-        np.testing.assert_array_equal(levels(encoded(stored, format, exif=exif, **options)), upright)
-    assert levels(encoded(stored, "JPEG", exif=exif)).shape == upright.shape
+        np.testing.assert_array_equal(levels(encode(stored, format, exif=exif, **options)), upright)
+    assert levels(encode(stored, "JPEG", exif=exif)).shape == upright.shape
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.uint16, np.float16, np.float32, np.float64])
@@ -114,7 +109,7 @@ def test_every_array_type(dtype):
 
 
 def test_bytes_path_and_file_are_the_same(tmp_path):
-    data = encoded(Image.fromarray(FIVE), "PNG")
+    data = encode(Image.fromarray(FIVE), "PNG")
     path = tmp_path / "five.jpg"  # the name is not believed
     path.write_bytes(data)
     for source in (data, bytearray(data), memoryview(data), path, str(path), io.BytesIO(data)):
@@ -140,7 +135,7 @@ def test_paper_with_transparent_corners_stays_paper(swap):
 
 def test_colour_key_transparency():
     image = Image.fromarray(np.where(FIVE < 128, 0, 255).astype(np.uint8))
-    data = encoded(image, "PNG", transparency=255)  # white is clear
+    data = encode(image, "PNG", transparency=255)  # white is clear
     np.testing.assert_allclose(levels(data), np.asarray(image), atol=1)
 
 
@@ -166,7 +161,7 @@ def test_not_an_image(data, says):
 def test_truncated(format, share):
     # A size that keeps more than the header in every format, and noise, which does not compress.
     noise = np.random.default_rng(0).integers(0, 255, (90, 90), np.uint8)
-    data = encoded(Image.fromarray(noise), format)
+    data = encode(Image.fromarray(noise), format)
     with pytest.raises(UnreadableImage, match="truncated or damaged"):
         decode(data[: int(len(data) * share)], Limits())
 
@@ -222,10 +217,6 @@ def test_arrays_that_are_not_pictures(array, says):
         decode(array, Limits())
 
 
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def grey_png(
     compressed: bytes, width: int = 28, height: int = 28, kind: bytes = b"\x08\0\0\0\0", *more: bytes
 ) -> bytes:
@@ -252,7 +243,7 @@ def plainly(data: bytes) -> bytes | None:
 
 
 def test_plain_small_pngs_are_read_past_pillow_s_layers():
-    data = encoded(Image.fromarray(FIVE), "PNG")
+    data = encode(Image.fromarray(FIVE), "PNG")
     assert plainly(data) == decode(data, Limits()).tobytes() == FIVE.tobytes()
 
 

@@ -13,8 +13,7 @@ from inkdigits.preprocess.decode import decode
 from inkdigits.preprocess.files import MAX_SCANS
 
 from support.drawings import picture
-from support.hostile import chunk, encode, png
-from support.parts import bmp, gif, jpeg, scans, segment, tiff
+from support.files import bmp, chunk, encode, gif, jpeg, png, scans, segment, tiff
 
 MANY = 60_000  # parts; 20 MB would hold a million
 PIXELS = zlib.compress(bytes(29 * 28))

@@ -20,7 +20,7 @@ from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, corrupt
 
 from support.drawings import DIGITS, picture
-from support.hostile import png
+from support.files import png
 from support.requests import encode
 
 LOOKS = (

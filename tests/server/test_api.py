@@ -14,7 +14,7 @@ from inkdigits import Recognizer, SettingError
 from inkdigits.network import shipped_models
 from inkdigits.self_test import known_digit, self_test
 from inkdigits.server import create_app
-from inkdigits.server.http.problems import INTERNAL_ERROR, KINDS
+from inkdigits.server.http.problems import INTERNAL_ERROR, PROBLEM_TYPES
 from inkdigits.server.model_info import about
 from inkdigits.server.offline import WEB
 from inkdigits.settings import Settings
@@ -105,8 +105,8 @@ def test_pages_need_no_other_origin_and_nothing_in_line(client, path):
 
 def test_the_reference_page_explains_every_kind_of_error_where_its_type_points(client):
     page = Page(client.get("/docs").text)
-    assert {kind.slug for kind in KINDS} <= page.anchors
-    assert all(kind.document("")["type"].startswith("/docs#") for kind in KINDS)
+    assert {kind.slug for kind in PROBLEM_TYPES} <= page.anchors
+    assert all(kind.document("")["type"].startswith("/docs#") for kind in PROBLEM_TYPES)
 
 
 def test_the_page_s_files_have_right_types_an_etag_and_are_asked_for_again(client):

@@ -14,6 +14,7 @@ from inkdigits.server.factory import create_app
 from inkdigits.settings import Settings
 
 from support.drawings import picture
+from support.files import encode
 from support.requests import THREE
 
 PIXELS = np.asarray(Image.open(io.BytesIO(THREE)).convert("L"))
@@ -27,13 +28,7 @@ def multipart(*files: bytes) -> bytes:
     return b"".join(parts) + b"--b--\r\n"
 
 
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-LARGE = png(picture(5, 800))
+LARGE = encode(picture(5, 800))
 BODIES = {
     "an image": (b"image/png", THREE),
     "undeclared": (b"", THREE),
@@ -42,10 +37,10 @@ BODIES = {
     "a form of one": (b"multipart/form-data; boundary=b", multipart(THREE)),
     "a form of three, one broken": (b"multipart/form-data; boundary=b", multipart(THREE, b"nothing", THREE)),
     "only broken ones": (b"multipart/form-data; boundary=b", multipart(b"nothing", b"nothing")),
-    "a blank sheet": (b"image/png", png(np.full((40, 40), 255, np.uint8))),
+    "a blank sheet": (b"image/png", encode(np.full((40, 40), 255, np.uint8))),
     "no image": (b"image/png", b"hello"),
     "a damaged image": (b"image/png", THREE[:60]),
-    "too small an image": (b"image/png", png(np.zeros((5, 5), np.uint8))),
+    "too small an image": (b"image/png", encode(np.zeros((5, 5), np.uint8))),
     "nothing": (b"image/png", b""),
     "another type": (b"text/html", b"<html>"),
     "a wrong number": (b"application/json", b'{"pixels": [1, 2, "x"]}'),
@@ -157,7 +152,7 @@ def at_once(service, scope, body, there=True):
 
 
 def counted(service) -> list[str]:
-    text = service.metrics.text(service.site.recognizer.model, "1").decode()
+    text = service.metrics.text(service.deployment.recognizer.model, "1").decode()
     return re.findall(r'requests_total\{route="/predict",status="(\d+)"\} 1\b', text)
 
 
@@ -191,7 +186,7 @@ def test_a_fault_is_told_without_its_cause_and_logged(monkeypatch, caplog):
     def broken(*_, **__):
         raise RuntimeError("a secret path")
 
-    monkeypatch.setattr(service.site.recognizer, "predict_preprocessed", broken)
+    monkeypatch.setattr(service.deployment.recognizer, "predict_preprocessed", broken)
     taken, [answer] = at_once(service, scope(), THREE)
     assert taken
     assert answer.status == 500

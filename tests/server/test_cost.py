@@ -25,21 +25,18 @@ from inkdigits.preprocess.files import pixels_of
 from inkdigits.self_test import DIGIT
 from inkdigits.server import inference as work
 from inkdigits.server import open_inference as oip
-from inkdigits.server import reader
+from inkdigits.server.cost import BATCH, HEAVY_PIXELS, check_pixels, is_heavy, load_of, parts_of
 from inkdigits.server.http.auth import charge
-from inkdigits.server.http.body import HEAVY_PIXELS, INLINE_BYTES, check_pixels, is_heavy, load_of, parts_of
 from inkdigits.server.http.problems import Problem
-from inkdigits.server.inference import BATCH, DRAWING_PIXELS, DRAWINGS, SMALL_PIXELS, Batcher
-from inkdigits.server.inputs import parse
+from inkdigits.server.inference import DRAWING_PIXELS, DRAWINGS, INLINE_BYTES, SMALL_PIXELS
 from inkdigits.server.observability.metrics import Metrics
+from inkdigits.server.payloads import file_of, parse, percent_decoded
 from inkdigits.server.processes.shared_state import Board
-from inkdigits.server.values import file_of, percent_decoded
 from inkdigits.settings import Settings
 
 from support.drawings import picture
-from support.hostile import chunk, png
-from support.parts import scans
-from support.requests import HASHES, THREE, assert_problem, encode, guard_of
+from support.files import chunk, png, scans
+from support.requests import HASHES, THREE, assert_problem, encode, guard_of, reader_of
 
 MANY = 2_000_000  # characters of a text that says little; a body may have ten times as many
 MAX_FILES = 100
@@ -175,13 +172,12 @@ def test_images_of_too_many_pixels_together(client, recognizer):
 def test_the_time_of_a_request_s_images_is_bounded(recognizer, monkeypatch):
     """By the processor's clock, which here goes on by a fifth of a second with each picture."""
     clock = iter(np.arange(0, 100, 0.2))
-    monkeypatch.setattr(reader, "thread_time", lambda: next(clock))
-    settings = Settings()
-    own = reader.Reader(recognizer, reader.Bounds(settings, Metrics(Board())))
+    monkeypatch.setattr(work, "thread_time", lambda: next(clock))
+    executor = work.Executor(Settings(), Metrics(Board()))
     drawings = [encode(picture(i % 10, 280)) for i in range(20)]
-    assert [result.digit for result in own.read(drawings[:4])] == [0, 1, 2, 3]
+    assert [result.digit for result in executor.read_all(recognizer, drawings[:4])] == [0, 1, 2, 3]
     with pytest.raises(Problem, match=r"\d of the request's 20 images took 0.75 s of a processor") as found:
-        own.read(drawings)
+        executor.read_all(recognizer, drawings)
     assert found.value.kind.status == 413
 
 
@@ -250,11 +246,11 @@ def threads(monkeypatch):
 
 @pytest.mark.parametrize("size", [(400, 400), (8192, 32)])
 def test_larger_pictures_leave_the_event_loop(recognizer, threads, size):
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    read = reader_of(recognizer, most=100)
     large = encode(picture(7, size[0], height=size[1]))
 
     async def ask():
-        return await asyncio.gather(batcher.read([large], load_of([large])), batcher.read([THREE], load_of([THREE])))
+        return await asyncio.gather(read([large]), read([THREE]))
 
     (first,), (second,) = asyncio.run(ask())
     assert (first.digit, second.digit) == (7, DIGIT)
@@ -262,12 +258,12 @@ def test_larger_pictures_leave_the_event_loop(recognizer, threads, size):
 
 
 def test_no_small_picture_waits_for_many_drawings(recognizer, threads):
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    read = reader_of(recognizer, most=100)
     drawings = [encode(picture(i % 10, 280, at=(0.1 * i, 0.0))) for i in range(30)]
     order = []
 
     async def ask(data):
-        [result] = await batcher.read([data], load_of([data]))
+        [result] = await read([data])
         order.append(data)
         return result.digit
 
@@ -282,15 +278,15 @@ def test_no_small_picture_waits_for_many_drawings(recognizer, threads):
 
 def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monkeypatch):
     monkeypatch.setattr(work, "TURN_SECONDS", 0.0)
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    read = reader_of(recognizer, most=100)
     # Nothing but stripes: they vanish in the reduced picture, which is then looked at as finely as any.
     pixels = np.full((320, 320), 255, np.uint8)
     stripes = [encode(Image.fromarray(np.where(np.arange(320)[:, None] % 2, ink, pixels))) for ink in range(8)]
     drawing = encode(picture(7, 280))
 
     async def ask():
-        await asyncio.gather(*(batcher.read([one], load_of([one])) for one in stripes))
-        return await asyncio.gather(*(batcher.read([one], load_of([one])) for one in (drawing, THREE)))
+        await asyncio.gather(*(read([one]) for one in stripes))
+        return await asyncio.gather(*(read([one]) for one in (drawing, THREE)))
 
     (first,), (second,) = asyncio.run(ask())
     assert (first.digit, second.digit) == (7, DIGIT)
@@ -300,7 +296,7 @@ def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monke
 
 
 def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 100)
+    read = reader_of(recognizer, most=100)
     large, other = encode(picture(7, 400)), encode(picture(4, 380))
 
     def fail(image):
@@ -311,7 +307,7 @@ def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
     monkeypatch.setattr("inkdigits.preprocess.preprocess_picture", fail)
 
     async def ask():
-        asked = [batcher.read([data], load_of([data])) for data in (large, other)]
+        asked = [read([data]) for data in (large, other)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     fault, found = asyncio.run(ask())
@@ -320,11 +316,11 @@ def test_a_fault_in_the_thread_is_the_request_s_own(recognizer, monkeypatch):
 
 
 def test_pictures_for_the_thread_wait_among_the_small(recognizer):
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 3)
+    read = reader_of(recognizer, most=3)
     large = encode(picture(7, 400))
 
     async def ask():
-        asked = [batcher.read([large], load_of([large])) for _ in range(6)]
+        asked = [read([large]) for _ in range(6)]
         return await asyncio.gather(*asked, return_exceptions=True)
 
     found = asyncio.run(ask())
@@ -336,11 +332,11 @@ def test_pictures_for_the_thread_wait_among_the_small(recognizer):
 def test_a_batch_ends_by_pixels_too(recognizer, monkeypatch):
     runs, logits = [], recognizer.logits
     monkeypatch.setattr(recognizer, "logits", lambda batch: runs.append(len(batch)) or logits(batch))
-    batcher = Batcher(recognizer, Limits(), Metrics(Board()), 1000)
+    read = reader_of(recognizer, most=1000)
     largest = encode(picture(3, 90))
 
     async def ask():
-        await asyncio.gather(*(batcher.read([largest], load_of([largest])) for _ in range(BATCH)))
+        await asyncio.gather(*(read([largest]) for _ in range(BATCH)))
 
     asyncio.run(ask())
     assert sum(runs) == BATCH

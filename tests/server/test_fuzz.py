@@ -12,15 +12,14 @@ from hypothesis import strategies as st
 
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.auth import client_of
-from inkdigits.server.http.problems import KINDS, Problem
-from inkdigits.server.inputs import parse
-from inkdigits.server.routes import Options
-from inkdigits.server.values import image_of
+from inkdigits.server.http.problems import PROBLEM_TYPES, Problem
+from inkdigits.server.payloads import image_of, parse
+from inkdigits.server.predict import Options
 
 from support.paths import ROOT
 from support.requests import ROW, THREE
 
-CLIENT_ERRORS = {kind.status for kind in KINDS if 400 <= kind.status < 500}
+CLIENT_ERRORS = {kind.status for kind in PROBLEM_TYPES if 400 <= kind.status < 500}
 fuzzed = settings(
     max_examples=200, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )

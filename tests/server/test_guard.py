@@ -13,9 +13,9 @@ from PIL import Image
 
 from inkdigits import SettingError
 from inkdigits.self_test import DIGIT
-from inkdigits.server.http.auth import WAYS, Guard, client_of, key_hashes
-from inkdigits.server.http.body import INLINE_BYTES
+from inkdigits.server.http.auth import WAYS, Authenticator, client_of, key_hashes
 from inkdigits.server.http.problems import Problem
+from inkdigits.server.inference import INLINE_BYTES
 from inkdigits.server.processes.shared_state import BUCKETS, Board
 
 from support.requests import HASHES, KEYS, THREE, assert_problem, guard_of
@@ -71,7 +71,7 @@ def test_keys_that_are_no_hashes_stop_the_start(keys):
         key_hashes(keys)
 
 
-def admitted(guard: Guard, client: str = "1.2.3.4", **headers: str) -> bool:
+def admitted(guard: Authenticator, client: str = "1.2.3.4", **headers: str) -> bool:
     try:
         encoded = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         guard.admit({"client": (client, 1)}, encoded)
@@ -106,7 +106,7 @@ def test_the_table_of_clients_is_bounded_and_forgets_the_oldest():
     assert admitted(guard, "first")
     assert not admitted(guard, "first")
     assert all(admitted(guard, f"client {i}") for i in range(4 * BUCKETS // WAYS * WAYS))
-    assert len(guard._buckets) == BUCKETS * 3
+    assert len(guard._limiter._buckets) == BUCKETS * 3
     assert admitted(guard, "first")
 
 

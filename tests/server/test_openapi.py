@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 import inkdigits
 from inkdigits.self_test import DIGIT
-from inkdigits.server.http.problems import KINDS
+from inkdigits.server.http.problems import PROBLEM_TYPES
 
 from support.paths import ROOT
 from support.requests import ROW, THREE, encode, png_that_claims
@@ -173,7 +173,7 @@ def test_every_example_of_an_error_is_what_a_server_answers(
         for response in document["components"]["responses"].values()
         for key, example in response["content"]["application/problem+json"]["examples"].items()
     }
-    assert set(examples) == {kind.slug for kind in KINDS}
+    assert set(examples) == {kind.slug for kind in PROBLEM_TYPES}
     answers = {
         slug: client.request(**{"method": "POST", "url": "/predict", **request}).json()
         for slug, request in REQUESTS.items()
@@ -238,7 +238,7 @@ def test_examples_of_answers_and_errors_fit_their_schemas(document):
 
 def test_the_docs_list_every_route_and_kind_of_error(document):
     text = (ROOT / "docs" / "http-api.md").read_text(encoding="utf-8")
-    for kind in KINDS:
+    for kind in PROBLEM_TYPES:
         assert f"| {kind.status} | `{kind.slug}` |" in text
     for path, item in document["paths"].items():
         assert f"`{next(iter(item)).upper()} {path}`" in text

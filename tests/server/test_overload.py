@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import socket
-import time
 import types
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from inkdigits.self_test import DIGIT
 from inkdigits.server.factory import create_app
-from inkdigits.server.http.problems import wire
+from inkdigits.server.http.responses import serialize
 from inkdigits.server.http.transport import Joined
 from inkdigits.server.processes import worker
 from inkdigits.server.processes.shared_state import LEAD, READY, UP, Board
@@ -23,6 +22,7 @@ from inkdigits.server.processes.worker import Server
 from inkdigits.settings import Settings
 
 from support.requests import THREE
+from support.servers import until
 
 REQUEST = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n%b" % (
     len(THREE),
@@ -41,7 +41,7 @@ def away(service, *scopes, headers=()) -> list[bytes | None]:
 
     async def ask():
         answers = [service.turn_away(scope) for scope in scopes]
-        return [answer and wire(answer, headers) for answer in answers]
+        return [answer and serialize(answer, headers) for answer in answers]
 
     return asyncio.run(ask())
 
@@ -81,7 +81,7 @@ def test_what_is_turned_away_is_counted_and_logged(caplog):
     service = create_app(Settings(max_queue=1, log_requests="on"))
     with caplog.at_level("INFO", "inkdigits.requests"):
         away(service, scope_of(), scope_of())
-    text = service.metrics.text(service.site.recognizer.model, "1").decode()
+    text = service.metrics.text(service.deployment.recognizer.model, "1").decode()
     assert 'inkdigits_requests_total{route="/predict",status="503"} 1\n' in text
     assert 'inkdigits_shed_total{reason="queue"} 1\n' in text
     assert [record.fields["status"] for record in caplog.records] == [503]
@@ -302,12 +302,7 @@ def test_the_gauge_of_connections(start_server):
         return int(re.search(r"^inkdigits_connections (\d+)$", text, re.MULTILINE)[1])
 
     crowd = [connect(server.url) for _ in range(40)]
-    end = time.monotonic() + 20
-    while open_now() < 40:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: open_now() >= 40)
     for connection in crowd:
         connection.close()
-    while open_now() > 5:
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: open_now() <= 5)

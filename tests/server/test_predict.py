@@ -10,7 +10,8 @@ import pytest
 
 from inkdigits import Limits
 from inkdigits.self_test import DIGIT
-from inkdigits.server.http.body import INLINE_BYTES, INLINE_IMAGES, is_heavy, load_of
+from inkdigits.server.cost import INLINE_IMAGES, is_heavy, load_of
+from inkdigits.server.inference import INLINE_BYTES
 
 from support.drawings import picture
 from support.requests import FORMATS, ROW, THREE, answer_of, assert_problem, encode, png_that_claims

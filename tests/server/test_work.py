@@ -10,13 +10,15 @@ from PIL import Image
 from inkdigits import ImageError, Limits, Recognizer
 from inkdigits.preprocess.decode import decode
 from inkdigits.self_test import DIGIT
+from inkdigits.server.cost import BATCH
 from inkdigits.server.http.problems import Problem
-from inkdigits.server.inference import BATCH, Batcher, Heavy, read
+from inkdigits.server.inference import Executor, read
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
+from inkdigits.settings import Settings
 
 from support.drawings import picture
-from support.requests import THREE, encode
+from support.requests import THREE, encode, reader_of
 
 LIMITS = Limits()
 
@@ -69,19 +71,19 @@ def test_limits_hold_for_small_files_too(recognizer, metrics):
     assert [type(result).__name__ for result in results] == ["ImageTooLarge"] * 2
 
 
-def batcher_of(recognizer, metrics, monkeypatch, most=1000):
-    """A batcher, and the size of each network run that it makes."""
+def noted(recognizer, metrics, monkeypatch, most=1000):
+    """The same, and the size of each network run that it makes."""
     runs, logits = [], recognizer.logits
     monkeypatch.setattr(recognizer, "logits", lambda batch: runs.append(len(batch)) or logits(batch))
-    return Batcher(recognizer, LIMITS, metrics, most), runs
+    return reader_of(recognizer, metrics, most), runs
 
 
 def test_what_arrives_together_shares_a_network_run_and_nobody_waits(recognizer, metrics, monkeypatch):
-    batcher, runs = batcher_of(recognizer, metrics, monkeypatch)
+    read_all, runs = noted(recognizer, metrics, monkeypatch)
 
     async def ask():
-        alone = await batcher.read([THREE])
-        return [alone, *await asyncio.gather(*(batcher.read([encode(small(d)), THREE]) for d in range(10)))]
+        alone = await read_all([THREE])
+        return [alone, *await asyncio.gather(*(read_all([encode(small(d)), THREE]) for d in range(10)))]
 
     alone, *together = asyncio.run(ask())
     assert runs == [1, 20]
@@ -90,11 +92,11 @@ def test_what_arrives_together_shares_a_network_run_and_nobody_waits(recognizer,
 
 
 def test_a_long_queue_lets_other_work_in_between(recognizer, metrics, monkeypatch):
-    batcher, runs = batcher_of(recognizer, metrics, monkeypatch)
+    read_all, runs = noted(recognizer, metrics, monkeypatch)
     seen = []
 
     async def ask():
-        tasks = [asyncio.create_task(batcher.read([THREE])) for _ in range(2 * BATCH + 3)]
+        tasks = [asyncio.create_task(read_all([THREE])) for _ in range(2 * BATCH + 3)]
         await asyncio.sleep(0)
         while not all(task.done() for task in tasks):
             seen.append(cell(metrics, recognizer, 'queue_length{queue="small"}'))
@@ -108,10 +110,10 @@ def test_a_long_queue_lets_other_work_in_between(recognizer, metrics, monkeypatc
 
 
 def test_a_full_queue_turns_away_and_recovers(recognizer, metrics, monkeypatch):
-    batcher, _ = batcher_of(recognizer, metrics, monkeypatch, most=3)
+    read_all, _ = noted(recognizer, metrics, monkeypatch, most=3)
 
     async def ask(count):
-        return await asyncio.gather(*(batcher.read([THREE]) for _ in range(count)), return_exceptions=True)
+        return await asyncio.gather(*(read_all([THREE]) for _ in range(count)), return_exceptions=True)
 
     for _ in range(2):
         results = asyncio.run(ask(5))
@@ -122,7 +124,7 @@ def test_a_full_queue_turns_away_and_recovers(recognizer, metrics, monkeypatch):
 
 
 def test_a_fault_stays_with_its_request(recognizer, metrics, monkeypatch):
-    batcher, _ = batcher_of(recognizer, metrics, monkeypatch)
+    read_all, _ = noted(recognizer, metrics, monkeypatch)
     poison = encode(picture(2))
 
     def fail(source, limits):
@@ -134,7 +136,7 @@ def test_a_fault_stays_with_its_request(recognizer, metrics, monkeypatch):
 
     async def ask():
         asked = ([THREE], [poison], [THREE, THREE])
-        return await asyncio.gather(*map(batcher.read, asked), return_exceptions=True)
+        return await asyncio.gather(*map(read_all, asked), return_exceptions=True)
 
     first, second, third = asyncio.run(ask())
     assert [r.digit for r in (*first, *third)] == [DIGIT] * 3
@@ -142,10 +144,10 @@ def test_a_fault_stays_with_its_request(recognizer, metrics, monkeypatch):
 
 
 def test_a_request_that_was_given_up_harms_no_other(recognizer, metrics, monkeypatch):
-    batcher, _ = batcher_of(recognizer, metrics, monkeypatch)
+    read_all, _ = noted(recognizer, metrics, monkeypatch)
 
     async def ask():
-        gone, stays = (asyncio.create_task(batcher.read([THREE])) for _ in range(2))
+        gone, stays = (asyncio.create_task(read_all([THREE])) for _ in range(2))
         asyncio.get_running_loop().call_soon(gone.cancel)
         return await stays
 
@@ -153,7 +155,7 @@ def test_a_request_that_was_given_up_harms_no_other(recognizer, metrics, monkeyp
 
 
 def test_heavy_work_is_bounded_and_counts_until_its_thread_is_done(recognizer, metrics):
-    heavy = Heavy(metrics, 2)
+    heavy = Executor(Settings(max_heavy=2), metrics)
     release = threading.Event()
 
     async def ask():

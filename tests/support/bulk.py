@@ -1,30 +1,17 @@
 """Runs of ``inkdigits predict`` on many images."""
 
 import csv
-import io
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from inkdigits.bulk.journal import Journal
 
 N = 600  # digits: more than one chunk of pictures
 DEADLINE = 120  # seconds, for what must happen at all
-
-
-def encoded(image, form="PNG"):
-    file = io.BytesIO()
-    Image.fromarray(image).save(file, form)
-    return file.getvalue()
-
-
-def idx(images):
-    return bytes([0, 0, 8, 3]) + b"".join(n.to_bytes(4, "big") for n in images.shape) + images.tobytes()
 
 
 def rows_of(path):
@@ -60,10 +47,3 @@ def start(*argv):
         # A shell's background job ignores Ctrl-C, and hands that down to the tests and to this.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-
-
-def until(condition, seconds=DEADLINE):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

@@ -5,7 +5,6 @@ PYTHONPATH=tests python -m support.hostile FOLDER     # writes each as a file, f
 
 from __future__ import annotations
 
-import io
 import json
 import struct
 import sys
@@ -13,12 +12,12 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from support.drawings import picture
+from support.files import chunk, encode, png
 
 DIGIT = 7
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
@@ -45,23 +44,8 @@ def damaged_tiff(size: int) -> bytes:
     return file.replace(entry, struct.pack("<HHI", 270, 2, size))
 
 
-def encode(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
 def seven() -> Image.Image:
     return Image.fromarray(picture(DIGIT))
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, data: bytes, *more: bytes, depth: int = 8, colour: int = 0) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def uploads() -> Iterator[Upload]:

@@ -1,30 +1,24 @@
 """What clients send to the service, and what it must answer."""
 
-import io
 import json
-import struct
 import zlib
 from hashlib import sha256
 
 import httpx
 import numpy as np
-from PIL import Image
 
 from inkdigits import Recognizer
 from inkdigits.preprocess import preprocess
 from inkdigits.self_test import known_digit
-from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.auth import Authenticator
+from inkdigits.server.inference import Executor
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import Board
 from inkdigits.settings import Settings
 
+from support.files import encode, png
+
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
-
-
-def encode(image, form="PNG", **options):
-    file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, form, **options)
-    return file.getvalue()
 
 
 THREE = encode(known_digit())
@@ -47,12 +41,7 @@ def assert_problem(response: httpx.Response, status: int, slug: str, *words: str
 
 
 def png_that_claims(width, height):
-    def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    pixels = zlib.compress(bytes(10_000))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return png(width, height, zlib.compress(bytes(10_000)))
 
 
 PICTURE = np.array(ROW, np.uint8).reshape(28, 28)
@@ -60,6 +49,12 @@ KEYS = [b"first key", b"second"]
 HASHES = ",".join(sha256(key).hexdigest() for key in KEYS)
 
 
-def guard_of(board=None, **settings) -> Guard:
+def guard_of(board=None, **settings) -> Authenticator:
     board = board or Board()
-    return Guard(Settings(**settings), board, Metrics(board))
+    return Authenticator(Settings(**settings), board, Metrics(board))
+
+
+def reader_of(recognizer, metrics=None, most=1000):
+    """What reads the images of a request by an executor with a queue of this length."""
+    executor = Executor(Settings(max_queue=most), metrics or Metrics(Board()))
+    return lambda sources: executor.predict(recognizer, sources, list)

@@ -260,6 +260,33 @@ def test_what_is_no_picture_is_said_in_words_of_this_page(visit, on_device):
     expect(page.get_by_test_id("results").locator("tbody").get_by_role("button")).to_have_count(0)
 
 
+def test_the_focus_stays_where_the_hands_are(visit):
+    """What Retry and Clear list take away is not what the keyboard stands on next."""
+    page = visit(allow=UNANSWERED)
+    refuse(page, 401, "unauthorized", "the request has no API key")
+    page.get_by_test_id("upload").set_input_files([file("nine.png", picture(9)), file("one.png", picture(1))])
+    retry = row(page, "nine.png").get_by_role("button", name="Retry nine.png")
+    retry.focus()
+    with page.expect_response(PREDICT):
+        page.keyboard.press("Enter")
+    expect(row(page, "nine.png")).to_have_attribute("data-state", "failed")
+    expect(retry).to_be_focused()  # it is there again, for another try
+    page.unroute_all()
+    page.keyboard.press("Enter")
+    expect_read(page, "nine.png", 9)
+    expect(row(page, "nine.png").get_by_role("rowheader")).to_be_focused()
+    page.get_by_test_id("sort").click()
+    expect(page.get_by_role("columnheader", name="Confidence")).to_have_attribute("aria-sort", "ascending")
+    expect(row(page, "one.png")).to_have_attribute("data-state", "failed")
+    page.get_by_test_id("clear-files").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_test_id("results")).to_be_hidden()
+    expect(page.get_by_test_id("upload")).to_be_focused()
+    page.get_by_test_id("upload").set_input_files([file("two.png", picture(2))])
+    expect_read(page, "two.png", 2)
+    assert page.locator("#sorted").get_attribute("aria-sort") is None
+
+
 def test_a_server_that_cannot_be_reached_is_said_to_be_so(visit):
     page = visit(allow=UNANSWERED)
     page.route(PREDICT, lambda route: route.abort())

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from support import browser
 from support.browser import draw
 from support.drawings import DIGITS
+from support.states import LETTER, PREDICT, scan
 
 chromium, visit = browser.chromium, browser.visit
 
@@ -67,6 +68,46 @@ def test_every_text_has_contrast(visit, scheme):
     assert {"Draw a digit", "Draw a digit first", "3", "Predict", "Retry", "no.png"} <= texts
     poor = [each for each in [*empty, *hint, *answered] if each["ratio"] < (LARGE if each["size"] >= 24 else NORMAL)]
     assert not poor
+
+
+OVERLAPS = """() => {
+  const boxes = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const { textContent, parentElement } = walker.currentNode;
+    const isVisible = parentElement.checkVisibility({ checkOpacity: true, checkVisibilityCSS: true });
+    if (!textContent.trim() || !isVisible) continue;
+    if (parentElement.closest('.unseen, .value, .hint')) continue;
+    const range = document.createRange();
+    range.selectNodeContents(walker.currentNode);
+    for (const { left, right, top, bottom } of range.getClientRects()) {
+      const inset = parentElement.matches('.numeral') ? 0.2 * (bottom - top) : 2; // of its line, not of its glyph
+      boxes.push({ text: textContent, left, right, top: top + inset, bottom: bottom - inset });
+    }
+  }
+  return boxes.flatMap((a, i) => boxes.slice(i + 1).filter((b) => a.text !== b.text
+    && a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+    .map((b) => [a.text, b.text]));
+}"""
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 800)])
+def test_text_of_twice_the_size_has_room(visit, width, height):
+    """WCAG 2.2, 1.4.4."""
+    page = visit(width=width, height=height, allow="status of 4")
+    page.evaluate("() => (document.documentElement.style.fontSize = '200%')")
+    page.get_by_text("What the network saw").click()
+    files = [scan(3), {"name": "no.png", "mimeType": "image/png", "buffer": b"no"}]
+    page.get_by_test_id("upload").set_input_files(files)
+    expect(page.get_by_test_id("progress")).to_have_text("2 pictures done, 1 could not be read")
+    for shown in (LETTER, {**LETTER, "is_digit": True}):
+        page.unroute_all()
+        page.route(PREDICT, answering(json.dumps(shown)))
+        draw(page, DIGITS[5])
+        words = "Likely" if shown["is_digit"] else "This does not look like a digit"
+        expect(page.get_by_test_id("confidence")).to_contain_text(words)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(OVERLAPS) == []
 
 
 def test_light_and_dark(visit):

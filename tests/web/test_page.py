@@ -94,6 +94,24 @@ def test_a_screen_reader_hears_the_answer(visit):
     expect(heard).to_have_count(1)
 
 
+def test_a_screen_reader_hears_what_the_tools_did(visit):
+    """And no answer that is no longer there."""
+    page = visit()
+    draw(page, DIGITS[4])
+    answer_heard = page.locator("[role=status]").filter(has_text=re.compile(r"^4\. "))
+    expect(answer_heard).to_have_count(1)
+    for press, heard, answers in (
+        (lambda: page.get_by_test_id("clear").click(), "Cleared", 0),
+        (lambda: page.get_by_test_id("undo").click(), "Undone", 1),
+        (lambda: page.keyboard.press("Delete"), "Cleared", 0),
+        (lambda: page.keyboard.press("Control+z"), "Undone", 1),
+        (lambda: page.get_by_test_id("redo").click(), "Redone", 0),
+    ):
+        press()
+        expect(page.locator("[role=status]").filter(has_text=re.compile(f"^{heard}$"))).to_have_count(1)
+        expect(answer_heard).to_have_count(answers)
+
+
 def test_predict_on_an_empty_pad_says_what_to_do_and_asks_nothing(visit):
     page = visit()
     expect(status(page)).to_have_text(READY)

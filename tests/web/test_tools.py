@@ -143,6 +143,33 @@ def test_once_a_pen_is_seen_the_hand_draws_nothing(visit):
     expect(page.get_by_test_id("undo")).to_be_disabled()
 
 
+def test_a_finger_after_a_pen_is_told_to_wait_and_then_draws(visit):
+    page = visit(has_touch=True, before=lambda page: page.clock.install())
+    session = page.context.new_cdp_session(page)
+
+    def stroke_of_a_finger():
+        [stroke] = place(page, [[(0.5, 0.1), (0.5, 0.5), (0.5, 0.9)]])
+        for i, (x, y) in enumerate(stroke):
+            session.send(
+                "Input.dispatchTouchEvent",
+                {"type": "touchMove" if i else "touchStart", "touchPoints": [{"x": x, "y": y, "id": 0}]},
+            )
+        session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    [dot] = place(page, [[(0.1, 0.1)]])
+    pen(session, "mousePressed", dot[0])
+    pen(session, "mouseReleased", dot[0])
+    page.get_by_test_id("clear").click()
+    page.clock.fast_forward(2_000)
+    stroke_of_a_finger()
+    expect(page.get_by_test_id("status")).to_have_text("Use the pen, or wait 10 seconds to draw with a finger")
+    assert page.evaluate(INK)["ink"] == 0
+    page.clock.fast_forward(10_000)
+    stroke_of_a_finger()
+    expect(page.get_by_test_id("digit")).to_have_text("1")
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready"))
+
+
 def test_the_keyboard_draws(visit):
     page = visit()
     page.get_by_test_id("pad").focus()

@@ -15,7 +15,7 @@ from inkdigits.server.factory import create_app
 from inkdigits.server.processes.run import serve
 
 if TYPE_CHECKING:
-    from inkdigits.server.service import Service
+    from inkdigits.server.http.asgi import Service
 
     app: Service
 

@@ -7,6 +7,7 @@ operations are, by models and parameters.
 # The annotations are not postponed: FastAPI could not look up names that are local to a function.
 
 from collections.abc import Callable, Sequence
+from inspect import cleandoc
 from typing import Annotated, Any
 
 import orjson
@@ -17,14 +18,15 @@ from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from starlette.types import ASGIApp
 
+from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http import schemas
 from inkdigits.server.http.openapi import openapi, ref_errors
-from inkdigits.server.http.problems import HANDLERS, PROTOCOL
+from inkdigits.server.http.problems import HANDLERS, PROTOCOL, not_ready
+from inkdigits.server.http.responses import FRESH
 from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.pages import card, reference
-from inkdigits.server.reader import Reader
-from inkdigits.server.routes import FRESH, Predict, not_ready
+from inkdigits.server.predict import Predict
 from inkdigits.settings import Settings
 
 __all__ = ["api"]
@@ -54,25 +56,38 @@ def predict_described(
         Query(description="Also return so many of the likeliest digits, best first."),
     ] = None,
 ) -> None:
-    """Read the digit in one image, or in several."""
+    """Read the digit in one image, or in several"""
 
 
 def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
-    """Read the digits in a tensor of images."""
+    """Read the digits in a tensor of images
+
+    The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header
+    `Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's
+    `binary_data`, so do the answer's.
+    """
 
 
 async def _fresh(response: Response) -> None:
     response.headers.update(FRESH)
 
 
-def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[], str], **options: Any) -> FastAPI:
-    """The application that answers with a reader's model.
+def api(
+    settings: Settings,
+    recognizer: Recognizer,
+    predict: Predict,
+    infer: oip.Infer,
+    fault: Callable[[], str],
+    **options: Any,
+) -> FastAPI:
+    """Return the application that answers with a model.
 
     Args:
+        predict: answers ``POST /predict``.
+        infer: answers ``POST …/infer``.
         fault: what keeps the server from being ready now, "" for nothing.
         options: further ones of FastAPI's.
     """
-    recognizer = reader.recognizer
     app = FastAPI(
         openapi_url=None,  # served with the page's headers, see inkdigits.server.pages
         redirect_slashes=False,  # a redirect would name the scheme that a proxy in front has hidden
@@ -102,13 +117,15 @@ def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[]
         *errors: int,
         checks: Sequence[Any] = (),
     ) -> None:
-        """Add an ASGI application, which is described by a function's parameters."""
+        """Add an ASGI application, which is described by a function's parameters and docstring."""
+        summary, _, description = cleandoc(described.__doc__ or "").partition("\n\n")
         app.add_api_route(
             path,
             described,
             methods=["POST"],
             operation_id=name,
-            summary=(described.__doc__ or "").removesuffix("."),
+            summary=summary,
+            description=description.replace("\n", " "),
             response_model=model,
             response_description="What was read",
             responses=ref_errors(*errors, *READING_ERRORS),
@@ -166,7 +183,6 @@ def api(settings: Settings, reader: Reader, predict: Predict, fault: Callable[[]
     async def versioned(request: Request, name: str = the_name, version: str = its_version) -> None:
         oip.check_model(request.scope, recognizer)
 
-    infer = oip.Infer(reader)
     for path, suffix, check in (("{name}", "", named), ("{name}/versions/{version}", "-version", versioned)):
         path, checks = f"{PROTOCOL}/models/{path}", [Depends(check)]
 

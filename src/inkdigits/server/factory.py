@@ -20,16 +20,20 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import self_test
 from inkdigits.server.api import api
 from inkdigits.server.form import Form
-from inkdigits.server.http.auth import Guard
+from inkdigits.server.http.asgi import Service
+from inkdigits.server.http.auth import Authenticator
+from inkdigits.server.http.body import Bodies
+from inkdigits.server.http.responses import FRESH
+from inkdigits.server.inference import Executor
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.logs import wants_requests
 from inkdigits.server.observability.metrics import CONTENT_TYPE, Metrics
 from inkdigits.server.observability.tracing import tracer_of
+from inkdigits.server.open_inference import Infer
 from inkdigits.server.pages import device, page
+from inkdigits.server.pipeline import Deployment
+from inkdigits.server.predict import Predict
 from inkdigits.server.processes.shared_state import READY, UP, Board
-from inkdigits.server.reader import Bounds, Reader
-from inkdigits.server.routes import FRESH, Predict
-from inkdigits.server.service import Service, Site
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
@@ -41,10 +45,11 @@ _ORIGIN = re.compile(r"https?://[^/\s,@*]+", re.ASCII)
 
 
 def create_app(settings: Settings | None = None, board: Board | None = None, worker: int = 0) -> Service:
-    """The service as an ASGI application, its model loaded and tried on a known digit.
+    """Return the service as an ASGI application, with its model loaded and tested on known digits.
 
-    It is a :class:`Service` around a FastAPI application, ``site.app``: what happens to every request happens around
-    FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` puts it into yours.
+    It is a :class:`Service` around a FastAPI application, ``deployment.app``: the steps of every request are taken
+    around FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` mounts it in
+    yours.
 
     Args:
         settings: None reads them from the environment.
@@ -59,23 +64,23 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
     board = board or Board()
     origins = _origins(settings.cors_origins)
     metrics = Metrics(board, worker)
-    guard = Guard(settings, board, metrics)
-    bounds = Bounds(settings, metrics)
+    auth = Authenticator(settings, board, metrics)
+    executor = Executor(settings, metrics)
+    bodies = Bodies(settings, executor, metrics)
     tracer = tracer_of(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if service.site.fault:
-            log.warning("not ready: %s", service.site.fault)
+        if service.deployment.fault:
+            log.warning("not ready: %s", service.deployment.fault)
         yield
-        bounds.close()
+        executor.close()
         if tracer:
             tracer.close()
 
-    def build() -> Site:
-        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=bounds.limits)
+    def build() -> Deployment:
+        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=executor.limits)
         fault = self_test(recognizer)
-        reader = Reader(recognizer, bounds)
 
         def wrong() -> str:
             missing = board.workers - board.count(READY)
@@ -84,17 +89,21 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         async def told(request: Request) -> Response:
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
-        predict = Predict(reader)
-        app = api(settings, reader, predict, wrong, lifespan=lifespan)
+        predict = Predict(recognizer, executor, bodies)
+        infer = Infer(recognizer, executor, bodies)
+        app = api(settings, recognizer, predict, infer, wrong, lifespan=lifespan)
         app.routes.extend([*device(recognizer), Route("/metrics", told)])
         # The page as default, not as a mount at "/": a mount would take requests that have the right path and the
         # wrong method away from the routes, and 405 would become 404.
         app.router.default = page()
-        return Site(recognizer, fault, reader, predict, Form(reader, predict), app)
+        form = Form(recognizer, executor, bodies, predict)
+        return Deployment(recognizer, fault, predict, form, app)
 
     around = partial(_cors, origins=origins) if origins else None
-    service = Service(build, guard, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer)
-    board.set_state(worker, UP if service.site.fault else READY)
+    service = Service(
+        build, auth, executor, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer
+    )
+    board.set_state(worker, UP if service.deployment.fault else READY)
     return service
 
 

@@ -14,13 +14,15 @@ import numpy as np
 from PIL import Image
 from starlette.types import Receive, Scope, Send
 
-from inkdigits.errors import ImageError
 from inkdigits.prediction import Prediction
-from inkdigits.server.http.problems import Answer, Problem, problem_of
-from inkdigits.server.inputs import Input, parse
+from inkdigits.recognizer import Recognizer
+from inkdigits.server.http.body import Bodies
+from inkdigits.server.http.problems import Problem, problem_of
+from inkdigits.server.http.responses import Answer
+from inkdigits.server.inference import Executor
 from inkdigits.server.pages import HEADERS
-from inkdigits.server.reader import Reader
-from inkdigits.server.routes import Predict, reply
+from inkdigits.server.payloads import Input, parse
+from inkdigits.server.predict import Predict, Row, rows_of, sources_of
 
 __all__ = ["HOME", "Form", "page_of", "wants_page"]
 
@@ -33,7 +35,6 @@ _HEADERS = [
     for name, value in {**HEADERS, "cache-control": "no-store", "vary": "Accept"}.items()
     if name != "x-content-type-options"
 ]
-Row = Prediction | ImageError | Problem
 
 # The page's own, from web/strings.js.
 _NOT_AN_IMAGE = "This file is not a supported picture. Save it as PNG or JPEG."
@@ -55,8 +56,10 @@ def wants_page(scope: Scope) -> bool:
 class Form:
     """The ASGI application that answers ``POST /``."""
 
-    def __init__(self, reader: Reader, predict: Predict) -> None:
-        self._reader = reader
+    def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies, predict: Predict) -> None:
+        self._recognizer = recognizer
+        self._executor = executor
+        self._bodies = bodies
         self._predict = predict
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,33 +67,29 @@ class Form:
             await self._predict(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        with await self._reader.body(receive, headers) as body:
-            sent = headers.get(b"content-type", b"").decode("latin-1"), body
-            status, page = await self._reader.heavy.run(self._read, *sent)
-        await reply(send, page, HTML, *_HEADERS, status=status)
+        async with self._bodies.receive(receive, headers) as body:
+            content_type = headers.get(b"content-type", b"").decode("latin-1")
+            page = await self._executor.run(self._read, content_type, body)
+        await page(scope, receive, send)
 
-    def _read(self, content_type: str, body: bytes) -> tuple[int, bytes]:
-        """Read the images of a form; the status and the page."""
-        inputs, _ = parse(content_type, body, self._reader.max_files)
-        results = iter(self._reader.read([i.source for i in inputs if not isinstance(i.source, Problem)]))
-        rows = [i.source if isinstance(i.source, Problem) else next(results) for i in inputs]
-        only = rows[0] if len(rows) == 1 else None
-        problem = _problem(only) if isinstance(only, ImageError | Problem) else None
-        title = f"{len(rows)} pictures" if len(rows) > 1 else problem.kind.title if problem else "Answer"
+    def _read(self, content_type: str, body: bytes) -> Answer:
+        """Read the images of a form, and render them."""
+        inputs, _ = parse(content_type, body, self._executor.max_files)
+        rows = rows_of(inputs, self._executor.read_all(self._recognizer, sources_of(inputs)))
+        alone = len(rows) == 1
+        problem = problem_of(rows[0]) if alone and isinstance(rows[0], Exception) else None
+        title = problem.kind.title if problem else "Answer" if alone else f"{len(rows)} pictures"
         pairs = enumerate(zip(inputs, rows, strict=True))
-        sections = "".join(_section(n, item, row, open_=len(rows) == 1) for n, (item, row) in pairs)
-        return (problem.kind.status if problem else 200), _page(title, _summary(inputs, rows) + sections)
+        sections = "".join(_section(n, item, row, open_=alone) for n, (item, row) in pairs)
+        page = _page(title, _summary(inputs, rows) + sections)
+        return Answer(problem.kind.status if problem else 200, HTML, page, _HEADERS)
 
 
-def page_of(problem: Problem, *headers: tuple[bytes, bytes]) -> Answer:
+def page_of(problem: Problem) -> Answer:
     """Return the page that says why a form has no answer, with the problem's status."""
-    own = [(name.lower().encode(), value.encode("latin-1")) for name, value in (problem.headers or {}).items()]
     text = f'<section class="reading"><p>{escape(_sentence(problem))}</p></section>'
-    return Answer(problem.kind.status, HTML, _page(problem.kind.title, text), [*_HEADERS, *own, *headers])
-
-
-def _problem(row: ImageError | Problem) -> Problem:
-    return problem_of(row) if isinstance(row, ImageError) else row
+    page = _page(problem.kind.title, text)
+    return Answer(problem.kind.status, HTML, page, [*_HEADERS, *problem.own_headers()])
 
 
 def _page(title: str, content: str) -> bytes:
@@ -141,7 +140,7 @@ def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:
 def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
     """What was read in one picture."""
     if not isinstance(row, Prediction):
-        problem = _problem(row)
+        problem = problem_of(row)
         content = f"<p>{escape(_sentence(problem))}</p>"
     elif row.is_blank:
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>This picture is blank.</p>'

@@ -1,4 +1,8 @@
-"""Where requests wait and are worked on: small ones together in the event loop, others in threads; all bounded.
+"""Where the work of requests is done: in the event loop, in a thread, or nowhere, with 503; all of it bounded.
+
+A small image or a drawing takes a fraction of a millisecond and is read in the event loop, which is the fastest for
+all. A larger picture may be made to take twenty, and a photo takes tens of milliseconds: both would hold up every other
+request there, and are read in threads.
 
 Small requests that arrive in the same turn of the event loop share one normalisation and one network run, with a few of
 the drawings that wait: these have a queue of their own, as one may be made to take as long as fifty digits. There is no
@@ -12,14 +16,10 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from contextvars import copy_context
 from functools import partial
-from itertools import accumulate
 from time import perf_counter, thread_time
-from typing import Any, TypeGuard
-
-import numpy as np
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 from inkdigits.errors import ImageError
 from inkdigits.prediction import Prediction
@@ -27,13 +27,15 @@ from inkdigits.preprocess import SIDE, Limits, Preprocessed, Spent, preprocess_b
 from inkdigits.preprocess.apart import preprocess_apart
 from inkdigits.preprocess.files import pixels_of
 from inkdigits.recognizer import Recognizer
-from inkdigits.server.http.problems import OVERLOADED, Problem
+from inkdigits.server.cost import BATCH, Source, check_pixels, is_heavy, load_of, parts_of
+from inkdigits.server.http.problems import OVERLOADED, TOO_MANY_IMAGES, Problem
 from inkdigits.server.observability.metrics import Metrics
-from inkdigits.server.threads import Threads
+from inkdigits.server.threads import DaemonThreads
+from inkdigits.settings import Settings
 
-__all__ = ["Batcher", "Deliver", "Heavy", "overloaded", "read"]
+__all__ = ["INLINE_BYTES", "RETRY_SECONDS", "Executor", "Result", "overloaded", "read"]
 
-BATCH = 64  # most images of a network run; more leave the cache, and gain nothing
+INLINE_BYTES = 64 << 10  # larger bodies are parsed and read in a thread; about 1 ms of JSON
 SMALL_PIXELS = 8192  # of a request's images; a turn of the event loop reads as many such requests as it has time for
 DRAWING_PIXELS = 320 * 320  # of a request's images that are read in the event loop, a few such requests a turn
 DRAWINGS = 4  # most of these; each takes half a millisecond, or ten where it was made to
@@ -42,176 +44,276 @@ LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in 
 SLOW_SECONDS = 1.0  # in which drawings are read in the thread, after one that took longer than a turn
 TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
 SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock when another waits for it
+MAX_SECONDS = 0.75  # of a processor, after which no further image of a request is begun
+HEAVY_THREADS = 2  # a 16-megapixel photo takes some 100 MB while it is read
 RETRY_SECONDS = 1  # after which to ask again a server that sheds load
 
-Source = bytes | np.ndarray
+T = TypeVar("T")
 Result = Prediction | ImageError
-Deliver = Callable[[list[Result] | Exception], None]  # is given the results in order, or what went wrong
+Done = Callable[[list[Result] | Exception], None]  # is given the results in order, or what went wrong; must not raise
+
+
+class _Job(NamedTuple):
+    """The images of one request that wait."""
+
+    recognizer: Recognizer
+    sources: Sequence[Source]
+    done: Done
+    load: int  # their pixels
 
 
 def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
-    """The problem of a request that is turned away; it is counted."""
+    """Count a request that is turned away, and return its problem."""
     metrics.shed(reason)
     return Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
-class Batcher:
-    """Reads images of requests that are not heavy: small ones and drawings in the event loop, larger ones in a thread.
+class Executor:
+    """Decides where the work of each request of this process is done, whichever model reads its images.
 
-    Args:
-        most: requests that may wait.
-        thread: for the larger ones, and for drawings after one that took long.
+    Attributes:
+        limits: of one image.
+        max_files: most images of one request.
     """
 
-    def __init__(
-        self, recognizer: Recognizer, limits: Limits, metrics: Metrics, most: int, thread: Executor | None = None
-    ) -> None:
-        self._recognizer = recognizer
-        self._limits = limits
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        self.limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
+        self.max_files = settings.max_files
         self._metrics = metrics
-        self._most = most
-        self._thread = thread
-        self._small: deque[tuple[Sequence[Source], Deliver, int]] = deque()
-        self._drawings: deque[tuple[Sequence[Source], Deliver]] = deque()
-        self._larger: deque[tuple[Sequence[Source], Deliver, int]] = deque()  # for the thread
-        self._busy = False  # the thread
+        self._max_queue = settings.max_queue
+        self._small: deque[_Job] = deque()
+        self._drawings: deque[_Job] = deque()
+        self._larger: deque[_Job] = deque()  # for the thread of their own
+        self._thread = DaemonThreads(1)
+        self._reading = False  # whether that thread is at work
         # Images, and drawings, of a run that takes a turn of the event loop at most, as the last ones went.
         self._size, self._few = BATCH, DRAWINGS
         self._slow_until = 0.0  # by perf_counter; until then drawings go to the thread
-        self._begun = 0  # requests let in during this turn of the event loop, which do not wait yet
+        self._reserved = 0  # requests let in during this turn of the event loop, which do not wait yet
+        self._threads = DaemonThreads(min(HEAVY_THREADS, os.cpu_count() or 1))
+        self._max_heavy = settings.max_heavy
+        self._heavy = 0  # calls that the threads have under way or waiting
+        # A thread that works in Python lets the event loop have its turn after this, not after five times as long.
+        sys.setswitchinterval(SWITCH_SECONDS)
 
-    def let_in(self) -> Problem | None:
-        """What a request that comes now is to be told where too many wait already; None where it may begin."""
-        if self._length() + self._begun >= self._most:
+    @property
+    def busy(self) -> bool:
+        """Whether a thread is at work."""
+        return self._threads.busy or self._thread.busy
+
+    def close(self) -> None:
+        """Forget what waits for a thread, and wait for none: nobody knows how long one takes."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # Who may begin
+
+    def try_reserve(self) -> Problem | None:
+        """Reserve a place for a request that comes now; return an overload problem if the queue is full, else None."""
+        if self._length() + self._reserved >= self._max_queue:
             return self._full()
-        if not self._begun:
-            asyncio.get_running_loop().call_soon(self._turn)
-        self._begun += 1
+        if not self._reserved:
+            asyncio.get_running_loop().call_soon(self._forget_reserved)
+        self._reserved += 1
         return None
 
-    def _turn(self) -> None:
-        self._begun = 0
+    def _forget_reserved(self) -> None:
+        self._reserved = 0
 
-    def check(self) -> None:
-        """Turn a request away when too many wait.
+    def check(self, size: int = 0) -> None:
+        """Turn a request away, before more is done for it, when too many wait.
+
+        Args:
+            size: bytes of its body.
 
         Raises:
-            Problem: too many wait.
+            Problem: too many wait or, for a large one, too many of these are under way.
         """
-        if self._length() >= self._most:
+        if self._length() >= self._max_queue:
             raise self._full()
+        if size > INLINE_BYTES:
+            self._check_heavy()
 
     def _length(self) -> int:
         return len(self._small) + len(self._drawings) + len(self._larger)
 
     def _full(self) -> Problem:
-        detail = f"{self._most} requests or more wait already; ask again later"
+        detail = f"{self._max_queue} requests or more wait already; ask again later"
         return overloaded(self._metrics, "queue", detail)
 
-    async def read(self, sources: Sequence[Source], load: int = 0) -> list[Result]:
-        """A Prediction or an ImageError for each image, in order.
+    def _check_heavy(self) -> None:
+        if self._heavy >= self._max_heavy:
+            detail = f"{self._heavy} requests with large images are under way already; ask again later"
+            raise overloaded(self._metrics, "heavy", detail)
+
+    # Work in the event loop or in a thread
+
+    async def call(self, size: int, function: Callable[..., T], *args: Any) -> T:
+        """Call a function that goes through so many bytes: here, or in a thread.
 
         Raises:
-            Problem: too many wait.
+            Problem: too much is under way for that.
         """
+        return await self.run(function, *args) if size > INLINE_BYTES else function(*args)
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function in a thread.
+
+        Raises:
+            Problem: too many are under way.
+        """
+        self._check_heavy()
+        self._count_heavy(1)
+        # It is under way until the thread is done with it, even if nobody waits for it any more.
+        work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function, *args)
+        work.add_done_callback(lambda _: self._count_heavy(-1))
+        return await work
+
+    def _count_heavy(self, step: int) -> None:
+        self._heavy += step
+        self._metrics.queue("heavy", self._heavy)
+
+    async def predict(
+        self,
+        recognizer: Recognizer,
+        sources: Sequence[Source],
+        render: Callable[[list[Result]], T],
+        *,
+        size: int = 0,
+        explain: bool = False,
+    ) -> T:
+        """Read a request's images where that is best, and return what ``render`` makes of the results there.
+
+        Args:
+            render: is given a Prediction or an ImageError for each image, in order.
+            size: bytes of the request.
+
+        Raises:
+            Problem: too many requests wait, or the images take too long together.
+        """
+        if size > INLINE_BYTES or explain or is_heavy(load := load_of(sources)):
+            return await self.run(lambda: render(self.read_all(recognizer, sources, explain=explain)))
+        if not sources:
+            return render([])
         self.check()
         future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
-        self.put(sources, partial(_settle, future), load)
-        return await future
+        self.submit(recognizer, sources, partial(_settle, future), load)
+        return render(await future)
 
-    def put(self, sources: Sequence[Source], deliver: Deliver, load: int = 0) -> None:
-        """Have images read; ``deliver`` is called in a turn of the event loop to come, and is not to raise.
+    def read_all(self, recognizer: Recognizer, sources: Sequence[Source], *, explain: bool = False) -> list[Result]:
+        """Read any images here and now, in a thread.
+
+        Raises:
+            Problem: they take too long together.
+        """
+        check_pixels(sources, self.limits.max_pixels)
+        start = thread_time()
+        results: list[Result] = []
+        for part in parts_of(sources):
+            if results and thread_time() - start > MAX_SECONDS:
+                raise Problem(
+                    TOO_MANY_IMAGES,
+                    f"{len(results)} of the request's {len(sources)} images took {MAX_SECONDS} s of a processor, "
+                    "the most that one request gets: send fewer images, or smaller ones",
+                )
+            results += read(recognizer, part, self.limits, self._metrics, int(not results), explain=explain)
+        return results
+
+    def submit(self, recognizer: Recognizer, sources: Sequence[Source], done: Done, load: int) -> None:
+        """Have images that are not heavy read; ``done`` is called in a turn of the event loop to come.
 
         Args:
             load: their pixels.
         """
+        job = _Job(recognizer, sources, done, load)
         if load > DRAWING_PIXELS or (load > SMALL_PIXELS and perf_counter() < self._slow_until):
-            self._larger.append((sources, deliver, load))
-            if not self._busy:
+            self._larger.append(job)
+            if not self._reading:
                 self._next()
             return
         if not self._small and not self._drawings:
             asyncio.get_running_loop().call_soon(self._run)
-        if load > SMALL_PIXELS:
-            self._drawings.append((sources, deliver))
-        else:
-            self._small.append((sources, deliver, load))
+        (self._drawings if load > SMALL_PIXELS else self._small).append(job)
 
     def _run(self) -> None:
         """Read what waits, or as much of it as a turn of the loop has time for."""
         self._metrics.queue("small", self._length())
         start, cpu = perf_counter(), thread_time() if self._drawings else 0.0
-        batch: list[tuple[Sequence[Source], Deliver]] = []
+        jobs: list[_Job] = []
         count = pixels = drawn = 0
         while self._small and count < self._size and pixels < self._size * SIDE * SIDE:
-            sources, deliver, load = self._small.popleft()
-            batch.append((sources, deliver))
-            count += len(sources)
-            pixels += load
+            job = self._small.popleft()
+            jobs.append(job)
+            count += len(job.sources)
+            pixels += job.load
         while self._drawings and drawn < self._few:
-            batch.append(self._drawings.popleft())
+            jobs.append(self._drawings.popleft())
             drawn += 1
-        self._read(batch)
-        if perf_counter() - start > TURN_SECONDS:
-            if drawn:
-                self._few = max(1, drawn // 2)
-                if drawn == 1 and thread_time() - cpu > TURN_SECONDS:  # one that was made to take long; more follow
-                    self._slow_until = perf_counter() + SLOW_SECONDS
-                    self._larger.extend((*drawing, DRAWING_PIXELS) for drawing in self._drawings)
-                    self._drawings.clear()
-                    if not self._busy:
-                        self._next()
-            else:
-                self._size = max(1, count // 2)
-        else:
-            if count >= self._size or self._small:
-                self._size = min(BATCH, 2 * self._size)
-            if drawn == self._few:
-                self._few = min(DRAWINGS, self._few + 1)
+        for job, found in zip(jobs, self._results(jobs), strict=True):
+            job.done(found)
+        self._adapt(count, drawn, perf_counter() - start, cpu)
         if self._small or self._drawings:
             asyncio.get_running_loop().call_soon(self._run)
         self._metrics.queue("small", self._length())
 
+    def _adapt(self, count: int, drawn: int, seconds: float, cpu: float) -> None:
+        """Read fewer images, or more of them, in the next turn.
+
+        Args:
+            count: small images that this turn read; ``drawn``: drawings.
+            cpu: the thread's time when it began.
+        """
+        if seconds <= TURN_SECONDS:
+            if count >= self._size or self._small:
+                self._size = min(BATCH, 2 * self._size)
+            if drawn == self._few:
+                self._few = min(DRAWINGS, self._few + 1)
+        elif not drawn:
+            self._size = max(1, count // 2)
+        else:
+            self._few = max(1, drawn // 2)
+            if drawn == 1 and thread_time() - cpu > TURN_SECONDS:  # one that was made to take long; more follow
+                self._slow_until = perf_counter() + SLOW_SECONDS
+                self._larger.extend(job._replace(load=DRAWING_PIXELS) for job in self._drawings)
+                self._drawings.clear()
+                if not self._reading:
+                    self._next()
+
     def _next(self) -> None:
         """Have the thread read what waits for it longest."""
         self._metrics.queue("small", self._length())
-        batch: list[tuple[Sequence[Source], Deliver]] = []
+        jobs: list[_Job] = []
         pixels = 0
         while self._larger and pixels < THREAD_PIXELS:
-            sources, deliver, load = self._larger.popleft()
-            batch.append((sources, deliver))
-            pixels += load
-        self._busy = bool(batch)
-        if batch:
-            work = asyncio.get_running_loop().run_in_executor(self._thread, self._answers, batch)
-            work.add_done_callback(partial(self._done, batch))
+            jobs.append(self._larger.popleft())
+            pixels += jobs[-1].load
+        self._reading = bool(jobs)
+        if jobs:
+            work = asyncio.get_running_loop().run_in_executor(self._thread, self._results, jobs)
+            work.add_done_callback(partial(self._done, jobs))
 
-    def _done(
-        self, batch: list[tuple[Sequence[Source], Deliver]], work: asyncio.Future[list[list[Result] | Exception]]
-    ) -> None:
+    def _done(self, jobs: list[_Job], work: asyncio.Future[list[list[Result] | Exception]]) -> None:
         self._next()
         if not work.cancelled():
-            for (_, deliver), found in zip(batch, work.result(), strict=True):
-                deliver(found)
+            for job, found in zip(jobs, work.result(), strict=True):
+                job.done(found)
 
-    def _read(self, batch: list[tuple[Sequence[Source], Deliver]]) -> None:
-        """Read these requests' images together."""
-        for (_, deliver), found in zip(batch, self._answers(batch), strict=True):
-            deliver(found)
-
-    def _answers(self, batch: list[tuple[Sequence[Source], Deliver]]) -> list[list[Result] | Exception]:
-        """The results of each request, or what went wrong with it."""
+    def _results(self, jobs: list[_Job]) -> list[list[Result] | Exception]:
+        """Return the results of each request, or what went wrong with it."""
         try:
-            results = read(
-                self._recognizer, [s for sources, _ in batch for s in sources], self._limits, self._metrics, len(batch)
-            )
+            recognizer, sources = jobs[0].recognizer, jobs[0].sources
+            if len(jobs) == 1:
+                return [read(recognizer, sources, self.limits, self._metrics, 1)]
+            if all(job.recognizer is recognizer for job in jobs):
+                results = iter(
+                    read(recognizer, [s for job in jobs for s in job.sources], self.limits, self._metrics, len(jobs))
+                )
+                return [[next(results) for _ in job.sources] for job in jobs]
         except Exception as error:
-            if len(batch) == 1:
+            if len(jobs) == 1:
                 return [error]
-            # One of them is at fault; the others are not to share its fate.
-            return [found for request in batch for found in self._answers([request])]
-        ends = list(accumulate(len(sources) for sources, _ in batch))
-        return [results[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        # Each by itself, where they are of two models, or one is at fault, whose fate the others must not share.
+        return [found for job in jobs for found in self._results([job])]
 
 
 def _settle(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
@@ -232,7 +334,7 @@ def read(
     *,
     explain: bool = False,
 ) -> list[Result]:
-    """A Prediction or an ImageError for each image, as ``Recognizer.predict_batch`` has them, its stages timed.
+    """Return a Prediction or an ImageError for each image, as ``Recognizer.predict_batch`` does, and time its stages.
 
     Args:
         requests: how many requests share these images, for the metrics.
@@ -255,59 +357,6 @@ def read(
 
 
 def keeps_the_lock(source: Source) -> TypeGuard[bytes]:
-    """Whether decoding this keeps Python's lock for long: see :mod:`inkdigits.preprocess.apart`."""
+    """Return whether decoding this keeps Python's lock for long: see :mod:`inkdigits.preprocess.apart`."""
     is_webp = isinstance(source, bytes) and source[:4] == b"RIFF" and source[8:12] == b"WEBP"
     return is_webp and pixels_of(source) > LOCKED_PIXELS
-
-
-class Heavy:
-    """Threads for what would hold up the event loop.
-
-    Args:
-        most: calls that may be under way or wait.
-    """
-
-    def __init__(self, metrics: Metrics, most: int) -> None:
-        # Two at a time: a 16-megapixel photo takes some 100 MB while it is read.
-        self._threads = Threads(min(2, os.cpu_count() or 1))
-        # A thread that works in Python lets the event loop have its turn after this, not after five times as long.
-        sys.setswitchinterval(SWITCH_SECONDS)
-        self._metrics = metrics
-        self._most = most
-        self._length = 0
-
-    def check(self) -> None:
-        """Turn a request away when too many are under way.
-
-        Raises:
-            Problem: too many are.
-        """
-        if self._length >= self._most:
-            detail = f"{self._length} requests with large images are under way already; ask again later"
-            raise overloaded(self._metrics, "heavy", detail)
-
-    async def run(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call the function in a thread.
-
-        Raises:
-            Problem: too many are under way.
-        """
-        self.check()
-        self._count(1)
-        # It is under way until the thread is done with it, even if nobody waits for it any more.
-        future = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function, *args)
-        future.add_done_callback(lambda _: self._count(-1))
-        return await future
-
-    def _count(self, step: int) -> None:
-        self._length += step
-        self._metrics.queue("heavy", self._length)
-
-    @property
-    def busy(self) -> bool:
-        """Whether a thread is at work."""
-        return self._threads.busy
-
-    def close(self) -> None:
-        """Forget what waits for a thread, and wait for none: nobody knows how long one takes."""
-        self._threads.shutdown(wait=False, cancel_futures=True)

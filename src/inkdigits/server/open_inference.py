@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from math import prod
 from typing import Any
@@ -26,13 +27,12 @@ from inkdigits.prediction import CLASSES, Prediction
 from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.auth import charge
-from inkdigits.server.http.body import INLINE_BYTES, is_heavy, load_of
+from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shown
-from inkdigits.server.inputs import at_most
+from inkdigits.server.http.responses import JSON, Answer
+from inkdigits.server.inference import Executor, Result
 from inkdigits.server.model_info import version_of
-from inkdigits.server.reader import Reader
-from inkdigits.server.routes import reply
-from inkdigits.server.values import PIXELS, file_of, levels, load, told
+from inkdigits.server.payloads import PIXELS, at_most, file_of, levels, load, told
 
 __all__ = ["INPUT", "Infer", "answer", "check_model", "metadata", "parse", "server_metadata"]
 
@@ -102,40 +102,37 @@ def check_model(scope: Scope, recognizer: Recognizer) -> None:
 class Infer:
     """``POST …/infer``: a tensor of images in, tensors of answers out; read as :class:`Predict` does."""
 
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
+    def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies) -> None:
+        self._recognizer = recognizer
+        self._executor = executor
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        reader = self._reader
-        check_model(scope, reader.recognizer)
+        check_model(scope, self._recognizer)
         headers = dict(scope["headers"])
+        executor = self._executor
         try:
-            held = await reader.body(receive, headers)
+            async with self._bodies.receive(receive, headers) as body:
+                sent = body, headers.get(HEADER_LENGTH), executor.max_files
+                call = await executor.call(len(body), parse, *sent)
+                charge(scope, len(call.images))
+                render = partial(render_tensors, self._recognizer, call)
+                head, tail = await executor.predict(self._recognizer, call.images, render, size=len(body))
         except ClientDisconnect:
             return
-        with held as body:
-            asked = body, headers.get(HEADER_LENGTH), reader.max_files
-            call = await reader.heavy.run(parse, *asked) if len(body) > INLINE_BYTES else parse(*asked)
-            charge(scope, len(call.images))
-            if len(body) > INLINE_BYTES or is_heavy(load := load_of(call.images)):
-                results = await reader.heavy.run(reader.read, call.images)
-            else:
-                results = await reader.read_small(call.images, load)
-        head, tail = tell(reader.recognizer, call, results)
+        answer = Answer(200, JSON, head)
         if any(call.outputs.values()):
-            length = (HEADER_LENGTH, b"%d" % len(head))
-            await reply(send, head + tail, b"application/octet-stream", length)
-        else:
-            await reply(send, head)
+            answer = Answer(200, b"application/octet-stream", head + tail, [(HEADER_LENGTH, b"%d" % len(head))])
+        await answer(scope, receive, send)
 
 
 def answer(recognizer: Recognizer, call: Call) -> tuple[bytes, bytes]:
-    """Read a call's images and :func:`tell`."""
-    return tell(recognizer, call, recognizer.predict_batch(call.images, errors="return"))
+    """Read a call's images and :func:`render_tensors`."""
+    return render_tensors(recognizer, call, recognizer.predict_batch(call.images, errors="return"))
 
 
-def tell(recognizer: Recognizer, call: Call, results: Sequence[Prediction | ImageError]) -> tuple[bytes, bytes]:
-    """The JSON that answers a request, and the tensors that follow it as bytes.
+def render_tensors(recognizer: Recognizer, call: Call, results: Sequence[Result]) -> tuple[bytes, bytes]:
+    """Return the JSON that answers a request, and the tensors that follow it as bytes.
 
     Raises:
         Problem: an image cannot be read. A tensor has no place for an error, so it fails the request.

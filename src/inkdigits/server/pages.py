@@ -28,9 +28,9 @@ from starlette.types import ASGIApp, Scope
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.api_docs import render
 from inkdigits.server.http.problems import NOT_FOUND, Problem
+from inkdigits.server.http.responses import fixed
 from inkdigits.server.model_info import CARD, card_of
 from inkdigits.server.offline import INDEX, LISTING, MODEL, WEB, device_files, index, listing, not_on_device
-from inkdigits.server.routes import fixed
 
 __all__ = ["HEADERS", "card", "device", "page", "policy", "reference", "takes_gzip"]
 

@@ -68,6 +68,7 @@ export class AnswerView {
     const { panel, digit, confidence, runnerUp, bars } = this.#elements;
     clearTimeout(this.#graying);
     clearTimeout(this.#speech);
+    if (!answer) this.#elements.speech.textContent = '';
     this.#graying = 0;
     panel.classList.remove('stale');
     const known = answer && answer.digit !== null ? answer : null;

@@ -55,6 +55,14 @@ function say(state, words) {
 }
 
 /**
+ * Tell screen readers what a key or a button did.
+ * @param {string} words
+ */
+function announce(words) {
+  find('hand', HTMLElement).textContent = words;
+}
+
+/**
  * @param {Backend} backend
  * @param {URL | null} address of the server; null: there is none
  */
@@ -170,6 +178,7 @@ function start(backend, address) {
   pad.addEventListener('ink', () => follow(true));
   pad.addEventListener('edit', () => follow(false));
   pad.addEventListener('rest', () => whyPanel.open && again());
+  pad.addEventListener('palm', () => say('hint', text.penInUse));
   backend.addEventListener('change', backendChanged);
   backend.addEventListener('back', () => {
     if (drawing.isEmpty && batch.isSettled && !backend.onDevice) return connection.worked();
@@ -177,9 +186,14 @@ function start(backend, address) {
     batch.resume();
   });
 
-  button('undo').addEventListener('click', () => pad.undo());
-  button('redo').addEventListener('click', () => pad.redo());
-  button('clear').addEventListener('click', () => pad.clear());
+  const actions = {
+    undo: () => pad.undo() && announce(text.undone),
+    redo: () => pad.redo() && announce(text.redone),
+    clear: () => pad.clear() && announce(text.cleared),
+  };
+  button('undo').addEventListener('click', actions.undo);
+  button('redo').addEventListener('click', actions.redo);
+  button('clear').addEventListener('click', actions.clear);
   button('predict').addEventListener('click', predict);
   const erase = makeToggle(eraser, (on) => sheet.classList.toggle('erasing', on));
   seenPanel.addEventListener('toggle', () => seenPanel.open && again());
@@ -191,9 +205,7 @@ function start(backend, address) {
     if (about.isOpen) about.showCurl((await picture(drawing.strokes))?.png ?? null);
   });
   listenForShortcuts({
-    undo: () => pad.undo(),
-    redo: () => pad.redo(),
-    clear: () => pad.clear(),
+    ...actions,
     erase: () => erase(!tool().erases),
     predict,
   });
@@ -201,7 +213,7 @@ function start(backend, address) {
   persistDrawing(pad);
   penWidth.value = savedSetting('pen') ?? penWidth.value;
   penWidth.addEventListener('change', () => saveSetting('pen', penWidth.value));
-  drawByKeyboard(pad, find('cursor', HTMLElement), (words) => (find('hand', HTMLElement).textContent = words));
+  drawByKeyboard(pad, find('cursor', HTMLElement), announce);
   new BatchTable(batch);
   listenForFiles((files) => {
     batch.add(files);

@@ -129,8 +129,8 @@ export class Backend extends EventTarget {
       let module;
       try {
         module = await import('./device-backend.js');
-      } catch (error) {
-        throw new DeviceUnavailable(text.notFetched('device-backend.js', messageOf(error)));
+      } catch {
+        throw new DeviceUnavailable(text.notFetched('device-backend.js'));
       }
       this.#device ??= new module.DeviceBackend();
     }

@@ -9,6 +9,7 @@ import { SIDE } from './strokes.js';
 
 const ERASER_BUTTON = 5; // the other end of a pen: https://www.w3.org/TR/pointerevents/#the-button-property
 const ERASER_FACTOR = 1.6; // of the pen's width
+const PALM_MS = 10_000; // milliseconds after a pen, in which a touch is taken for the palm of its hand
 
 // What a pen without a pressure sensor reports: https://www.w3.org/TR/pointerevents/#dom-pointerevent-pressure
 const NO_SENSOR = 0.5;
@@ -17,13 +18,15 @@ const NO_SENSOR = 0.5;
  * Draws on a canvas with mouse, finger or pen.
  *
  * Events: `ink` when ink was added; `edit` when strokes were undone, redone, cleared or erased; `rest` when the pen was
- * lifted. Once a pen is used, touches are taken for the hand that holds it, and draw nothing.
+ * lifted; `palm` when a finger drew nothing. For PALM_MS after a pen, touches are taken for the hand that holds it.
  */
 export class Pad extends EventTarget {
   /** @type {number | null} the pointer that draws; the others are ignored until it is lifted */
   #pointer = null;
   #isTouch = false;
-  #penSeen = false;
+  #penAt = -Infinity; // when a pen was last seen, milliseconds
+  /** @type {{id: number, at: number} | null} the touch that was taken for a palm */
+  #palm = null;
   #frame = 0;
   #erases = false;
   /** @type {import('./explain.js').Heatmap | null} */
@@ -92,16 +95,19 @@ export class Pad extends EventTarget {
     this.dispatchEvent(new Event('rest'));
   }
 
+  /** @returns {boolean} false: there is nothing to undo */
   undo() {
-    if (this.drawing.undo()) this.#edited();
+    return this.#edited(this.drawing.undo());
   }
 
+  /** @returns {boolean} false: there is nothing to redo */
   redo() {
-    if (this.drawing.redo()) this.#edited();
+    return this.#edited(this.drawing.redo());
   }
 
+  /** @returns {boolean} false: there is nothing to clear */
   clear() {
-    if (this.drawing.clear()) this.#edited();
+    return this.#edited(this.drawing.clear());
   }
 
   /** Draw again at the next frame. */
@@ -116,7 +122,9 @@ export class Pad extends EventTarget {
   #down(event) {
     this.#notice(event);
     const turned = event.pointerType === 'pen' && event.button === ERASER_BUTTON;
-    const isPalm = this.#penSeen && event.pointerType === 'touch';
+    const now = performance.now();
+    const isPalm = event.pointerType === 'touch' && now - this.#penAt < PALM_MS;
+    if (isPalm) this.#palm = { id: event.pointerId, at: now };
     if (this.#pointer !== null || isPalm || (event.button !== 0 && !turned)) return;
     event.preventDefault();
     this.canvas.focus({ preventScroll: true, focusVisible: false });
@@ -132,15 +140,16 @@ export class Pad extends EventTarget {
    */
   #notice(event) {
     if (event.pointerType !== 'pen') return;
-    this.#penSeen = true;
+    this.#penAt = performance.now();
     if (this.#pointer === null || !this.#isTouch) return;
     this.#pointer = null;
     this.drawing.cancel();
-    this.#edited();
+    this.#changed('edit');
   }
 
   /** @param {PointerEvent} event */
   #move(event) {
+    this.#notice(event);
     if (event.pointerId !== this.#pointer || !this.drawing.isOpen) return;
     // A browser reports one move a frame; the coalesced events are the moves in between.
     const events = event.getCoalescedEvents?.() ?? [];
@@ -149,6 +158,11 @@ export class Pad extends EventTarget {
 
   /** @param {PointerEvent} event */
   #up(event) {
+    if (event.pointerId === this.#palm?.id) {
+      // A pen that moved meanwhile says that this was the palm indeed.
+      if (this.#pointer === null && this.#penAt < this.#palm.at) this.dispatchEvent(new Event('palm'));
+      this.#palm = null;
+    }
     if (event.pointerId !== this.#pointer) return;
     this.#pointer = null;
     this.end();
@@ -158,8 +172,10 @@ export class Pad extends EventTarget {
     this.#changed(this.#erases ? 'edit' : 'ink');
   }
 
-  #edited() {
-    this.#changed('edit');
+  /** @param {boolean} hasChanged */
+  #edited(hasChanged) {
+    if (hasChanged) this.#changed('edit');
+    return hasChanged;
   }
 
   /** @param {'ink' | 'edit'} how */

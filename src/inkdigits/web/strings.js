@@ -15,6 +15,9 @@ export const text = {
   padHelp: 'Arrow keys move the pen; with Shift, in small steps. The space bar puts it down and lifts it.',
   penDown: 'Pen down',
   penUp: 'Pen up',
+  undone: 'Undone',
+  redone: 'Redone',
+  cleared: 'Cleared',
   hint: 'Draw a digit',
   hintMore: '0 to 9, any size, anywhere on the sheet',
   undo: 'Undo',
@@ -82,6 +85,7 @@ export const text = {
   connecting: 'Connecting…',
   ready: 'Ready: the answer follows your pen',
   drawFirst: 'Draw a digit first',
+  penInUse: 'Use the pen, or wait 10 seconds to draw with a finger',
   away: 'The server is not responding. Trying again…',
   deviceLoading: 'Downloading the model…',
   deviceReady: 'Ready on this device: the answer follows your pen',
@@ -220,11 +224,8 @@ export const text = {
   /** @param {string} detail in the server's words */
   problemOther: (detail) => `${detail[0].toUpperCase()}${detail.slice(1)}.`,
 
-  /**
-   * @param {string} name
-   * @param {string} reason
-   */
-  notFetched: (name, reason) => `The download of ${name} failed: ${reason}`,
+  /** @param {string} name */
+  notFetched: (name) => `The download of ${name} failed.`,
 
   otherModel: 'The downloaded model is damaged. Reload the page.',
   otherNormalisation: 'This page is older than its model. Reload the page.',

@@ -80,7 +80,11 @@ export class BatchTable {
     const name = element('th', { className: 'name', scope: 'row' });
     const retry = element('button', { type: 'button', className: 'small', textContent: text.retry });
     retry.ariaLabel = text.retryNamed(item.file.name);
-    retry.addEventListener('click', () => this.batch.retry(item));
+    retry.addEventListener('click', () => {
+      name.tabIndex = -1;
+      name.focus(); // the button goes, and would take the focus along
+      this.batch.retry(item);
+    });
     name.append(
       element('span', { className: 'file', textContent: item.file.name }),
       element('span', { className: 'reason' }),
@@ -107,6 +111,7 @@ export class BatchTable {
     const failed = state === 'failed';
     why.textContent = failed ? reason : '';
     retry.hidden = !failed || !canRetry;
+    if (!retry.hidden && document.activeElement === name) retry.focus();
     digit.hidden = confidence.hidden = failed;
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
@@ -129,6 +134,9 @@ export class BatchTable {
     this.#rows.clear();
     this.#body.replaceChildren();
     this.#section.hidden = true;
+    this.#order = 'none';
+    this.#sorted.removeAttribute('aria-sort');
+    find('upload', HTMLInputElement).focus({ preventScroll: true }); // the section goes, and would take the focus along
   }
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from hashlib import blake2b, sha256
 from hmac import compare_digest
@@ -19,7 +19,7 @@ from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import BUCKETS, SLOT, Board
 from inkdigits.settings import Settings
 
-__all__ = ["Guard", "charge", "client_of", "key_hashes", "network_of"]
+__all__ = ["Authenticator", "RateLimiter", "charge", "client_of", "joined", "key_hashes", "network_of"]
 
 CHARGE = "inkdigits.charge"  # in a scope: counts further predictions of its client
 
@@ -32,7 +32,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def key_hashes(text: str) -> list[bytes]:
-    """The setting ``api_keys``, as digests.
+    """Return the setting ``api_keys`` as digests.
 
     Raises:
         SettingError: one of them is no SHA-256 hash.
@@ -47,8 +47,16 @@ def key_hashes(text: str) -> list[bytes]:
     return [bytes.fromhex(part) for part in hashes]
 
 
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name; X-Forwarded-For in several lines is one list (RFC 9110, section 5.3)."""
+    found = dict(headers := list(headers))
+    if b"x-forwarded-for" in found:
+        found[b"x-forwarded-for"] = b",".join(value for name, value in headers if name == b"x-forwarded-for")
+    return found
+
+
 def client_of(scope: Scope, headers: Mapping[bytes, bytes], proxies: int) -> str:
-    """The client's address: that of the connection, or the one that so many trusted proxies in front name.
+    """Return the client's address: that of the connection, or the one that so many trusted proxies in front name.
 
     A client can write anything into X-Forwarded-For, and each proxy adds the address it was asked from at the end: only
     the last ``proxies`` entries are to be believed.
@@ -61,7 +69,7 @@ def client_of(scope: Scope, headers: Mapping[bytes, bytes], proxies: int) -> str
 
 
 def network_of(address: str) -> bytes:
-    """What all addresses of one client have in common: an IPv4 address, or the first half of an IPv6 one.
+    """Return what all addresses of one client have in common: an IPv4 address, or the first half of an IPv6 one.
 
     What is no address stays as it is, as a Unix socket's; a port that a proxy wrote behind it is not the client's.
     """
@@ -78,7 +86,7 @@ def network_of(address: str) -> bytes:
 
 
 def charge(scope: Scope, count: int) -> None:
-    """Count all predictions of a request, of which :meth:`Guard.admit` counted one.
+    """Count all predictions of a request, of which :meth:`Authenticator.admit` counted one.
 
     Raises:
         Problem: its client may not ask for as many, now or at any time.
@@ -87,78 +95,18 @@ def charge(scope: Scope, count: int) -> None:
         rest(count)
 
 
-class Guard:
-    """Lets a request for predictions in, or raises.
+class RateLimiter:
+    """Token buckets that all workers share: tokens come in at a rate, up to a burst.
 
-    The rate is counted in buckets that all workers share: tokens come in at the rate, up to the burst. A request takes
-    one, and another for each further image that turns out to be in it. Wrong keys have buckets of their own. Two
-    workers that count one client at the same instant may lose a token's worth; there are no locks.
+    Two workers that count one client at the same instant may lose a token's worth; there are no locks. Memory is
+    bounded: a new client takes the bucket of one that has not asked for longest.
     """
 
-    def __init__(self, settings: Settings, board: Board, metrics: Metrics) -> None:
-        self._hashes = key_hashes(settings.api_keys)
-        self._rate = settings.rate_limit
-        self._burst = settings.rate_burst
-        self._proxies = settings.proxies
+    def __init__(self, board: Board) -> None:
         self._buckets = board.buckets()
         self._secret = board.secret
-        self._metrics = metrics
-        self.active = bool(self._hashes or self._rate)
 
-    def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Check one request; :func:`charge` then knows whose it is.
-
-        Raises:
-            Problem: its key is missing or wrong, or its client asks too often.
-        """
-        address = network_of(client_of(scope, headers, self._proxies))
-        client = self._key(headers, address) if self._hashes else address
-        if self._rate:
-            self._charge(client, 1)
-            scope[CHARGE] = partial(self._charge, client, begun=1)
-
-    def _charge(self, client: bytes, count: int, begun: int = 0) -> None:
-        """Count the predictions of a request: all that are not counted yet, or none.
-
-        Args:
-            begun: those that are.
-
-        Raises:
-            Problem: they are too many now, or at any time.
-        """
-        if count > self._burst:
-            detail = (
-                f"the request holds {count:,} images; the rate limit lets through {self._burst} at once: send fewer"
-            )
-            raise Problem(TOO_MANY_IMAGES, detail)
-        if wait := self._take(client, count - begun, self._rate, self._burst):
-            wait += begun / self._rate  # which the next attempt pays again
-            detail = f"more than {self._rate} predictions a second; ask again in {math.ceil(wait)} s"
-            raise self._too_often(detail, wait)
-
-    def _too_often(self, detail: str, wait: float) -> Problem:
-        self._metrics.shed("rate")
-        return Problem(RATE_LIMITED, detail, {"Retry-After": str(math.ceil(wait))})
-
-    def _key(self, headers: Mapping[bytes, bytes], address: bytes) -> bytes:
-        """The hash of the request's key."""
-        failures = b"failed" + address
-        if wait := self._take(failures, 1, FAILURE_RATE, FAILURES, spend=False):
-            detail = f"more than {FAILURES} requests without a key that is known; ask again in {math.ceil(wait)} s"
-            raise self._too_often(detail, wait)
-        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not key:
-            key = headers.get(b"x-api-key", b"")
-        digest = sha256(key.strip()).digest()
-        # All are compared, so that the time taken tells nothing.
-        if sum([compare_digest(digest, known) for known in self._hashes]):
-            return digest
-        self._take(failures, 1, FAILURE_RATE, FAILURES)
-        seen = "an API key that is not known" if key else "no API key"
-        detail = f"the request has {seen}; send one as Authorization: Bearer KEY or X-API-Key: KEY"
-        raise Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="inkdigits"'})
-
-    def _take(self, client: bytes, count: int, rate: float, burst: int, *, spend: bool = True) -> float:
+    def take(self, client: bytes, count: int, rate: float, burst: int, *, spend: bool = True) -> float:
         """Take tokens of this client, or only look for them; 0, or the seconds until there are as many."""
         buckets = self._buckets
         now = time.monotonic()
@@ -179,3 +127,72 @@ class Guard:
         buckets[place + 2] = now
         buckets[place + 1] = tokens - count if enough and spend else tokens
         return 0.0 if enough else (count - tokens) / rate
+
+
+class Authenticator:
+    """Admits requests for predictions, or raises.
+
+    A request takes one token of its client's bucket, and another for each further image that turns out to be in it.
+    Wrong keys have buckets of their own.
+    """
+
+    def __init__(self, settings: Settings, board: Board, metrics: Metrics) -> None:
+        self._hashes = key_hashes(settings.api_keys)
+        self._rate = settings.rate_limit
+        self._burst = settings.rate_burst
+        self._proxies = settings.proxies
+        self._limiter = RateLimiter(board)
+        self._metrics = metrics
+        self.active = bool(self._hashes or self._rate)
+
+    def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Check one request; :func:`charge` then knows whose it is.
+
+        Raises:
+            Problem: its key is missing or wrong, or its client asks too often.
+        """
+        address = network_of(client_of(scope, headers, self._proxies))
+        client = self._check_key(headers, address) if self._hashes else address
+        if self._rate:
+            self._charge(client, 1)
+            scope[CHARGE] = partial(self._charge, client, begun=1)
+
+    def _charge(self, client: bytes, count: int, begun: int = 0) -> None:
+        """Count the predictions of a request: all that are not counted yet, or none.
+
+        Args:
+            begun: those that are.
+
+        Raises:
+            Problem: they are too many now, or at any time.
+        """
+        if count > self._burst:
+            raise Problem(
+                TOO_MANY_IMAGES,
+                f"the request holds {count:,} images; the rate limit lets through {self._burst} at once: send fewer",
+            )
+        if wait := self._limiter.take(client, count - begun, self._rate, self._burst):
+            # The next attempt pays again for what was counted already.
+            raise self._too_often(f"more than {self._rate} predictions a second", wait + begun / self._rate)
+
+    def _too_often(self, what: str, wait: float) -> Problem:
+        self._metrics.shed("rate")
+        seconds = math.ceil(wait)
+        return Problem(RATE_LIMITED, f"{what}; ask again in {seconds} s", {"Retry-After": str(seconds)})
+
+    def _check_key(self, headers: Mapping[bytes, bytes], address: bytes) -> bytes:
+        """Return the hash of the request's key."""
+        failures = b"failed" + address
+        if wait := self._limiter.take(failures, 1, FAILURE_RATE, FAILURES, spend=False):
+            raise self._too_often(f"more than {FAILURES} requests without a key that is known", wait)
+        scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer" or not key:
+            key = headers.get(b"x-api-key", b"")
+        digest = sha256(key.strip()).digest()
+        # All are compared, so that the time taken tells nothing.
+        if sum([compare_digest(digest, known) for known in self._hashes]):
+            return digest
+        self._limiter.take(failures, 1, FAILURE_RATE, FAILURES)
+        seen = "an API key that is not known" if key else "no API key"
+        detail = f"the request has {seen}; send one as Authorization: Bearer KEY or X-API-Key: KEY"
+        raise Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="inkdigits"'})

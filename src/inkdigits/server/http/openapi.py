@@ -24,21 +24,15 @@ from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
-from inkdigits.server.http.body import REQUEST_IMAGES
-from inkdigits.server.http.problems import KINDS, MEDIA_TYPE
-from inkdigits.server.inputs import Input, parse
+from inkdigits.server.cost import REQUEST_IMAGES
+from inkdigits.server.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from inkdigits.server.model_info import about
-from inkdigits.server.routes import Options, answer
-from inkdigits.server.values import PIXEL_NAMES
+from inkdigits.server.payloads import PIXEL_NAMES, Input, parse
+from inkdigits.server.predict import Options, answer
 from inkdigits.settings import Settings
 
 __all__ = ["openapi", "ref_errors"]
 
-_INFER = (
-    "The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header "
-    "`Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's "
-    "`binary_data`, so do the answer's."
-)
 _CURL = """\
 # an image file
 curl --data-binary @digit.png -H 'Content-Type: image/png' {url}/predict
@@ -82,16 +76,7 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     document["components"]["responses"] = _responses()
     operations = {o["operationId"]: o for item in document["paths"].values() for o in item.values()}
     for operation in operations.values():
-        bodies = [operation.get("requestBody", {}), operation["responses"]["200"]]
-        for content in (content for body in bodies for content in body.get("content", {}).values()):
-            content["schema"].pop("title", None)
-        operation["responses"] = {
-            status: {"$ref": response["$ref"]} if "$ref" in response else response
-            for status, response in sorted(operation["responses"].items())
-            if "HTTPValidationError" not in str(response)
-        }
-        for parameter in operation.get("parameters", ()):
-            parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
+        _tidy(operation)
     # What follows comes last, as FastAPI leaves every null of an example out.
     for name, value in _answers_of_gets(recognizer).items():
         _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
@@ -104,12 +89,25 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     requests, answers = _infer_examples(recognizer)
     for suffix in ("", "-version"):
         infer = operations[f"v2-infer{suffix}"]
-        infer["description"] = _INFER
         infer["requestBody"]["content"]["application/json"]["examples"] = requests
         _content(infer)["application/json"]["examples"] = answers
         binary = {"description": "JSON, and tensors as bytes behind it."}
         _content(infer)["application/octet-stream"] = {"schema": binary, "examples": {}}
     return document
+
+
+def _tidy(operation: dict[str, Any]) -> None:
+    """Leave out what FastAPI says twice, and errors of a form that is not ours."""
+    for body in (operation.get("requestBody", {}), operation["responses"]["200"]):
+        for content in body.get("content", {}).values():
+            content["schema"].pop("title", None)
+    for parameter in operation.get("parameters", ()):
+        parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
+    operation["responses"] = {
+        status: {"$ref": response["$ref"]} if "$ref" in response else response
+        for status, response in sorted(operation["responses"].items())
+        if "HTTPValidationError" not in str(response)
+    }
 
 
 def _content(operation: dict[str, Any]) -> dict[str, Any]:
@@ -276,8 +274,8 @@ def ref_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def _responses() -> dict[str, Any]:
     """Every error as a response by status, with an example of each kind."""
     responses = {}
-    for status in sorted({kind.status for kind in KINDS}):
-        kinds = [kind for kind in KINDS if kind.status == status]
+    for status in sorted({kind.status for kind in PROBLEM_TYPES}):
+        kinds = [kind for kind in PROBLEM_TYPES if kind.status == status]
         examples = {kind.slug: {"summary": kind.meaning, "value": kind.document(kind.example)} for kind in kinds}
         responses[f"Error{status}"] = {
             "description": "; ".join(kind.title for kind in kinds),

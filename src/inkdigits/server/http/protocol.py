@@ -27,16 +27,15 @@ from inkdigits.server.http.problems import (
     OVERLOADED,
     STOPPING,
     TOO_SLOW,
-    Answer,
     Problem,
-    fault,
+    problem_of,
     shown,
-    wire,
 )
+from inkdigits.server.http.responses import Answer, serialize
 from inkdigits.server.http.syntax import END, MAX_HEADER
 from inkdigits.server.http.transport import Joined
 from inkdigits.server.inference import RETRY_SECONDS
-from inkdigits.server.service import CLOSE, REFUSED, Service
+from inkdigits.server.pipeline import CLOSE, REFUSED, Pipeline
 
 __all__ = ["BEYOND_SHARE", "MAX_HEADER", "Connection", "Rules"]
 
@@ -57,7 +56,7 @@ log = logging.getLogger("inkdigits")
 class Rules:
     """What all connections of a process have in common."""
 
-    service: Service
+    service: Pipeline
     seconds: int  # in which a request must have come, and each part of an answer must be taken
     most: int  # connections at once
 
@@ -402,7 +401,7 @@ class Connection(HttpToolsProtocol):
             return False
         last = not cycle.keep_alive or self._rules.service.draining
         cycle.response_started = cycle.response_complete = True
-        self.transport.write(wire(answer, [*cycle.default_headers, CLOSE] if last else cycle.default_headers))
+        self.transport.write(serialize(answer, [*cycle.default_headers, CLOSE] if last else cycle.default_headers))
         if last:
             self.transport.close()
         cycle.on_response()
@@ -487,7 +486,7 @@ class Connection(HttpToolsProtocol):
             cycle.disconnected = True  # what the application still says is not to follow
             cycle.message_event.set()
         if answer:
-            self.transport.write(wire(answer, [*self.server_state.default_headers, CLOSE]))
+            self.transport.write(serialize(answer, [*self.server_state.default_headers, CLOSE]))
         self._receiving = True  # whatever it is that the client still sends
         self.transport.close()
 
@@ -524,7 +523,6 @@ def _problem_of(error: httptools.HttpParserError) -> Problem:
         return Problem(NOT_IMPLEMENTED, "the method is not known to this server")
     if not isinstance(error, httptools.HttpParserCallbackError) or cause is None:
         return syntax.not_http(str(error))
-    if isinstance(cause, Problem):
-        return cause
-    log.error("a fault while parsing a request", exc_info=cause)
-    return fault()
+    if not isinstance(cause, Problem):
+        log.error("a fault while parsing a request", exc_info=cause)
+    return problem_of(cause)

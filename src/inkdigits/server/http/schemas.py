@@ -1,8 +1,8 @@
 """The requests and answers of the API as pydantic models, which its OpenAPI document is made from.
 
-FastAPI checks and writes the answers of the small routes with them. ``POST /predict`` and ``…/infer`` are described by
-them and read by :mod:`inkdigits.server.inputs` and :mod:`inkdigits.server.open_inference`, whose errors name the place
-and which take a tenth of the time; tests hold the two to each other.
+FastAPI validates and writes the answers of the small routes with them. They also describe ``POST /predict`` and
+``…/infer``, which :mod:`inkdigits.server.payloads` and :mod:`inkdigits.server.open_inference` parse: in a tenth of the
+time, with errors that name the place. Tests compare the two.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import SkipJsonSchema
 
 from inkdigits.preprocess import SIDE
-from inkdigits.server.values import PIXEL_NAMES, PIXELS
+from inkdigits.server.payloads import PIXEL_NAMES, PIXELS
 
 __all__ = [
     "Body",

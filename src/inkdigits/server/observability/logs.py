@@ -15,15 +15,16 @@ import select
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from inkdigits.server.http.problems import shown
 from inkdigits.settings import Settings
 
-__all__ = ["REQUESTS", "Log", "wants_requests"]
+__all__ = ["Log", "log_request", "wants_requests"]
 
 REQUESTS = "inkdigits.requests"  # the logger of one line a request
 STDERR = 2
@@ -36,6 +37,7 @@ STRAY_BYTES = 1000  # of such a line
 
 log = logging.getLogger("inkdigits")
 stray = logging.getLogger("inkdigits.stderr")
+requests = logging.getLogger(REQUESTS)
 
 
 class JsonLines(logging.Formatter):
@@ -57,6 +59,22 @@ class JsonLines(logging.Formatter):
 def wants_requests(settings: Settings) -> bool:
     """Whether each request is logged."""
     return settings.log_requests == "on" or settings.log_level == "debug"
+
+
+def log_request(scope: Mapping[str, Any], status: int, seconds: float, request_id: bytes) -> None:
+    """Log a request that has its answer."""
+    fields = {
+        "request_id": request_id.decode("ascii"),
+        "client": scope["client"][0] if scope.get("client") else "-",
+        "method": scope["method"],
+        "path": shown(scope["path"]),
+        "status": status,
+        "milliseconds": round(seconds * 1000, 3),
+    }
+    path = fields["path"].encode("unicode_escape").decode()
+    values = (fields["client"], scope["method"], path, scope["http_version"], status)
+    line = '%s "%s %s HTTP/%s" %d %.1fms %s'
+    requests.info(line, *values, seconds * 1000, fields["request_id"], extra={"fields": fields})
 
 
 class Lines(logging.Handler):

@@ -29,7 +29,7 @@ __all__ = ["GRACE_SECONDS", "serve"]
 # connections that are told that there are too many.
 RESERVED_FILES = 32
 FILES_OF_A_WORKER = 4  # that the supervisor has open
-WORKER_BYTES = 256 << 20  # of memory for each worker, at least, where there is a limit: 90 MB at rest, and pictures
+WORKER_BYTES = 256 << 20  # of memory for each worker, at least, where there is a limit: 102 MB at rest, and pictures
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 log = logging.getLogger("inkdigits")
@@ -73,7 +73,7 @@ def serve(settings: Settings) -> None:
             output.count_drops(app.metrics.log_dropped)
             Server(settings, app, announce, leave=partial(leave, output)).run([listener])
             return
-        sha256 = app.site.recognizer.model.sha256
+        sha256 = app.deployment.recognizer.model.sha256
         del app
         Supervisor(settings, listener, sha256, announce).run()
 

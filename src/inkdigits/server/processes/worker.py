@@ -24,11 +24,11 @@ import uvicorn
 from inkdigits.errors import InkdigitsError
 from inkdigits.preprocess.files import quiet_pillow
 from inkdigits.server.factory import create_app
+from inkdigits.server.http.asgi import Service
 from inkdigits.server.http.protocol import Connection, Rules
 from inkdigits.server.observability.logs import Log
 from inkdigits.server.processes.shared_state import Board
-from inkdigits.server.service import Service
-from inkdigits.server.threads import Threads
+from inkdigits.server.threads import DaemonThreads
 from inkdigits.settings import Settings
 
 __all__ = [
@@ -139,7 +139,7 @@ class Server(uvicorn.Server):
         self._beat = beat
         self._pipe = pipe
         self._leave = leave
-        self._loader = Threads(1)
+        self._loader = DaemonThreads(1)
         self._asked: float | None = None  # when it was first told to stop, by the monotonic clock
         self._deadline: Deadline | None = None
         self._connecting = 0  # connections that are taken and not yet among uvicorn's
@@ -317,7 +317,7 @@ class Server(uvicorn.Server):
             log.error("the model was not reloaded, the old one stays: %s", wrong)
             return
         self._service.commit()
-        log.info("the model was reloaded: %s, SHA-256 %s", self._service.site.recognizer.model.name, sha256)
+        log.info("the model was reloaded: %s, SHA-256 %s", self._service.deployment.recognizer.model.name, sha256)
 
 
 def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
@@ -351,7 +351,7 @@ def work(settings: Settings, listener: socket.socket, board: Board, worker: int,
         except InkdigitsError as error:
             log.error("a worker cannot start: %s", error)
             sys.exit(1)
-        found = service.site.recognizer.model.sha256
+        found = service.deployment.recognizer.model.sha256
         if found != sha256:
             log.error(
                 "a worker cannot start: the model is now %s, the others answer with %s; SIGHUP reloads", found, sha256

@@ -4,7 +4,7 @@
  */
 
 import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
-import { DeviceUnavailable, messageOf, toModelInfo } from '../result.js';
+import { DeviceUnavailable, toModelInfo } from '../result.js';
 import { text } from '../strings.js';
 
 /** @typedef {typeof import('onnxruntime-web/wasm')} Runtime */
@@ -72,8 +72,8 @@ async function loadRuntime(folder) {
   let runtime;
   try {
     runtime = await import(new URL(RUNTIME, folder).href);
-  } catch (error) {
-    throw new DeviceUnavailable(text.notFetched(RUNTIME, messageOf(error)));
+  } catch {
+    throw new DeviceUnavailable(text.notFetched(RUNTIME));
   }
   // One thread: more need a page that is isolated from other origins, and gain nothing for so small a network.
   runtime.env.wasm.numThreads = 1;
@@ -86,15 +86,9 @@ async function loadRuntime(folder) {
  * @param {string} name
  */
 async function fetched(folder, name) {
-  let reason;
-  try {
-    const response = await fetch(new URL(name, folder));
-    if (response.ok) return response;
-    reason = `${response.status} ${response.statusText}`.trim();
-  } catch (error) {
-    reason = messageOf(error);
-  }
-  throw new DeviceUnavailable(text.notFetched(name, reason));
+  const response = await fetch(new URL(name, folder)).catch(() => null);
+  if (!response?.ok) throw new DeviceUnavailable(text.notFetched(name));
+  return response;
 }
 
 /**

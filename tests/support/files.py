@@ -1,12 +1,37 @@
-"""Image files that are made part by part, as no program writes them."""
+"""Image files: encoded as programs do, and made part by part, as no program does."""
 
+import io
 import struct
+import zlib
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from inkdigits.preprocess.files import scans_of
 
-from support.hostile import encode
+
+def encode(image: Image.Image | np.ndarray, form: str = "PNG", **options: Any) -> bytes:
+    """An image as Pillow writes it."""
+    file = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, form, **options)
+    return file.getvalue()
+
+
+def idx(array: np.ndarray) -> bytes:
+    """The format as its description has it: two zero bytes, type, number of axes, their sizes, the values."""
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, data: bytes, *more: bytes, depth: int = 8, color: int = 0) -> bytes:
+    """A PNG of compressed pixels, with more chunks before them."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def jpeg(*before: bytes, size: tuple[int, int] = (28, 28), **options: object) -> bytes:
