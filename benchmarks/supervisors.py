@@ -36,8 +36,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from inkdigits.known import known_digit
-from inkdigits.server.service import Service
+from inkdigits.self_test import known_digit
+from inkdigits.server.http.asgi import Service
 
 from _common import ROOT, record
 
