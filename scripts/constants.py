@@ -26,7 +26,7 @@ _CONSTANT = re.compile(r"^([A-Z][A-Z\d_]*) = [^#\n]+?(?:  # (.*))?$", re.MULTILI
 
 def taken() -> set[str]:
     """The names that the page's modules import."""
-    scripts = [path.read_text(encoding="utf-8") for path in [*WEB.glob("*.js"), *PAGE.parent.glob("*.js")]]
+    scripts = [path.read_text(encoding="utf-8") for path in WEB.rglob("*.js") if path.parent.name != "vendor"]
     return {name for text in scripts for names in _IMPORT.findall(text) for name in re.findall(r"\w+", names)}
 
 

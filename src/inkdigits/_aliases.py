@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-__all__ = ["install", "renamed"]
+__all__ = ["find", "install", "renamed"]
 
 # Old module → new module, and the names that changed in it: old → new.
 MOVED: dict[str, tuple[str, dict[str, str]]] = {
@@ -27,6 +27,7 @@ MOVED: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "inkdigits.ready": ("inkdigits.preprocess", {"normalise_each": "preprocess_batch"}),
+    "inkdigits.recognizer": ("inkdigits.network", {}),  # it is still there, and some of its names are not
 }
 
 
@@ -37,10 +38,11 @@ class _Finder(MetaPathFinder, Loader):
         return ModuleSpec(name, self) if name in MOVED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        vars(module)["__getattr__"] = partial(_found, module.__name__)
+        vars(module)["__getattr__"] = partial(find, module.__name__)
 
 
-def _found(old: str, name: str) -> Any:
+def find(old: str, name: str) -> Any:
+    """Return what an old module's name stands for, and warn that it goes."""
     if name.startswith("__"):  # what the import system asks of any module
         raise AttributeError(f"module {old!r} has no attribute {name!r}")
     new, names = MOVED[old]

@@ -15,7 +15,16 @@ import onnxruntime
 from inkdigits.errors import ModelError
 from inkdigits.onnx_form import ends, find_form
 
-__all__ = ["METADATA_PREFIX", "SHIPPED", "Network", "find_model", "read_registry", "shipped_models"]
+__all__ = [
+    "METADATA_PREFIX",
+    "SHIPPED",
+    "Network",
+    "find_model",
+    "read_registry",
+    "shipped_models",
+    "sigmoid",
+    "softmax",
+]
 
 REGISTRY_NAME = "registry.json"
 REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
@@ -86,6 +95,22 @@ class Network:
         return answers
 
 
+def sigmoid(logits: np.ndarray) -> list[float]:
+    """Turn (N,) logits into probabilities."""
+    scores: list[float] = (0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))).tolist()
+    return scores
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Turn (N, K) logits into (N, K) float64 probabilities."""
+    # In float64, so that the ten add up to 1 to the last digit shown. Ufuncs by themselves: of a single image, the
+    # calls are what takes the time.
+    exponent: np.ndarray = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), dtype=np.float64)
+    np.exp(exponent, out=exponent)
+    exponent /= np.add.reduce(exponent, axis=1, keepdims=True)
+    return exponent
+
+
 def read_registry(folder: Path) -> dict[str, Any]:
     """Read a folder's registry: ``{"default": name, "models": {name: entry}}``; empty if there is none.
 
@@ -124,7 +149,7 @@ def shipped_models() -> dict[str, Any]:
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
-    """Name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
+    """Return name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
 
     Raises:
         ModelError: there is no such model.

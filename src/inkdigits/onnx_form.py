@@ -82,7 +82,7 @@ class Form:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is that of the models that are trained here."""
+        """Return whether it is that of the models that are trained here."""
         return replace(self, values=CLASSES) == Form()
 
     def __str__(self) -> str:
@@ -95,13 +95,15 @@ class Form:
 
     def run(self, run: Run, images: np.ndarray) -> np.ndarray:
         """Return the model's own answers to such images, (N, …)."""
-        if self.batch is None:
-            return self._rows(run(self._feed(images)), len(images))
+        size = self.batch or len(images)
         found = []
-        for start in range(0, len(images), self.batch):
-            part = images[start : start + self.batch]
-            missing = np.zeros((self.batch - len(part), *images.shape[1:]), images.dtype)
-            found.append(self._rows(run(self._feed(np.concatenate([part, missing]))), self.batch))
+        for start in range(0, len(images), size):
+            part = images[start : start + size]
+            missing = np.zeros((size - len(part), *images.shape[1:]), images.dtype)
+            answers = run(self._feed(np.concatenate([part, missing])))
+            if size != 1 and len(answers) != size:
+                raise ValueError(f"{size} images gave {len(answers)} answers")
+            found.append(np.asarray(answers, np.float32).reshape(size, -1))
         return np.concatenate(found)[: len(images)]
 
     def _feed(self, images: np.ndarray) -> np.ndarray:
@@ -109,12 +111,6 @@ class Form:
         if (self.paper, self.ink) != (0.0, 1.0):
             images = self.paper + (self.ink - self.paper) * images
         return np.ascontiguousarray(images if self.dtype.kind == "f" else np.rint(images), self.dtype)
-
-    @staticmethod
-    def _rows(answers: np.ndarray, count: int) -> np.ndarray:
-        if count != 1 and len(answers) != count:
-            raise ValueError(f"{count} images gave {len(answers)} answers")
-        return np.asarray(answers, np.float32).reshape(count, -1)
 
     def _as_logits(self, answers: np.ndarray) -> np.ndarray:
         if self.answer is Answer.LOGITS:
@@ -201,7 +197,7 @@ def _shapes(taken: Any) -> list[tuple[int, ...]]:
 
 
 def _width(given: Any) -> int:
-    """Values of an answer, as an output declares them; 0 where it leaves that open."""
+    """Count the values of an answer, as an output declares them; 0 where it leaves that open."""
     sides = list(given.shape)[1:]
     return prod(sides) if sides and all(isinstance(side, int) for side in sides) else 0
 

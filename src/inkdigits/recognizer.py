@@ -7,33 +7,29 @@ detects non-digits has an eleventh: the logit of "this is a digit".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from inkdigits._aliases import renamed
+from inkdigits import _aliases
 from inkdigits.errors import ImageError, ModelError
-from inkdigits.network import Network
+from inkdigits.network import Network, sigmoid, softmax
 from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction
-from inkdigits.preprocess import (
-    NORMALIZATION_VERSION,
-    ImageSource,
-    Limits,
-    Preprocessed,
-    preprocess,
-    preprocess_batch,
-)
+from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource, Limits, Preprocessed, preprocess, preprocess_batch
 
 __all__ = ["Recognizer"]
 
 BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
 _UNIFORM = (0.1,) * CLASSES
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(_aliases.find, __name__)
 
 
 class Recognizer:
@@ -137,7 +133,7 @@ class Recognizer:
         return self._network.logits(batch)
 
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
-        """Occlusion: how far the digit's log-probability falls when a window of ink is wiped out, in one batch.
+        """Measure how far the digit's log-probability falls when a window of ink is occluded, in one batch.
 
         M. Zeiler and R. Fergus, Visualizing and Understanding Convolutional Networks, 2014, https://arxiv.org/abs/1311.2901
         """
@@ -151,7 +147,7 @@ class Recognizer:
         batch = np.repeat(image[None, None], len(windows) + 1, axis=0)
         for wiped, window in zip(batch[1:], windows, strict=True):
             wiped[0][window] = 0
-        certainty = np.log(np.maximum(_softmax(self.logits(batch)[:, :CLASSES] * self._scale)[:, digit], 1e-9))
+        certainty = np.log(np.maximum(softmax(self.logits(batch)[:, :CLASSES] * self._scale)[:, digit], 1e-9))
         total, times = np.zeros((2, SIDE, SIDE), np.float32)
         for window, drop in zip(windows, certainty[0] - certainty[1:], strict=True):
             total[window] += drop
@@ -166,60 +162,42 @@ class Recognizer:
             seen: what :func:`inkdigits.preprocess.preprocess` gave.
             explain: as for :meth:`predict`, a batch for each image.
         """
-        inked = [s for s in seen if s.box is not None]
-        rows: Iterable[tuple[list[float], int, float | None]] = ()
+        inked = [s.image for s in seen if s.box is not None]
+        rows: Iterator[tuple[list[float], int, float | None]] = iter(())
         if inked:
-            logits = self.logits(np.concatenate([s.image for s in inked]).reshape(-1, 1, SIDE, SIDE))
-            scores = _sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
-            probabilities = _softmax(logits[:, :CLASSES] * self._scale)
+            logits = self.logits(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
+            probabilities = softmax(logits[:, :CLASSES] * self._scale)
+            scores = sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
             rows = zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), scores, strict=False)
-        row = iter(rows)
-        answers = [self._prediction(s, *next(row)) if s.box is not None else _blank(s) for s in seen]
-        if explain:
-            answers = [
-                replace(a, explanation=self._explain(a.image, a.digit)) if a.digit is not None else a for a in answers
-            ]
-        return answers
+        found = []
+        for s in seen:
+            if s.box is None:
+                found.append(Prediction(None, 0.0, _UNIFORM, s.image, None, None, False, None))
+                continue
+            row, digit, score = next(rows)
+            confidence = row[digit]
+            if confidence != confidence or score != score:  # not a number
+                raise ModelError(
+                    f"the model {self.model.name} ({self.model.path}) outputs NaN; its weights are damaged: "
+                    "reinstall inkdigits, or train the model again"
+                )
+            is_digit = score is None or score >= self._threshold
+            explanation = self._explain(s.image, digit) if explain else None
+            found.append(
+                Prediction(digit, confidence, tuple(row), s.image, s.box, s.polarity, is_digit, score, explanation)
+            )
+        return found
 
     def answer(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
-        """Predict: the old name of :meth:`predict_preprocessed`, for one release."""
-        renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
+        """Call :meth:`predict_preprocessed`, by its old name, for one release."""
+        _aliases.renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
         return self.predict_preprocessed(seen, explain=explain)
-
-    def _prediction(self, seen: Preprocessed, row: list[float], digit: int, score: float | None) -> Prediction:
-        probabilities = tuple(row)
-        confidence = probabilities[digit]
-        if confidence != confidence or score != score:  # not a number
-            raise ModelError(
-                f"the model {self.model.name} ({self.model.path}) outputs NaN; its weights are damaged: reinstall "
-                "inkdigits, or train the model again"
-            )
-        is_digit = score is None or score >= self._threshold
-        return Prediction(digit, confidence, probabilities, seen.image, seen.box, seen.polarity, is_digit, score)
 
 
 def _probes() -> np.ndarray:
     from inkdigits.self_test import probes  # the models that ship need no drawing
 
     return probes()
-
-
-def _blank(seen: Preprocessed) -> Prediction:
-    return Prediction(None, 0.0, _UNIFORM, seen.image, None, None, False, None)
-
-
-def _sigmoid(logits: np.ndarray) -> list[float]:
-    scores: list[float] = (0.5 + 0.5 * np.tanh(0.5 * logits.astype(np.float64))).tolist()
-    return scores
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    # In float64, so that the ten add up to 1 to the last digit shown. Ufuncs by themselves: of a single image, the
-    # calls are what takes the time.
-    exponent: np.ndarray = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), dtype=np.float64)
-    np.exp(exponent, out=exponent)
-    exponent /= np.add.reduce(exponent, axis=1, keepdims=True)
-    return exponent
 
 
 def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]:
@@ -230,10 +208,11 @@ def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]
             f"{path} was trained for normalisation {version}, this inkdigits has {NORMALIZATION_VERSION}; "
             "train it again"
         )
-    temperature, threshold = _number(metadata, "temperature", "1"), _number(metadata, "threshold", "0.5")
+    temperature = _number(metadata, "temperature", "1")
     if not 0 < temperature < float("inf"):
         seen = metadata["temperature"]
         raise ModelError(f"{path} has temperature {seen!r} in its metadata; expected a positive number")
+    threshold = _number(metadata, "threshold", "0.5")
     if not 0 <= threshold <= 1:
         seen = metadata["threshold"]
         raise ModelError(f"{path} has threshold {seen!r} in its metadata; expected a number from 0 to 1")

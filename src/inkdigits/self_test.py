@@ -39,7 +39,7 @@ _PEN = 11  # pixels, as drawn
 
 
 def known_digit(digit: int = DIGIT) -> Image.Image:
-    """Return a digit, dark on light, (28, 28) mode "L": within any limits that a server may have."""
+    """Draw a digit, dark on light, (28, 28) mode "L": within any limits that a server may have."""
     sheet = Image.new("L", (_DRAWN, _DRAWN), 255)
     draw = ImageDraw.Draw(sheet)
     for stroke in _STROKES[digit]:

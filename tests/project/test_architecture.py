@@ -173,6 +173,9 @@ def test_old_names_work_and_warn(recognizer):
         from inkdigits.ready import normalise_each
     with pytest.warns(DeprecationWarning):
         from inkdigits.decode import decode
+    with pytest.warns(DeprecationWarning, match=r"inkdigits.recognizer.find_model is now inkdigits.network.find_model"):
+        from inkdigits.recognizer import find_model
+    assert find_model("cnn")[0] == "cnn"
     assert (SIDE, Box, ImageSource, Limits) == (28, inkdigits.Box, preprocess.ImageSource, inkdigits.Limits)
     assert (normalise, normalise_each, decode) == (
         preprocess.preprocess,

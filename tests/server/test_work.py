@@ -171,3 +171,16 @@ def test_heavy_work_is_bounded_and_counts_until_its_thread_is_done(recognizer, m
     asyncio.run(ask())
     heavy.close()
     assert cell(metrics, recognizer, 'shed_total{reason="heavy"}') == 1
+
+
+def test_requests_of_two_models_that_wait_together_get_each_its_own_answer(recognizer, metrics):
+    """As when a model is swapped while requests wait."""
+    executor, other = Executor(Settings(), metrics), Recognizer("lenet")
+    asked = [recognizer, other, recognizer]
+
+    async def ask():
+        return await asyncio.gather(*(executor.predict(model, [THREE], list) for model in asked))
+
+    for model, (found,) in zip(asked, asyncio.run(ask()), strict=True):
+        assert same(found, model.predict(THREE))
+    assert recognizer.predict(THREE).probabilities != other.predict(THREE).probabilities

@@ -44,7 +44,7 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, 0 at the low end and 1 at the high; beyond the ends it is cut off."""
+        """Return where a value lies, 0 at the low end and 1 at the high; beyond the ends it is cut off."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         value = min(max(value, self.low), self.high)
         return ((math.log(value) if self.log else value) - low) / (high - low)
@@ -113,14 +113,14 @@ class Plot:
         self._axes()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the plane lies in the drawing."""
+        """Return where a point of the plane lies in the drawing."""
         return (
             LEFT + self.x.share(x) * (WIDTH - LEFT - RIGHT),
             self.height - BOTTOM - self.y.share(y) * (self.height - TOP - BOTTOM),
         )
 
     def line(self, points: Iterable[tuple[float, float]], kind: str = "curve") -> None:
-        """A line through points."""
+        """Draw a line through points."""
         text = " ".join("{:.1f},{:.1f}".format(*self.at(*point)) for point in points)
         self._parts.append(f'<polyline class="{kind}" points="{text}"/>')
 
@@ -132,7 +132,7 @@ class Plot:
             self._parts.append(f'<circle class="{kind}" cx="{px:.1f}" cy="{py:.1f}" r="{MARK}"/>')
 
     def columns(self, columns: Iterable[tuple[float, float, float]]) -> None:
-        """Columns (from x, to x, y) that stand on the low end of y."""
+        """Columns (from x, to x, y) from the low end of y."""
         for left, right, y in columns:
             (x0, top), (x1, bottom) = self.at(left, y), self.at(right, self.y.low)
             if bottom - top > 0.05:
@@ -149,7 +149,7 @@ class Plot:
         )
 
     def svg(self) -> str:
-        """The whole chart."""
+        """Return the whole chart."""
         return f"{self._head}{''.join(self._parts)}</svg>"
 
     def _axes(self) -> None:
@@ -175,7 +175,7 @@ class Plot:
 
 
 def bar(value: float, kind: str = "") -> str:
-    """A bar for the cell of a table that holds the number, too: ``value`` from 0 to 1."""
+    """Draw a bar for the cell of a table that holds the number, too: ``value`` from 0 to 1."""
     return (
         f'<svg class="bar {kind}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="track" width="100" height="8"/><rect class="fill" width="{100 * value:.2f}" height="8"/></svg>'
@@ -183,7 +183,7 @@ def bar(value: float, kind: str = "") -> str:
 
 
 def interval(value: float, low: float, high: float, axis: Axis) -> str:
-    """A point with its interval for the cell of a table that holds the numbers, too."""
+    """Draw a point with its interval for the cell of a table that holds the numbers, too."""
     x, left, right = (4 + 112 * axis.share(v) for v in (value, low, high))
     return (
         '<svg class="dots" viewBox="0 0 120 14" aria-hidden="true"><path class="grid" d="M4 7H116"/>'

@@ -82,7 +82,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Rejection:
-    """What is left when the answers with the least confidence are refused.
+    """What is left when the answers with the least confidence are rejected.
 
     Attributes:
         threshold: the confidence that an answer needs, 0 to 1.
@@ -156,7 +156,7 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """The few figures that sum it up, as plain values; what the registry keeps."""
+        """Return the few figures that sum it up, as plain values; what the registry keeps."""
         return {
             "n": self.n,
             "accuracy": self.accuracy,
@@ -166,7 +166,7 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """The figures, the table by digit and the confusion matrix for a terminal, lines of at most 80 characters."""
+        """Format figures, table by digit and confusion matrix for a terminal, in lines of at most 80 characters."""
         interval = "{:.2%} to {:.2%}".format(*self.interval)
         refused = (self.refused or 0) / self.n
         told = f"{self.refused:,} refused; the nearest digit counts above" if self.refused else "none refused"
@@ -247,7 +247,7 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
 
 
 def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:
-    """The images of a data set that a model has not been trained on.
+    """Return the images of a data set that a model has not been trained on.
 
     That is its test part; or all of it where it can be read whole, unless the registry says that the model was trained
     on it: under that name, or, for data named by a path, on a file of that content.
@@ -260,7 +260,7 @@ def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Prog
     entry = recognizer.model.entry
     trained_on = set(entry.get("config", {}).get("data", "").split("+"))
     whole = load(name, settings, part="all", progress=progress)
-    # The hashes of named sets are those of their test parts, too, which a model has not learnt from.
+    # The hashes of named sets are those of their test parts, too, which no model is trained on.
     own = trained_on - set(DATASETS) and set(whole.sha256.values()) & set(entry.get("data", {}).values())
     return load(name, settings, part="test") if own or name in trained_on else whole
 
@@ -278,7 +278,7 @@ def wilson(right: int, n: int) -> Share:
 
 
 def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
-    """The answers sorted into 15 bins of equal width by their confidence.
+    """Return the answers sorted into 15 bins of equal width by their confidence.
 
     Args:
         confidence: (N,) in [0, 1].
@@ -307,14 +307,14 @@ def rejection(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[fl
         confidence: (N,) in [0, 1].
         right: (N,) bool.
         thresholds: the confidences asked for; None: at most 200 that draw the whole curve, closer together where little
-            is refused, as the mistakes are there.
+            is rejected, as the mistakes are there.
     """
     order = np.argsort(confidence, kind="stable")
     n, levels = len(order), confidence[order]
     left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes from each place on
     if thresholds is None:
         ranks = np.unique(np.geomspace(1, n, CURVE_POINTS).astype(int) - 1)
-        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # from 0 on, none is refused
+        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # from 0 on, none is rejected
     first = np.searchsorted(levels, thresholds, side="left").tolist()
     return [
         Rejection(float(t), (n - i) / n, float(1 - left[i] / (n - i)) if i < n else 1.0, int(left[i]))

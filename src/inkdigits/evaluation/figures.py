@@ -120,7 +120,7 @@ def gallery(
     Args:
         images: each (H, W), uint8 with ink 255 or float with ink 1.
         titles: what stands under each; empty: nothing.
-        columns: images a row.
+        columns: images per row.
         why: for each (28, 28) an explanation of that shape in [-1, 1], laid over it: red for the answer, blue against.
         title: stands above them.
     """

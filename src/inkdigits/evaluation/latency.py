@@ -1,6 +1,6 @@
 """What an answer costs: milliseconds, megabytes, parameters, and on which machine that was.
 
-The model is loaded anew with one thread, whatever the evaluation ran with, so that figures can be compared.
+The model is loaded again with one thread, whatever the evaluation ran with, so that figures can be compared.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def times_us(call: Callable[[], object], calls: int, warm: int = WARM) -> np.nda
 
 
 def _parameters(path: Path) -> int:
-    """Values in the weights of an ONNX file: of all tensors that are not whole numbers, such as shapes."""
+    """Values in the weights of an ONNX file: of all tensors that are not integers, such as shapes."""
     import onnx
 
     tensors = onnx.load(path).graph.initializer

@@ -1,7 +1,7 @@
-"""How well a model tells digits from non-digits: blanks, noise, scribbles, shapes, letters of :mod:`.non_digits`.
+"""How well a model rejects non-digits: the blanks, noise, scribbles, shapes and letters of :mod:`.non_digits`.
 
 A model with an opinion of its own on that (``Prediction.is_digit``) is measured by it. Every model is measured by its
-score, too, at the threshold that would refuse 1% of the data's own digits: that compares models whatever they think.
+score, too, at the threshold that would reject 1% of the data's own digits: that compares models whatever they think.
 Letters that are digits to the eye, such as O, l and S, are reported apart: to read them as digits is no mistake.
 """
 
@@ -22,18 +22,18 @@ from inkdigits.synthesis.non_digits import NON_DIGITS, lookalikes, non_digit_pic
 __all__ = ["NonDigitScore", "OutOfDistribution", "out_of_distribution", "sample"]
 
 DIGITS = 2000  # of the data set, at most, that the threshold is set by
-PICTURES = 4000  # that show no digit, in all: 400 of a kind
+PICTURES = 4000  # of non-digits, in all: 400 of a kind
 LOOKALIKES = 200  # letters that are digits to the eye, such as O and l
 SEED = 0
-ALLOWED = 0.01  # share of the digits that the threshold refuses
+ALLOWED = 0.01  # share of the digits that the threshold rejects
 CHUNK = 200  # pictures between two steps of the progress bar
 CURVE_POINTS = 60
-DIGIT, LOOKALIKE = "digit", "lookalike"  # beside the kinds of what is no digit
+DIGIT, LOOKALIKE = "digit", "lookalike"  # next to the kinds of non-digits
 
 
 @dataclass(frozen=True)
 class NonDigitScore:
-    """How one kind of what is no digit was taken.
+    """How one kind of non-digit was scored.
 
     Attributes:
         n: pictures.
@@ -58,7 +58,7 @@ class OutOfDistribution:
         digits_own: share of them that the model itself calls no digit; None where it has no opinion.
         kinds: scores by kind, in the order of ``non_digits.NON_DIGITS``.
         lookalikes: the score of letters that look like digits.
-        curve: (share of digits refused, share of what is no digit refused) as the threshold rises.
+        curve: (share of digits rejected, share of non-digits rejected) as the threshold rises.
     """
 
     digits: int
@@ -72,7 +72,7 @@ class OutOfDistribution:
 
     @property
     def mean(self) -> float:
-        """Mean over kinds of the share refused."""
+        """Mean over kinds of the share rejected."""
         return mean(found.refused for found in self.kinds.values())
 
     def to_dict(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class OutOfDistribution:
         }
 
     def table(self) -> str:
-        """As text for a terminal, lines of at most 80 characters."""
+        """Format as text for a terminal, lines of at most 80 characters."""
         own = self.digits_own is not None
 
         def line(name: str, n: int, refused: float, by_model: float | None) -> str:
@@ -107,7 +107,7 @@ class OutOfDistribution:
 def out_of_distribution(
     recognizer: Recognizer, dataset: Dataset, *, progress: Progress | None = None
 ) -> OutOfDistribution:
-    """Read pictures that show no digit, and digits to compare with.
+    """Read non-digits, and digits to compare with.
 
     Args:
         recognizer: the model to measure.
@@ -153,7 +153,7 @@ def out_of_distribution(
 
 
 def sample(kind: str) -> np.ndarray:
-    """A picture of a kind, (H, W) uint8; always the same."""
+    """Return a picture of a kind, (H, W) uint8; always the same."""
     return NON_DIGITS[kind].make(np.random.default_rng((SEED, list(NON_DIGITS).index(kind))), "test")
 
 

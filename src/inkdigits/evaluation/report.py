@@ -86,7 +86,7 @@ class Report:
     environment: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All numbers as plain values for JSON."""
+        """Return all numbers as plain values for JSON."""
         number = self.dataset.number
         found = self.evaluation.to_dict()
         shown = ("title", "label", "digit", "confidence", "second", "second_confidence")
@@ -110,22 +110,22 @@ class Report:
         }
 
     def json(self) -> str:
-        """The numbers as JSON text."""
+        """Return the numbers as JSON text."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
-        """What was measured as text for a terminal, lines of at most 80 characters."""
+        """Return what was measured as text for a terminal, lines of at most 80 characters."""
         measured = (self.evaluation, self.robustness, self.ood)
         return "\n\n".join(part.table() for part in measured if part)
 
     def html(self) -> str:
-        """One self-contained page: pictures, charts and style inside it, no script."""
+        """Return one self-contained page: pictures, charts and style inside it, no script."""
         from inkdigits.evaluation.report_page import page
 
         return page(self)
 
     def write(self, path: Path) -> Path:
-        """Write the page, and the numbers beside it under the suffix .json; returns the latter's path.
+        """Write the page, and the numbers next to it under the suffix .json; returns the latter's path.
 
         Raises:
             SettingError: the path is not one of an HTML file.
@@ -138,7 +138,7 @@ class Report:
 
 
 def check_path(path: Path) -> None:
-    """Refuse a report's path that cannot be right, before anything is measured.
+    """Check a report's path before anything is measured.
 
     Raises:
         SettingError: its suffix is not .html or .htm, or its folder is not there or cannot be written in.
@@ -166,8 +166,8 @@ def measure(
         recognizer: the model.
         dataset: labelled images; those that cannot be read are listed and left out.
         corrupt: also read corrupted pictures of them, and non-digits; takes minutes.
-        limit: at most so many images, every digit by its share.
-        command: what made the report, to be told in it.
+        limit: at most this many images, every digit by its share.
+        command: what made the report, for it to say so.
         progress: shows how far it is; default bars on standard error when that is a terminal.
 
     Raises:

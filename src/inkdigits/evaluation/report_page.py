@@ -162,7 +162,7 @@ def _mix_ups(confusion: np.ndarray) -> list[tuple[int, str, int]]:
 
 
 def _threshold(confidence: np.ndarray, share: float) -> float:
-    """The threshold that rejects this share of the answers, or a little less where several are equally sure."""
+    """Return the threshold that rejects this share of the answers, or a little less where several are equally sure."""
     return float(np.sort(confidence)[min(int(share * len(confidence)), len(confidence) - 1)])
 
 

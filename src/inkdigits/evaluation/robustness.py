@@ -1,8 +1,8 @@
 """How accuracy holds when pictures are corrupted: every kind of :mod:`.corruptions` at every strength.
 
 The same images are used throughout, each first drawn as a picture that a user might send, so that what changes from
-figure to figure is the corruption alone. Kinds that training may use and kinds held out of it are told apart: only the
-latter tell how a model takes what it has never met.
+figure to figure is the corruption alone. Kinds that training may use and kinds held out of it are reported apart: only
+the latter show how a model takes what it has never met.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Robustness:
         return mean(self.kinds[kind][level].accuracy for kind in chosen)
 
     def worst(self, level: str) -> tuple[str, float]:
-        """The kind that is read worst at a level, and its accuracy."""
+        """Return the kind that is read worst at a level, and its accuracy."""
         kind = min(self.kinds, key=lambda kind: self.kinds[kind][level].accuracy)
         return kind, self.kinds[kind][level].accuracy
 
@@ -159,7 +159,7 @@ def corrupted(dataset: Dataset, at: int, kind: str, level: str) -> np.ndarray:
 
 
 def _picture(image: ImageSource, rng: np.random.Generator) -> np.ndarray:
-    """Any image as a picture with dark ink on light paper: small ones enlarged, large ones reduced."""
+    """Return any image as a picture with dark ink on light paper: small ones enlarged, large ones reduced."""
     pixels = np.asarray(_reduced(decode(image, Limits())))
     light_on_dark = preprocess(pixels).polarity == "light-on-dark"
     if max(pixels.shape[:2]) <= SMALL:

@@ -42,7 +42,7 @@ class Submission:
     blank_ids: list[int] = field(default_factory=list)
 
     def notice(self) -> str:
-        """What a reader of the labels has to know; empty where every row shows a digit."""
+        """Return what a reader of the labels has to know; empty where every row shows a digit."""
         kinds = [
             (self.not_digits, "not a digit" if self.not_digits == 1 else "not digits", self.not_digit_ids),
             (self.blanks, "blank", self.blank_ids),

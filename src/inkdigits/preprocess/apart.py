@@ -15,7 +15,7 @@ import sys
 from dataclasses import asdict
 
 from inkdigits.errors import ImageError
-from inkdigits.preprocess import Limits, Preprocessed, preprocess
+from inkdigits.preprocess import Limits, Preprocessed, preprocess_batch
 from inkdigits.preprocess.files import quiet_pillow
 
 __all__ = ["preprocess_apart"]
@@ -24,7 +24,7 @@ SECONDS = 60  # that the process gets, on a machine that has others to run
 
 
 def preprocess_apart(source: bytes, limits: Limits) -> Preprocessed | ImageError:
-    """What :func:`inkdigits.preprocess.preprocess` makes of a file, or its error.
+    """Preprocess a file; return its error where it cannot be read.
 
     Raises:
         RuntimeError: the process failed.
@@ -39,10 +39,7 @@ def preprocess_apart(source: bytes, limits: Limits) -> Preprocessed | ImageError
 
 def main() -> None:
     quiet_pillow()
-    try:
-        seen: Preprocessed | ImageError = preprocess(sys.stdin.buffer.read(), Limits(**json.loads(sys.argv[1])))
-    except ImageError as error:
-        seen = error
+    [seen] = preprocess_batch([sys.stdin.buffer.read()], Limits(**json.loads(sys.argv[1])))
     pickle.dump(seen, sys.stdout.buffer)
 
 

@@ -55,7 +55,7 @@ def background(grey: np.ndarray) -> Relief:
 
 
 def border(values: np.ndarray) -> np.ndarray:
-    """The pixels of the border, flat."""
+    """Return the pixels of the border, flat."""
     b = max(1, int(BORDER * min(values.shape) + 0.5))
     return np.concatenate(
         [values[:b].ravel(), values[-b:].ravel(), values[b:-b, :b].ravel(), values[b:-b, -b:].ravel()]
@@ -63,7 +63,7 @@ def border(values: np.ndarray) -> np.ndarray:
 
 
 def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
-    """The picture without its grain, and the standard deviation of the grain that is left."""
+    """Take out the grain of a picture; return the standard deviation of what is left of it, too."""
     grain = _grain(grey)
     reach = max(grey.shape) // SMOOTH
     if grain <= GRAINY or not reach:
@@ -83,7 +83,7 @@ def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _grain(grey: np.ndarray) -> float:
-    """Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch."""
+    """Estimate the grain's standard deviation by neighbors' differences, which slopes of light hardly touch."""
     if min(grey.shape) < GRAIN_SIDE:
         return 0.0
     rows = grey[:: max(1, grey.shape[0] // GRAIN_ROWS)]
@@ -92,7 +92,7 @@ def _grain(grey: np.ndarray) -> float:
 
 
 def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
-    """How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
+    """Subtract the simplest paper that explains the border.
 
     One level, if the border is of one level but for ink that touches it; else a smooth surface; else the paper around
     each pixel, for shadows and folds.
@@ -117,12 +117,12 @@ def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
 
 
 def _spread(ring: np.ndarray) -> float:
-    """Between the darker and the lighter part of sorted levels."""
+    """Return the distance between the darker and the lighter part of sorted levels."""
     return float(ring[int(UNEVEN_QUANTILES[1] * (len(ring) - 1))] - ring[int(UNEVEN_QUANTILES[0] * (len(ring) - 1))])
 
 
 def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
-    """Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside."""
+    """Return whether what deviates on the border is ink that touches it: little, on one side, as deep as inside."""
     ring = border(signed)
     darker, lighter = (ring < -tolerance).mean(), (ring > tolerance).mean()
     if darker + lighter > MOST_INK_ON_BORDER or min(darker, lighter) > 0.1 * max(darker, lighter):
@@ -137,7 +137,7 @@ def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
 
 
 def _surface(grey: np.ndarray) -> np.ndarray:
-    """The paper under light from one side: a quadratic surface through the pixels that are paper.
+    """Fit the paper under light from one side: a quadratic surface through the pixels that are paper.
 
     Iteratively reweighted least squares with Tukey's biweight (A. Beaton and J. Tukey, 1974, doi:10.2307/1267936),
     first on the border, which is mostly paper, then on the whole picture, where ink is the outlier.
@@ -169,7 +169,7 @@ def _surface(grey: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
-    """The paper around each pixel: beside dark ink the morphological closing of the picture, beside light its opening.
+    """Return the paper around each pixel: the closing of the picture where ink is dark, its opening where it is light.
 
     That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
     J. Serra, Image Analysis and Mathematical Morphology, 1982.
@@ -181,7 +181,7 @@ def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
 
 
 def _mostly_light_on_dark(grey: np.ndarray) -> bool:
-    """Whether more lies above all levels of the border than below them: those are the paper's, in light and shadow."""
+    """Return whether more lies above all levels of the border, the paper's in light and shadow, than below."""
     ring = np.sort(border(grey))
     darkest, lightest = (ring[int(q * (len(ring) - 1))] for q in UNEVEN_QUANTILES)
     above, below = np.maximum(grey - lightest, 0), np.maximum(darkest - grey, 0)
@@ -189,7 +189,7 @@ def _mostly_light_on_dark(grey: np.ndarray) -> bool:
 
 
 def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
-    """Running maximum or minimum over a square window, mirrored at the border; log₂(window) steps an axis."""
+    """Take the maximum or minimum over a square window, mirrored at the border, in log₂(window) steps an axis."""
     for axis in (0, 1):
         n = grey.shape[axis]
         across = min(window, 2 * n - 1)  # from any pixel of the axis that reaches all of them; a wider one sees no more

@@ -57,20 +57,20 @@ def components(marks: Marks) -> Ink | None:
 
 
 def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """x0, y0, x1, y1 of what is set, x1 and y1 exclusive."""
+    """Return x0, y0, x1, y1 of what is set, x1 and y1 exclusive."""
     rows, columns = (np.logical_or.reduce(mask, axis=axis).nonzero()[0] for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
+    """Remove ruled lines and table borders, thin lines from border to border, where a digit is left then.
 
     What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit,
     its own bars go from border to border.
 
     Args:
         mask: the ink.
-        faint: the ink and what is too faint to be of a digit beside it, as lines often are.
+        faint: the ink and what is too faint to be of a digit next to it, as lines often are.
     """
     if min(mask.shape) < RULE_SIDE or not border(faint).any():
         return mask
@@ -82,12 +82,12 @@ def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
 
 
 def _on_edge(mask: np.ndarray) -> int:
-    """How many of the outermost pixels are set; a corner counts twice."""
+    """Count the outermost pixels that are set; a corner counts twice."""
     return int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
 
 
 def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """Without the lines that go from left to right, sloping by a few degrees at most."""
+    """Remove the lines that go from left to right, sloping by a few degrees at most."""
     h, w = mask.shape
     x = np.arange(w)
     rest = mask
@@ -120,7 +120,7 @@ def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
 
 
 def connected_components(mask: np.ndarray, share: float = PIECE_SHARE) -> np.ndarray | None:
-    """The mask without specks: 8-connected pieces of at least a share of the largest; None when nothing is left."""
+    """Keep the 8-connected components of at least a share of the largest; None when nothing is left."""
     starts, ends, area = _runs(mask)
     if not len(starts):
         return None
@@ -133,7 +133,7 @@ def connected_components(mask: np.ndarray, share: float = PIECE_SHARE) -> np.nda
 
 
 def _drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The mask that has these runs, as :func:`_runs` gives them."""
+    """Draw the mask that has these runs, as :func:`_runs` gives them."""
     h, stride = shape[0], shape[1] + 2
     steps = np.zeros(h * stride, np.int8)
     steps[starts + 1] = 1
@@ -142,9 +142,9 @@ def _drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.n
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The runs of set pixels in the rows of a mask, and the pixels of the 8-connected piece that each belongs to.
+    """Find the runs of set pixels in the rows of a mask, and the size of the component that each belongs to.
 
-    Two runs of neighbouring rows that touch are joined, and every run takes the smallest label among its neighbours
+    Two runs of neighboring rows that touch are joined, and every run takes the smallest label among its neighbors
     until nothing changes. Labels are followed to their roots after each round, which keeps the rounds to a few, however
     the ink winds.
 
@@ -180,12 +180,12 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def dilate(mask: np.ndarray, reach: int) -> np.ndarray:
-    """The mask, or each of (N, h, w) masks, and all within ``reach`` pixels of it, by rows and columns."""
+    """Add to a mask all that lies within ``reach`` pixels of it, by rows and columns."""
     for _ in range(reach):
         wide = mask.copy()
-        wide[..., 1:, :] |= mask[..., :-1, :]
-        wide[..., :-1, :] |= mask[..., 1:, :]
+        wide[1:] |= mask[:-1]
+        wide[:-1] |= mask[1:]
         mask = wide.copy()
-        mask[..., 1:] |= wide[..., :-1]
-        mask[..., :-1] |= wide[..., 1:]
+        mask[:, 1:] |= wide[:, :-1]
+        mask[:, :-1] |= wide[:, 1:]
     return mask

@@ -76,7 +76,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """As ``ImageOps.exif_transpose``, which writes the whole block anew, however long."""
+    """Turn a picture as ``ImageOps.exif_transpose`` does, which writes the whole block again, however long."""
     if len(image.info.get("exif", b"")) > MAX_EXIF:
         return image
     try:
@@ -116,7 +116,7 @@ def _from_array(array: np.ndarray, limits: Limits) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """To "L", "RGB" or "F", with alpha composited on the paper."""
+    """Convert to "L", "RGB" or "F", with alpha composited on the paper."""
     mode = image.mode
     if mode in ("L", "RGB") and "transparency" not in image.info:
         return image
@@ -130,7 +130,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _deep(image: Image.Image) -> Image.Image:
-    """16- and 32-bit grey, and float, as "F" from 0 to 255; a float or 32-bit image is stretched to its own range."""
+    """Scale 16-bit grey to "F" from 0 to 255; stretch 32-bit and float images to their own range."""
     levels = np.asarray(image).astype(np.float32)
     if image.mode.startswith("I;16") or (image.mode == "I" and levels.min() >= 0 and 255 < levels.max() <= 65535):
         levels *= np.float32(255 / 65535)

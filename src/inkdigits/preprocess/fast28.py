@@ -68,15 +68,17 @@ class Plain28:
 
     @property
     def places(self) -> list[int]:
-        """The places of the pictures, in the order of :meth:`levels`."""
+        """Return the places of the pictures, in the order of :meth:`levels`."""
         return [*self._arrays, *self._pages]
 
     def levels(self) -> np.ndarray:
-        """(N, 28, 28) uint8."""
+        """Return (N, 28, 28) uint8."""
         parts = [np.stack([*self._arrays.values()])] if self._arrays else []
         if self._pages:
             sheet = np.frombuffer(self._sheet.tobytes(), np.uint8, SIDE * SIDE * len(self._pages))
             parts.append(sheet.reshape(-1, *_SHAPE))
+        if len(parts) == 1:
+            return parts[0]
         return np.concatenate(parts) if parts else np.empty((0, *_SHAPE), np.uint8)
 
     def take(self, place: int, source: object, limits: Limits) -> bool:
@@ -89,7 +91,19 @@ class Plain28:
             return fits
         # By its size first: to go through a large file here and again in decode() would take its time twice.
         plain = plain_png(source, limits) if isinstance(source, bytes) and source[_PNG_SIZE] == _SIZE else None
-        return plain is not None and self._decode(place, plain[1])
+        if plain is None:
+            return False
+        if not self._pages:
+            self._page = Image.new("L", _SHAPE)
+            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
+        try:
+            self._page.frombytes(plain[1], "zip", "L")
+        except ValueError:
+            return False
+        if self._sheet is not self._page:
+            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
+        self._pages.append(place)
+        return True
 
     def add(self, place: int, picture: Image.Image) -> bool:
         """Take a decoded picture; return False if it is of another kind."""
@@ -97,19 +111,6 @@ class Plain28:
         if fits:
             self._arrays[place] = np.asarray(picture)
         return fits
-
-    def _decode(self, place: int, pixels: bytes) -> bool:
-        if not self._pages:
-            self._page = Image.new("L", _SHAPE)
-            self._sheet = Image.new("L", (SIDE, SIDE * self._most)) if self._most > 1 else self._page
-        try:
-            self._page.frombytes(pixels, "zip", "L")
-        except ValueError:
-            return False
-        if self._sheet is not self._page:
-            self._sheet.paste(self._page, (0, SIDE * len(self._pages)))
-        self._pages.append(place)
-        return True
 
 
 def preprocess28(levels: np.ndarray) -> list[Preprocessed | None]:
@@ -150,7 +151,7 @@ def _block(levels: np.ndarray) -> list[Preprocessed | None]:
 def _laid_out(
     depth: np.ndarray, full: np.ndarray, mask: np.ndarray, bounds: dict[int, tuple[int, int, int, int]]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """The number and the (28, 28) float32 of each picture that has ink in it.
+    """Yield the number and the (28, 28) float32 of each picture that has ink in it.
 
     Args:
         depth: (N, 28, 28) uint8.
@@ -182,7 +183,7 @@ def _laid_out(
 
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """(N,) bool: whether what differs from the paper is lighter on the whole."""
+    """Return (N,) bool, whether what differs from the paper is lighter on the whole."""
     light: np.ndarray = paper == 0
     if (light | (paper == WHITE)).all():
         return light
@@ -193,7 +194,7 @@ def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
 
 
 def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarray:
-    """(N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's; 0 on its other side."""
+    """Return (N, 28, 28) uint8, how far each pixel lies from the paper's level towards the ink's, else 0."""
     if not light.all():
         turn = np.where(light, 0, WHITE).astype(np.uint8)
         levels, paper = levels ^ turn[:, None, None], paper ^ turn
@@ -205,7 +206,7 @@ def _depth(levels: np.ndarray, paper: np.ndarray, light: np.ndarray) -> np.ndarr
 
 
 def _numbers(masks: np.ndarray) -> list[list[int]]:
-    """(K, N, 32, 32) bool → K lists of N masks."""
+    """Pack (K, N, 32, 32) bool into K lists of N masks."""
     kinds, n = masks.shape[:2]
     data = np.packbits(masks, bitorder="little").tobytes()
     every = [int.from_bytes(data[i : i + _BYTES], "little") for i in range(0, len(data), _BYTES)]
@@ -213,7 +214,7 @@ def _numbers(masks: np.ndarray) -> list[list[int]]:
 
 
 def _pictures(masks: list[int]) -> np.ndarray:
-    """N masks → (N, 28, 28) uint8, 0 and 1."""
+    """Unpack N masks into (N, 28, 28) uint8, 0 and 1."""
     data = np.frombuffer(b"".join([mask.to_bytes(_BYTES, "little") for mask in masks]), np.uint8)
     return np.unpackbits(data, bitorder="little").reshape(-1, _ROW, _ROW)[:, :SIDE, :SIDE]
 
@@ -225,7 +226,7 @@ def _dilated(mask: int) -> int:
 
 
 def _within_reach(mask: int) -> int:
-    """The same by :data:`REACH`: by one, and by two more."""
+    """Dilate by :data:`REACH`: by one, and by two more."""
     mask |= mask << 1 | mask >> 1
     mask |= mask << 2 | mask >> 2
     mask |= mask << _ROW | mask >> _ROW
@@ -248,7 +249,7 @@ def _without_specks(mask: int) -> int:
 
 
 def _no_specks(mask: int) -> bool:
-    """Whether all pieces are surely large enough: each pixel hangs together with a block of as many as needed."""
+    """Return whether all components are surely large enough: each pixel connects to a block of as many as needed."""
     needed = PIECE_SHARE * mask.bit_count()  # at most: it is that share of the largest piece
     if needed <= 1:
         return True

@@ -22,17 +22,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from inkdigits.errors import ImageTooLarge, ImageTooSmall, NotAnImage, UnreadableImage
 
-__all__ = [
-    "JPEG",
-    "Limits",
-    "check_size",
-    "encoded",
-    "open_image",
-    "pixels_of",
-    "plain_png",
-    "quiet_pillow",
-    "scans_of",
-]
+__all__ = ["Limits", "check_size", "encoded", "open_image", "pixels_of", "plain_png", "quiet_pillow", "scans_of"]
 
 MAX_PIXELS = 4096 * 4096  # width × height
 MIN_SIDE = 10  # pixels of the longer side
@@ -95,13 +85,13 @@ def quiet_pillow() -> None:
     """Print nothing of what Pillow warns of in a damaged file.
 
     For programs; a library leaves its user's filters alone. Each wording would be printed once and remembered for good,
-    and files can vary it without end. What cannot be read is told by :func:`decode`'s errors.
+    and files can vary it without end. The errors of :mod:`.decode` say what cannot be read.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def encoded(source: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> bytes:
-    """The bytes of an image file, of which no more are read than the limits allow.
+    """Return the bytes of an image file; read no more of them than the limits allow.
 
     Raises:
         UnreadableImage, ImageTooLarge, NotAnImage: as their names say.
@@ -146,9 +136,8 @@ def open_image(data: bytes, limits: Limits) -> Image.Image:
         raise ImageTooLarge(f"the image has more than the {limits.max_pixels:,} pixels that are read") from None
     except Exception as error:  # a damaged header raises whatever the format's parser stumbled over
         if data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
-            raise UnreadableImage(
-                "the image is truncated or damaged: its header does not parse; send the whole file"
-            ) from None
+            said = "the image is truncated or damaged: its header does not parse; send the whole file"
+            raise UnreadableImage(said) from None
         if not isinstance(error, OSError):
             raise UnreadableImage(f"the image is damaged: {error}") from None
         raise NotAnImage(f"not an image of a known format: it is {_describe(data)}; {_SUPPORTED}") from None
@@ -178,20 +167,20 @@ def check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def pixels_of(source: bytes | np.ndarray) -> int:
-    """Pixels of an image by its header alone; 0 for what has no readable header."""
+    """Return the pixels of an image by its header alone; 0 for what has no readable header."""
     if isinstance(source, np.ndarray):
         return source.size
     if source.startswith(_PNG_HEAD):  # any other PNG is damaged
         return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
     try:
         width, height = _opened(source).size
-    except Exception:  # whatever a format's parser stumbles over; reading the image will tell what is wrong
+    except Exception:  # whatever a format's parser stumbles over; reading the image will say what is wrong
         return 0
     return width * height
 
 
 def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | None:
-    """Size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
+    """Return size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
 
     Most small digits are such, and Pillow takes three times as long to go through their chunks and its own layers as
     to decode them. None where it is any other file; what is amiss in any way goes Pillow's way.
@@ -212,12 +201,7 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
 
 
 def _opened(data: bytes) -> Image.Image:
-    """An image file whose header is read, and no pixels.
-
-    Raises:
-        ImageTooLarge, UnreadableImage: its structure costs too much, or is none.
-        Exception: whatever the format's parser stumbles over.
-    """
+    """Let Pillow read the header, and no pixels; its parsers raise whatever they stumble over."""
     # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
     file = _spare_file(data)
     return PngImageFile(file) if data.startswith(PNG) else Image.open(file, formats=FORMATS)
@@ -240,18 +224,12 @@ class _Counted(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            raise _too_many_parts()
+            _refuse_parts()
         return super().read(size)
 
 
-def _too_many_parts() -> ImageTooLarge:
-    return ImageTooLarge(
-        f"the image file has more parts than the {MAX_READS:,} reads that it is opened with: save it again"
-    )
-
-
 def _spare_file(data: bytes) -> io.BytesIO:
-    """The file for Pillow to open, once its structure is known to cost little.
+    """Return the file for Pillow to open, once its structure is known to cost little.
 
     Raises:
         ImageTooLarge: it has more parts than are read.
@@ -272,12 +250,17 @@ def _spare_file(data: bytes) -> io.BytesIO:
     return _Counted(data) if len(data) > MAX_READS else io.BytesIO(data)
 
 
+def _refuse_parts() -> NoReturn:
+    said = f"the image file has more parts than the {MAX_READS:,} reads that it is opened with: save it again"
+    raise ImageTooLarge(said)
+
+
 def _refuse(kind: str, most: str) -> NoReturn:
     raise ImageTooLarge(f"the {kind} has more than {most}, the most that is read: save it again, as PNG perhaps")
 
 
 def _spare_png(data: bytes) -> bytes:
-    """Without text and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
+    """Remove text and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
     if not data.startswith(_PNG_HEAD):
         raise UnreadableImage("the PNG is damaged: its first chunk is not a header (IHDR) of 13 bytes")
     kept, start, at, count = [], 0, len(PNG), 0
@@ -285,7 +268,7 @@ def _spare_png(data: bytes) -> bytes:
         size, kind = _PNG_CHUNK(data, at)
         count += 1
         if count > MAX_READS:
-            raise _too_many_parts()
+            _refuse_parts()
         if kind == b"IHDR" and count > 1:
             raise UnreadableImage("the PNG is damaged: it has two headers (IHDR)")
         end = at + size + 12
@@ -297,7 +280,7 @@ def _spare_png(data: bytes) -> bytes:
 
 
 def scans_of(data: bytes) -> int:
-    """How many scans a JPEG has before its end; 0 for what is none.
+    """Count the scans of a JPEG before its end; 0 for what is none.
 
     Raises:
         ImageTooLarge: it has more parts than are read, or more before its first scan.
@@ -315,7 +298,7 @@ def scans_of(data: bytes) -> int:
             break
         parts += 1
         if parts > MAX_READS:
-            raise _too_many_parts()
+            _refuse_parts()
         if not scans and at > MAX_HEADER:
             _refuse("JPEG", f"{MAX_HEADER:,} bytes before its picture")
         if marker not in _ALONE:
@@ -325,7 +308,7 @@ def scans_of(data: bytes) -> int:
 
 
 def _check_tiff(data: bytes) -> None:
-    """The first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
+    """Check the first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     sign = "<" if order == "little" else ">"
     big = 43 in data[2:4]

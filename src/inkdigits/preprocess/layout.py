@@ -15,7 +15,7 @@ from inkdigits.preprocess.segment import ISOLATED
 
 __all__ = ["BLANK", "NORMALIZATION_VERSION", "Preprocessed", "lay_out"]
 
-NORMALIZATION_VERSION = "2"  # changes when pictures that models learn from would give other pixels: 24 and more a side
+NORMALIZATION_VERSION = "2"  # changes when pictures that models are trained on give other pixels: 24 and more a side
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit
 CENTER = 14  # pixel index that the center of mass is rounded to, in MNIST's own files too
 FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: thin pens come out solid

@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,7 @@ __all__ = ["HOME", "Form", "page_of", "wants_page"]
 
 HOME = "/"
 HTML = b"text/html; charset=utf-8"
+_HTML = Path(__file__).with_name("form.html").read_text(encoding="utf-8")
 SURE = 0.999  # from here on, more digits would claim more than a calibration can hold
 # The page's, but for what :func:`reply` has; nothing of what was read is kept by a browser or a proxy.
 _HEADERS = [
@@ -93,31 +95,7 @@ def page_of(problem: Problem) -> Answer:
 
 
 def _page(title: str, content: str) -> bytes:
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<title>{escape(title)} · inkdigits</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="style.css">
-<link rel="stylesheet" href="form.css">
-</head>
-<body class="plain">
-<header><p class="brand"><a href="./">inkdigits</a></p></header>
-<main>
-<h1>{escape(title)}</h1>
-{content}
-<form class="choose" action="./" method="post" enctype="multipart/form-data">
-<label for="file">Choose other pictures, one digit in each</label>
-<input id="file" type="file" name="file" accept="image/*" multiple required>
-<button class="primary" type="submit">Predict</button>
-</form>
-</main>
-</body>
-</html>
-""".encode(errors="replace")
+    return _HTML.replace("{title}", escape(title)).replace("{content}", content).encode(errors="replace")
 
 
 def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:

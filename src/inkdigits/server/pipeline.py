@@ -151,7 +151,7 @@ class Pipeline:
         """
         request = scope.get(REQUEST) or Request(scope, self._ids)
         if count:
-            self.observe(request, problem.kind.status, 0.0)
+            self.observe(request, problem.kind.status, begun=False)
         return answer_of(scope["path"], problem).plus(request.mark)
 
     def at_once(self, scope: Mapping[str, Any], body: bytes, respond: Respond) -> bool:
@@ -195,7 +195,7 @@ class Pipeline:
             answer = Answer(200, JSON, found, (request.mark,))
         else:
             answer = self._failed(request, found).plus(request.mark)
-        self.observe(request, answer.status if respond(answer) else request.scope.get(REFUSED, LEFT))
+        self.observe(request, answer.status if respond(answer) else request.scope.get(REFUSED, LEFT), whole=True)
 
     async def handle_asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Do the same with a request whose body is still to come, or whose answer is a stream; ASGI observes it."""
@@ -223,11 +223,15 @@ class Pipeline:
             log.error("a fault while answering %s %s", scope["method"], shown(scope["path"]), exc_info=error)
         return page_of(problem) if scope["path"] == HOME and wants_page(scope) else answer_of(scope["path"], problem)
 
-    def observe(self, request: Request, status: int, seconds: float | None = None) -> None:
-        """Count a request that has its answer, and log it where that is wanted."""
-        if seconds is None:
-            seconds = perf_counter() - request.start
-        self.metrics.request(route_of(request.scope["path"]), status, seconds)
+    def observe(self, request: Request, status: int, *, begun: bool = True, whole: bool = False) -> None:
+        """Count a request that has its answer, and log it where that is wanted.
+
+        Args:
+            begun: whether anything was done for it.
+            whole: whether it came in one piece.
+        """
+        seconds = perf_counter() - request.start if begun else 0.0
+        self.metrics.request(route_of(request.scope["path"]), status, seconds, whole=whole)
         if self._log:
             log_request(request.scope, status, seconds, request.mark[1])
 

@@ -36,7 +36,7 @@ def _turned(strokes: Strokes, angle: float) -> Strokes:
 
 
 def _fixed(*strokes: list[tuple[float, float]]) -> Form:
-    """A form that is always the same."""
+    """Draw a form that is always the same."""
     return lambda rng: [np.array(stroke, float) for stroke in strokes]
 
 
@@ -44,7 +44,7 @@ def _fixed(*strokes: list[tuple[float, float]]) -> Form:
 
 
 def _wandering(rng: np.random.Generator) -> Strokes:
-    """A line that wanders about in smooth turns, long enough to cross itself again and again."""
+    """Draw a line that wanders about in smooth turns, long enough to cross itself again and again."""
     n = int(rng.integers(120, 260))
     bend = np.convolve(rng.normal(0, 1, n + 12), np.ones(12) / 12, "valid")[:n] * rng.uniform(0.6, 1.2)
     heading = np.cumsum(bend) + rng.uniform(0, 2 * np.pi)
@@ -98,7 +98,7 @@ def _crossed_out(rng: np.random.Generator) -> Strokes:
 
 
 def _jagged(rng: np.random.Generator) -> Strokes:
-    """One line of long straight parts, with so many corners that no digit is drawn like it: of eight, some are a 4."""
+    """Draw one line of long straight parts, with more corners than any digit: of eight, some are a 4."""
     return [rng.uniform(0, 1, (int(rng.integers(11, 20)), 2))]
 
 
@@ -114,7 +114,7 @@ def _dots(rng: np.random.Generator) -> Strokes:
 
 
 def _level(rng: np.random.Generator) -> Strokes:
-    """One straight line, level or rising, never so steep that it is a one."""
+    """Draw one straight line, level or rising, never so steep that it is a one."""
     return _turned([np.array([[0.0, 0.5], [1.0, 0.5]])], rng.uniform(*GENTLE))
 
 
@@ -124,7 +124,7 @@ def _parallel(rng: np.random.Generator) -> Strokes:
 
 
 def _corner(rng: np.random.Generator) -> Strokes:
-    """A right angle, as of a frame; not the one that is a seven."""
+    """Draw a right angle, as of a frame; not the one that is a seven."""
     corner = np.array([[0.0, 0.0], [0.0, 1.0], [rng.uniform(0.7, 1.3), 1.0]])
     return [corner * (1, rng.choice([-1, 1]))]
 
@@ -142,7 +142,7 @@ def _dashed(rng: np.random.Generator) -> Strokes:
 
 
 def _arch(rng: np.random.Generator) -> Strokes:
-    """A flat arc, open above or below."""
+    """Draw a flat arc, open above or below."""
     arc = _circle(0.5, 0.5, 0.5, rng.uniform(0.15, 0.45), 190, 350)
     return [arc * (1, rng.choice([-1, 1]))]
 
@@ -217,7 +217,7 @@ def _polygon(rng: np.random.Generator) -> Strokes:
 
 
 def _wobbly(rng: np.random.Generator) -> Strokes:
-    """A closed line that swings in and out: gear, splash, puddle."""
+    """Draw a closed line that swings in and out: gear, splash, puddle."""
     angle = np.linspace(0, 2 * np.pi, 200)
     swing = np.sin(rng.integers(4, 10) * angle + rng.uniform(0, 2 * np.pi))
     radius = 0.35 * (1 + rng.uniform(0.18, 0.4) * (swing if rng.random() < 0.5 else 1 - 2 * np.abs(swing)))
@@ -225,7 +225,7 @@ def _wobbly(rng: np.random.Generator) -> Strokes:
 
 
 def _nested(rng: np.random.Generator) -> Strokes:
-    """One outline within another: target, button, eye, window."""
+    """Draw one outline within another: target, button, eye, window."""
 
     def outline(size: float) -> np.ndarray:
         if rng.random() < 0.5:
@@ -237,7 +237,7 @@ def _nested(rng: np.random.Generator) -> Strokes:
 
 
 def _solid(outline: Form) -> Form:
-    """The form's outline filled with ink: level lines so close that they touch."""
+    """Draw the form's outline filled with ink: level lines so close that they touch."""
 
     def filled(rng: np.random.Generator) -> Strokes:
         [points] = outline(rng)

@@ -80,7 +80,7 @@ def rendered(text: str, package: str, file: str) -> np.ndarray:
 
 
 def fonts_for(text: str, part: Part) -> list[tuple[str, str]]:
-    """Those of :data:`FONTS` that show each letter of the text as itself."""
+    """Return those of :data:`FONTS` that show each letter of the text as itself."""
     return [font for font in FONTS[part] if font[0] not in _SMALL_CAPS or text == text.upper()]
 
 

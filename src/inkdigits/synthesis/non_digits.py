@@ -100,7 +100,7 @@ def _check(part: str) -> None:
 
 
 def _one(choices: dict[Part, tuple[_T, ...]], rng: np.random.Generator, part: Part) -> _T:
-    """One to train on; or, to test with, one of all."""
+    """Return one to train on; or, to test with, one of all."""
     among = choices["train"] + (choices["test"] if part == "test" else ())
     return among[rng.integers(len(among))]
 
@@ -113,7 +113,7 @@ def _side(rng: np.random.Generator) -> int:
 
 
 def _tones(rng: np.random.Generator) -> tuple[np.int64, np.int64]:
-    """Of paper and ink."""
+    """Return the tones of paper and ink."""
     return rng.integers(*PAPERS, endpoint=True), rng.integers(*INKS, endpoint=True)
 
 
@@ -132,7 +132,7 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
 
 
 def _printed(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A letter's ink, (h, w) with 255 on 0, as a picture; as if drawn by hand: turned, bent, thicker or thinner."""
+    """Return a picture of a letter's ink, (h, w) with 255 on 0, as if drawn by hand: turned, bent, thicker, thinner."""
     side = _side(rng)
     scale = side * rng.uniform(*SIZES) / max(ink.shape)
     height, width = (max(1, round(length * scale)) for length in ink.shape)

@@ -46,9 +46,9 @@ class Service(Pipeline):
             if self._tracer is None:
                 await self._inner(scope, receive, sender)
             else:
-                with self._tracer.request(scope, request.mark[1]) as span:
+                with self._tracer.request(scope, request.mark[1]) as end:
                     await self._inner(scope, receive, sender)
-                    span.end(request.status or LEFT)
+                    end(request.status or LEFT)
         except asyncio.CancelledError:  # the server stops, and the request has had its time
             if not request.status:
                 problem = Problem(STOPPING, STOPPING.example, {"Retry-After": str(RETRY_SECONDS)})

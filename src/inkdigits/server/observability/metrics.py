@@ -58,6 +58,7 @@ class _Places:
 _places = _Places()
 _REQUESTS = _places.take(len(ROUTES) * (len(STATUSES) + 1))
 _STAGES = {stage: _places.take(len(SECONDS) + 2) for stage in STAGES}  # a histogram: buckets, those beyond, the sum
+_AT_ONCE = _STAGES["receive"]  # the first bucket
 _SHEDS = _places.take(len(SHED))
 _QUEUES = _places.take(len(QUEUES))
 _DIGITS = _places.take(len(DIGITS))
@@ -93,11 +94,16 @@ class Metrics:
             self.queue(queue, 0)  # what a worker before this one had waiting died with it
         self.connections(0)
 
-    def request(self, route: str, status: int, seconds: float) -> None:
-        """Count a request that has its answer."""
+    def request(self, route: str, status: int, seconds: float, *, whole: bool = False) -> None:
+        """Count a request that has its answer.
+
+        Args:
+            whole: whether it came in one piece, and took no time to receive.
+        """
         place = _REQUESTS + _ROUTE[route] * (len(STATUSES) + 1) + _STATUS.get(status, len(STATUSES))
         with self._lock:
             self._row[place] += 1
+            self._row[_AT_ONCE] += whole
             self._observe(_STAGES["total"], SECONDS, seconds)
 
     def stage(self, stage: str, seconds: float, requests: int = 1) -> None:

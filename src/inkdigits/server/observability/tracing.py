@@ -6,7 +6,7 @@ Needs ``pip install 'inkdigits[otel]'``. Where spans go, the variables of OpenTe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,10 +54,14 @@ class Tracer:
         self._tracer = provider.get_tracer("inkdigits", inkdigits.__version__)
 
     @contextmanager
-    def request(self, scope: Scope, request_id: bytes) -> Iterator[Span]:
-        """The span of a request, named and labelled by OpenTelemetry's HTTP conventions; never what was sent."""
+    def request(self, scope: Scope, request_id: bytes) -> Iterator[Callable[[int], None]]:
+        """Make the span of a request, named and labelled by OpenTelemetry's HTTP conventions; never with what was sent.
+
+        Yields:
+            What notes the status of the answer; 5xx is the server's error.
+        """
         from opentelemetry.propagate import extract
-        from opentelemetry.trace import SpanKind
+        from opentelemetry.trace import SpanKind, StatusCode
 
         carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         route = route_of(scope["path"])
@@ -69,23 +73,14 @@ class Tracer:
         }
         name, context = f"{scope['method']} {route}", extract(carrier)
         with self._tracer.start_as_current_span(name, context, SpanKind.SERVER, attributes) as span:
-            yield Span(span)
+
+            def end(status: int) -> None:
+                span.set_attribute("http.response.status_code", status)
+                if status >= 500:
+                    span.set_status(StatusCode.ERROR)
+
+            yield end
 
     def close(self) -> None:
         """Send what is left."""
         self._provider.shutdown()
-
-
-class Span:
-    """One request's span."""
-
-    def __init__(self, span: Any) -> None:
-        self._span = span
-
-    def end(self, status: int) -> None:
-        """Note the answer's status; 5xx is the server's error."""
-        from opentelemetry.trace import StatusCode
-
-        self._span.set_attribute("http.response.status_code", status)
-        if status >= 500:
-            self._span.set_status(StatusCode.ERROR)

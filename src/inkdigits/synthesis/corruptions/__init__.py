@@ -101,7 +101,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """One corruption of a picture; the same again for the same generator.
+    """Return one corruption of a picture; the same again for the same generator.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8, dark ink on light paper, at least 10 pixels a side.
@@ -132,7 +132,7 @@ def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Gene
 
 
 def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_SIDE) -> np.ndarray:
-    """An MNIST image as a picture that a user might send: larger, dark on light, of any tone, size and place.
+    """Return an MNIST image as a picture that a user might send: larger, dark on light, of any tone, size and place.
 
     Args:
         image: (28, 28) uint8, or another size, ink 255 on paper 0.

@@ -41,7 +41,7 @@ ROLLING = 0.1  # of the digit's size, that rows shift
 
 
 def noise(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A sensor in poor light: half of the noise grows with the light (photons), half does not (read-out)."""
+    """Simulate a sensor in poor light: half of the noise grows with the light (photons), half does not (read-out)."""
     deviation = amount(severity, rng) * NOISE * np.sqrt(0.5 + 0.5 * picture.astype(np.float32) / 255)
     return rounded(picture + deviation * rng.standard_normal(picture.shape, np.float32))
 
@@ -67,13 +67,13 @@ def motion(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def light(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A lamp on one side: the light falls off, first slowly, then faster, or the other way round."""
+    """Simulate a lamp on one side: the light falls off, first slowly, then faster, or the other way round."""
     bend = np.exp(rng.uniform(-0.7, 0.7))
     return shaded(picture, 1 - amount(severity, rng) * DIM * _across(picture, rng.uniform(0, 2 * np.pi)) ** bend)
 
 
 def shadow(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """The shadow of a hand or a phone over part of the picture, its edge hard or soft."""
+    """Simulate the shadow of a hand or a phone over part of the picture, its edge hard or soft."""
     size = min(picture.shape[:2])
     y, x = grid(picture)
     angle = rng.uniform(0, 2 * np.pi)
@@ -84,7 +84,7 @@ def shadow(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def contrast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """All tones close together, anywhere between black and white."""
+    """Simulate all tones close together, anywhere between black and white."""
     left = 1 - amount(severity, rng) * CONTRAST
     return rounded(picture * left + rng.uniform(0.2, 1) * 255 * (1 - left))
 
@@ -111,7 +111,7 @@ def perspective(picture: np.ndarray, severity: float, rng: np.random.Generator) 
 
 
 def vignette(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A lens that darkens the corners."""
+    """Simulate a lens that darkens the corners."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
     cx, cy = (0.5 + rng.uniform(-0.1, 0.1, 2)) * (w, h)
@@ -120,7 +120,7 @@ def vignette(picture: np.ndarray, severity: float, rng: np.random.Generator) -> 
 
 
 def cast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """The colour of the light, and the colour noise of a cheap sensor."""
+    """Simulate the colour of the light, and the colour noise of a cheap sensor."""
     depth = amount(severity, rng)
     tint = 1 - depth * (1 - np.array(CASTS[rng.integers(len(CASTS))], np.float32))
     apart = max(1.5, min(picture.shape[:2]) / 90)
@@ -139,7 +139,7 @@ def ghost(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def moire(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A screen's pixels and refresh against the camera's: curved coloured bands, and flicker from row to row."""
+    """Simulate a screen's pixels and refresh against the camera's: curved colored bands, and flicker by row."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
     angle, period = rng.uniform(0, np.pi), min(h, w) * rng.uniform(0.04, 0.12)
@@ -152,7 +152,7 @@ def moire(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def rolling(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A rolling shutter on a moving hand: each row a little later, so a little elsewhere."""
+    """Simulate a rolling shutter on a moving hand: each row a little later, so a little elsewhere."""
     size = look(picture).size
     y, _ = grid(picture)
     period = size * rng.uniform(0.6, 1.6)

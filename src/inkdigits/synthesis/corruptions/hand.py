@@ -37,13 +37,13 @@ def slant(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def elastic(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """An unsure hand: P. Simard, D. Steinkraus and J. Platt, 2003, doi:10.1109/ICDAR.2003.1227801."""
+    """Simulate an unsure hand: P. Simard, D. Steinkraus and J. Platt, 2003, doi:10.1109/ICDAR.2003.1227801."""
     size = look(picture).size
     return _wobble(picture, amount(severity, rng) * ELASTIC * size, ELASTIC_APART * size, rng)
 
 
 def tremor(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A trembling hand, or a drawing made with a mouse."""
+    """Simulate a trembling hand, or a drawing made with a mouse."""
     size = look(picture).size
     return _wobble(picture, amount(severity, rng) * TREMOR * size, TREMOR_APART * rng.uniform(0.8, 1.5) * size, rng)
 

@@ -60,7 +60,7 @@ def ruled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def table(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """The borders of a table's or a form's cell, on two to four sides; strong ones run through the digit's edge."""
+    """Simulate the borders of a table's or form's cell, on two to four sides; strong ones cross the digit's edge."""
     h, w = picture.shape[:2]
     sheet = look(picture)
     left, top, right, bottom = sheet.box
@@ -134,7 +134,7 @@ def graph(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def crumpled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A sheet that was crumpled and smoothed out: creases, one side of each in the light, and what they shift."""
+    """Simulate a sheet that was crumpled and smoothed out: creases, lit on one side, and what they shift."""
     h, w = picture.shape[:2]
     side = min(h, w)
     # A crease is wide enough to be drawn coarser than the picture.

@@ -23,7 +23,7 @@ DROP = 0.42  # of the pen's width, radius
 
 
 def thickness(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A felt-tip or a fineliner: the line grows or loses part of its width."""
+    """Simulate a felt-tip or a fineliner: the line grows or loses part of its width."""
     sheet = look(picture)
     if rng.random() < 0.5:
         widest = max(0.0, (THICKEST * sheet.size - sheet.pen) / 2)
@@ -42,7 +42,7 @@ def texture(picture: np.ndarray, severity: float, rng: np.random.Generator) -> n
 
 
 def broken(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A pen that skips: short gaps across the line."""
+    """Simulate a pen that skips: short gaps across the line."""
     sheet = look(picture)
     cover = sheet.cover.copy()
     places = np.argwhere(cover > 0.5)
@@ -66,7 +66,7 @@ def broken(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def faint(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A hard pencil or a dying pen: little contrast, less on one side."""
+    """Simulate a hard pencil or a dying pen: little contrast, less on one side."""
     sheet = look(picture)
     y, x = grid(picture)
     angle = rng.uniform(0, 2 * np.pi)
@@ -123,7 +123,7 @@ def _grown(cover: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _neighbours(levels: np.ndarray, corners: bool) -> np.ndarray:
-    """The largest of each pixel and its four or eight neighbours. A square in one step of three makes an octagon."""
+    """Return the largest of each pixel and its four or eight neighbors. A square in one step of three: an octagon."""
     out = levels.copy()
     np.maximum(out[1:], levels[:-1], out=out[1:])
     np.maximum(out[:-1], levels[1:], out=out[:-1])

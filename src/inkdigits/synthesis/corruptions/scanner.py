@@ -43,7 +43,7 @@ def jpeg(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.n
 
 
 def pixelated(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A tiny picture enlarged: big square pixels."""
+    """Simulate a tiny picture enlarged: big square pixels."""
     h, w = picture.shape[:2]
     across = PIXELS[0] * (PIXELS[1] / PIXELS[0]) ** amount(severity, rng)
     scale = min(1.0, across / look(picture).size)
@@ -52,7 +52,7 @@ def pixelated(picture: np.ndarray, severity: float, rng: np.random.Generator) ->
 
 
 def posterised(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """A fax or a photocopy: two to five tones, the noise between them hardened."""
+    """Simulate a fax or a photocopy: two to five tones, the noise between them hardened."""
     levels = round(5 - 3 * severity)
     grain = severity * POSTER_NOISE * field(picture, rng.uniform(1, 2), rng)
     bright = np.exp(either(amount(severity, rng) * 0.25, rng))

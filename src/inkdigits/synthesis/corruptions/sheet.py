@@ -98,7 +98,7 @@ def look(picture: np.ndarray) -> Sheet:
 
 
 def recovered(picture: np.ndarray, sheet: Sheet, cover: np.ndarray) -> np.ndarray:
-    """The picture with its ink changed to ``cover``; the paper's own texture stays."""
+    """Return the picture with its ink changed to ``cover``; the paper's own texture stays."""
     change = cover - sheet.cover
     return rounded(
         picture
@@ -112,7 +112,7 @@ def amount(severity: float, rng: np.random.Generator) -> float:
 
 
 def either(value: float, rng: np.random.Generator) -> float:
-    """The value or its negative."""
+    """Return the value or its negative."""
     return value if rng.random() < 0.5 else -value
 
 
@@ -128,7 +128,7 @@ def colored(picture: np.ndarray) -> np.ndarray:
 
 
 def shaded(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """The picture under light of the severity ``factor``, (H, W)."""
+    """Return the picture under light of the strength ``factor``, (H, W)."""
     return rounded(picture * (factor if picture.ndim == 2 else factor[..., None]))
 
 
@@ -174,7 +174,7 @@ def line(picture: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
 
 
 def warp(picture: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """Each pixel taken from ``dx``, ``dy`` pixels away, bilinear; beyond the picture its edge goes on."""
+    """Return each pixel taken from ``dx``, ``dy`` pixels away, bilinear; beyond the picture its edge goes on."""
     h, w = picture.shape[:2]
     y = np.clip(np.arange(h, dtype=np.float32)[:, None] + dy, 0, h - 1)
     x = np.clip(np.arange(w, dtype=np.float32)[None] + dx, 0, w - 1)

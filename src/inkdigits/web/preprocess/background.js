@@ -98,7 +98,7 @@ function smooth(grey) {
 }
 
 /**
- * Standard deviation of the grain, from neighbours' differences, which even slopes of light hardly touch.
+ * Standard deviation of the grain, from neighbors' differences, which even slopes of light hardly touch.
  * @param {Plane} grey
  */
 function grainOf({ width, height, data }) {
@@ -247,7 +247,7 @@ function surface({ width, height, data }) {
 const dot = (a, b) => a.reduce((total, value, i) => total + value * b[i], 0);
 
 /**
- * The paper around each pixel: beside dark ink the morphological closing of the picture, beside light its opening.
+ * The paper around each pixel: the morphological closing of the picture where ink is dark, its opening where it is light.
  *
  * That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
  * J. Serra, Image Analysis and Mathematical Morphology, 1982.

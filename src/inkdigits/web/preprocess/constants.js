@@ -69,7 +69,7 @@ export const MAIN_SHARE = 0.5; // of the largest piece; smaller pieces may be wh
 export const SMALL = 784; // pixels of a picture; in a larger one a single pixel is a speck
 
 // layout.py
-// changes when pictures that models learn from would give other pixels: 24 and more a side
+// changes when pictures that models are trained on give other pixels: 24 and more a side
 export const NORMALIZATION_VERSION = '2';
 export const BOX_SIDE = 20; // pixels, that the ink is scaled to fit
 export const CENTER = 14; // pixel index that the center of mass is rounded to, in MNIST's own files too
