@@ -80,6 +80,7 @@ def test_from_the_command_line(form, files, images, tmp_path):
     check([json.loads(line) for line in predicted.out.splitlines()], expected(images))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["fixed at 1", "softmax", "Keras"])
 def test_it_is_measured_as_the_network_that_it_holds(form, tmp_path):
     def figures(model):
@@ -131,6 +132,7 @@ def test_what_the_page_cannot_run_is_not_offered_to_it(start_server, tmp_path):
         assert '"model.json"' in client.get("/files.js").text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [True, False])
 def test_what_torch_exports_by_default(dynamo, images, tmp_path):
     network = build("lenet_padded")

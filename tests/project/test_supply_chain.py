@@ -83,3 +83,10 @@ def test_what_is_not_public_is_bounded_and_the_shipped_recipe_is_pinned():
     trained = {Version(entry["versions"]["torch"]).public for entry in shipped_models().values()}
     assert trained == {release}
     assert "--editable '.[dev]' --constraint $(TRAIN_CONSTRAINTS)" in (ROOT / "Makefile").read_text()
+
+
+def test_the_changelog_has_the_version_and_a_place_for_what_comes():
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert headings[0] == "Unreleased"
+    assert re.fullmatch(rf"{re.escape(project['version'])} - \d{{4}}-\d\d-\d\d", headings[1])

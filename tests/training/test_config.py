@@ -67,6 +67,7 @@ def test_a_checkpoint_and_a_record_of_before_are_read(tmp_path):
     assert compared([Run.read(tmp_path / name) for name in ("old", "new")]) == "old and new differ in nothing"
 
 
+@pytest.mark.slow
 def test_commands_of_before_are_read_but_not_shown(tmp_path, capsys):
     words = ["train", "--data", "digits", "--epochs", "1", "--network", "sprint", "--no-record", "--threads", "1"]
     assert main([*words, "--coarse", "0.3", "--negatives", "0.1", "--out", str(tmp_path / "a.onnx")]) == 0

@@ -28,7 +28,13 @@ def samples():
     return torch.from_numpy(np.stack([preprocess(image).image for image in images]))[:, None]
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
+SMALLEST = "lenet"
+
+
+@pytest.fixture(
+    scope="module",
+    params=[name if name == SMALLEST else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
+)
 def exported(request, samples, tmp_path_factory):
     """A network that has seen a few batches, so that its batch statistics are no longer trivial, and its file."""
     torch.manual_seed(1)
