@@ -129,7 +129,7 @@ def test_mistakes_are_one_line(run, tmp_path, digits):
         (["train", "--data", "t.csv", "--out", "m.onnx"], "t.csv, line 1: there is no column 'label'"),
         (
             ["train", "--network", "mlp", "--resume", "--out", "m.onnx"],
-            "network mlp leaves no checkpoint to go on from",
+            "network mlp writes no checkpoint to resume from",
         ),
         (["train", "--network", "mlp", "--augment", "1", "--out", "m.onnx"], "'augment' is not one of network mlp's"),
         (["train", "--hidden", "5", "--out", "m.onnx"], "training option 'hidden' is not one of network cnn's"),

@@ -1,4 +1,4 @@
-"""Every error that inkdigits raises for something its caller can mend.
+"""Every error that inkdigits raises for something its caller can fix.
 
 The tree::
 
@@ -10,12 +10,12 @@ The tree::
     │   ├── ImageTooSmall
     │   ├── ImageTooLarge     too many pixels or too many bytes
     │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
-    ├── ModelError            a model is unknown, damaged, or not a digit recogniser
+    ├── ModelError            a model is unknown, damaged, or not a digit recognizer
     ├── DataError             a data set is missing, incomplete, damaged or of another format
-    ├── TrainingError         a training run cannot start, go on or be exported
-    └── ServerError           a server gave no answer, or one that is none
-        ├── ServerUnreachable no connection to it, or no answer in time
-        └── ServerBusy        it sheds load or is not ready, and still was after the retries
+    ├── TrainingError         a training run cannot start, resume or be exported
+    └── ServerError           the server did not respond, or sent an invalid response
+        ├── ServerUnreachable no connection, or no response in time
+        └── ServerBusy        it is overloaded or not ready, even after the retries
 
 A message says what happened, the value that was seen, and what to do about it.
 """
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class InkdigitsError(Exception):
-    """Base of all errors that inkdigits raises on purpose; its text is fit to be shown to a user as it is."""
+    """Base of all errors that inkdigits raises on purpose; its text can be shown to a user as it is."""
 
 
 class SettingError(InkdigitsError):
@@ -71,7 +71,7 @@ class InvalidPixels(ImageError):
 
 
 class ModelError(InkdigitsError):
-    """A model is unknown, damaged, or not a digit recogniser."""
+    """A model is unknown, damaged, or not a digit recognizer."""
 
 
 class DataError(InkdigitsError):
@@ -79,16 +79,16 @@ class DataError(InkdigitsError):
 
 
 class TrainingError(InkdigitsError):
-    """A training run cannot start, go on or be exported."""
+    """A training run cannot start, resume or be exported."""
 
 
 class ServerError(InkdigitsError):
-    """A server gave no answer to a client, or one that is none."""
+    """The server did not respond, or sent an invalid response."""
 
 
 class ServerUnreachable(ServerError):
-    """There was no connection to the server, or no answer in time."""
+    """There was no connection to the server, or no response in time."""
 
 
 class ServerBusy(ServerError):
-    """The server sheds load or is not ready, and still was after the retries."""
+    """The server is overloaded or not ready, even after the retries."""

@@ -47,7 +47,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def fail(message: object, code: int) -> int:
-    """Tell an error in one line on standard error; the exit code, as it came."""
+    """Print an error in one line on standard error; return the exit code."""
     print(f"inkdigits: error: {visible(' '.join(str(message).split()))}", file=sys.stderr)
     return code
 
@@ -101,14 +101,14 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are told as all others are."""
+    """An argument parser that reports mistakes as all other errors are."""
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str, **options: Any) -> None:
         usage = f"{prog} {usage}"
         super().__init__(prog, usage, description, epilog, formatter_class=_Help, allow_abbrev=False, **options)
 
     def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
-        """Parse; a command tells what it does not know itself, where argparse would have the whole program do it."""
+        """Parse; a command reports unknown options itself, where argparse would leave it to the whole program."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
             hint = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
@@ -162,13 +162,13 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
 
 
 def print_errors(errors: Iterable[tuple[str, object]]) -> None:
-    """Tell what could not be read, by name, a line each on standard error."""
+    """Print what could not be read, by name, a line each on standard error."""
     for name, error in errors:
         print(f"inkdigits: {visible(name)}: {visible(str(error))}", file=sys.stderr)
 
 
 def is_stdout(path: str | None) -> bool:
-    """Whether an output is standard output: none was named, or ``-``."""
+    """Return whether an output is standard output: none was named, or ``-``."""
     return path in (None, "-")
 
 
@@ -207,7 +207,7 @@ def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
 
 @contextlib.contextmanager
 def naming(path: str | Path) -> Iterator[None]:
-    """Tell which output a full disk, or the like, is about: such an error names no file itself."""
+    """Name the output in errors such as a full disk, which name no file themselves."""
     try:
         yield
     except OSError as error:

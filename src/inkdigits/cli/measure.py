@@ -1,4 +1,4 @@
-"""``inkdigits evaluate``, ``submit`` and ``compare``: what models read, and how well."""
+"""``inkdigits evaluate``, ``submit``, ``compare`` and ``data``: how well models read, and on what."""
 
 from __future__ import annotations
 
@@ -37,21 +37,26 @@ examples:
   inkdigits submit test.csv -o submission.csv
   inkdigits submit test.csv --model models/mine.onnx -o submission.csv
 
-What looks like no digit gets the nearest one, and a row without ink the digit that the model finds
-most probable on empty paper; a line on standard error tells how many there are, and which.
+A non-digit gets the nearest digit, and a row without ink the digit that the model finds most
+probable on empty paper; a line on standard error reports how many there are, and which.
 """
 _COMPARE_EXAMPLES = """\
 examples:
   inkdigits compare --out comparison
   inkdigits compare --models mlp,lenet,models/mine.onnx --seeds 0 --epochs 5 --out comparison
 
-It takes hours with the defaults. What is finished is kept: the same command goes on after Ctrl-C
+It takes hours with the defaults. Finished trainings are kept: the same command resumes after Ctrl-C
 or a kill, and with another model or seed trains only that.
+"""
+_DATA_EXAMPLES = """\
+examples:
+  inkdigits data
+  inkdigits data --download mnist
 """
 
 
 def add(commands: Commands) -> None:
-    """Add evaluate, submit and compare to the command line."""
+    """Add evaluate, submit, compare and data to the command line."""
     evaluate = add_command(
         commands,
         "evaluate",
@@ -78,7 +83,7 @@ def add(commands: Commands) -> None:
     evaluate.add_argument(
         "--robustness",
         action="store_true",
-        help="also read disturbed pictures, and pictures of no digit; takes minutes",
+        help="also measure on corrupted pictures and on non-digits; takes minutes",
     )
     evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
 
@@ -91,10 +96,8 @@ def add(commands: Commands) -> None:
         "Read the digits of a table, pixel0 to pixel783, a CSV, Parquet or NPZ file, and write ImageId,Label.",
         _SUBMIT_EXAMPLES,
     )
-    submit.add_argument(
-        "table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are passed over"
-    )
-    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, in one piece when all is done")
+    submit.add_argument("table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are ignored")
+    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, whole once all is done")
     add_settings(submit, ("model",))
 
     compare = add_command(
@@ -102,11 +105,11 @@ def add(commands: Commands) -> None:
         "compare",
         "[options] --out FOLDER",
         _compare,
-        "train models side by side and write a table and a plot",
+        "train and compare several models",
         "Train or take several models on the same split with several seeds, and write a table and a plot.",
         _COMPARE_EXAMPLES,
     )
-    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to go on from")
+    compare.add_argument("--out", required=True, metavar="FOLDER", help="folder to write to, and to resume from")
     compare.add_argument(
         "--models", metavar="A,B", help="names of the ladder, or paths of .onnx files (default: the ladder)"
     )
@@ -120,6 +123,17 @@ def add(commands: Commands) -> None:
     compare.add_argument(
         "--threads", type=int, default=0, metavar="N", help="of each training; 0: one a core (default: 0)"
     )
+
+    data = add_command(
+        commands,
+        "data",
+        "[options]",
+        _data,
+        "list the data sets, or download one",
+        "List the data sets for training and evaluation, and where they are on this machine.",
+        _DATA_EXAMPLES,
+    )
+    data.add_argument("--download", metavar="NAME", help="download this data set if needed, and verify it")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -186,7 +200,7 @@ def _compare(args: argparse.Namespace) -> int:
     try:
         seeds = tuple(map(int, args.seeds.split(",")))
     except ValueError:
-        raise SettingError(f"--seeds must be whole numbers such as 0,1,2, not {args.seeds!r}") from None
+        raise SettingError(f"--seeds must be integers such as 0,1,2, not {args.seeds!r}") from None
     from inkdigits.training.compare import Plan, compare
 
     named = {"models": tuple(args.models.split(","))} if args.models else {}
@@ -197,4 +211,17 @@ def _compare(args: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(Output(folder / "comparison"))
         compare(plan, folder, settings)
+    return FINE
+
+
+def _data(args: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    from inkdigits.data.catalog import describe, fetch
+
+    if args.download:
+        print(f"{args.download} is here and whole: {fetch(args.download, settings)}")
+        return FINE
+    for source in describe(settings):
+        print(f"{source.name:<8} {source.state:<8} {source.about}")
+        print(f"{'':17} {source.where}" + (f": {source.hint}" if source.hint else ""))
     return FINE

@@ -18,8 +18,8 @@ examples:
   inkdigits serve --host 0.0.0.0 --port 80 --workers 4
   INKDIGITS_MODEL=my.onnx inkdigits serve
 
-SIGTERM and Ctrl-C let requests under way end. SIGHUP reads the model's file anew: it is tried on a
-known digit, and taken without a dropped request, or the old one stays.
+SIGTERM and Ctrl-C finish running requests first. SIGHUP reloads the model's file: it is tested on a
+known digit and swapped in without dropping a request, or the old one stays.
 """
 
 
