@@ -1,6 +1,6 @@
 """Fine-tuning and distillation: the weights of an exported model to start from, its probabilities as targets.
 
-An exported file has its batch normalisation folded into the convolutions. :func:`start_from` unfolds it again, so that
+An exported file has its batch normalization folded into the convolutions. :func:`start_from` unfolds it again, so that
 the network answers as the file does and still learns as a fresh one would; :class:`Teachers` gives the probabilities
 that models of any network find, as targets beside the labels.
 """
@@ -24,14 +24,14 @@ from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantized
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]
 
-_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalisation became
+_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalization became
 
 
 def start_from(model: str, network: nn.Module, images: Tensor) -> None:
     """Give a network the weights of an exported model.
 
-    Folded batch normalisation is set to pass on what comes, with mean and variance of these images, so that the
-    network answers as the file does when it is measured and normalises as usual when it learns.
+    Folded batch normalization is set to pass on what comes, with mean and variance of these images, so that the
+    network answers as the file does when it is measured and normalizes as usual in training.
 
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote.
@@ -59,7 +59,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         parameter.copy_(torch.from_numpy(stored[name].copy()))
 
     with torch.no_grad():
-        before = ""  # the weight that a batch normalisation without one of its own was folded into
+        before = ""  # the weight that a batch normalization without one of its own was folded into
         for name, module in network.named_modules():
             if isinstance(module, _BatchNorm) and f"{name}.weight" not in stored:
                 module.reset_parameters()

@@ -34,7 +34,7 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
     """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32;
     (N, 11) of a network that rejects non-digits, the last the logit of "this is a digit".
 
-    It is exported in evaluation mode, which folds batch normalisation into the convolutions. The network itself is
+    It is exported in evaluation mode, which folds batch normalization into the convolutions. The network itself is
     left as it is. The same weights give the same bytes.
 
     Args:

@@ -313,7 +313,7 @@ def _precision(config: TrainConfig) -> str:
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]  # biases and batch normalisation: decay only harms them
+    vectors = [p for p in network.parameters() if p.ndim <= 1]  # biases and batch normalization: decay only harms them
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 

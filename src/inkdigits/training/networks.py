@@ -46,14 +46,14 @@ class LeNet(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, batch normalisation, ReLU."""
+    """3×3 convolution, batch normalization, ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
     )
 
 
 class Cnn(nn.Module):
-    """Seven 3×3 convolutions with batch normalisation at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
+    """Seven 3×3 convolutions with batch normalization at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
 
     Strided convolutions do the pooling, so that no time is spent on what is thrown away. The average at the end is a
     depthwise 7×7 convolution: it costs nothing, and unlike a plain mean it knows where a stroke lies (J. Chen et al.,
