@@ -17,7 +17,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
-from inkdigits.training.comparison import Mean, Standings
+from inkdigits.training.comparison import Comparison, Mean
 
 from _common import ROOT, make_parser, percent, record
 
@@ -43,9 +43,9 @@ def main() -> None:
         cells += compare(plan, args.folder, Settings.from_env()).cells
     about = {name: LADDER[name].about for name in rungs}
     about[shipped] = "the default model as it ships, which learnt from pen strokes and disturbed pictures, too"
-    standings = Standings(DATA, cells, about)
-    show(standings)
-    for row in standings.rows:
+    comparison = Comparison(DATA, cells, about)
+    show(comparison)
+    for row in comparison.rows:
         [(data, test)] = row.tests.items()
         cell = next(cell for cell in cells if cell.model == row.model)
         record(
@@ -66,14 +66,14 @@ def share(mean: Mean) -> str:
     return percent(mean.mean) + ("" if mean.sd is None else f" ± {percent(mean.sd)}")
 
 
-def show(standings: Standings) -> None:
+def show(comparison: Comparison) -> None:
     """Write table and plot into the docs."""
     page = DOCS / "models.md"
-    _, _, table = standings.markdown(PLOT).partition("\n\n")  # the page has a heading of its own
+    _, _, table = comparison.markdown(PLOT).partition("\n\n")  # the page has a heading of its own
     text, times = PART.subn(lambda part: f"{part[1]}{table}{part[2]}", page.read_text(encoding="utf-8"))
     assert times == 1, "docs/models.md has no place for the ladder"
     page.write_text(text, encoding="utf-8")
-    (DOCS / PLOT).write_text(standings.svg(), encoding="utf-8")
+    (DOCS / PLOT).write_text(comparison.svg(), encoding="utf-8")
 
 
 if __name__ == "__main__":

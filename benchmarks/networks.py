@@ -33,7 +33,7 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.export import export
 from inkdigits.training.fit import fit
 from inkdigits.training.networks import NETWORKS, build
-from inkdigits.training.prepare import Pools, make_pools
+from inkdigits.training.prepare import Pools, prepare
 from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import validate
 
@@ -67,7 +67,7 @@ def main() -> None:
         plot(options.plot)
         return
     settings, progress = Settings.from_env(), bars()
-    pools = make_pools(TrainConfig(**RECIPE), settings, progress)
+    pools = prepare(TrainConfig(**RECIPE), settings, progress)
     done = {(row["network"], row["seed"]) for row in kept()}
     for name in options.networks:
         for seed in range(options.seeds):
@@ -120,7 +120,7 @@ def measure_costs_again() -> None:
     found = {}
     for name in dict.fromkeys(row["network"] for row in rows):
         with quantised(
-            build(name, refuses=True), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)
+            build(name, rejects=True), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)
         ) as both:
             costs = costs_of(*both)
         found[name] = {what: us for what, us in costs.items() if what.endswith("_us")}

@@ -30,7 +30,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.calibrate import calibrate
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
+from inkdigits.training.prepare import NO_DIGIT, prepare, split_names
 from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import logits_of, tensors_of
 
@@ -70,7 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     _, source, entry = find_model(options.model)
     config = TrainConfig.from_dict(entry["config"])
-    pools = make_pools(config, Settings.from_env(), bars())
+    pools = prepare(config, Settings.from_env(), bars())
     samples = samples_of(pools)
     digits = {name: pool for name, pool in pools.validation.items() if not (pool.labels == NO_DIGIT).all()}
     some = np.concatenate([tensors_of(pool)[0].numpy()[: COMPARED // len(digits)] for pool in digits.values()])

@@ -19,7 +19,7 @@ from inkdigits.progress import bars
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import fit
-from inkdigits.training.prepare import make_pools
+from inkdigits.training.prepare import prepare
 
 from _common import kept, make_parser, percent, record
 
@@ -53,7 +53,7 @@ def main() -> None:
 
 def measure(change: str, seed: int) -> None:
     config = TrainConfig(**{**RECIPE.to_dict(), **CHANGES[change], "seed": seed})
-    pools = make_pools(config, Settings.from_env(), bars())
+    pools = prepare(config, Settings.from_env(), bars())
     fitted = fit(config, pools.training, pools.validation, None, resume=False, say=print, progress=bars())
     held = len(pools.validation["mnist"])
     record(

@@ -35,11 +35,11 @@ from inkdigits.evaluation import figures
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.prepare import make_pools
+from inkdigits.training.prepare import prepare
 
 settings = Settings.from_env()
 data = data_at_hand(settings)  # data = "mnist" downloads it, 11 MB
-pools = make_pools(TrainConfig(data=data), settings, silent)
+pools = prepare(TrainConfig(data=data), settings, silent)
 images, labels = pools.training.images, pools.training.labels
 held = sum(map(len, pools.validation.values()))
 print(f"{data}: {len(images):,} images to learn from, {held:,} held back to choose by; the test part stays closed")

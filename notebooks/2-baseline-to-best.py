@@ -35,12 +35,12 @@ from rich.console import Console
 from inkdigits.data.catalog import data_at_hand
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training import fit, mlp
 from inkdigits.training.baselines import logistic
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.prepare import joined, make_pools
+from inkdigits.training.prepare import joined, prepare
 from inkdigits.training.runs import curves, find_all, listed
 from inkdigits.training.tracking import Recorder
+from inkdigits.training.train import train
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars
@@ -54,8 +54,8 @@ small = data == "digits"  # few images, so that a pass over them is short
 # Logistic regression on the 784 pixels. Whatever follows must beat it.
 
 # %%
-pools = make_pools(TrainConfig(data=data), settings, silent)
-held = joined(list(pools.validation.values()))
+pools = prepare(TrainConfig(data=data), settings, silent)
+held = joined(pools.validation.values())
 answers = logistic(pools.training).logits(held.images / 255).argmax(axis=1)
 print(f"logistic regression: {(answers == held.labels).mean():.2%} of {len(held):,} validation images")
 
@@ -75,9 +75,8 @@ ladder = [
 ]
 for config in ladder:
     out = folder / f"{config.network}.onnx"
-    train = mlp.train if isinstance(config, MlpConfig) else fit.train
     with Recorder(config, out, folder / "runs") as recorder:
-        train(config, out, settings, console=console, watch=recorder)
+        train(config, out, settings, console=console, callback=recorder)
     print()
 
 # %% [markdown]

@@ -38,7 +38,8 @@ from inkdigits.evaluation import figures
 from inkdigits.evaluation.evaluate import evaluate, unseen
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
-from inkdigits.training.fit import TrainConfig, train
+from inkdigits.training.config import TrainConfig
+from inkdigits.training.train import train
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars

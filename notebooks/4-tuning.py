@@ -37,9 +37,9 @@ from inkdigits.data.catalog import data_at_hand
 from inkdigits.evaluation import figures
 from inkdigits.settings import Settings
 from inkdigits.training.config import config_of, read_options
-from inkdigits.training.fit import train
 from inkdigits.training.search.space import Space
 from inkdigits.training.search.tune import tune
+from inkdigits.training.train import train
 
 settings = Settings.from_env()
 console = Console(force_jupyter=False, force_terminal=False, width=120)  # plain lines, no moving bars

@@ -10,7 +10,7 @@ The tree::
     │   ├── ImageTooSmall
     │   ├── ImageTooLarge     too many pixels or too many bytes
     │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
-    ├── ModelError            a model is unknown, damaged, or not a digit recogniser
+    ├── ModelError            a model is unknown, damaged, or not a digit recognizer
     ├── DataError             a data set is missing, incomplete, damaged or of another format
     ├── TrainingError         a training run cannot start, continue or be exported
     └── ServerError           a server did not respond, or sent an invalid response
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class InkdigitsError(Exception):
-    """Base of all errors that inkdigits raises on purpose; its text is fit to be shown to a user as it is."""
+    """Base of all errors that inkdigits raises on purpose; its text can be shown to a user as it is."""
 
 
 class SettingError(InkdigitsError):
@@ -71,7 +71,7 @@ class InvalidPixels(ImageError):
 
 
 class ModelError(InkdigitsError):
-    """A model is unknown, damaged, or not a digit recogniser."""
+    """A model is unknown, damaged, or not a digit recognizer."""
 
 
 class DataError(InkdigitsError):
@@ -91,4 +91,4 @@ class ServerUnreachable(ServerError):
 
 
 class ServerBusy(ServerError):
-    """The server sheds load or is not ready, and still was after the retries."""
+    """The server is overloaded or not ready, even after the retries."""

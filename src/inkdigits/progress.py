@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["Progress", "bars", "silent"]
+__all__ = ["Progress", "Report", "bars", "silent"]
 
 #: ``progress(label, total, unit)`` opens a stage and gives ``advance(n)``; ``total`` is None where it is not known.
 Progress = Callable[[str, "int | None", Literal["", "bytes"]], AbstractContextManager[Callable[[int], None]]]
@@ -55,6 +55,24 @@ def bars(console: Console | None = None) -> Progress:
             yield lambda n: bar.advance(task, n)
 
     return show
+
+
+class Report:
+    """Where long work reports how it stands: lines of text, and bars on a terminal.
+
+    Args:
+        console: to print on; default standard output.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        from rich.console import Console
+
+        self.console = console or Console()
+        self.progress = bars(self.console)
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _rate_column() -> Any:

@@ -14,18 +14,18 @@ from inkdigits.training.baselines import LADDER, Neighbours, logistic
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.mlp import to_onnx
 from inkdigits.training.networks import NETWORKS
-from inkdigits.training.prepare import Pool, make_pools
+from inkdigits.training.prepare import TrainingSet, prepare
 
 
 @pytest.fixture(scope="module")
 def pools(tmp_path_factory):
     """Scikit-learn's digits to learn from and to validate on."""
     settings = Settings(cache=str(tmp_path_factory.mktemp("cache")))
-    made = make_pools(TrainConfig(data="digits"), settings, silent)
+    made = prepare(TrainConfig(data="digits"), settings, silent)
     return made.training, made.validation["digits"]
 
 
-def pixels(pool: Pool) -> np.ndarray:
+def pixels(pool: TrainingSet) -> np.ndarray:
     return pool.images.astype(np.float32)[:, None] / 255
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from inkdigits.training.calibrate import REFUSED_DIGITS, baseline, fit_temperature, fit_threshold, refusals
+from inkdigits.training.calibrate import REJECTED_DIGITS, baseline, fit_temperature, fit_threshold, rejected_share
 
 
 def test_the_temperature_is_the_likeliest():
@@ -39,7 +39,7 @@ def test_the_threshold_refuses_the_share_it_is_meant_to():
     logits = torch.from_numpy(np.random.default_rng(3).normal(4, 2, 10_000))
     threshold = fit_threshold(logits)
     assert 0 < threshold < 1
-    assert refusals(logits, threshold) == pytest.approx(REFUSED_DIGITS, abs=1e-4)
+    assert rejected_share(logits, threshold) == pytest.approx(REJECTED_DIGITS, abs=1e-4)
 
 
 def test_the_baseline_is_the_mean_of_confidence_and_ink():

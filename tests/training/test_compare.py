@@ -23,7 +23,7 @@ from inkdigits.settings import Settings
 from inkdigits.training import compare as module
 from inkdigits.training.baselines import LADDER
 from inkdigits.training.compare import Plan, compare
-from inkdigits.training.comparison import Cell, Mean, Standings
+from inkdigits.training.comparison import Cell, Comparison, Mean
 
 pytestmark = pytest.mark.slow
 
@@ -45,39 +45,39 @@ def run(tmp_path_factory, settings):
     """One whole comparison."""
     folder = tmp_path_factory.mktemp("run") / "new"
     console = log()
-    standings = compare(PLAN, folder, settings, console=console)
-    return SimpleNamespace(folder=folder, standings=standings, text=console.file.getvalue())
+    comparison = compare(PLAN, folder, settings, console=console)
+    return SimpleNamespace(folder=folder, comparison=comparison, text=console.file.getvalue())
 
 
 def test_a_cell_for_each_model_and_seed_once_where_nothing_is_random(run):
-    cells = [(cell.model, cell.seed) for cell in run.standings.cells]
+    cells = [(cell.model, cell.seed) for cell in run.comparison.cells]
     assert cells == [("logistic", 0), ("knn", 0), ("mlp", 0), ("mlp", 1), ("lenet", 0), ("lenet", 1)]
     assert sorted(p.name for p in (run.folder / "cells").iterdir()) == sorted(f"{m}-{s}.json" for m, s in cells)
     assert [p.name for p in run.folder.glob("comparison.*")]
-    for cell in run.standings.cells:
+    for cell in run.comparison.cells:
         assert cell.config["data"] == "digits"
         assert cell.tests["digits"][0] == 359
         assert cell.network_us > 0
         assert cell.seconds >= 0
-    epochs = {cell.model: cell.config["epochs"] for cell in run.standings.cells if "epochs" in cell.config}
+    epochs = {cell.model: cell.config["epochs"] for cell in run.comparison.cells if "epochs" in cell.config}
     assert epochs == {"mlp": 2, "lenet": 2}
 
 
 def test_every_accuracy_is_that_of_the_file_on_the_test_part(run, settings):
     test = load("digits", settings, part="test")
-    for cell in run.standings.cells:
+    for cell in run.comparison.cells:
         if cell.model != "knn":
             recognizer = Recognizer(run.folder / "models" / f"{cell.model}-{cell.seed}.onnx")
             assert evaluate(recognizer, test).accuracy == cell.tests["digits"][1]
             assert cell.bytes == recognizer.model.path.stat().st_size
-    floor = {row.model: row.tests["digits"].mean for row in run.standings.rows}
+    floor = {row.model: row.tests["digits"].mean for row in run.comparison.rows}
     assert floor["logistic"] > 0.9
     assert floor["knn"] > 0.95
 
 
 def test_means_and_gains(run):
-    rows = {row.model: row for row in run.standings.rows}
-    of_lenet = [cell.tests["digits"][1] for cell in run.standings.cells if cell.model == "lenet"]
+    rows = {row.model: row for row in run.comparison.rows}
+    of_lenet = [cell.tests["digits"][1] for cell in run.comparison.cells if cell.model == "lenet"]
     assert rows["lenet"].tests["digits"].mean == statistics.fmean(of_lenet)
     assert rows["lenet"].tests["digits"].sd == statistics.stdev(of_lenet)
     assert rows["logistic"].tests["digits"].sd is None
@@ -98,7 +98,7 @@ def test_the_table_as_markdown_csv_json_and_text(run):
     assert "Epochs: mlp 2, lenet 2." in lines
     rows = list(csv.DictReader((run.folder / "comparison.csv").read_text().splitlines()))
     stored = json.loads((run.folder / "comparison.json").read_text())
-    for row, plain, found in zip(rows, stored["rows"], run.standings.rows, strict=True):
+    for row, plain, found in zip(rows, stored["rows"], run.comparison.rows, strict=True):
         assert row["model"] == plain["model"] == found.model
         assert float(row["test_digits_mean"]) == plain["tests"]["digits"]["mean"] == found.tests["digits"].mean
         assert int(row["parameters"]) == found.parameters
@@ -129,7 +129,7 @@ def test_what_is_finished_is_kept_and_only_the_rest_is_trained(run, settings, mo
     monkeypatch.setattr(module._Bench, "cell", cell)
     again = compare(PLAN, run.folder, settings, console=log())
     assert trained == []
-    assert again.to_dict() == json.loads(json.dumps(run.standings.to_dict()))
+    assert again.to_dict() == json.loads(json.dumps(run.comparison.to_dict()))
     more = Plan(models=("mlp", "logistic"), data="digits", seeds=(1, 2), epochs=2)
     found = compare(more, run.folder, settings, console=log())
     assert trained == [("mlp", 2), ("logistic", 1)]
@@ -167,20 +167,20 @@ def test_ctrl_c_ends_it_and_leaves_no_cell(tmp_path, settings):
 
 def test_a_model_that_was_trained_before_is_taken(run, tmp_path, settings):
     path = str(run.folder / "models" / "lenet-1.onnx")
-    standings = compare(Plan(models=(path, "knn"), data="digits"), tmp_path, settings, console=log())
-    [before] = [cell for cell in run.standings.cells if (cell.model, cell.seed) == ("lenet", 1)]
-    taken = standings.cells[0]
+    comparison = compare(Plan(models=(path, "knn"), data="digits"), tmp_path, settings, console=log())
+    [before] = [cell for cell in run.comparison.cells if (cell.model, cell.seed) == ("lenet", 1)]
+    taken = comparison.cells[0]
     assert taken.tests == before.tests
     assert (taken.validation, taken.parameters, taken.seconds) == (before.validation, before.parameters, before.seconds)
-    assert standings.rows[0].about == "a model that was trained before"
+    assert comparison.rows[0].about == "a model that was trained before"
     assert "| lenet-1 | 1 |" in (tmp_path / "comparison.md").read_text()
     again = compare(Plan(models=(os.path.relpath(path),), data="digits"), tmp_path, settings, console=log())
-    assert again.rows[0].tests == standings.rows[0].tests
+    assert again.rows[0].tests == comparison.rows[0].tests
     assert again.cells[0].network_us == taken.network_us  # kept, not measured anew
     # What it was validated on is not what others are validated on here.
     other = Recognizer("lenet").model.path
-    standings = compare(Plan(models=(str(other),), data="digits"), tmp_path, settings, console=log())
-    assert standings.rows[0].validation is None
+    comparison = compare(Plan(models=(str(other),), data="digits"), tmp_path, settings, console=log())
+    assert comparison.rows[0].validation is None
     assert "| lenet | 1 | – |" in (tmp_path / "comparison.md").read_text()
 
 
@@ -233,7 +233,7 @@ def test_no_two_models_are_called_the_same(run, tmp_path, settings):
     folder = tmp_path / "comparison"
     log_ = log()
     plan = Plan(models=models, data="digits", seeds=(0,), epochs=2, threads=1)
-    standings = compare(plan, folder, settings, console=log_)
+    comparison = compare(plan, folder, settings, console=log_)
     names = [f"lenet ({one})", "lenet", f"lenet ({two})"]
     table = (folder / "comparison.md").read_text()
     assert re.findall(r"^\| (lenet.*?) \|", table, re.M) == names
@@ -246,12 +246,12 @@ def test_no_two_models_are_called_the_same(run, tmp_path, settings):
     stored = json.loads((folder / "comparison.json").read_text())
     assert [row["model"] for row in stored["rows"]] == list(models)
     assert len(list((folder / "cells").iterdir())) == 3
-    by_file = {cell.model: cell.tests for cell in standings.cells}
-    of_seed = {cell.seed: cell.tests for cell in run.standings.cells if cell.model == "lenet"}
+    by_file = {cell.model: cell.tests for cell in comparison.cells}
+    of_seed = {cell.seed: cell.tests for cell in run.comparison.cells if cell.model == "lenet"}
     assert (by_file[str(one)], by_file[str(two)], by_file["lenet"]) == (of_seed[0], of_seed[1], of_seed[0])
     again = compare(plan, folder, settings, console=log_)
     assert log_.file.getvalue().count(": kept") == 3
-    assert [each.network_us for each in again.cells] == [each.network_us for each in standings.cells]
+    assert [each.network_us for each in again.cells] == [each.network_us for each in comparison.cells]
     with pytest.raises(SettingError, match="data is 'digits' there and 'mnist' here"):
         compare(Plan(models=(str(one),), data="mnist"), folder, settings, console=log())
 
@@ -260,7 +260,7 @@ def test_a_model_without_a_mistake_can_be_drawn():
     about = {"a": "", "b": ""}
     for accuracies in ((1.0, 0.97), (0.2, 0.1), (0.99, 0.99)):
         cells = [cell("a", accuracies[0]), cell("b", accuracies[1]), cell("b", accuracies[0], seed=1)]
-        root = ET.fromstring(Standings("mnist", cells, about).svg())
+        root = ET.fromstring(Comparison("mnist", cells, about).svg())
         assert all(0 <= float(c.get("cx")) <= 760 for c in root.iter("{http://www.w3.org/2000/svg}circle"))
     assert Mean.of([0.5]).percent() == "50.00"
     assert Mean.of([0.5, 0.6]).percent() == "55.00 ± 7.07"

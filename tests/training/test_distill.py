@@ -27,10 +27,10 @@ def images():
     return torch.nn.functional.interpolate(small, (28, 28), mode="bilinear")
 
 
-def trained(name, images, refuses=False):
+def trained(name, images, rejects=False):
     """A network whose batch normalisation knows these images, as after training."""
     torch.manual_seed(3)
-    network = build(name, refuses=refuses).train()
+    network = build(name, rejects=rejects).train()
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # the mean of all batches
@@ -40,15 +40,15 @@ def trained(name, images, refuses=False):
 
 
 @pytest.mark.parametrize(
-    ("name", "refuses"),
+    ("name", "rejects"),
     [("cnn", True), ("cnn_small", False), ("lenet", False), ("baseline_deep", False), ("sprint", True)],
 )
-def test_a_network_goes_on_where_the_file_stands(tmp_path, images, name, refuses):
-    teacher = trained(name, images, refuses)
+def test_a_network_goes_on_where_the_file_stands(tmp_path, images, name, rejects):
+    teacher = trained(name, images, rejects)
     path = tmp_path / "model.onnx"
     export(teacher, path, temperature=1.0)
     torch.manual_seed(4)
-    network = build(name, refuses=refuses)
+    network = build(name, rejects=rejects)
     start_from(str(path), network, images)
     with torch.inference_mode():
         expected = Recognizer(path).logits(images.numpy())
@@ -65,8 +65,8 @@ def test_a_model_of_another_network_is_told(tmp_path, images):
     export(trained("cnn_small", images), path, temperature=1.0)
     with pytest.raises(TrainingError, match=r"model\.onnx does not hold the weights of this network: features\.0\.0"):
         start_from(str(path), build("cnn_medium"), images)
-    with pytest.raises(TrainingError, match=r"full\.weight is \(10, 32\), not \(11, 32\).*the same --negatives"):
-        start_from(str(path), build("cnn_small", refuses=True), images)
+    with pytest.raises(TrainingError, match=r"full\.weight is \(10, 32\), not \(11, 32\).*the same --non-digits"):
+        start_from(str(path), build("cnn_small", rejects=True), images)
     with pytest.raises(ModelError, match=r"no model 'nowhere\.onnx'"):
         start_from("nowhere.onnx", build("cnn_small"), images)
 

@@ -18,8 +18,9 @@ from inkdigits.data.catalog import load
 from inkdigits.network import read_registry
 from inkdigits.preprocess import NORMALIZATION_VERSION, preprocess
 from inkdigits.settings import Settings
-from inkdigits.training.export import check_parity, export, register
+from inkdigits.training.export import check_parity, export
 from inkdigits.training.networks import NETWORKS, build
+from inkdigits.training.register import add_entry
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +120,13 @@ def test_parity_needs_a_model_that_can_be_loaded(samples, tmp_path):
 
 
 def test_register_keeps_what_is_there(tmp_path):
-    register(tmp_path / "one.onnx", {"file": "one.onnx", "metrics": {"accuracy": 0.5}})
+    add_entry(tmp_path / "one.onnx", {"file": "one.onnx", "metrics": {"accuracy": 0.5}})
     path = tmp_path / "registry.json"
     registry = json.loads(path.read_text())
     registry["default"] = "one"
     path.write_text(json.dumps(registry))
-    register(tmp_path / "two.onnx", {"file": "two.onnx"})
-    register(tmp_path / "one.onnx", {"file": "one.onnx", "metrics": {"accuracy": 0.75}})
+    add_entry(tmp_path / "two.onnx", {"file": "two.onnx"})
+    add_entry(tmp_path / "one.onnx", {"file": "one.onnx", "metrics": {"accuracy": 0.75}})
     assert json.loads(path.read_text()) == {
         "models": {"one": {"file": "one.onnx", "metrics": {"accuracy": 0.75}}, "two": {"file": "two.onnx"}},
         "default": "one",
@@ -136,20 +137,20 @@ def test_register_keeps_what_is_there(tmp_path):
 def test_register_loses_nothing_of_trainings_that_end_together(tmp_path):
     names = [f"m{i}" for i in range(24)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: register(tmp_path / f"{name}.onnx", {"file": f"{name}.onnx"}), names))
+        list(pool.map(lambda name: add_entry(tmp_path / f"{name}.onnx", {"file": f"{name}.onnx"}), names))
     assert sorted(read_registry(tmp_path)["models"]) == sorted(names)
 
 
 def test_register_names_a_folder_that_it_cannot_write_in(tmp_path):
     (tmp_path / ".registry.json.lock").mkdir()
     with pytest.raises(TrainingError, match=r"cannot lock .*registry\.json: .*; name another folder"):
-        register(tmp_path / "one.onnx", {})
+        add_entry(tmp_path / "one.onnx", {})
 
 
 def test_register_does_not_overwrite_a_damaged_registry(tmp_path):
     (tmp_path / "registry.json").write_text("[1, 2")
     with pytest.raises(ModelError, match="not a registry"):
-        register(tmp_path / "one.onnx", {})
+        add_entry(tmp_path / "one.onnx", {})
     assert (tmp_path / "registry.json").read_text() == "[1, 2"
 
 

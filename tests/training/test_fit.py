@@ -23,6 +23,7 @@ from inkdigits.settings import Settings
 from inkdigits.training import fit
 from inkdigits.training import prepare as pools
 from inkdigits.training import register as finish
+from inkdigits.training import run as runs
 from inkdigits.training.fit import TrainConfig, train
 
 pytestmark = pytest.mark.slow
@@ -142,10 +143,10 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):
-    def interrupted(images, generator, strength):
+    def interrupted(images, config, generator):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fit, "augment", interrupted)
+    monkeypatch.setattr(fit, "augmented", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(CONFIG, tmp_path / "reader.onnx", Settings(), console=Log())
     assert list(tmp_path.iterdir()) == []
@@ -173,7 +174,7 @@ def test_the_test_part_is_read_once_and_last(tmp_path, monkeypatch):
 
     monkeypatch.setattr(finish, "load", recorded)
     monkeypatch.setattr(pools, "load", recorded)
-    monkeypatch.setattr(fit, "check_parity", lambda *args: events.append("parity") or 0.0)
+    monkeypatch.setattr(runs, "check_parity", lambda *args: events.append("parity") or 0.0)
     config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
     train(config, tmp_path / "reader.onnx", Settings(), console=Log())
     assert events == ["train", "parity", "test"]
@@ -192,7 +193,7 @@ def test_bars_are_drawn_on_a_terminal_and_the_lines_stay(tmp_path):
     config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
     with pytest.raises(SystemExit):
         train(config, tmp_path / "reader.onnx", Settings(), console=log)
-    assert "normalising" in log.text
+    assert "normalizing" in log.text
     assert "epoch   1/1  train loss" in log.text
 
 
@@ -208,7 +209,7 @@ def test_a_model_that_fails_its_check_does_not_replace_the_old_one(tmp_path, mon
 
     out = tmp_path / "reader.onnx"
     out.write_bytes(b"old")
-    monkeypatch.setattr(fit, "check_parity", differs)
+    monkeypatch.setattr(runs, "check_parity", differs)
     config = TrainConfig.from_dict({**CONFIG.to_dict(), "epochs": 1})
     with pytest.raises(TrainingError, match="differs"):
         train(config, out, Settings(), console=Log())

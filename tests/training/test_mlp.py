@@ -22,7 +22,7 @@ from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
 from inkdigits.training.mlp import Mlp, fit, initial, to_onnx, train
-from inkdigits.training.prepare import Pool
+from inkdigits.training.prepare import TrainingSet
 
 pytestmark = pytest.mark.slow
 
@@ -186,7 +186,7 @@ def test_the_file_answers_as_the_network_does(tmp_path):
 
 def pool(n=200, seed=0):
     random = np.random.default_rng(seed)
-    return Pool(random.integers(0, 256, (n, 28, 28), np.uint8), random.integers(0, 10, n))
+    return TrainingSet(random.integers(0, 256, (n, 28, 28), np.uint8), random.integers(0, 10, n))
 
 
 def test_ctrl_c_keeps_the_best_epoch_so_far():

@@ -11,7 +11,7 @@ from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.prepare import NO_DIGIT, make_pools, split_names
+from inkdigits.training.prepare import NO_DIGIT, prepare, split_names
 
 MIXED = TrainConfig(data="digits", corrupted=0.1, non_digits=0.2)
 
@@ -24,9 +24,9 @@ def settings(tmp_path_factory):
 @pytest.fixture(scope="module")
 def mixed(settings):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pools, "DISTURBED_VALIDATION", 60)
-        patch.setattr(pools, "NEGATIVE_VALIDATION", 60)
-        yield make_pools(MIXED, settings, silent)
+        patch.setattr(pools, "CORRUPTED_VALIDATION", 60)
+        patch.setattr(pools, "NON_DIGIT_VALIDATION", 60)
+        yield prepare(MIXED, settings, silent)
 
 
 def test_names_are_joined_by_plus_and_paths_are_left_alone():
@@ -62,14 +62,14 @@ def test_images_are_what_the_recogniser_would_see_and_validation_is_kept_apart(m
 
 
 def test_the_same_again_from_processes_and_from_the_cache(mixed, settings, monkeypatch):
-    monkeypatch.setattr(pools, "DISTURBED_VALIDATION", 60)
-    monkeypatch.setattr(pools, "NEGATIVE_VALIDATION", 60)
+    monkeypatch.setattr(pools, "CORRUPTED_VALIDATION", 60)
+    monkeypatch.setattr(pools, "NON_DIGIT_VALIDATION", 60)
     monkeypatch.setattr(pools, "WORTHWHILE", 1000)  # the plain images; starting processes takes seconds
-    again = make_pools(MIXED, settings, silent)
+    again = prepare(MIXED, settings, silent)
     np.testing.assert_array_equal(again.training.images, mixed.training.images)
     np.testing.assert_array_equal(again.training.labels, mixed.training.labels)
-    monkeypatch.setattr(pools, "_run", lambda *args: pytest.fail("the cache was not used"))
-    cached = make_pools(MIXED, settings, silent)
+    monkeypatch.setattr(pools, "_in_parallel", lambda *args: pytest.fail("the cache was not used"))
+    cached = prepare(MIXED, settings, silent)
     np.testing.assert_array_equal(cached.training.images, mixed.training.images)
 
 
@@ -117,7 +117,7 @@ def test_pen_strokes_of_held_back_writers_are_not_learnt_from(settings, monkeypa
         return original("digits" if name == "pen" else name, settings, part=part, progress=progress)
 
     monkeypatch.setattr(pools, "load", without_file)
-    made = make_pools(TrainConfig(data="digits+pen", pen_variants=3), settings, silent)
+    made = prepare(TrainConfig(data="digits+pen", pen_variants=3), settings, silent)
     validation = len(PEN_WRITERS["validation"])
     assert sorted(drawn[:validation]) == sorted(PEN_WRITERS["validation"])
     assert sorted(set(drawn[validation:])) == sorted(PEN_WRITERS["train"])

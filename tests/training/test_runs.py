@@ -137,7 +137,7 @@ def test_a_run_is_found_by_its_folder_too_and_other_folders_can_be_named(runs, c
     write(tmp_path / "others", "5-mine", [0.3])
     assert "5-mine" in said(capsys, "--runs", "others")
     monkeypatch.setenv("INKDIGITS_RUNS", "nowhere")
-    assert said(capsys) == "there are no runs in nowhere; inkdigits train makes them\n"
+    assert said(capsys) == "no runs in nowhere; inkdigits train records them\n"
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_run_is_found_by_its_folder_too_and_other_folders_can_be_named(runs, c
     [
         (["gone"], "there is no run 'gone' in runs; inkdigits runs lists them"),
         (["cnn"], "2 runs in runs have 'cnn' in their name: 2-cnn, 3-cnn; give more of it"),
-        (["--plot", "c.svg"], "--plot draws the curves of the runs that are named; name some"),
+        (["--plot", "c.svg"], "--plot needs the names of the runs whose curves it draws; name some"),
         (["--sort", "name"], "invalid choice: 'name'"),
         (
             ["new", "--plot", "c.svg"],

@@ -18,10 +18,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from inkdigits import SettingError, TrainingError
 from inkdigits.cli import main
 from inkdigits.settings import Settings
-from inkdigits.training import fit, mlp
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.runs import Run, find_all
 from inkdigits.training.tracking import Recorder, git_state
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 
@@ -54,10 +54,7 @@ def recorded(config, tmp_path, console=None, **options):
     """One recorded run: what is in its folder, and the registry's entry."""
     out, resume = tmp_path / "models" / "m.onnx", options.get("resume", False)
     with Recorder(config, out, tmp_path / "runs", say=lambda text: None, **options) as recorder:
-        if isinstance(config, MlpConfig):
-            entry = mlp.train(config, out, Settings(), console=console or Log(), watch=recorder)
-        else:
-            entry = fit.train(config, out, Settings(), resume=resume, console=console or Log(), watch=recorder)
+        entry = train(config, out, Settings(), resume=resume, console=console or Log(), callback=recorder)
     return SimpleNamespace(run=Run.read(recorder.folder), entry=entry, out=out)
 
 
@@ -244,7 +241,7 @@ def test_an_mlflow_that_fails_is_told_at_the_start_and_survived_later(tmp_path, 
     monkeypatch.setattr(MlflowClient, "log_metric", fail)
     said = []
     with Recorder(MLP, tmp_path / "n.onnx", tmp_path / "runs", mlflow=store, say=said.append) as recorder:
-        mlp.train(MLP, tmp_path / "n.onnx", Settings(), console=Log(), watch=recorder)
+        train(MLP, tmp_path / "n.onnx", Settings(), console=Log(), callback=recorder)
     assert Run.read(recorder.folder).state == "finished"
     [line] = [line for line in said if "connection refused" in line]
     assert "the run goes on" in line

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from inkdigits import SettingError, TrainingError
 from inkdigits.cli import main
-from inkdigits.progress import silent
+from inkdigits.progress import Report, silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
 from inkdigits.training.config import MlpConfig, TrainConfig, config_of
@@ -148,11 +148,11 @@ def test_the_test_part_is_not_looked_at(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pools, "load", watched)
     config = MlpConfig(**FIXED)
-    made = pools.make_pools(TrainConfig(data="digits"), Settings(), silent)
-    accuracy = trials._accuracy(config, made, lambda figures: None)
+    made = pools.prepare(TrainConfig(data="digits"), Settings(), silent)
+    trained = trials.learner_of(config).fit(made, Report(Console(quiet=True)), lambda figures: None)
     assert loaded == ["train"]
     entry = train_mlp(config, tmp_path / "m.onnx", Settings(), console=Log())
-    assert entry["metrics"]["validation"]["accuracy"] == accuracy
+    assert entry["metrics"]["validation"]["accuracy"] == trained.validation["accuracy"]
 
 
 def test_a_trial_whose_process_is_killed_is_tried_again(tmp_path):

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 import inkdigits
-from inkdigits.cli import data, measure, predict, runs, serve, train, tune
+from inkdigits.cli import measure, predict, serve, train
 from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="inkdigits", parser_class=Parser)
-    for group in (predict, serve, train, tune, runs, measure, data):
+    for group in (predict, serve, train, measure):
         group.add(commands)
     return parser
 

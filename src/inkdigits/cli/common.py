@@ -47,7 +47,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def fail(message: object, code: int) -> int:
-    """Tell an error in one line on standard error; the exit code, as it came."""
+    """Print an error in one line on standard error; return the exit code."""
     print(f"inkdigits: error: {visible(' '.join(str(message).split()))}", file=sys.stderr)
     return code
 
@@ -101,7 +101,7 @@ class _Help(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose mistakes are told as all others are."""
+    """An argument parser that reports mistakes as all other errors are."""
 
     def __init__(self, prog: str, usage: str, description: str, epilog: str, **options: Any) -> None:
         usage = f"{prog} {usage}"

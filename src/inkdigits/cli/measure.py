@@ -1,4 +1,4 @@
-"""``inkdigits evaluate``, ``submit`` and ``compare``: what models read, and how well."""
+"""``inkdigits evaluate``, ``submit``, ``compare`` and ``data``: how well models read, and on what."""
 
 from __future__ import annotations
 
@@ -48,10 +48,15 @@ examples:
 It takes hours with the defaults. Finished results are kept: the same command resumes after Ctrl-C
 or a kill, and with another model or seed it trains only that.
 """
+_DATA_EXAMPLES = """\
+examples:
+  inkdigits data
+  inkdigits data --download mnist
+"""
 
 
 def add(commands: Commands) -> None:
-    """Add evaluate, submit and compare to the command line."""
+    """Add evaluate, submit, compare and data to the command line."""
     evaluate = add_command(
         commands,
         "evaluate",
@@ -91,10 +96,8 @@ def add(commands: Commands) -> None:
         "Read the digits of a table, pixel0 to pixel783, a CSV, Parquet or NPZ file, and write ImageId,Label.",
         _SUBMIT_EXAMPLES,
     )
-    submit.add_argument(
-        "table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are passed over"
-    )
-    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, in one piece when all is done")
+    submit.add_argument("table", metavar="TABLE", help="the table, such as Kaggle's test.csv; labels in it are ignored")
+    submit.add_argument("-o", "--output", metavar="OUT", help="write to this file, whole once all is done")
     add_settings(submit, ("model",))
 
     compare = add_command(
@@ -124,6 +127,17 @@ def add(commands: Commands) -> None:
     compare.add_argument(
         "--threads", type=int, default=0, metavar="N", help="threads of each training; 0: one per core (default: 0)"
     )
+
+    data = add_command(
+        commands,
+        "data",
+        "[options]",
+        _data,
+        "list the data sets, or download one",
+        "List the data sets for training and evaluation, and where they are on this machine.",
+        _DATA_EXAMPLES,
+    )
+    data.add_argument("--download", metavar="NAME", help="download this data set if needed, and verify it")
 
 
 def _evaluate(args: argparse.Namespace) -> int:
@@ -202,4 +216,17 @@ def _compare(args: argparse.Namespace) -> int:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(Output(folder / "comparison"))
         compare(plan, folder, settings)
+    return FINE
+
+
+def _data(args: argparse.Namespace) -> int:
+    settings = Settings.from_env()
+    from inkdigits.data.catalog import describe, fetch
+
+    if args.download:
+        print(f"{args.download} is here and whole: {fetch(args.download, settings)}")
+        return FINE
+    for source in describe(settings):
+        print(f"{source.name:<8} {source.state:<8} {source.about}")
+        print(f"{'':17} {source.where}" + (f": {source.hint}" if source.hint else ""))
     return FINE

@@ -14,19 +14,19 @@ from torch import Tensor
 
 from inkdigits.training.config import TrainConfig
 
-__all__ = ["Strength", "augment"]
+__all__ = ["Strength", "augment", "augmented"]
 
 
 @dataclass(frozen=True)
 class Strength:
-    """How far each disturbance goes; the values are the ends of uniform ranges unless said otherwise."""
+    """How far each augmentation goes; the values are the ends of uniform ranges unless said otherwise."""
 
     rotation: float = 9.0  # degrees, either way
     shear: float = 0.15  # horizontal, tangent of the slant, either way
     aspect: float = 0.15  # log of width : height, either way; the longer side stays as it is
     scale: float = 0.08  # log of the size, either way
     shift: float = 1.2  # pixels, either way
-    elastic: float = TrainConfig.elastic  # pixels, standard deviation of the displacement of a coarse grid
+    elastic: float = TrainConfig.elastic  # pixels, standard deviation of the displacement of a wide grid
     elastic_grid: int = 6  # knots a side of that grid
     thickness: float = 0.3  # probability that the pen is made wider or thinner
     low_res: float = TrainConfig.low_res  # probability that the picture was only 9 to 18 pixels wide
@@ -34,7 +34,7 @@ class Strength:
 
 
 def augment(images: Tensor, generator: torch.Generator, strength: Strength = Strength()) -> Tensor:
-    """Disturb each image of a batch in its own way.
+    """Augment each image of a batch in its own way.
 
     Args:
         images: (N, 1, 28, 28) float32 in [0, 1], ink 1 on paper 0.
@@ -47,6 +47,17 @@ def augment(images: Tensor, generator: torch.Generator, strength: Strength = Str
     images = _thickness(images, generator, strength.thickness)
     images = _low_res(images, generator, strength.low_res)
     return _fade(images, generator, strength.fade)
+
+
+def augmented(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
+    """Augment the share of a batch that the config says; (N, 1, 28, 28) float32 in [0, 1], which may be changed."""
+    strength = Strength(elastic=config.elastic, low_res=config.low_res)
+    if config.augment == 1:
+        return augment(images, generator, strength)
+    chosen = (torch.rand(len(images), generator=generator) < config.augment).nonzero()[:, 0]
+    if len(chosen):
+        images[chosen] = augment(images[chosen], generator, strength)
+    return images
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Tensor:

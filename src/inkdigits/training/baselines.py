@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.mlp import MIDDLE, Mlp
-from inkdigits.training.prepare import Pool
+from inkdigits.training.prepare import TrainingSet
 
 __all__ = ["KNN", "LADDER", "LOGISTIC", "Neighbours", "Rung", "logistic"]
 
@@ -63,7 +63,7 @@ LADDER: Mapping[str, Rung] = MappingProxyType(
 )
 
 
-def logistic(training: Pool) -> Mlp:
+def logistic(training: TrainingSet) -> Mlp:
     """Logistic regression: a perceptron without hidden layers, fitted by L-BFGS instead of gradient descent.
 
     Args:
@@ -84,7 +84,7 @@ class Neighbours:
         training: the images that it remembers.
     """
 
-    def __init__(self, training: Pool) -> None:
+    def __init__(self, training: TrainingSet) -> None:
         self._model = KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
         self._model.fit(training.images.reshape(len(training), -1).astype(np.float32) / 255, training.labels)
         self.parameters = training.images.size  # it learns nothing; it keeps these

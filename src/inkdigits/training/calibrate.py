@@ -1,4 +1,4 @@
-"""What turns logits into probabilities that can be trusted: a temperature, a threshold of refusal, and a baseline.
+"""Calibration: a temperature, a threshold below which input is rejected as out-of-distribution, a baseline for drift.
 
 All three are fitted on validation images, stored with the model, and applied wherever it answers.
 """
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from inkdigits.prediction import CLASSES
-from inkdigits.training.prepare import Pool
+from inkdigits.training.prepare import TrainingSet
 from inkdigits.training.validate import logits_of, tensors_of
 
-__all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "refusals"]
+__all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "rejected_share"]
 
-REFUSED_DIGITS = 0.001  # share of the validation digits under the threshold: to refuse a digit is the worse mistake
-TEMPERATURES = (0.2, 5.0)  # a validation part without a mistake would ask for endless certainty
+REJECTED_DIGITS = 0.001  # share of the validation digits below the threshold: to reject a digit is the worse mistake
+TEMPERATURES = (0.2, 5.0)  # validation images without a mistake would ask for infinite confidence
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Calibration:
 
     Attributes:
         temperature: of its logits.
-        threshold: score under which a network that refuses does; None for one that does not.
-        figures: what a server in use is compared with: of :func:`baseline`, and the share of refusals.
+        threshold: score below which a network with an eleventh output rejects its input; None for one without.
+        figures: what a server in use is compared with: of :func:`baseline`, and the share of rejected digits.
     """
 
     temperature: float
@@ -37,28 +37,28 @@ class Calibration:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """What an exported file says of it beside the temperature."""
+        """Return what an exported file stores of it besides the temperature."""
         return {} if self.threshold is None else {"threshold": repr(self.threshold)}
 
 
-def calibrate(network: nn.Module, calm: Iterable[Pool]) -> Calibration:
+def calibrate(network: nn.Module, clean: Iterable[TrainingSet]) -> Calibration:
     """Fit all three.
 
     Args:
-        calm: validation images that are drawn, written or scanned well; disturbed pictures are for hard days.
+        clean: validation images that are drawn, written or scanned well; corrupted pictures are not typical.
     """
-    images, labels = (torch.cat(each) for each in zip(*map(tensors_of, calm), strict=True))
+    images, labels = (torch.cat(each) for each in zip(*map(tensors_of, clean), strict=True))
     logits = logits_of(network, images)
     temperature = fit_temperature(logits[:, :CLASSES], labels)
     figures = baseline(logits[:, :CLASSES], images, temperature)
     if logits.shape[1] == CLASSES:
         return Calibration(temperature, None, figures)
     threshold = fit_threshold(logits[:, CLASSES])
-    return Calibration(temperature, threshold, {**figures, "refusals": refusals(logits[:, CLASSES], threshold)})
+    return Calibration(temperature, threshold, {**figures, "refusals": rejected_share(logits[:, CLASSES], threshold)})
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature that makes the likelihood of the labels largest, within 0.2 to 5.
+    """Return the temperature that maximizes the likelihood of the labels, within 0.2 to 5.
 
     Args:
         logits: (N, 10).
@@ -78,16 +78,16 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def fit_threshold(logits: Tensor) -> float:
-    """The score, 0 to 1, under which a small share of digits lies (REFUSED_DIGITS); less is refused.
+    """Return the score, 0 to 1, below which a small share of digits lies (REJECTED_DIGITS); less is rejected.
 
     Args:
         logits: (N,) of "this is a digit", for validation images that are.
     """
-    return torch.quantile(logits.double(), REFUSED_DIGITS).sigmoid().item()
+    return torch.quantile(logits.double(), REJECTED_DIGITS).sigmoid().item()
 
 
-def refusals(logits: Tensor, threshold: float) -> float:
-    """Share of images whose score lies under the threshold.
+def rejected_share(logits: Tensor, threshold: float) -> float:
+    """Return the share of images whose score lies below the threshold.
 
     Args:
         logits: (N,) of "this is a digit".
@@ -97,7 +97,7 @@ def refusals(logits: Tensor, threshold: float) -> float:
 
 
 def baseline(logits: Tensor, images: Tensor, temperature: float) -> dict[str, float]:
-    """Means on validation that a server in use is compared with, to tell drift.
+    """Return means on validation data that a server in use is compared with, to detect drift.
 
     Args:
         logits: (N, 10).

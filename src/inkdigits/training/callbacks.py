@@ -1,36 +1,21 @@
-"""Who is told how a training run goes. Nobody, here; ``tracking.Recorder`` keeps what it is told."""
+"""Who hears how a training run goes: nobody, by default; ``tracking.Recorder`` records it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["UNWATCHED", "Watch"]
+__all__ = ["Callback"]
 
 
-class Watch:
-    """Told how a run goes, by the run itself; what a method raises ends the run."""
+class Callback:
+    """Called by a run as it goes on; what a method raises ends the run."""
 
     def begin(self, sha256: Mapping[str, str]) -> None:
-        """The data is there and training begins, or goes on.
-
-        Args:
-            sha256: hash by file of the data that is learnt from.
-        """
+        """Hear that the data is prepared and training begins; ``sha256`` are its hashes by file."""
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """An epoch is over.
-
-        Args:
-            figures: by name; "epoch" counts from 1, accuracies are from 0 to 1, "seconds" are of the run so far.
-        """
+        """Hear the figures of an epoch by name: "epoch" from 1, accuracies from 0 to 1, "seconds" of the run so far."""
 
     def end(self, entry: Mapping[str, Any]) -> None:
-        """The model is written, measured and registered.
-
-        Args:
-            entry: the registry's.
-        """
-
-
-UNWATCHED = Watch()
+        """Hear the registry's entry of the model that is written, measured and registered."""

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a training run needs to go on as if it had never stopped. Tensors, no pickled code."""
+"""Checkpoints: everything that a training run needs to resume as if it had never stopped. Tensors, no pickled code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from inkdigits.training.config import TrainConfig
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
-_ANEW = "leave out --resume to start anew"
+_FRESH = "leave out --resume to start again"
 
 
 def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
@@ -31,27 +31,27 @@ def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> 
 
 
 def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
-    """The state that :func:`write_checkpoint` wrote.
+    """Read the state that :func:`write_checkpoint` wrote.
 
     Raises:
-        TrainingError: there is none, it is damaged, or it is of a run with another config or normalisation.
+        TrainingError: there is none, it is damaged, or it is of a run with another config or normalization.
     """
     try:
         state = torch.load(path, weights_only=True)
         stored, normalisation = config.renamed(state["config"]), state["normalisation"]
     except FileNotFoundError:
-        raise TrainingError(f"there is no checkpoint {path} to go on from; {_ANEW}") from None
+        raise TrainingError(f"there is no checkpoint {path} to resume from; {_FRESH}") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); {_ANEW}") from None
+        raise TrainingError(f"checkpoint {path} is damaged ({str(error).splitlines()[0]}); {_FRESH}") from None
     for name, value in config.to_dict().items():
         if stored.get(name) != value:
             raise TrainingError(
                 f"checkpoint {path} is of another run: {name} is {stored.get(name)!r} there and {value!r} here; "
-                f"give the same options, or {_ANEW}"
+                f"give the same options, or {_FRESH}"
             )
     if normalisation != NORMALIZATION_VERSION:
         raise TrainingError(
-            f"checkpoint {path} is of normalisation {normalisation}, "
-            f"this inkdigits has {NORMALIZATION_VERSION}; {_ANEW}"
+            f"checkpoint {path} is of normalization {normalisation}, "
+            f"this inkdigits has {NORMALIZATION_VERSION}; {_FRESH}"
         )
     return state

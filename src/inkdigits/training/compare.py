@@ -1,4 +1,4 @@
-"""Many models side by side: trained or taken, on the same split, with several seeds, measured in the same way.
+"""Compare models: trained here or before, on the same split, with several seeds, measured in the same way.
 
 Each model with each seed is a cell: a file of figures that is written when it is done and kept, so that a comparison
 that was stopped goes on where it stood, and one with another model or seed added trains only that.
@@ -23,15 +23,16 @@ from inkdigits.data.catalog import load, parts
 from inkdigits.errors import DataError, SettingError, TrainingError
 from inkdigits.evaluation.evaluate import evaluate
 from inkdigits.preprocess import SIDE, preprocess
-from inkdigits.progress import bars
+from inkdigits.progress import Report
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.training import fit, mlp
 from inkdigits.training.baselines import KNN, LADDER, LOGISTIC, Neighbours, logistic
 from inkdigits.training.calibrate import fit_temperature
-from inkdigits.training.comparison import Cell, Standings
+from inkdigits.training.comparison import Cell, Comparison
 from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.prepare import Pool, joined, make_pools, split_names
+from inkdigits.training.mlp import to_onnx
+from inkdigits.training.prepare import TrainingSet, joined, prepare, split_names
+from inkdigits.training.train import train
 
 __all__ = ["Plan", "compare"]
 
@@ -88,7 +89,7 @@ class Plan:
         return name in LADDER and LADDER[name].config is not None
 
 
-def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | None = None) -> Standings:
+def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | None = None) -> Comparison:
     """Train what is not there yet, measure it, and write the table and the plot.
 
     The folder gets ``comparison.md``, ``.csv``, ``.json`` and ``.svg``; ``cells/`` with the figures of each training;
@@ -108,15 +109,11 @@ def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | 
         TrainingError: a training fails, or a file cannot be written.
         KeyboardInterrupt: Ctrl-C; the same call goes on from there.
     """
-    console = console or Console()
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
-
+    say = (report := Report(console)).say
     for name in split_names(plan.data):
         if "test" not in parts(name):
             raise DataError(f"data set {name} has no test part to compare on")
-    bench = _Bench(plan, folder, settings, console)
+    bench = _Bench(plan, folder, settings, report)
     try:
         for part in ("cells", "models"):
             (folder / part).mkdir(parents=True, exist_ok=True)
@@ -133,38 +130,31 @@ def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | 
             write_atomically(_path(folder, name, seed), (json.dumps(asdict(cell), indent=2) + "\n").encode())
         cells.append(cell)
     about = {name: LADDER[name].about if name in LADDER else TAKEN for name in plan.models}
-    standings = Standings(plan.data, cells, about)
-    standings.write(folder / "comparison")
+    comparison = Comparison(plan.data, cells, about)
+    comparison.write(folder / "comparison")
     say("")
-    say(standings.text())
-    return standings
+    say(comparison.text())
+    return comparison
 
 
 class _Bench:
     """Trains and measures one cell at a time."""
 
-    def __init__(self, plan: Plan, folder: Path, settings: Settings, console: Console) -> None:
-        self.plan, self.folder, self.settings, self.console = plan, folder, settings, console
-        self.progress = bars(console)
+    def __init__(self, plan: Plan, folder: Path, settings: Settings, report: Report) -> None:
+        self.plan, self.folder, self.settings = plan, folder, settings
+        self.console, self.progress = report.console, report.progress
 
     def cell(self, name: str, seed: int) -> Cell:
-        if name == KNN:
-            return self._neighbours(seed)
-        if name == LOGISTIC:
-            return self._logistic(seed)
-        if name in LADDER:
-            return self._trained(name, seed)
-        return self._taken(name, seed)
+        if name in (KNN, LOGISTIC):
+            return self._neighbours(seed) if name == KNN else self._logistic(seed)
+        return self._trained(name, seed) if name in LADDER else self._taken(name, seed)
 
     def _trained(self, name: str, seed: int) -> Cell:
         config = self.plan.config(name, seed)
         assert config is not None  # as those of the ladder that have none are trained otherwise
         out = self.folder / "models" / f"{name}-{seed}.onnx"
-        if isinstance(config, MlpConfig):
-            entry = mlp.train(config, out, self.settings, console=self.console)
-        else:
-            resume = out.with_suffix(".ckpt").exists()
-            entry = fit.train(config, out, self.settings, resume=resume, console=self.console)
+        resume = out.with_suffix(".ckpt").exists()
+        entry = train(config, out, self.settings, resume=resume, console=self.console)
         if entry["training"]["epochs"] < config.epochs:
             raise KeyboardInterrupt  # Ctrl-C gives a model of the epochs so far, but it ends the comparison, too
         return self._of_entry(name, seed, entry, Recognizer(out), config.to_dict())
@@ -175,15 +165,9 @@ class _Bench:
         metrics = {"validation": entry.get("metrics", {}).get("validation", {})}
         if entry.get("config", {}).get("data") != self.plan.data:
             metrics = {"validation": {}}  # it was chosen by other images
-        for data in split_names(self.plan.data):
-            found = evaluate(recognizer, load(data, self.settings, part="test"), self.progress)
-            metrics[found.dataset] = found.figures()
+        entry["metrics"] = {**metrics, **self._tests(recognizer)}
         return self._of_entry(
-            name,
-            seed,
-            {**entry, "metrics": metrics},
-            recognizer,
-            {"sha256": recognizer.model.sha256, **self._data_only()},
+            name, seed, entry, recognizer, {"sha256": recognizer.model.sha256, "data": self.plan.data}
         )
 
     def _of_entry(
@@ -204,7 +188,7 @@ class _Bench:
         )
 
     def _logistic(self, seed: int) -> Cell:
-        training, validation = self._pools()
+        training, validation = self._images()
         with threadpool_limits(1):
             started = time.perf_counter()
             model = logistic(training)
@@ -212,17 +196,20 @@ class _Bench:
         logits = model.logits(validation.images.astype(np.float32) / 255)
         temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(validation.labels))
         out = self.folder / "models" / f"{LOGISTIC}-{seed}.onnx"
-        write_atomically(out, mlp.to_onnx(model, temperature=temperature, name=LOGISTIC))
+        write_atomically(out, to_onnx(model, temperature=temperature, name=LOGISTIC))
         recognizer = Recognizer(out)
-        metrics: dict[str, Any] = {"validation": {"accuracy": _share(logits, validation.labels)}}
-        for data in split_names(self.plan.data):
-            found = evaluate(recognizer, load(data, self.settings, part="test"), self.progress)
-            metrics[found.dataset] = found.figures()
+        metrics = {"validation": {"accuracy": _share(logits, validation.labels)}, **self._tests(recognizer)}
         entry = {"metrics": metrics, "parameters": model.parameters, "training": {"seconds": seconds}}
-        return self._of_entry(LOGISTIC, seed, entry, recognizer, self._data_only())
+        return self._of_entry(LOGISTIC, seed, entry, recognizer, {"data": self.plan.data})
+
+    def _tests(self, recognizer: Recognizer) -> dict[str, Any]:
+        """Return the figures of the test parts by data set."""
+        data = (load(name, self.settings, part="test") for name in split_names(self.plan.data))
+        found = [evaluate(recognizer, each, self.progress) for each in data]
+        return {each.dataset: each.figures() for each in found}
 
     def _neighbours(self, seed: int) -> Cell:
-        training, validation = self._pools()
+        training, validation = self._images()
         with threadpool_limits(1):
             started = time.perf_counter()
             model = Neighbours(training)
@@ -235,7 +222,7 @@ class _Bench:
             return Cell(
                 model=KNN,
                 seed=seed,
-                config=self._data_only(),
+                config={"data": self.plan.data},
                 validation=self._accuracy(model.logits, validation.images.astype(np.float32) / 255, validation.labels),
                 tests=tests,
                 parameters=model.parameters,
@@ -252,13 +239,10 @@ class _Bench:
                 advance(len(batch))
         return _share(np.concatenate(answers), labels)
 
-    def _pools(self) -> tuple[Pool, Pool]:
-        """What is learnt from and what is chosen by: the same images for every model."""
-        pools = make_pools(TrainConfig(data=self.plan.data), self.settings, self.progress)
-        return pools.training, joined(list(pools.validation.values()))
-
-    def _data_only(self) -> dict[str, Any]:
-        return {"data": self.plan.data}
+    def _images(self) -> tuple[TrainingSet, TrainingSet]:
+        """Return training and validation images: the same for every model."""
+        data = prepare(TrainConfig(data=self.plan.data), self.settings, self.progress)
+        return data.training, joined(data.validation.values())
 
 
 def _share(logits: np.ndarray, labels: np.ndarray) -> float:
@@ -292,7 +276,7 @@ def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        raise TrainingError(f"{path} is damaged; delete it to have it made anew") from None
+        raise TrainingError(f"{path} is damaged; delete it to train again") from None
     config, stored = plan.config(name, seed), cell.config
     if config is not None:
         # What a cell does not name is an option that came later, and was then what is now its default.
@@ -300,10 +284,10 @@ def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
     else:
         wanted = {"data": plan.data}
     for key, value in wanted.items():
-        # How many threads share the work changes the time, not what is learnt.
+        # How many threads share the work changes the time, not the model.
         if key != "threads" and stored.get(key) != value:
             raise SettingError(
                 f"{path} is of other options: {key} is {stored.get(key)!r} there and {value!r} here; "
-                "name another --out, or delete it to have it made anew"
+                "name another --out, or delete it to train again"
             )
     return cell

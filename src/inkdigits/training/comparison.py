@@ -1,4 +1,4 @@
-"""What a comparison found: a table as Markdown, CSV and text, all of it as JSON, and a plot as SVG."""
+"""The results of a comparison: a table as Markdown, CSV and text, all of it as JSON, and a plot as SVG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inkdigits.atomic import write_atomically
 from inkdigits.evaluation.latency import environment
 from inkdigits.training.runs import aligned
 
-__all__ = ["Cell", "Mean", "Row", "Standings"]
+__all__ = ["Cell", "Comparison", "Mean", "Row"]
 
 TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # accuracies that an axis may show
 WIDTH, ROW, TOP, BOTTOM = 760, 40, 46, 44  # of the plot, in pixels
@@ -36,7 +36,7 @@ class Cell:
         config: every option of its training.
         validation: accuracy on the validation images, 0 to 1; None where they are not known to be unseen.
         tests: (n, accuracy) by data set, measured once when the training was over.
-        parameters: numbers that are learnt, or kept; None where it is not known.
+        parameters: learned or stored numbers; None if unknown.
         bytes: of its file, or of what it keeps.
         seconds: of training; None where it is not known.
         network_us: median µs on one image, one thread, without the normalisation.
@@ -86,7 +86,7 @@ class Row:
     network_us: float
 
 
-class Standings:
+class Comparison:
     """The rows of a comparison and the forms they are written in.
 
     Args:

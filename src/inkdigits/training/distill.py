@@ -1,6 +1,6 @@
-"""What an exported model passes on to a training run: its weights to start from, and its answers to learn from.
+"""Fine-tuning and distillation: the weights of an exported model to start from, its probabilities as targets.
 
-An exported file has its batch normalisation folded into the convolutions. :func:`start_from` unfolds it again, so that
+An exported file has its batch normalization folded into the convolutions. :func:`start_from` unfolds it again, so that
 the network answers as the file does and still learns as a fresh one would; :class:`Teachers` gives the probabilities
 that models of any network find, as targets beside the labels.
 """
@@ -26,14 +26,14 @@ from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantized
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]
 
-_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalisation became
+_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalization became
 
 
 def start_from(model: str, network: nn.Module, images: Tensor) -> None:
     """Give a network the weights of an exported model.
 
-    Folded batch normalisation is set to pass on what comes, with mean and variance of these images, so that the
-    network answers as the file does when it is measured and normalises as usual when it learns.
+    Folded batch normalization is set to pass on what comes, with mean and variance of these images, so that the
+    network answers as the file does when it is measured and normalizes as usual in training.
 
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote.
@@ -61,7 +61,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         parameter.copy_(torch.from_numpy(stored[name].copy()))
 
     with torch.no_grad():
-        before = ""  # the weight that a batch normalisation without one of its own was folded into
+        before = ""  # the weight that a batch normalization without one of its own was folded into
         for name, module in network.named_modules():
             if isinstance(module, _BatchNorm) and f"{name}.weight" not in stored:
                 module.reset_parameters()
@@ -78,7 +78,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         difference = float(np.abs(network(images).numpy() - Recognizer(path).logits(images.numpy())).max())
     if not difference <= MAX_DIFFERENCE:
         raise TrainingError(
-            f"with the weights of {path} this network answers otherwise: its logits differ by {difference:.2g}; "
+            f"with the weights of {path} this network gives other logits, which differ by {difference:.2g}; "
             "start from a model of the same network"
         )
 
@@ -89,7 +89,7 @@ def _weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> None:
-    """Set mean, variance, weight and bias so that nothing changes but what is learnt next."""
+    """Set mean, variance, weight and bias so that only further training changes the answers."""
 
     def still(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=[0, *range(2, inputs[0].ndim)], correction=0)
@@ -106,14 +106,14 @@ def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> Non
 
 
 def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Module:
-    """A network whose weights lie between those of an exported model and those that it learnt from there.
+    """Average the weights of an exported model and of the network that was fine-tuned from it.
 
-    What was learnt anew often costs some of what was known before; half way between the two, much of both is kept.
-    The weights are those of the exported files, batch normalisation folded in. M. Wortsman et al., Robust Fine-Tuning
-    of Zero-Shot Models, 2021, https://arxiv.org/abs/2109.01903
+    Fine-tuning forgets some of the original task; the average keeps much of both. The weights are those of the
+    exported files, batch normalization folded in. M. Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, 2021,
+    https://arxiv.org/abs/2109.01903
 
     Args:
-        network: what :func:`start_from` and training made of the model; left as it is.
+        network: fine-tuned from the model; it is not changed.
         model: name or path of that model.
         share: of the model's weights, 0 to 1; the rest are the network's.
         images: as for :func:`start_from`.
@@ -129,9 +129,9 @@ def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Mo
         export(network, file, temperature=1.0)
         blended = onnx.load(file)
         for each in blended.graph.initializer:
-            learnt = onnx.numpy_helper.to_array(each)
-            if learnt.dtype == np.float32:
-                mixed = share * before.get(each.name, learnt) + (1 - share) * learnt
+            tuned = onnx.numpy_helper.to_array(each)
+            if tuned.dtype == np.float32:
+                mixed = share * before.get(each.name, tuned) + (1 - share) * tuned
                 each.CopyFrom(onnx.numpy_helper.from_array(mixed.astype(np.float32), each.name))
         file.write_bytes(blended.SerializeToString())
         between = copy.deepcopy(network)
@@ -140,7 +140,7 @@ def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Mo
 
 
 class Teachers:
-    """Models whose answers are learnt beside the labels: knowledge distillation.
+    """Models to distill: their probabilities are targets next to the labels.
 
     G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015,
     https://arxiv.org/abs/1503.02531

@@ -1,4 +1,4 @@
-"""From a trained network to one ONNX file that is known to answer as the network does, and its entry in the registry.
+"""Export a trained network to one ONNX file, and check that it gives the same logits.
 
 The file holds its weights, takes any batch size, and carries in its metadata what belongs to the weights: the version
 of the normalisation they were trained for, and the temperature of their logits.
@@ -7,27 +7,24 @@ of the normalisation they were trained for, and the temperature of their logits.
 from __future__ import annotations
 
 import copy
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import ModelError, TrainingError
-from inkdigits.network import METADATA_PREFIX, REGISTRY_NAME, read_registry
+from inkdigits.network import METADATA_PREFIX
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["check_parity", "export", "is_quantized", "register", "write_model"]
+__all__ = ["check_parity", "export", "is_quantized", "write_model"]
 
 OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
@@ -36,9 +33,9 @@ SINGLES = 32  # samples that the parity check also runs one by one
 
 def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mapping[str, str] | None = None) -> None:
     """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32;
-    (N, 11) of a network that refuses, the last the logit of "this is a digit".
+    (N, 11) of a network that rejects non-digits, the last the logit of "this is a digit".
 
-    It is exported in evaluation mode, which folds batch normalisation into the convolutions. The network itself is
+    It is exported in evaluation mode, which folds batch normalization into the convolutions. The network itself is
     left as it is. The same weights give the same bytes.
 
     Args:
@@ -46,7 +43,7 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
         out: replaced in one step where it exists.
         temperature: what logits are divided by before the softmax.
         metadata: more for the file, such as {"network": "lenet"}; stored as ``inkdigits.network``. "threshold" is the
-            score under which a network that refuses does.
+            score below which such a network rejects its input.
 
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
@@ -119,37 +116,15 @@ def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
     difference = max(np.abs(together - expected).max(), np.abs(one_by_one - expected[: len(one_by_one)]).max())
     if not difference <= MAX_DIFFERENCE:  # also true for NaN
         raise TrainingError(
-            f"the exported file answers otherwise than the trained network: its logits differ by {difference:.2g}, "
+            f"the exported file does not match the trained network: its logits differ by {difference:.2g}, "
             f"more than {MAX_DIFFERENCE}; the network has an operation that ONNX Runtime computes differently"
         )
     return float(difference)
 
 
 def is_quantized(path: Path) -> bool:
-    """Whether a model's file holds whole numbers, as :func:`inkdigits.training.quantize.quantize` writes."""
+    """Return whether a model's file holds 8-bit integers, as :mod:`inkdigits.training.quantize` writes."""
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
-
-
-def register(out: Path, entry: Mapping[str, Any]) -> None:
-    """Write the entry of model ``out`` into the registry beside it, under the file's name without suffix.
-
-    Other entries, and which model is the default, are kept, also those of trainings that end at the same moment. The
-    registry is replaced in one step.
-
-    Raises:
-        ModelError: the registry that is there is damaged.
-        TrainingError: it cannot be written.
-    """
-    path = out.parent / REGISTRY_NAME
-    try:
-        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
-    except OSError as error:
-        raise TrainingError(f"cannot lock {path}: {error.strerror}; name another folder, or make it writable") from None
-    with lock:
-        registry = read_registry(out.parent)
-        registry["models"][out.stem] = dict(entry)
-        text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
-        write_atomically(path, text.encode())
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,28 +22,25 @@ import onnx
 import torch
 from rich.console import Console
 from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
 from inkdigits.network import METADATA_PREFIX
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
-from inkdigits.progress import Progress, bars
-from inkdigits.recognizer import Recognizer
+from inkdigits.progress import Progress, Report
 from inkdigits.settings import Settings
-from inkdigits.training.calibrate import baseline, fit_temperature
-from inkdigits.training.callbacks import UNWATCHED, Watch
-from inkdigits.training.config import MlpConfig, TrainConfig
-from inkdigits.training.prepare import Pool, joined, make_pools
-from inkdigits.training.register import check_out, finish
+from inkdigits.training.callbacks import Callback
+from inkdigits.training.config import MlpConfig
+from inkdigits.training.prepare import Prepared, TrainingSet, joined
+from inkdigits.training.run import Learner, Trained, run
 
-__all__ = ["Fitted", "Mlp", "fit", "initial", "to_onnx", "train"]
+__all__ = ["Fitted", "Mlp", "MlpLearner", "fit", "initial", "to_onnx", "train"]
 
 CLASSES = 10
 MIDDLE = np.float32(0.5)  # what a pixel is when it is neither ink nor paper
 PIXEL_RMS = 0.46  # of a pixel - 1/2, over MNIST
 OPSET, IR_VERSION = 17, 8  # of ONNX; old ones, which every runtime reads
-MAX_DIFFERENCE = 1e-4  # between the logits here and the exported file's; float32 in another order gives 1e-6
-PARITY_SAMPLES = 512  # images
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +57,7 @@ class Mlp:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """Count the weights and biases."""
         return sum(array.size for array in (*self.weights, *self.biases))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
@@ -136,12 +133,12 @@ def initial(widths: tuple[int, ...], rng: np.random.Generator) -> Mlp:
 
 def fit(
     config: MlpConfig,
-    training: Pool,
-    validation: Pool,
+    training: TrainingSet,
+    validation: TrainingSet,
     *,
     say: Callable[[str], None],
     progress: Progress,
-    record: Callable[[dict[str, float]], None] = UNWATCHED.epoch,
+    record: Callable[[Mapping[str, float]], None] = lambda figures: None,
 ) -> Fitted:
     """Mini-batch gradient descent. Ctrl-C ends it with the best epoch so far; before the first ends it goes through.
 
@@ -150,8 +147,8 @@ def fit(
 
     Args:
         config: every option.
-        training: what to learn from.
-        validation: what to choose the epoch by, never learnt from.
+        training: what to train on.
+        validation: what to choose the epoch by.
         say: called with each line of text.
         progress: shows the steps of an epoch.
         record: called with each epoch's figures by name; what it raises ends the run.
@@ -258,92 +255,73 @@ def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
+class _Network(nn.Module):
+    """The perceptron as a network, to be calibrated and compared as one."""
+
+    def __init__(self, mlp: Mlp) -> None:
+        super().__init__()
+        self._mlp = mlp
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.from_numpy(self._mlp.logits(images.numpy()))
+
+
+class MlpLearner(Learner):
+    """Trains a perceptron in NumPy."""
+
+    def __init__(self, config: MlpConfig) -> None:
+        self._config = config
+
+    def describe(self, data: Prepared) -> str:
+        """Return widths and data in a line."""
+        sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
+        counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
+        return f"mlp {sizes} on {self._config.data}: {counts}"
+
+    def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
+        """Run the loop."""
+        validation = joined(data.validation.values())
+        # Steps are too small to share among threads, and one thread adds in one order: the same file every time.
+        with threadpool_limits(1):
+            fitted = fit(
+                self._config, data.training, validation, say=report.say, progress=report.progress, record=record
+            )
+        report.say(
+            f"best epoch {fitted.best_epoch}: validation accuracy {fitted.accuracy:.2%}, "
+            f"ink and paper swapped {fitted.swapped_accuracy:.2%}"
+        )
+        return Trained(
+            _Network(fitted.network),
+            write=lambda path, calibration: write_atomically(
+                path, to_onnx(fitted.network, temperature=calibration.temperature)
+            ),
+            validation={"accuracy": fitted.accuracy, "swapped": fitted.swapped_accuracy},
+            parameters=fitted.network.parameters,
+            training={
+                "best_epoch": fitted.best_epoch,
+                "epochs": fitted.epochs,
+                "seconds": round(fitted.seconds, 1),
+                "threads": 1,
+                "precision": "float32",
+            },
+            packages=("onnx", "onnxruntime", "numpy"),
+        )
+
+
 def train(
     config: MlpConfig,
     out: Path,
     settings: Settings,
     *,
     console: Console | None = None,
-    watch: Watch = UNWATCHED,
+    watch: Callback | None = None,
 ) -> dict[str, Any]:
-    """Train, calibrate, export, check, measure and register one perceptron.
-
-    Args:
-        config: every option.
-        out: the ``.onnx`` file to write; its folder's ``registry.json`` gets the entry.
-        settings: where data sets are.
-        console: where the run tells how it stands; default standard output.
-        watch: told how the run goes, such as ``tracking.Recorder``; default nobody.
-
-    Returns:
-        The registry's entry.
-
-    Raises:
-        SettingError: an option cannot be used.
-        DataError: the data set cannot be had.
-        TrainingError: the loss is no number, or the model cannot be written.
-        ModelError: the registry beside ``out`` is damaged.
-    """
-    console = console or Console()
-    progress = bars(console)
-
-    def say(text: str) -> None:
-        console.print(text, soft_wrap=True, markup=False, highlight=False)
-
-    out = check_out(Path(out))
-    pools = make_pools(TrainConfig(data=config.data, validation=config.validation), settings, progress)
-    validation = joined(list(pools.validation.values()))
-    sizes = "-".join(map(str, (SIDE * SIDE, *config.widths, CLASSES)))
-    say(f"mlp {sizes} on {config.data}: {len(pools.training):,} images to train on, {len(validation):,} to validate on")
-    watch.begin(pools.sha256)
-    # Steps are too small to share among threads, and one thread adds in one order: the same file every time.
-    with threadpool_limits(1):
-        fitted = fit(config, pools.training, validation, say=say, progress=progress, record=watch.epoch)
-    say(
-        f"best epoch {fitted.best_epoch}: validation accuracy {fitted.accuracy:.2%}, "
-        f"ink and paper swapped {fitted.swapped_accuracy:.2%}"
-    )
-    images = validation.images.astype(np.float32)[:, None] / 255
-    logits = fitted.network.logits(images)
-    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(validation.labels))
-
-    def write(path: Path) -> None:
-        write_atomically(path, to_onnx(fitted.network, temperature=temperature))
-        answers = Recognizer(path).logits(images[:PARITY_SAMPLES])
-        difference = float(np.abs(answers - logits[:PARITY_SAMPLES]).max())
-        if not difference <= MAX_DIFFERENCE:
-            raise TrainingError(f"the exported file's logits differ from the network's by {difference:.2g}")
-        say(f"exported with temperature {temperature:.3f}; differs from the network by at most {difference:.1g}")
-
-    entry = finish(
-        config,
-        out,
-        settings,
-        write=write,
-        sha256=pools.sha256,
-        validation={
-            "accuracy": fitted.accuracy,
-            "swapped": fitted.swapped_accuracy,
-            **baseline(torch.from_numpy(logits), torch.from_numpy(images), temperature),
-        },
-        parameters=fitted.network.parameters,
-        training={
-            "best_epoch": fitted.best_epoch,
-            "epochs": fitted.epochs,
-            "seconds": round(fitted.seconds, 1),
-            "threads": 1,
-            "precision": "float32",
-        },
-        packages=("onnx", "onnxruntime", "numpy"),
-        say=say,
-        progress=progress,
-    )
-    watch.end(entry)
-    return entry
+    """Train a perceptron: the old name of :func:`inkdigits.training.train.train`."""
+    return run(config, MlpLearner(config), out, settings, Report(console), watch)
 
 
 def _shown(images: np.ndarray, config: MlpConfig, rng: np.random.Generator) -> np.ndarray:
-    """A batch (N, 28, 28) uint8 as it is learnt from: (N, 28, 28) float32, moved a little, some swapped."""
+    """Return a batch (N, 28, 28) uint8 as it is trained on: (N, 28, 28) float32, moved a little, some swapped."""
     n, reach = len(images), config.shift
     if reach:
         around = np.zeros((n, SIDE + 2 * reach, SIDE + 2 * reach), np.uint8)

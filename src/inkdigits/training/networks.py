@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name. Each takes (N, 1, 28, 28) float32, ink 1 on paper 0, and gives logits."""
+"""The networks that can be trained, by name. Each takes (N, 1, 28, 28) float32, ink 1 on paper 0; returns logits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from inkdigits.errors import SettingError
 from inkdigits.preprocess import SIDE
 
-__all__ = ["NETWORKS", "Baseline", "BaselineDeep", "Cnn", "LeNet", "Sprint", "build"]
+__all__ = ["NETWORKS", "Cnn", "LeNet", "build"]
 
 
 class LeNet(nn.Module):
@@ -46,14 +46,14 @@ class LeNet(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, batch normalisation, ReLU."""
+    """3×3 convolution, batch normalization, ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
     )
 
 
 class Cnn(nn.Module):
-    """Seven 3×3 convolutions with batch normalisation at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
+    """Seven 3×3 convolutions with batch normalization at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
 
     Strided convolutions do the pooling, so that no time is spent on what is thrown away. The average at the end is a
     depthwise 7×7 convolution: it costs nothing, and unlike a plain mean it knows where a stroke lies (J. Chen et al.,
@@ -84,15 +84,25 @@ class Cnn(nn.Module):
         return self.full(self.pool(self.features(image)).flatten(1))
 
 
-class Baseline(nn.Module):
-    """The plain network that most begin with: two 3×3 convolutions of 16 and 32, pooling, dropout, dense 128-10.
+class _Stack(nn.Module):
+    """Convolutions, then dense layers, where there are any, and a last linear one."""
+
+    def __init__(self, features: nn.Sequential, dense: nn.Sequential, full: nn.Linear) -> None:
+        super().__init__()
+        self.features, self.dense, self.full = features, dense, full
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(N, 1, 28, 28) to (N, 10) logits."""
+        return self.full(self.dense(self.features(image).flatten(1)))
+
+
+def _baseline() -> nn.Module:
+    """Build the plain network that most begin with: two 3×3 convolutions of 16 and 32, pooling, dropout, dense 128-10.
 
     206,922 parameters and 1.2 million multiplications an image.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
+    return _Stack(
+        nn.Sequential(
             nn.Conv2d(1, 16, 3, padding=1),
             nn.ReLU(),
             nn.MaxPool2d(2),
@@ -100,69 +110,41 @@ class Baseline(nn.Module):
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Dropout(0.25),
-        )
-        self.dense = nn.Sequential(nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Dropout(0.5))
-        self.full = nn.Linear(128, 10)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
-        return self.full(self.dense(self.features(image).flatten(1)))
+        ),
+        nn.Sequential(nn.Linear(32 * 7 * 7, 128), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(128, 10),
+    )
 
 
-class BaselineDeep(nn.Module):
-    """The baseline with each convolution doubled, batch normalisation after each, and dropout after each pooling.
+def _baseline_deep() -> nn.Module:
+    """Build the baseline with each convolution doubled, batch normalization after each, dropout after each pooling.
 
     218,714 parameters and 4.8 million multiplications an image.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            _block(1, 16),
-            _block(16, 16),
-            nn.MaxPool2d(2),
-            nn.Dropout(0.1),
-            _block(16, 32),
-            _block(32, 32),
-            nn.MaxPool2d(2),
-            nn.Dropout(0.25),
-        )
-        self.dense = nn.Sequential(
-            nn.Linear(32 * 7 * 7, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.5)
-        )
-        self.full = nn.Linear(128, 10)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
-        return self.full(self.dense(self.features(image).flatten(1)))
+    return _Stack(
+        nn.Sequential(
+            *(_block(1, 16), _block(16, 16), nn.MaxPool2d(2), nn.Dropout(0.1)),
+            *(_block(16, 32), _block(32, 32), nn.MaxPool2d(2), nn.Dropout(0.25)),
+        ),
+        nn.Sequential(nn.Linear(32 * 7 * 7, 128, bias=False), nn.BatchNorm1d(128), nn.ReLU(), nn.Dropout(0.5)),
+        nn.Linear(128, 10),
+    )
 
 
-class Sprint(nn.Module):
-    """Three small convolutions, pooled before anything else is done: the network that is trained the soonest.
+def _sprint() -> nn.Module:
+    """Build three small convolutions, pooled before anything else: the network that trains fastest.
 
     24,466 parameters and 0.8 million multiplications an image.
     """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(1, 8, 5, padding=2, bias=False),
-            nn.MaxPool2d(2),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.Conv2d(8, 24, 3, padding=1, bias=False),
-            nn.MaxPool2d(2),
-            nn.BatchNorm2d(24),
-            nn.ReLU(),
-            nn.Conv2d(24, 48, 3, bias=False),
-            nn.BatchNorm2d(48),
-            nn.ReLU(),
-        )
-        self.full = nn.Linear(48 * 5 * 5, 10)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
-        return self.full(self.features(image).flatten(1))
+    return _Stack(
+        nn.Sequential(
+            *(nn.Conv2d(1, 8, 5, padding=2, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(8), nn.ReLU()),
+            *(nn.Conv2d(8, 24, 3, padding=1, bias=False), nn.MaxPool2d(2), nn.BatchNorm2d(24), nn.ReLU()),
+            *(nn.Conv2d(24, 48, 3, bias=False), nn.BatchNorm2d(48), nn.ReLU()),
+        ),
+        nn.Sequential(),
+        nn.Linear(48 * 5 * 5, 10),
+    )
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
@@ -173,18 +155,18 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "cnn_medium": partial(Cnn, (16, 32, 64)),
     "cnn_large": partial(Cnn, (24, 48, 96)),
     "cnn_huge": partial(Cnn, (32, 64, 128)),
-    "baseline": Baseline,
-    "baseline_deep": BaselineDeep,
-    "sprint": Sprint,
+    "baseline": _baseline,
+    "baseline_deep": _baseline_deep,
+    "sprint": _sprint,
 }
 
 
-def build(name: str, *, refuses: bool = False) -> nn.Module:
-    """A network with fresh weights, drawn from torch's global generator.
+def build(name: str, *, rejects: bool = False) -> nn.Module:
+    """Build a network with fresh weights, drawn from torch's global generator.
 
     Args:
         name: one of :data:`NETWORKS`.
-        refuses: its last layer has an eleventh output, the logit of "this is a digit".
+        rejects: its last layer has an eleventh output, the logit of "this is a digit".
 
     Raises:
         SettingError: there is no network of that name.
@@ -192,7 +174,7 @@ def build(name: str, *, refuses: bool = False) -> nn.Module:
     if name not in NETWORKS:
         raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}, mlp")
     network = NETWORKS[name]()
-    if refuses:
+    if rejects:
         last, old = [(key, each) for key, each in network.named_modules() if isinstance(each, nn.Linear)][-1]
         owner, _, attribute = last.rpartition(".")
         setattr(network.get_submodule(owner), attribute, nn.Linear(old.in_features, old.out_features + 1))

@@ -1,6 +1,6 @@
-"""What a training run leaves behind of itself: a folder that ``runs`` and TensorBoard read; MLflow is told the same.
+"""The record of a training run: a folder that ``runs`` and TensorBoard read, and a run in MLflow.
 
-The loop knows nothing of this: it tells a :class:`~inkdigits.training.callbacks.Watch`, and :class:`Recorder` is one.
+The run knows nothing of this: :class:`Recorder` is one of its callbacks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.evaluation.latency import environment
-from inkdigits.training.callbacks import Watch
+from inkdigits.training.callbacks import Callback
 from inkdigits.training.config import MlpConfig, TrainConfig, to_toml
 from inkdigits.training.runs import CONFIG, CURVES, METRICS, RECORD, Run, find_all
 
@@ -38,7 +38,7 @@ MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_
 GIT_SECONDS = 10
 
 
-class Recorder(Watch):
+class Recorder(Callback):
     """Records one run in a folder of its own. A context: how it is left is how the run ended.
 
     The folder is made when the training begins, so that a mistake in the options leaves none behind.
@@ -48,7 +48,7 @@ class Recorder(Watch):
         out: the model's file; a run that is resumed is found by it.
         runs: folder to make the run's own in.
         resume: go on in the folder of the last run for that file, if it did not finish.
-        mlflow: URI of an MLflow store that is told the same, such as http://localhost:5000; empty: none.
+        mlflow: URI of an MLflow store that gets the same, such as http://localhost:5000; empty: none.
         say: called with a line of text that the user should see.
     """
 

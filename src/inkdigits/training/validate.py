@@ -1,4 +1,4 @@
-"""What a network makes of the images that were held back: loss, accuracy, logits."""
+"""What a network makes of the held-out images: loss, accuracy, logits."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from inkdigits.prediction import CLASSES
-from inkdigits.training.prepare import NO_DIGIT, Pool
+from inkdigits.training.prepare import NO_DIGIT, TrainingSet
 
 __all__ = ["logits_of", "tensors_of", "validate"]
 
 BATCH = 500  # images
 
 
-def validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, float, dict[str, float]]:
-    """Loss and accuracy over all images that hold digits, whatever pool they are of, and a figure by pool.
+def validate(network: nn.Module, validation: dict[str, TrainingSet]) -> tuple[float, float, dict[str, float]]:
+    """Return loss and accuracy over all images that hold digits, whatever set they are of, and a figure by set.
 
-    Every image counts the same: of two pools the smaller would else decide by chance.
+    Every image counts the same: of two sets the smaller would else decide by chance.
     """
     lost = right = total = 0.0
     figures = {}
-    for name, pool in validation.items():
-        images, labels = tensors_of(pool)
+    for name, held_out in validation.items():
+        images, labels = tensors_of(held_out)
         logits = logits_of(network, images)
         if (labels == NO_DIGIT).all():
             figures[name] = (logits[:, CLASSES] < 0).double().mean().item()
@@ -34,12 +34,13 @@ def validate(network: nn.Module, validation: dict[str, Pool]) -> tuple[float, fl
     return lost / total, right / total, figures
 
 
-def tensors_of(pool: Pool) -> tuple[Tensor, Tensor]:
-    """(N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
-    return torch.from_numpy(pool.images)[:, None].float() / 255, torch.from_numpy(pool.labels)
+def tensors_of(images: TrainingSet) -> tuple[Tensor, Tensor]:
+    """Return (N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
+    return torch.from_numpy(images.images)[:, None].float() / 255, torch.from_numpy(images.labels)
 
 
 @torch.inference_mode()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits of (N, 1, 28, 28) images, a batch at a time."""
     network.eval()
     return torch.cat([network(batch) for batch in images.split(BATCH)])

@@ -20,14 +20,14 @@ from inkdigits.training.config import to_toml
 from inkdigits.training.register import near_chance
 from inkdigits.training.search.space import Space
 
-__all__ = ["COUNTED", "Standing", "accuracy_of", "write_results"]
+__all__ = ["COUNTED", "Summary", "accuracy_of", "write_results"]
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 SMALLEST_ERROR = 1e-4  # that a plot shows; none at all has no place on a logarithmic scale
 
 
 @dataclass(frozen=True)
-class Standing:
+class Summary:
     """How a study stands.
 
     Attributes:
@@ -73,15 +73,15 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
     Raises:
         TrainingError: a file cannot be written.
     """
-    standing = Standing.of(study)
-    write_atomically(folder / "trials.csv", _csv(standing, space).encode())
-    say(f"{len(standing.trials)} trials in {folder}: {standing}" if standing.trials else f"no trials in {folder}")
-    if not (best := next(iter(standing.best(1)), None)):
+    summary = Summary.of(study)
+    write_atomically(folder / "trials.csv", _csv(summary, space).encode())
+    say(f"{len(summary.trials)} trials in {folder}: {summary}" if summary.trials else f"no trials in {folder}")
+    if not (best := next(iter(summary.best(1)), None)):
         return None
     options = space.config(best.params).to_dict()
-    head = f"# Trial {best.number} of {len(standing.trials)}: {best.value:.2%} of the validation images.\n"
+    head = f"# Trial {best.number} of {len(summary.trials)}: {best.value:.2%} of the validation images.\n"
     write_atomically(folder / "best.toml", (head + to_toml(options)).encode())
-    write_atomically(folder / "history.svg", _history(standing).encode())
+    write_atomically(folder / "history.svg", _history(summary).encode())
     say(f"the best is trial {best.number}: {best.value:.2%} of the validation images")
     if importance := _importance(study):
         write_atomically(folder / "importance.svg", ranked("What mattered for the accuracy", importance).encode())
@@ -95,11 +95,11 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
     return best
 
 
-def _csv(standing: Standing, space: Space) -> str:
+def _csv(summary: Summary, space: Space) -> str:
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
     table.writerow(["trial", "state", "validation_accuracy", "epochs", "seconds", *space.search, "error"])
-    for trial in standing.trials:
+    for trial in summary.trials:
         value = trial.value if trial.state == TrialState.COMPLETE else ""
         table.writerow(
             [
@@ -115,22 +115,22 @@ def _csv(standing: Standing, space: Space) -> str:
     return out.getvalue()
 
 
-def _history(standing: Standing) -> str:
+def _history(summary: Summary) -> str:
     """Each trial, and the best so far, as shares of errors."""
     complete = [
-        (trial.number, 1 - accuracy_of(trial)) for trial in standing.trials if trial.state == TrialState.COMPLETE
+        (trial.number, 1 - accuracy_of(trial)) for trial in summary.trials if trial.state == TrialState.COMPLETE
     ]
     pruned = [
         (trial.number, 1 - max(trial.intermediate_values.values()))
-        for trial in standing.trials
+        for trial in summary.trials
         if trial.state == TrialState.PRUNED and trial.intermediate_values
     ]
     shown = [(x, max(y, SMALLEST_ERROR)) for x, y in complete]
     gone = [(x, max(y, SMALLEST_ERROR)) for x, y in pruned]
     errors = [y for _, y in shown + gone]
     y = Axis.logarithmic(min(errors), max(errors), lambda share: f"{share * 100:g}%", "share of errors, validation")
-    last = standing.trials[-1].number
-    best = 1 - accuracy_of(standing.best(1)[0])
+    last = summary.trials[-1].number
+    best = 1 - accuracy_of(summary.best(1)[0])
     about = f"Error by trial; the best so far falls to {best:.2%}."
     plot = Plot("History", about, Axis.count(0, max(last, 1), "trial"), y, name="history")
     plot.points([(x, y, y, y) for x, y in gone], "gone")

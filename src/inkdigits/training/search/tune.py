@@ -24,9 +24,10 @@ from rich.table import Table
 
 from inkdigits.cores import usable_cores
 from inkdigits.errors import SettingError, TrainingError
+from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.training.config import PRUNERS
-from inkdigits.training.search.results import COUNTED, Standing, accuracy_of, write_results
+from inkdigits.training.search.results import COUNTED, Summary, accuracy_of, write_results
 from inkdigits.training.search.space import Range, Space
 from inkdigits.training.search.worker import DONE, EPOCH, PRUNED, Worker
 
@@ -105,11 +106,9 @@ class _Bench:
 
     def __init__(self, space: Space, study: optuna.Study, total: int, console: Console) -> None:
         self._space, self._study, self._total, self._console = space, study, total, console
+        self.say = Report(console).say
         self._distributions = {name: _distribution(each) for name, each in space.search.items()}
         self._epochs: dict[int, int] = {}
-
-    def say(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def counted(self) -> int:
         """Trials that are over and are not tried again."""
@@ -213,12 +212,12 @@ class _Bench:
         self.say(f"trial {trial.number}: {how}  {_shown(trial.params)}")
 
     def _table(self, team: list[Worker]) -> Table:
-        standing = Standing.of(self._study)
-        title = f"{self.counted()} of {self._total} trials: {standing}"
+        summary = Summary.of(self._study)
+        title = f"{self.counted()} of {self._total} trials: {summary}"
         table = Table(
             "trial", "validation %", "epoch", *self._space.search, title=title, title_justify="left", box=None
         )
-        rows = [(trial, f"{accuracy_of(trial) * 100:.2f}") for trial in standing.best(BEST_SHOWN)]
+        rows = [(trial, f"{accuracy_of(trial) * 100:.2f}") for trial in summary.best(BEST_SHOWN)]
         for trial, value in rows + [(worker.trial, "running") for worker in team if worker.trial]:
             epoch = str(self._epochs.get(trial.number, ""))
             table.add_row(str(trial.number), value, epoch, *(_text(trial.params[name]) for name in self._space.search))

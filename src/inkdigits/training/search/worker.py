@@ -17,12 +17,13 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
+from rich.console import Console
 
-from inkdigits.progress import silent
+from inkdigits.progress import Report, silent
 from inkdigits.settings import Settings
-from inkdigits.training import fit, mlp
-from inkdigits.training.config import MlpConfig, TrainConfig, config_of
-from inkdigits.training.prepare import Pools, joined, make_pools
+from inkdigits.training.config import config_of
+from inkdigits.training.prepare import prepare
+from inkdigits.training.train import learner_of
 
 __all__ = ["DONE", "EPOCH", "FAILED", "PRUNED", "Worker"]
 
@@ -104,7 +105,8 @@ class _Pruned(Exception):
 def _work(connection: Connection, settings: Settings, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    pools = functools.lru_cache(maxsize=1)(lambda config: make_pools(config, settings, silent))
+    report = Report(Console(quiet=True))
+    data = functools.lru_cache(maxsize=1)(lambda config: prepare(config, settings, silent))
 
     def record(figures: Mapping[str, float]) -> None:
         connection.send((EPOCH, dict(figures)))
@@ -115,21 +117,14 @@ def _work(connection: Connection, settings: Settings, threads: int) -> None:
         try:
             config = config_of(connection.recv())
             torch.set_num_threads(getattr(config, "threads", 1) or threads)
-            connection.send((DONE, _accuracy(config, pools(config.of_data()), record)))
+            trained = learner_of(config).fit(data(config.of_data()), report, record)
+            connection.send((DONE, trained.validation["accuracy"]))
         except _Pruned:
             connection.send((PRUNED, None))
         except (EOFError, BrokenPipeError):
             return
         except Exception as error:  # whatever it is, it is this trial's; the study goes on
             connection.send((FAILED, f"{type(error).__name__}: {error}"))
-
-
-def _accuracy(config: TrainConfig | MlpConfig, pools: Pools, record: Any) -> float:
-    """Accuracy on the validation images of the best epoch. The test part is not loaded at all."""
-    quiet = {"say": lambda text: None, "progress": silent, "record": record}
-    if isinstance(config, MlpConfig):
-        return mlp.fit(config, pools.training, joined(list(pools.validation.values())), **quiet).accuracy
-    return fit.fit(config, pools.training, pools.validation, None, resume=False, **quiet).validation_accuracy
 
 
 def _end_with_parent() -> None:
