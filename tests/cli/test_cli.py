@@ -249,6 +249,7 @@ def test_train_without_torch_says_what_to_install(run, folder, monkeypatch):
     assert err == "inkdigits: error: this needs torch, which is not installed: pip install 'inkdigits[train]'\n"
 
 
+@pytest.mark.slow
 def test_train_then_evaluate_then_predict(run, folder):
     code, out, err = run("train", "--data", "digits", "--network", "lenet", "--epochs", "3", "--out", "models/own.onnx")
     assert code == 0, err

@@ -125,6 +125,7 @@ def test_a_request_is_read_as_it_stands_whatever_the_one_before_it_was_like(live
         assert asyncio.run(ask(*pieces)) == first * before + alone
 
 
+@pytest.mark.slow
 def test_requests_that_differ_in_their_length_alone_get_their_own_answers(live_server):
     bodies = [THREE, b"hello", THREE + bytes(3000), THREE[:200], bytes([9]) * 784, THREE]
 

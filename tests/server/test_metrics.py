@@ -54,6 +54,7 @@ def test_histograms_are_as_prometheus_own_client_counts_them(recognizer):
     assert len(found) == 4 * (len(SECONDS) + 3)
 
 
+@pytest.mark.slow
 def test_counts_are_right_across_workers(start_server, recognizer):
     url = start_server("--workers", "2").url
     kinds = {"/health": set(), "/predict": set()}

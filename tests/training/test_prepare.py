@@ -61,6 +61,7 @@ def test_images_are_what_the_recogniser_would_see_and_validation_is_kept_apart(m
     assert not any(image.tobytes() in seen for image in mixed.validation["no digit"].images)
 
 
+@pytest.mark.slow
 def test_the_same_again_from_processes_and_from_the_cache(mixed, settings, monkeypatch):
     monkeypatch.setattr(pools, "CORRUPTED_VALIDATION", 60)
     monkeypatch.setattr(pools, "NON_DIGIT_VALIDATION", 60)
