@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
-from inkdigits.recognizer import find_model
+from inkdigits.network import find_model
 
 from _common import record
 from _serving import PEERS, figures, load_of, samples, served, wrk
