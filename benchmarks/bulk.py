@@ -1,7 +1,7 @@
 """``inkdigits predict`` on a million digits in a Parquet table, and on PNG files, beside what could not be less work.
 
 Bare, for the table: ONNX Runtime on batches that are ready, as many sessions of one thread as processes. Bare, for the
-files: decode, normalise and ONNX Runtime in as many processes, nothing written. Both are measured in the same run, just
+files: decode, preprocess and ONNX Runtime in as many processes, no output. Both are measured in the same run, just
 before the command and right after; the share is the command's rate, its start and its output included, by their mean.
 Memory is the largest process' peak; with Ray, that of the command alone. Ray reads the same table on a cluster that the
 command starts on this machine, to the same bytes or the script ends.

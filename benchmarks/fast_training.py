@@ -4,7 +4,7 @@
 
 The example is https://github.com/pytorch/examples/blob/main/mnist/main.py, written again from its published settings:
 convolutions of 32 and 64, 3×3, dropout 0.25 and 0.5, dense 128, Adadelta with learning rate 1.0 that falls to 0.7 of
-it each epoch, batches of 64, images normalised by mean 0.1307 and deviation 0.3081. Its images lie ready as tensors
+it each epoch, batches of 64, images normalized by mean 0.1307 and deviation 0.3081. Its images are tensors
 here, which spares it the decoding that it does itself. It is looked at after each epoch, with the test images, and
 stopped as soon as it is there; that looking is not counted.
 

@@ -1,6 +1,6 @@
 """MNIST's test digits plain, with ink and paper swapped, and pasted at random size and place into a canvas.
 
-A recogniser for pictures reads them alike. Sizes are 40 to 240 px of the 28×28 image, places anywhere in 280×280,
+A recognizer should read all of them the same. Sizes are 40 to 240 px of the 28×28 image, places anywhere in 280×280,
 scaled by Pillow's bicubic filter; black on white and white on black. Three seeds of size and place.
 """
 

@@ -2,8 +2,8 @@
 
 A round starts again, is killed (SIGKILL) once OUT.part has grown to a random size, goes on with ``--resume``, is killed
 again at a random later size, and goes on to its end. Sizes go a little beyond the last: those kills fall into the
-moments in which OUT is put together, appears, and OUT.part goes. After each kill there must be no OUT, or the whole
-one; at the end the undisturbed run's, byte by byte, the same count of images, and nothing beside it. The script ends at
+moments in which OUT is written, appears, and OUT.part goes. After each kill there must be no OUT, or the whole
+one; at the end the uninterrupted run's, byte by byte, the same count of images, and no other files. The script ends at
 the first that is not so.
 
 Inputs are 1,024 of scikit-learn's digits as PNG files in a tar archive: four blocks of rows.
@@ -74,7 +74,7 @@ class Rounds:
             time.sleep(POLL_SECONDS)
         _, self._count = process.communicate()
         if process.returncode:
-            raise SystemExit(f"the undisturbed run ended with {process.returncode}")
+            raise SystemExit(f"the uninterrupted run ended with {process.returncode}")
         self._whole = whole.read_bytes()
         self.kills = self.with_rows = self.late = 0
 
@@ -110,7 +110,7 @@ class Rounds:
         if self._out.exists() or must_be:
             found = self._out.read_bytes()
             if found != self._whole:
-                raise SystemExit(f"{self._out.name} has {len(found):,} bytes, and not the undisturbed run's")
+                raise SystemExit(f"{self._out.name} has {len(found):,} bytes, and not the uninterrupted run's")
 
 
 def main() -> None:

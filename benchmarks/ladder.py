@@ -42,7 +42,7 @@ def main() -> None:
         plan = Plan(models=tuple(models), data=DATA, seeds=seeds, epochs=epochs, threads=1)
         cells += compare(plan, args.folder, Settings.from_env()).cells
     about = {name: LADDER[name].about for name in rungs}
-    about[shipped] = "the default model as it ships, which learnt from pen strokes and disturbed pictures, too"
+    about[shipped] = "the default model as it ships, which is also trained on pen strokes and corrupted pictures"
     comparison = Comparison(DATA, cells, about)
     show(comparison)
     for row in comparison.rows:

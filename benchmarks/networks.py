@@ -1,7 +1,7 @@
 """Which network to ship: accuracy against what an image costs, for networks from 10 to 400 µs.
 
 Every network is trained by the same shortened recipe and judged on validation data only: MNIST's, pen drawings of
-writers that are not trained on, and disturbed pictures of both; then it is quantised, and judged again. Each seed is a
+writers that are not trained on, and corrupted pictures of both; then it is quantized and measured again. Each seed is a
 row of results/networks.csv; what is there already is not trained again.
 
     python benchmarks/networks.py                     all networks, one seed; an hour on one core
@@ -78,7 +78,7 @@ def main() -> None:
 def measure(config: TrainConfig, pools: Pools, progress: Progress) -> None:
     torch.set_num_threads(config.threads)
     fitted = fit(config, pools.training, pools.validation, None, resume=False, say=print, progress=progress)
-    with quantised(fitted.network, samples_of(pools)) as (before, after):
+    with quantized(fitted.network, samples_of(pools)) as (before, after):
         costs = costs_of(before, after)
         _, _, shares = validate(Exported(after), pools.validation)
     record(
@@ -93,8 +93,8 @@ def measure(config: TrainConfig, pools: Pools, progress: Progress) -> None:
 
 
 @contextmanager
-def quantised(network: nn.Module, samples: np.ndarray) -> Iterator[tuple[Recognizer, Recognizer]]:
-    """A network as exported, and the same quantised."""
+def quantized(network: nn.Module, samples: np.ndarray) -> Iterator[tuple[Recognizer, Recognizer]]:
+    """A network as exported, and the same quantized."""
     with tempfile.TemporaryDirectory() as folder:
         before, after = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         export(network, before, temperature=1.0)
@@ -103,7 +103,7 @@ def quantised(network: nn.Module, samples: np.ndarray) -> Iterator[tuple[Recogni
 
 
 def costs_of(before: Recognizer, after: Recognizer) -> dict[str, object]:
-    """Parameters, and µs an image of both, whatever they have learnt."""
+    """Count parameters; measure µs per image of both, with untrained weights."""
     picture = np.eye(28, dtype=np.uint8) * 255
     was, now = cost(before, picture), cost(after, picture)
     return {
@@ -119,7 +119,7 @@ def measure_costs_again() -> None:
     rows = kept()
     found = {}
     for name in dict.fromkeys(row["network"] for row in rows):
-        with quantised(
+        with quantized(
             build(name, rejects=True), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)
         ) as both:
             costs = costs_of(*both)
@@ -129,7 +129,7 @@ def measure_costs_again() -> None:
 
 
 def plot(path: Path) -> None:
-    """Two charts of the rows there are, means over seeds: validation accuracy against µs, as trained and quantised."""
+    """Two charts of the rows there are, means over seeds: validation accuracy against µs, as trained and quantized."""
     found = defaultdict(list)
     for row in kept():
         found[row["network"]].append(row)
@@ -148,7 +148,7 @@ def plot(path: Path) -> None:
             title,
             about,
             cost,
-            Axis.percent(low - 0.001, high + 0.001, f"{title}: mean of MNIST, pens, disturbed"),
+            Axis.percent(low - 0.001, high + 0.001, f"{title}: mean of MNIST, pens, corrupted"),
             name=column,
         )
         chart.points((x, y, y, y) for x, y in points.values())

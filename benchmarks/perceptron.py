@@ -1,7 +1,7 @@
 """The perceptron that is written here in NumPy, with its default options: seconds, and accuracy on MNIST's test set.
 
 ``recognizer`` reads the raw images through Recognizer, ``recognizer_inverted`` the same with ink and paper swapped; the
-normalisation turns them back. So the network is fed directly as well, past it: ``network`` and ``network_swapped``.
+preprocessing turns them back. So the network is fed directly as well, past it: ``network`` and ``network_swapped``.
 """
 
 from __future__ import annotations

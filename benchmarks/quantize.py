@@ -1,4 +1,4 @@
-"""What a model loses and gains by being quantised, in several ways; judged by validation images alone.
+"""What a model loses and gains by quantization, in several ways, on validation images alone.
 
     python benchmarks/quantize.py                     the shipped default in floating point, cnn_float
 

@@ -4,7 +4,7 @@
     python benchmarks/recipe.py --seeds 0,1,2         the table in docs/models.md
     python benchmarks/recipe.py --only "elastic 1 px" --seeds 3
 
-A shortened schedule on MNIST's training images alone: 12,000 of them judge, the others are learnt from, and no test
+A shortened schedule on MNIST's training images alone: 12,000 of them judge, the others are trained on, and no test
 image is read. That is more than twice as many as a run chooses its epoch by, for here a few digits decide. What
 results/recipe.csv holds already is not trained again, so that a run that was stopped goes on.
 """

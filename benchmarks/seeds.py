@@ -2,7 +2,7 @@
 
 The options are those that the registry holds for the model and for those that it came from, but for the number of
 epochs and the seed; a stage starts from the one before, and is taught by it. Stages are run as far as epochs are given,
-and the last is quantised if the model is. A row of results/seeds.csv for each seed, and one with mean and standard
+and the last is quantized if the model is. A row of results/seeds.csv for each seed, and one with mean and standard
 deviation of a sample. A run that was stopped goes on with the seeds that are missing.
 
     python benchmarks/seeds.py                     the default model's first two stages, 4 and 2 epochs, seeds 1 to 3;
@@ -54,7 +54,7 @@ def measured(model: str, epochs: list[int], seed: int) -> dict[str, float]:
             metrics = train(TrainConfig.from_dict(options), out, settings)["metrics"]
             made[stage.get("file", stage["command"].split()[-1])] = str(out)
         if "quantised" in stages(model)[-1]["training"]:
-            metrics = quantize(str(out), out.with_name("quantised.onnx"), settings)["metrics"]
+            metrics = quantize(str(out), out.with_name("quantized.onnx"), settings)["metrics"]
     return {name: figures["accuracy"] for name, figures in metrics.items()}
 
 

@@ -1,7 +1,7 @@
 """Digits in pictures of 10 to 20 pixels: how small may a picture be?
 
 MNIST's digits and pen drawings of writers that no model meets, each cut out with a margin and reduced by averaging to
-so many pixels a side. Recipes are chosen by ``--part validation``, digits that no model learnt from.
+this many pixels per side. Recipes are chosen by ``--part validation``, digits that no model was trained on.
 
     python benchmarks/small_pictures.py
     python benchmarks/small_pictures.py --part validation --models cnn models/mine.onnx

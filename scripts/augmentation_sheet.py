@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/augmentation.md: every kind of corruption at every level, and every kind of no digit.
+"""Draw the pictures of docs/augmentation.md: every kind of corruption and of non-digit.
 
     INKDIGITS_DATA=… python scripts/augmentation_sheet.py
 
@@ -25,8 +25,8 @@ SIDE = 168  # pixels of a digit's picture when it is corrupted
 CELL = 84  # pixels of it on the sheet
 GAP = 4  # pixels
 PENS = (7.0, 13.0)  # pixels; one digit each
-COLOURS = 48  # of a sheet; noise does not compress
-EXAMPLES = 9  # pictures of a kind of no digit
+COLORS = 48  # of a sheet; noise does not compress
+EXAMPLES = 9  # pictures per kind of non-digit
 SEED = 5
 
 
@@ -41,16 +41,16 @@ def main() -> None:
             at = (SIDE - np.concatenate(strokes).max(axis=0)) / 2
             bases.append(draw([s + at for s in strokes], SIDE, SIDE, pen=pen, paper=244, ink=30))
         rng = np.random.default_rng((SEED, zlib.crc32(name.encode())))
-        pictures = [corrupt(base, name, strength, rng) for strength in SEVERITIES.values() for base in bases]
+        pictures = [corrupt(base, name, severity, rng) for severity in SEVERITIES.values() for base in bases]
         save(pictures, f"augmentation-{name}.png")
     for part in ("train", "test"):
         shown = non_digit_pictures(EXAMPLES * len(NON_DIGITS), SEED, part)
-        save([p for kind in NON_DIGITS for name, p in shown if name == kind], f"augmentation-negatives-{part}.png", 56)
+        save([p for kind in NON_DIGITS for name, p in shown if name == kind], f"augmentation-non-digits-{part}.png", 56)
     save([picture for _, picture in lookalikes(EXAMPLES * 2, SEED, "test")], "augmentation-lookalikes.png", 56)
 
 
 def save(pictures: list[np.ndarray], name: str, cell: int = CELL) -> None:
-    """Pictures side by side, at most :data:`EXAMPLES` in a row, as a PNG of few colours."""
+    """Save pictures in rows of at most :data:`EXAMPLES` as a PNG of few colors."""
     columns = min(len(pictures), EXAMPLES)
     rows = -(-len(pictures) // columns)
     step = cell + GAP
@@ -60,7 +60,7 @@ def save(pictures: list[np.ndarray], name: str, cell: int = CELL) -> None:
         scale = cell / max(image.size)
         image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BOX)
         sheet.paste(image, (i % columns * step, i // columns * step))
-    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
+    sheet.quantize(COLORS, dither=Image.Dither.NONE).save(IMAGES / name, optimize=True)
     print(f"{name} {(IMAGES / name).stat().st_size:,} bytes")
 
 

@@ -1,4 +1,4 @@
-"""What the tests share: the recogniser, and servers that run as users run them."""
+"""What the tests share: the recognizer, and servers that run as users run them."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""One ONNX model file: found by name or path, verified by its hash, run. The only importer of ONNX Runtime."""
+"""Find an ONNX model file by name or path, verify its hash, and run it. The only importer of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ __all__ = [
 
 REGISTRY_NAME = "registry.json"
 REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
-WEIGHTS_SUFFIX = ".data"  # after the name of a file that keeps its weights in one of their own, as PyTorch writes
-METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's own metadata
+WEIGHTS_SUFFIX = ".data"  # after the name of a model file whose weights are in a second file, as PyTorch writes
+METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's metadata
 SHIPPED = Path(__file__).with_name("models")
 
 
@@ -39,16 +39,16 @@ class Network:
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
         threads: threads of one run.
-        probes: gives the images that the form of an unknown file is found by: see :mod:`inkdigits.onnx_form`.
+        probes: returns the images that detect the form of an unknown file: see :mod:`inkdigits.onnx_form`.
 
     Attributes:
-        name, path, entry: as :func:`find_model` has them.
-        sha256: of the file, and of its weights where they lie in a second one.
+        name, path, entry: see :func:`find_model`.
+        sha256: of the file and, if its weights are in a second file, of both.
         metadata: what training stored in the file, by key, without :data:`METADATA_PREFIX`.
-        form: how the file wants images and gives answers.
+        form: the format of the inputs and outputs.
 
     Raises:
-        ModelError: no such model, its hash differs from the registry's, or it is not a digit recognizer.
+        ModelError: there is no such model, its hash differs from the registry's, or it is not a digit recognizer.
     """
 
     def __init__(self, model: str | Path | None, *, threads: int, probes: Callable[[], np.ndarray]) -> None:
@@ -57,15 +57,15 @@ class Network:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # what fails is raised; a line of its own would say it twice
-        # A thread that spins for work would take the core from the server's event loop.
+        options.log_severity_level = 4  # failures are raised; a log line would report them twice
+        # A spinning thread would take the core from the server's event loop.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if self.path.with_name(self.path.name + WEIGHTS_SUFFIX).is_file():
             folder = str(self.path.parent)
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
         try:
             self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises its own unexported kinds
+        except Exception as error:  # ONNX Runtime's exception types are not exported
             raise ModelError(f"{self.path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
         stored: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.metadata = {k.removeprefix(METADATA_PREFIX): v for k, v in stored.items() if k.startswith(METADATA_PREFIX)}
@@ -87,7 +87,7 @@ class Network:
         """
         try:
             return self.form.logits(self._run, batch) if self._adapts else self._run(batch)
-        except Exception as error:  # onnxruntime raises its own unexported kinds
+        except Exception as error:  # ONNX Runtime's exception types are not exported
             raise ModelError(f"the model {self.name} ({self.path}) cannot be run: {_first_line(error)}") from error
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
@@ -103,8 +103,8 @@ def sigmoid(logits: np.ndarray) -> list[float]:
 
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Turn (N, K) logits into (N, K) float64 probabilities."""
-    # In float64, so that the ten add up to 1 to the last digit shown. Ufuncs by themselves: of a single image, the
-    # calls are what takes the time.
+    # In float64, so that the ten add up to 1 to the last digit shown. Plain ufuncs: for a single image, calls take most
+    # of the time.
     exponent: np.ndarray = np.subtract(logits, np.maximum.reduce(logits, axis=1, keepdims=True), dtype=np.float64)
     np.exp(exponent, out=exponent)
     exponent /= np.add.reduce(exponent, axis=1, keepdims=True)
@@ -112,7 +112,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def read_registry(folder: Path) -> dict[str, Any]:
-    """Read a folder's registry: ``{"default": name, "models": {name: entry}}``; empty if there is none.
+    """Read a folder's registry: ``{"default": name, "models": {name: entry}}``; without models if there is none.
 
     Raises:
         ModelError: the registry is not valid JSON of that form.
@@ -149,7 +149,7 @@ def shipped_models() -> dict[str, Any]:
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
-    """Return name, path and registry entry of a shipped model's name, of a path, or of None, the shipped default.
+    """Return name, path and registry entry of a model: a shipped model's name, a path, or None, the shipped default.
 
     Raises:
         ModelError: there is no such model.
@@ -174,10 +174,10 @@ def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
     weights = path.with_name(path.name + WEIGHTS_SUFFIX)
     try:
         data = path.read_bytes()
-        beside = weights.read_bytes() if weights.is_file() else b""
+        second = weights.read_bytes() if weights.is_file() else b""
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from None
-    found = hashlib.sha256(data + beside).hexdigest()
+    found = hashlib.sha256(data + second).hexdigest()
     if sha256 and found != sha256:
         raise ModelError(
             f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "

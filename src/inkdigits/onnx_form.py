@@ -1,9 +1,8 @@
-"""The form of a model's file: how it wants its images, and what its answers are.
+"""The form of a model file: the format of its inputs and outputs.
 
-The networks trained here take (N, 1, 28, 28) float32 images, ink 1 on paper 0, and give logits. Models that others
-export differ: the batch is fixed at 1, channels come last, pixels go from 0 to 255, the last layer is a softmax. What
-shapes and types say is read off them. The rest is found by running the model on ten known digits, and only where that
-leaves no doubt; see :func:`find_form`.
+The networks trained here take (N, 1, 28, 28) float32 images, ink 1 on paper 0, and return logits. Third-party models
+differ: the batch is fixed at 1, channels come last, pixels go from 0 to 255, the last layer is a softmax. Shapes and
+types are as declared. The rest is detected by running the model on ten known digits; see :func:`find_form`.
 """
 
 from __future__ import annotations
@@ -30,13 +29,13 @@ TYPES: dict[str, np.dtype] = {
     "tensor(int32)": np.dtype("i4"),
     "tensor(int64)": np.dtype("i8"),
 }
-# Values of paper and ink, the first that reads is taken: as here, dark ink on light paper, and both as bytes. Larger
-# values make any network surer, so they come last.
+# Values of paper and ink, tried in order: as here, dark ink on light paper, and both as bytes. Bytes come last, as
+# larger values make any network more confident.
 LEVELS = ((0.0, 1.0), (1.0, 0.0), (0.0, 255.0), (255.0, 0.0))
-SUM_TOLERANCE = 0.02  # of ten probabilities' sum; those of 8-bit models are rounded to 1/256 each
-MOST_RIGHT = 9  # of the ten known digits, that a form must have read right
-NOT_EVEN = 0.25  # mean probability of the right digit, from which on it is more than chance
-LEAST, NEAR_ONE = 1e-37, 1 - 1e-7  # ends of a probability whose logarithm is taken
+SUM_TOLERANCE = 0.02  # of the sum of ten probabilities; 8-bit models round each to 1/256
+MOST_RIGHT = 9  # of the ten known digits that a form must read right
+NOT_EVEN = 0.25  # mean probability of the right digit that is better than chance
+LEAST, NEAR_ONE = 1e-37, 1 - 1e-7  # bounds of a probability before its logarithm
 ACCEPTED = (
     f"accepted are (N, 1, {SIDE}, {SIDE}), (N, {SIDE}, {SIDE}, 1), (N, {SIDE}, {SIDE}) and (N, {SIDE * SIDE}), N open "
     f"or fixed, as {', '.join(str(kind) for kind in TYPES.values())}"
@@ -47,27 +46,27 @@ Run = Callable[[np.ndarray], np.ndarray]
 
 
 class Answer(Enum):
-    """What a model gives. The eleventh output, where there is one, says whether the ink is a digit."""
+    """What a model returns. An eleventh output says whether the ink is a digit."""
 
-    LOGITS = "logits"  # a log-softmax of ten is one: its softmax is what it was made of
+    LOGITS = "logits"  # includes a log-softmax of ten, whose softmax is the original one
     INDEPENDENT = "a probability for each digit by itself"  # sigmoids
     PROBABILITIES = "probabilities"  # a softmax; an eleventh is the probability of a digit
-    NO_DIGIT = "probabilities, the eleventh of no digit"
+    NON_DIGIT = "probabilities, the eleventh of a non-digit"
     LOG_PROBABILITIES = "logarithms of probabilities"  # of eleven
-    LOG_NO_DIGIT = "logarithms of probabilities, the eleventh of no digit"
+    LOG_NON_DIGIT = "logarithms of probabilities, the eleventh of a non-digit"
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a model's file differs from those that are trained here.
+    """How a model file differs from those that are trained here.
 
     Attributes:
         shape: of one image.
         dtype: of the images.
         paper, ink: values of blank paper and of full ink.
-        batch: images of a run, where the file fixes it; None: any number.
-        answer: what comes out.
-        values: of each answer, 10 or 11.
+        batch: images per run, if the file fixes it; None: any number.
+        answer: what the outputs are.
+        values: outputs per image, 10 or 11.
         is_first: whether the answers are the first output.
     """
 
@@ -82,7 +81,7 @@ class Form:
 
     @property
     def is_plain(self) -> bool:
-        """Return whether it is that of the models that are trained here."""
+        """Return whether it is the form of the models that are trained here."""
         return replace(self, values=CLASSES) == Form()
 
     def __str__(self) -> str:
@@ -94,7 +93,7 @@ class Form:
         return self._as_logits(self.run(run, images))
 
     def run(self, run: Run, images: np.ndarray) -> np.ndarray:
-        """Return the model's own answers to such images, (N, …)."""
+        """Return the model's raw outputs for such images, (N, …)."""
         size = self.batch or len(images)
         found = []
         for start in range(0, len(images), size):
@@ -107,7 +106,7 @@ class Form:
         return np.concatenate(found)[: len(images)]
 
     def _feed(self, images: np.ndarray) -> np.ndarray:
-        images = images.reshape(-1, *self.shape)  # one channel may stand first, last or nowhere: the bytes are the same
+        images = images.reshape(-1, *self.shape)  # one channel may be first, last or left out: the bytes are the same
         if (self.paper, self.ink) != (0.0, 1.0):
             images = self.paper + (self.ink - self.paper) * images
         return np.ascontiguousarray(images if self.dtype.kind == "f" else np.rint(images), self.dtype)
@@ -116,21 +115,21 @@ class Form:
         if self.answer is Answer.LOGITS:
             return answers
         share = answers.astype(np.float64)
-        if self.answer in (Answer.LOG_PROBABILITIES, Answer.LOG_NO_DIGIT):
+        if self.answer in (Answer.LOG_PROBABILITIES, Answer.LOG_NON_DIGIT):
             share = np.exp(share)
         share = share.clip(LEAST, NEAR_ONE)
         odds = np.log(share) - np.log1p(-share)
-        # Of ten independent probabilities, the odds are what each digit has where exactly one of them is there.
+        # Softmax of the log-odds of independent probabilities is the distribution given that exactly one digit is true.
         digits = odds if self.answer is Answer.INDEPENDENT else np.log(share)
-        is_digit = -odds if self.answer in (Answer.NO_DIGIT, Answer.LOG_NO_DIGIT) else odds
+        is_digit = -odds if self.answer in (Answer.NON_DIGIT, Answer.LOG_NON_DIGIT) else odds
         return np.hstack([digits[:, :CLASSES], is_digit[:, CLASSES:]]).astype(np.float32)
 
 
 def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
-    """Choose the input and the output of those that ONNX Runtime describes: the first that can be answers.
+    """Return the input and the first output that can be answers, from ONNX Runtime's descriptions.
 
     Raises:
-        ModelError: there is not one input, or no such output.
+        ModelError: there is no or more than one input, or no such output.
     """
     if len(inputs) != 1 or inputs[0].type not in TYPES or not _shapes(inputs[0]):
         seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
@@ -143,23 +142,23 @@ def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
 
 
 def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray], *, trusted: bool) -> Form:
-    """Find the form of a model's file.
+    """Detect the form of a model file.
 
-    Shape, type and a fixed batch are as declared; where a dimension is left open, the first shape that runs is taken,
-    and a batch of one where no larger one does. Then the model is run on ten known digits, blank paper and noise:
+    Shape, type and a fixed batch are as declared. If a dimension is open, use the first shape that runs, with a batch
+    of one if no larger one does. Then run the model on ten known digits, blank paper and noise:
 
-    - Answers that all lie from 0 to 1 and add up to 1 are probabilities; those that lie there from below 0.1 to above
-      0.9 and do not add up are independent ones. Logits do neither for all of these inputs. Where eleven add up, the
-      eleventh is the probability of a digit if it is large for the known ones, else that of no digit.
-    - The values of paper and ink are the first of :data:`LEVELS` that read at least 9 of the 10, with a mean
-      probability of the right digit from 0.25 on: bytes fed as shares leave all ten about equal. Where none do, they
-      are as here: then it is a model that reads badly.
+    - Outputs that are all from 0 to 1 and add up to 1 are probabilities. Outputs from below 0.1 to above 0.9 that do
+      not add up are independent probabilities. Logits do neither for all of these inputs. If eleven add up, the
+      eleventh is the probability of a digit if it is large for the known digits, else that of a non-digit.
+    - The values of paper and ink are the first of :data:`LEVELS` that read at least 9 of the 10 right, with a mean
+      probability of the right digit of at least 0.25: values from 0 to 1 in a model for bytes leave all ten about
+      equal. If none do, the values are as here, and the model is a bad one.
 
     Args:
         taken, given: ONNX Runtime's descriptions of the model's :func:`ends`.
-        run: gives the model's answers to a batch of its own form.
-        probes: gives (N, 1, 28, 28) images to run it on, the ten known digits first.
-        trusted: it is known to take values and to give logits as the models that are trained here.
+        run: returns the model's outputs for a batch in its form.
+        probes: returns (N, 1, 28, 28) images to run it on, the ten known digits first.
+        trusted: whether the model is known to take the values, and to return the logits, of the models trained here.
 
     Raises:
         ModelError: it cannot be run on images of 28×28 gray pixels, or outputs NaN or infinity.
@@ -186,7 +185,7 @@ def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray]
 
 
 def _shapes(taken: Any) -> list[tuple[int, ...]]:
-    """Return the image shapes that an input may be declared for: all of them if its rank is open."""
+    """Return the image shapes that fit an input's declared shape: all of them if its rank is open."""
 
     def fits(shape: tuple[int, ...]) -> bool:
         sides = taken.shape[1:]
@@ -197,18 +196,18 @@ def _shapes(taken: Any) -> list[tuple[int, ...]]:
 
 
 def _width(given: Any) -> int:
-    """Count the values of an answer, as an output declares them; 0 where it leaves that open."""
+    """Count the values per image that an output declares; return 0 if a dimension is open."""
     sides = list(given.shape)[1:]
     return prod(sides) if sides and all(isinstance(side, int) for side in sides) else 0
 
 
 def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tuple[Form, np.ndarray]:
-    """Return the first form, or form with a batch of one, that the model can be run with, and its answers."""
+    """Return the first form that the model can run with, a batch of one last, and its outputs."""
     failure: Exception | None = None
     for form in (*forms, *(replace(form, batch=1) for form in forms if form.batch is None)):
         try:
             answers = form.run(run, images)
-        except Exception as error:  # ONNX Runtime raises its own unexported kinds
+        except Exception as error:  # ONNX Runtime's exception types are not exported
             failure = failure or error
             continue
         if answers.shape[1] not in (CLASSES, CLASSES + 1):
@@ -218,29 +217,29 @@ def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tup
 
 
 def _answer_of(answers: np.ndarray) -> Answer:
-    """Classify the answers, (N, 10 or 11), the known digits' first; logits unless all of them say otherwise."""
+    """Classify outputs, (N, 10 or 11), the known digits' first: logits unless all of them say otherwise."""
     answers = answers.astype(np.float64)
     digits, eleventh = answers[:, :CLASSES], answers[:CLASSES, CLASSES:]
 
     def is_one(shares: np.ndarray) -> bool:
         return bool((np.abs(shares.sum(axis=1) - 1) <= SUM_TOLERANCE).all())
 
-    if np.ptp(answers, axis=0).max() < LEAST:  # always the same answer, which proves nothing
+    if np.ptp(answers, axis=0).max() < LEAST:  # a constant output proves nothing
         return Answer.LOGITS
     if eleventh.size and answers.max() <= 0 and is_one(np.exp(answers)):
-        return Answer.LOG_PROBABILITIES if np.exp(eleventh).mean() > 0.5 else Answer.LOG_NO_DIGIT
+        return Answer.LOG_PROBABILITIES if np.exp(eleventh).mean() > 0.5 else Answer.LOG_NON_DIGIT
     if answers.min() < 0 or answers.max() > 1 + SUM_TOLERANCE:
         return Answer.LOGITS
     if eleventh.size and is_one(answers):
-        return Answer.PROBABILITIES if eleventh.mean() > 0.5 else Answer.NO_DIGIT
+        return Answer.PROBABILITIES if eleventh.mean() > 0.5 else Answer.NON_DIGIT
     if is_one(digits):
         return Answer.PROBABILITIES
     return Answer.INDEPENDENT if digits.min() < 0.1 and digits.max() > 0.9 else Answer.LOGITS
 
 
 def _read(form: Form, answers: np.ndarray) -> tuple[int, float]:
-    """Count the known digits that these answers get right; also return the mean probability of the right digit."""
-    with np.errstate(all="ignore"):  # at values that are not the model's own, anything may come
+    """Count the known digits that are read right; also return the mean probability of the right digit."""
+    with np.errstate(all="ignore"):  # wrong values of paper and ink may give anything
         logits = form._as_logits(answers[:CLASSES])[:, :CLASSES].astype(np.float64)
         shares = np.exp(logits - logits.max(axis=1, keepdims=True))
         shares /= shares.sum(axis=1, keepdims=True)

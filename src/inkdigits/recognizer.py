@@ -1,7 +1,7 @@
-"""Recognizer: images in, calibrated predictions out. The one way a digit is read.
+"""Recognizer: images in, calibrated predictions out.
 
-Server, CLI, notebooks and evaluation all enter here. A picture goes through :mod:`inkdigits.preprocess`, then through
-the :class:`inkdigits.network.Network`, whose ten logits, divided by a temperature, become probabilities. A model that
+Server, CLI, notebooks and evaluation all use this class. A picture goes through :mod:`inkdigits.preprocess` and the
+:class:`inkdigits.network.Network`, whose ten logits, divided by a temperature, become probabilities. A model that
 detects non-digits has an eleventh: the logit of "this is a digit".
 """
 
@@ -24,8 +24,8 @@ from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource, Limits, Pre
 
 __all__ = ["Recognizer"]
 
-BATCH_SIZE = 64  # images a network run; larger batches leave the cache and gain nothing
-OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation wipes out, and its stride
+BATCH_SIZE = 64  # images per network run; larger batches do not fit the cache and are no faster
+OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation erases, and its stride
 _UNIFORM = (0.1,) * CLASSES
 
 if not TYPE_CHECKING:
@@ -37,15 +37,15 @@ class Recognizer:
 
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
-        threads: threads of one network run. One is fastest for single images and leaves cores to other processes.
-        limits: largest and smallest image that is read.
+        threads: threads per network run. One is fastest for single images and leaves cores to other processes.
+        limits: largest and smallest image to accept.
 
     Attributes:
-        model: which model it is.
-        form: how its file wants images and gives answers.
+        model: name, path, hash and calibration of the model.
+        form: the format of its inputs and outputs.
 
     Raises:
-        ModelError: no such model, its hash differs from the registry's, or it is not a digit recognizer.
+        ModelError: there is no such model, its hash differs from the registry's, or it is not a digit recognizer.
 
     Example:
         >>> import numpy as np
@@ -76,10 +76,10 @@ class Recognizer:
         Args:
             image: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
                 (H, W), (H, W, 3) or (H, W, 4), bool, uint8, uint16 or float in [0, 1].
-            explain: also say how much each part of the ink mattered; costs one batch of about a hundred images.
+            explain: also compute how much each part of the ink mattered; costs one batch of about a hundred images.
 
         Raises:
-            ImageError: it cannot be read as an image; the class says which way.
+            ImageError: the image cannot be read; the subclass says why.
             ModelError: the model cannot be run, or outputs NaN.
         """
         return self.predict_preprocessed([preprocess(image, self._limits)], explain=explain)[0]
@@ -97,12 +97,12 @@ class Recognizer:
     def predict_batch(
         self, images: Iterable[ImageSource], *, errors: Literal["raise", "return"] = "raise", explain: bool = False
     ) -> list[Any]:
-        """Read the digit in each image; the network runs on batches.
+        """Read the digit in each image, in batches.
 
         Args:
-            images: any iterable of what :meth:`predict` takes; a generator is consumed a batch at a time.
-            errors: "raise" stops at the first image that cannot be read; "return" puts its ImageError in its place.
-            explain: as for :meth:`predict`, a batch for each image.
+            images: any iterable of images as for :meth:`predict`; a generator is consumed one batch at a time.
+            errors: "raise" stops at the first image that cannot be read; "return" returns its ImageError in its place.
+            explain: as for :meth:`predict`; costs one batch per image.
 
         Returns:
             One Prediction (or, with ``errors="return"``, ImageError) for each image, in order.
@@ -142,11 +142,11 @@ class Recognizer:
         for y in range(0, SIDE, OCCLUSION_STEP):
             for x in range(0, SIDE, OCCLUSION_STEP):
                 window = slice(max(y - reach, 0), y + reach + 1), slice(max(x - reach, 0), x + reach + 1)
-                if image[window].any():  # wiping paper changes nothing
+                if image[window].any():  # erasing paper changes nothing
                     windows.append(window)
         batch = np.repeat(image[None, None], len(windows) + 1, axis=0)
-        for wiped, window in zip(batch[1:], windows, strict=True):
-            wiped[0][window] = 0
+        for erased, window in zip(batch[1:], windows, strict=True):
+            erased[0][window] = 0
         certainty = np.log(np.maximum(softmax(self.logits(batch)[:, :CLASSES] * self._scale)[:, digit], 1e-9))
         total, times = np.zeros((2, SIDE, SIDE), np.float32)
         for window, drop in zip(windows, certainty[0] - certainty[1:], strict=True):
@@ -156,11 +156,11 @@ class Recognizer:
         return importance / max(float(np.abs(importance).max()), 1e-9)
 
     def predict_preprocessed(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
-        """Read pictures that are preprocessed already, in one network run: the second half of :meth:`predict`.
+        """Read preprocessed pictures in one network run: the second half of :meth:`predict`.
 
         Args:
-            seen: what :func:`inkdigits.preprocess.preprocess` gave.
-            explain: as for :meth:`predict`, a batch for each image.
+            seen: results of :func:`inkdigits.preprocess.preprocess`.
+            explain: as for :meth:`predict`; costs one batch per image.
         """
         inked = [s.image for s in seen if s.box is not None]
         rows: Iterator[tuple[list[float], int, float | None]] = iter(())
@@ -189,19 +189,19 @@ class Recognizer:
         return found
 
     def answer(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
-        """Call :meth:`predict_preprocessed`, by its old name, for one release."""
+        """Call :meth:`predict_preprocessed`: the old name, kept for one release."""
         _aliases.renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
         return self.predict_preprocessed(seen, explain=explain)
 
 
 def _probes() -> np.ndarray:
-    from inkdigits.self_test import probes  # the models that ship need no drawing
+    from inkdigits.self_test import probes  # the models that ship need no probes
 
     return probes()
 
 
 def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]:
-    """Return the temperature and the threshold that a file's metadata hold."""
+    """Return the temperature and the threshold from a file's metadata."""
     version = metadata.get("normalisation", NORMALIZATION_VERSION)
     if version != NORMALIZATION_VERSION:
         raise ModelError(

@@ -1,4 +1,4 @@
-"""The self-test: ten known digits, drawn by code as a pen would, prove that a model reads before it gets work."""
+"""The self-test: read ten known digits, drawn by code, before a model answers requests."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from inkdigits.preprocess import preprocess
 
 __all__ = ["DIGIT", "known_digit", "probes", "self_test"]
 
-NOISE = 2  # probes of random grey, next to the known digits and blank paper
-DIGIT = 3  # the one that examples show
-# Of each digit a pen's paths, in hundredths of the sheet's side, x to the right and y down.
+NOISE = 2  # probes of random grey, in addition to the known digits and blank paper
+DIGIT = 3  # the digit that examples show
+# The strokes of each digit, in hundredths of the sheet's side, x to the right and y down.
 _STROKES = (
     (((50, 19), (60, 23), (67, 32), (70, 46), (69, 61), (64, 73), (55, 80),
       (45, 80), (36, 73), (31, 61), (30, 46), (33, 32), (40, 23), (50, 19)),),
@@ -34,24 +34,24 @@ _STROKES = (
     (((67, 37), (66, 31), (61, 23), (55, 20), (46, 20), (40, 22), (34, 29), (33, 36), (34, 45),
       (38, 50), (46, 55), (52, 55), (61, 51), (65, 47), (67, 37), (64, 81)),),
 )  # fmt: skip
-_DRAWN = 5 * SIDE  # pixels, before it is scaled down, which gives the edges their grey
+_DRAWN = 5 * SIDE  # pixels, before scaling down, which makes the edges grey
 _PEN = 11  # pixels, as drawn
 
 
 def known_digit(digit: int = DIGIT) -> Image.Image:
-    """Draw a digit, dark on light, (28, 28) mode "L": within any limits that a server may have."""
+    """Draw a digit, dark on light, (28, 28) mode "L": small enough for any limits that a server may have."""
     sheet = Image.new("L", (_DRAWN, _DRAWN), 255)
     draw = ImageDraw.Draw(sheet)
     for stroke in _STROKES[digit]:
         points = [(x * _DRAWN / 100, y * _DRAWN / 100) for x, y in stroke]
         draw.line(points, fill=0, width=_PEN, joint="curve")
-        for x, y in (points[0], points[-1]):  # Pillow's lines end flat, a pen's end round
+        for x, y in (points[0], points[-1]):  # Pillow's lines have flat ends, a pen's have round ones
             draw.ellipse((x - _PEN / 2, y - _PEN / 2, x + _PEN / 2, y + _PEN / 2), fill=0)
     return sheet.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def probes() -> np.ndarray:
-    """Return (13, 1, 28, 28) float32 to find a model's form by: the known digits in order, blank paper, and noise."""
+    """Return the (13, 1, 28, 28) float32 probes of a model's form: the known digits in order, blank paper, noise."""
     digits = [preprocess(known_digit(digit)).image for digit in range(CLASSES)]
     noise = np.random.default_rng(0).random((NOISE, SIDE, SIDE), np.float32)
     return np.concatenate([np.stack([*digits, np.zeros((SIDE, SIDE), np.float32)]), noise])[:, None]
@@ -64,7 +64,7 @@ class _Reader(Protocol):
 
 
 def self_test(recognizer: _Reader) -> str:
-    """Read each known digit, which also warms the model up. "" when all were read right, else what was wrong."""
+    """Read each known digit, which also warms up the model; return what was read wrong, or "" if nothing was."""
     seen = [recognizer.predict(known_digit(digit)).digit for digit in range(CLASSES)]
     wrong = [f"{digit} as {read}" for digit, read in enumerate(seen) if digit != read]
     return f"the model {recognizer.model.name} reads known digits wrong: {', '.join(wrong)}" if wrong else ""

@@ -1,4 +1,4 @@
-"""What is no digit is reported as such by every command and in every form of output, with no certainty beside it."""
+"""Non-digits are reported as such by every command, in every output format, without a confidence next to them."""
 
 import csv
 import io
@@ -256,7 +256,7 @@ def test_below_a_confidence_a_digit_is_unsure(run, tmp_path, pictures, answers):
 
 
 @pytest.mark.parametrize("given", ["-0.1", "1.5", "90", "nan", "inf"])
-def test_a_confidence_that_is_none_is_refused(run, pictures, given):
+def test_a_confidence_that_is_none_is_rejected(run, pictures, given):
     code, out, err = run("predict", pictures, f"--min-confidence={given}")
     expected = f"inkdigits: error: --min-confidence must be from 0 to 1, such as 0.9, not {given}\n"
     assert (code, out, err) == (2, "", expected)
@@ -276,7 +276,7 @@ def test_a_submission_tells_which_of_its_labels_are_no_digits(run, tmp_path, pic
     code, out, err = run("submit", "t.csv", "-o", "s.csv")
     assert (code, out) == (0, "wrote s.csv: 7 rows read by cnn\n")
     assert err == (
-        "inkdigits: 4 of 7 rows show no digit but have a label, as Kaggle demands: "
+        "inkdigits: 4 of 7 rows do not show a digit but have a label, as Kaggle demands: "
         "3 not digits (ImageId 3, 4, 6), 1 blank (ImageId 1)\n"
     )
     labels = [int(row["Label"]) for row in csv.DictReader(io.StringIO((tmp_path / "s.csv").read_text()))]
@@ -287,7 +287,7 @@ def test_a_submission_tells_which_of_its_labels_are_no_digits(run, tmp_path, pic
     with (tmp_path / "many.csv").open("w") as file:
         write_csv(file, np.repeat(images[[2]], 30, axis=0))
     _, _, err = run("submit", "many.csv", "-o", "s.csv")
-    assert "30 of 30 rows show no digit" in err
+    assert "30 of 30 rows do not show a digit" in err
     assert "30 not digits (ImageId 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, …)" in err
 
     with (tmp_path / "good.csv").open("w") as file:
@@ -295,14 +295,14 @@ def test_a_submission_tells_which_of_its_labels_are_no_digits(run, tmp_path, pic
     assert run("submit", "good.csv", "-o", "s.csv") == (0, "wrote s.csv: 3 rows read by cnn\n", "")
 
 
-def test_an_evaluation_tells_how_many_digits_are_refused(run, tmp_path, pictures):
+def test_an_evaluation_reports_how_many_digits_are_rejected(run, tmp_path, pictures):
     labels = {**DIGITS, "triangle.png": 4, "letter.png": 4, "blank.png": 1}
     for name, label in labels.items():
         (tmp_path / "scans" / str(label)).mkdir(parents=True, exist_ok=True)
         (tmp_path / "scans" / str(label) / name).write_bytes((pictures / name).read_bytes())
     code, out, err = run("evaluate", "cnn", "--data", "scans")
     assert (code, err) == (0, "")
-    assert "not a digit          33.33%   2 refused; the nearest digit counts above\n" in out
+    assert "not a digit          33.33%   2 rejected; the nearest digit counts above\n" in out
     assert json.loads(run("evaluate", "cnn", "--data", "scans", "--json")[1])["refused"] == 2
     code, out, _ = run("evaluate", "lenet", "--data", "scans")  # which cannot tell
     assert (code, "not a digit" in out) == (0, False)

@@ -122,7 +122,7 @@ def test_counts_have_few_whole_ticks_from_the_first_on(first, last):
     assert all(isinstance(tick, int) and first <= tick <= last for tick in axis.ticks)
 
 
-def test_a_sheet_is_a_file_by_itself_with_its_plots_beside_each_other_and_a_legend():
+def test_a_sheet_is_a_file_by_itself_with_its_plots_next_to_each_other_and_a_legend():
     one, two = plot(), plot()
     one.line([(0, 0.5), (1, 1)], "curve s0")
     svg = parsed(sheet("A & B", [one, two], ["first <run>", "second"]))

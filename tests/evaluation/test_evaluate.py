@@ -33,12 +33,12 @@ N = 1000
 class Reader:
     """Stands for a Recognizer: knows the answer by the image's number, which its first pixels hold."""
 
-    def __init__(self, digits, confidence, entry=None, refuses=()):
+    def __init__(self, digits, confidence, entry=None, rejects=()):
         self.answers = [
-            SimpleNamespace(digit=d, confidence=c, is_blank=d is None, is_digit=d is not None and at not in refuses)
+            SimpleNamespace(digit=d, confidence=c, is_blank=d is None, is_digit=d is not None and at not in rejects)
             for at, (d, c) in enumerate(zip(digits, confidence.tolist(), strict=True))
         ]
-        threshold = 0.5 if refuses else None
+        threshold = 0.5 if rejects else None
         self.model = SimpleNamespace(name="reader", sha256="ab" * 32, entry=entry or {}, threshold=threshold)
 
     def predict_batch(self, images, errors="raise"):
@@ -128,7 +128,7 @@ def test_the_rejection_curve_runs_from_all_to_almost_none(case):
     assert len(rejection(np.full(9, 0.5), np.ones(9, bool))) == 1
 
 
-def test_equally_sure_answers_are_refused_together():
+def test_equally_sure_answers_are_rejected_together():
     found = rejection(np.array([0.5, 0.5, 0.9]), np.array([True, False, True]), [0.5, 0.6])
     assert [(each.answered, each.wrong) for each in found] == [(1, 1), (pytest.approx(1 / 3), 0)]
 

@@ -20,7 +20,7 @@ def test_size_is_that_of_the_file_and_times_are_in_order(recognizer):
     assert found.batch_us > 0
 
 
-def test_parameters_are_counted_where_no_registry_tells(tmp_path):
+def test_parameters_are_counted_where_no_registry_has_them(tmp_path):
     lenet = Recognizer("lenet")
     (tmp_path / "copy.onnx").write_bytes(lenet.model.path.read_bytes())
     found = cost(Recognizer(tmp_path / "copy.onnx"), picture(4))

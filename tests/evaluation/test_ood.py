@@ -1,4 +1,4 @@
-"""Pictures of no digit: the threshold, the shares and the curve, against sums written out."""
+"""Non-digits: the threshold, the shares and the curve, against sums written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from inkdigits.synthesis.non_digits import NON_DIGITS
 from support.drawings import picture
 
 N = 400
-CORRUPTIONS = list(NON_DIGITS)
+KINDS = list(NON_DIGITS)
 
 
 class Reader:
@@ -51,10 +51,10 @@ def shade(value):
 
 @pytest.fixture
 def case(monkeypatch):
-    """400 digits with scores from 0.2 up, and pictures of no digit with lower ones, some of them blank."""
+    """400 digits with scores from 0.2 up, and non-digits with lower ones, some of them blank."""
     random = np.random.default_rng(3)
     digits = random.integers(51, 256, N)
-    others = [(CORRUPTIONS[i % len(CORRUPTIONS)], int(random.integers(0, 120))) for i in range(200)]
+    others = [(KINDS[i % len(KINDS)], int(random.integers(0, 120))) for i in range(200)]
     monkeypatch.setattr(module, "non_digit_pictures", lambda n, seed, part: [(k, shade(v)) for k, v in others])
     monkeypatch.setattr(module, "lookalikes", lambda n, seed, part: [("O", shade(v)) for v in (10, 200, 250, 255)])
     images = np.stack([shade(v) for v in digits])
@@ -64,18 +64,18 @@ def case(monkeypatch):
 
 
 @pytest.mark.parametrize("own", [None, 0.3])
-def test_shares_are_counted_at_the_threshold_that_refuses_one_in_a_hundred(case, own):
+def test_shares_are_counted_at_the_threshold_that_rejects_one_in_a_hundred(case, own):
     found = out_of_distribution(Reader(own), case.data, progress=silent)
     assert found.digits == N
     assert found.threshold == pytest.approx(case.digits[4] / 255)
-    assert found.digits_refused == (case.digits < case.digits[4]).mean() <= 0.01
-    for kind in CORRUPTIONS:
+    assert found.digits_rejected == (case.digits < case.digits[4]).mean() <= 0.01
+    for kind in KINDS:
         values = np.array([v for k, v in case.others if k == kind])
         score = found.kinds[kind]
-        assert (score.n, score.refused) == (len(values), (values < case.digits[4]).mean())
+        assert (score.n, score.rejected) == (len(values), (values < case.digits[4]).mean())
         assert score.own == (None if own is None else pytest.approx((values / 255 < own).mean()))
-    assert found.mean == pytest.approx(np.mean([score.refused for score in found.kinds.values()]))
-    assert (found.lookalikes.n, found.lookalikes.refused) == (4, 0.25)
+    assert found.mean == pytest.approx(np.mean([score.rejected for score in found.kinds.values()]))
+    assert (found.lookalikes.n, found.lookalikes.rejected) == (4, 0.25)
     assert found.score == ("confidence" if own is None else "digit score")
     assert found.digits_own == (None if own is None else pytest.approx((case.digits / 255 < own).mean()))
 
@@ -86,34 +86,34 @@ def test_the_curve_rises_to_all(case):
     assert curve[-1] == (1, 1)
     assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(curve))
     values = np.array([v for _, v in case.others])
-    for digits_refused, others_refused in curve[:-1]:
-        level = case.digits[round(digits_refused * N)]
-        assert others_refused == (values < level).mean()
+    for digits_rejected, others_rejected in curve[:-1]:
+        level = case.digits[round(digits_rejected * N)]
+        assert others_rejected == (values < level).mean()
 
 
 @pytest.mark.parametrize("own", [None, 0.3])
 def test_the_table_and_the_dict_have_every_kind(case, own):
     found = out_of_distribution(Reader(own), case.data, progress=silent)
     lines = found.table().splitlines()
-    assert len(lines) == len(CORRUPTIONS) + 4
+    assert len(lines) == len(KINDS) + 4
     assert all(len(line) <= 80 for line in lines)
     assert ("by the model" in lines[1]) == (own is not None)
     whole = json.loads(json.dumps(found.to_dict()))
-    assert [each["name"] for each in whole["kinds"]] == CORRUPTIONS
+    assert [each["name"] for each in whole["kinds"]] == KINDS
 
 
 def test_samples_are_always_the_same():
-    for kind in CORRUPTIONS:
+    for kind in KINDS:
         assert sample(kind).dtype == np.uint8
         assert np.array_equal(sample(kind), sample(kind))
 
 
-def test_a_real_model_reads_real_pictures_of_no_digit(recognizer, monkeypatch):
-    monkeypatch.setattr(module, "PICTURES", 5 * len(CORRUPTIONS))
+def test_a_real_model_reads_real_non_digits(recognizer, monkeypatch):
+    monkeypatch.setattr(module, "PICTURES", 5 * len(KINDS))
     monkeypatch.setattr(module, "LOOKALIKES", 10)
     images = np.stack([picture(digit, 100) for digit in range(10)])
     found = out_of_distribution(recognizer, Dataset("made up", "test", images, np.arange(10), {}), progress=silent)
     assert all(score.n == 5 for score in found.kinds.values())
     assert found.lookalikes.n == 10
-    assert found.digits_refused == 0
+    assert found.digits_rejected == 0
     assert (found.digits_own is None) == (recognizer.model.threshold is None)

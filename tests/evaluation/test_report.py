@@ -95,7 +95,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def dataset():
-    """Drawn digits of two sizes under a name that would do harm, some labelled wrong on purpose, one no image."""
+    """Drawn digits of two sizes under a name that would do harm, some labeled wrong on purpose, one not an image."""
     images = [picture(d, size, pen=pen) for d in range(10) for size in (28, 120) for pen in (2.5, 4)]
     labels = np.repeat(np.arange(10), 4)
     labels[[5, 17]] = [7, 3]
@@ -105,7 +105,7 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def few():
-    """Fewer kinds and pictures of disturbance and of no digit, for speed."""
+    """Fewer corruptions and non-digits, for speed."""
     kinds = {name: CORRUPTIONS[name] for name in ("affine", "ruled", "cropped", "cast")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(robustness, "CORRUPTIONS", kinds)
@@ -144,7 +144,7 @@ def test_the_json_has_every_part_and_plain_values(whole, recognizer):
     assert found["created"].endswith("+00:00")
 
 
-def test_a_mistake_tells_what_was_seen_and_what_came_second(whole, recognizer, dataset):
+def test_a_mistake_has_what_was_seen_and_what_came_second(whole, recognizer, dataset):
     for mistake, at in zip(whole.mistakes, whole.evaluation.errors.tolist(), strict=True):
         answer = recognizer.predict(dataset.images[at])
         assert (mistake.label, mistake.digit) == (dataset.labels[at], answer.digit)
@@ -164,7 +164,7 @@ def test_numbers_of_a_limited_set_are_those_of_the_whole(recognizer, dataset):
     assert "a sample of 40" in Page(some.html()).text
 
 
-def test_the_page_tells_the_numbers_of_the_json(whole, page):
+def test_the_page_has_the_numbers_of_the_json(whole, page):
     found = whole.to_dict()
     text = page.text
     wanted = [
@@ -205,7 +205,7 @@ def test_names_from_outside_are_shown_as_they_are(page):
     assert page.text.count(HOSTILE) >= 4  # heading, data, hash, command
 
 
-def test_what_is_seen_is_told_too(page):
+def test_what_is_seen_is_described_too(page):
     ids = [a["id"] for _, a in page.elements if "id" in a]
     assert len(ids) == len(set(ids))
     charts = [a for a in page.all("svg") if a.get("role") == "img"]
@@ -242,7 +242,7 @@ def test_a_report_can_be_made_of_whatever_comes_out(recognizer, constant_model, 
     json.loads(found.json())
     text = Page(found.html()).text
     right = kind in ("one digit", "one image", "all right")
-    assert ("There is none." in text) is right
+    assert ("There are none." in text) is right
     assert f"{found.evaluation.accuracy:.0%}" == ("100%" if right else "0%")
     assert ("read as blank" in text) is (kind == "all blank")
 
@@ -277,7 +277,7 @@ def test_in_a_browser_it_fits_every_screen_and_every_text_has_contrast(chromium,
 # --- files and the command line
 
 
-def test_two_files_are_written_in_one_piece(whole, written):
+def test_two_files_are_written_atomically(whole, written):
     assert written.read_text(encoding="utf-8") == whole.html()
     assert written.with_suffix(".json").read_text(encoding="utf-8") == whole.json()
     assert sorted(path.name for path in written.parent.iterdir()) == ["report.html", "report.json"]
@@ -286,7 +286,7 @@ def test_two_files_are_written_in_one_piece(whole, written):
 @pytest.mark.parametrize(
     ("name", "message"), [("report.pdf", "suffix .html, not"), ("gone/report.html", "no folder .*gone.* to write")]
 )
-def test_a_path_that_cannot_be_right_is_refused_before_anything_is_measured(tmp_path, name, message):
+def test_a_path_that_cannot_be_right_is_rejected_before_anything_is_measured(tmp_path, name, message):
     with pytest.raises(SettingError, match=message):
         check_path(tmp_path / name)
 
@@ -308,7 +308,7 @@ def run(capsys, *argv):
     return SimpleNamespace(code=main(list(argv)), **capsys.readouterr()._asdict())
 
 
-def test_evaluate_tells_unreadable_images_and_measures_the_others(capsys, scans, recognizer):
+def test_evaluate_reports_unreadable_images_and_measures_the_others(capsys, scans, recognizer):
     done = run(capsys, "evaluate", recognizer.model.name, "--data", "scans", "--report", "r.html", "--json", "r2.json")
     assert done.code == 1
     assert "scans, all part: 20 images" in done.out

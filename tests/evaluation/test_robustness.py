@@ -1,4 +1,4 @@
-"""Disturbed pictures: the same for ever, of the same digits throughout, and counted rightly."""
+"""Corrupted pictures: always the same, of the same digits throughout, and counted right."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def few_kinds(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_a_disturbed_picture_is_always_the_same_whichever_others_there_are(small, kind):
+def test_a_corrupted_picture_is_always_the_same_whichever_others_there_are(small, kind):
     whole = corrupted(small, 6, kind, "medium")
     assert np.array_equal(whole, corrupted(small.take(np.array([3, 6])), 1, kind, "medium"))
     assert not np.array_equal(whole, corrupted(small, 6, kind, "strong"))
     assert whole.dtype == np.uint8
 
 
-def test_strength_is_that_of_the_level_on_the_same_picture(small, monkeypatch):
+def test_severity_is_that_of_the_level_on_the_same_picture(small, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "inkdigits.evaluation.robustness.corrupt", lambda picture, *rest: asked.append((picture, *rest[:2])) or picture
     )
     for level in SEVERITIES:
         corrupted(small, 2, "fog", level)
-    assert [(kind, strength) for _, kind, strength in asked] == [("fog", strength) for strength in SEVERITIES.values()]
+    assert [(kind, severity) for _, kind, severity in asked] == [("fog", severity) for severity in SEVERITIES.values()]
     assert all(np.array_equal(asked[0][0], picture) for picture, *_ in asked)
 
 
@@ -108,7 +108,7 @@ def test_means_keep_trained_and_held_out_apart(recognizer, small, few_kinds):
     assert accuracy["inverted"] == found.plain.accuracy == 1
 
 
-def test_only_so_many_pictures_are_read_and_progress_counts_them(small, few_kinds):
+def test_only_this_many_pictures_are_read_and_progress_counts_them(small, few_kinds):
     steps = []
 
     class Stage:

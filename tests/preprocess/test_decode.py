@@ -133,7 +133,7 @@ def test_paper_with_transparent_corners_stays_paper(swap):
     np.testing.assert_allclose(seen, sheet, atol=1)
 
 
-def test_colour_key_transparency():
+def test_color_key_transparency():
     image = Image.fromarray(np.where(FIVE < 128, 0, 255).astype(np.uint8))
     data = encode(image, "PNG", transparency=255)  # white is clear
     np.testing.assert_allclose(levels(data), np.asarray(image), atol=1)
@@ -193,7 +193,7 @@ def test_size_limits():
 
 
 @pytest.mark.parametrize("side", [5000, 12_000, 30_000])
-def test_a_bomb_is_refused_by_its_header(side):
+def test_a_bomb_is_rejected_by_its_header(side):
     head = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
     with pytest.raises(ImageTooLarge, match="pixels"):
         decode(head + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b""), Limits())
@@ -273,7 +273,7 @@ def test_plain_small_pngs_are_read_as_pillow_reads_them(rows, filters, cut, more
 @pytest.mark.parametrize(
     "data",
     [
-        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\2\0\0\0"),  # colour
+        grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\2\0\0\0"),  # color
         grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\0\0\0\1"),  # interlaced
         grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x10\0\0\0\0"),  # 16 bits
         grey_png(zlib.compress(bytes(29 * 28)), 28, 28, b"\x08\0\0\0\0", chunk(b"tRNS", b"\0\0")),

@@ -29,7 +29,7 @@ def test_the_files_are_what_their_script_makes():
     others = {**{name: text.encode() for name, text in examples.texts().items()}, **examples.others()}
     for name, content in others.items():
         kept, made = (numbers(name, each) for each in ((FOLDER / name).read_bytes(), content))
-        # Of what went through the normalisation another processor may round a grey level otherwise.
+        # Of normalized images another processor may round a grey level otherwise.
         assert np.abs(np.subtract(kept, made)).max() <= 1, name
     there = {path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*") if path.is_file()}
     assert there == {*pictures, *others, "space.toml"}

@@ -31,7 +31,7 @@ def script():
 
 @pytest.fixture(scope="module")
 def evaluations(tmp_path_factory, recognizer):
-    """Two evaluations of the shipped model on drawn digits, in files: one with everything, one without disturbances."""
+    """Two evaluations of the shipped model on drawn digits, in files: one with everything, one without corruptions."""
     folder = tmp_path_factory.mktemp("docs")
     images = np.stack([255 - picture(d, 28, ink_size=20, pen=pen) for d in range(10) for pen in (1.5, 2.5, 4)])
     labels = np.repeat(np.arange(10), 3)
@@ -81,12 +81,12 @@ def test_the_card_holds_the_figures_of_its_files(script, evaluations, recognizer
 def test_parts_that_were_not_measured_are_left_out(script, evaluations, recognizer):
     found = json.loads((evaluations / "report-digits.json").read_text())
     text = script.card(recognizer.model.name, recognizer.model.entry, [found], [None])
-    assert "Disturbed" not in text
-    assert "What is no digit" not in text
+    assert "Corrupted" not in text
+    assert "Non-digits" not in text
     assert "| scikit-learn's digits | 30 |" in text
 
 
-def test_an_evaluation_of_another_model_is_refused(script, evaluations, recognizer, tmp_path, capsys):
+def test_an_evaluation_of_another_model_is_rejected(script, evaluations, recognizer, tmp_path, capsys):
     found = json.loads((evaluations / "report-digits.json").read_text())
     (tmp_path / "other.json").write_text(json.dumps({**found, "sha256": "0" * 64}))
     assert script.main([recognizer.model.name, str(tmp_path / "other.json"), "-o", str(tmp_path / "card.md")]) == 2

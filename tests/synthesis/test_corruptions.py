@@ -1,4 +1,4 @@
-"""Disturbances of pictures: the promises of every kind, and what each of them is held against."""
+"""Corruptions of pictures: what every kind guarantees, and each kind against an oracle."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from inkdigits.synthesis.corruptions import (
     scanner,
     sheet,
 )
-from inkdigits.synthesis.corruptions.pen import _grown
+from inkdigits.synthesis.corruptions.pen import _dilated
 
 from support.drawings import DIGITS, picture
 from support.paths import ROOT
@@ -69,9 +69,9 @@ def test_a_kind_keeps_its_promises(name):
         grey = picture(seed + 2, width, height=height, paper=240, ink=20)
         before = sheet.colored(grey).copy() if channels else grey
         kept = before.copy()
-        for strength in SEVERITIES.values():
-            after = corrupt(before, name, strength, np.random.default_rng(seed))
-            again = corrupt(before, name, strength, np.random.default_rng(seed))
+        for severity in SEVERITIES.values():
+            after = corrupt(before, name, severity, np.random.default_rng(seed))
+            again = corrupt(before, name, severity, np.random.default_rng(seed))
             np.testing.assert_array_equal(after, again)
             assert after.dtype == np.uint8
             assert after.ndim == 2 or after.shape[2] == 3
@@ -85,12 +85,12 @@ def test_another_generator_gives_another_picture(name):
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_nothing_changes_at_no_strength_and_more_at_more(name):
+def test_nothing_changes_at_severity_0_and_more_at_more(name):
     none = corrupt(drawn(3), name, 0, np.random.default_rng(0))
     np.testing.assert_array_equal(none, drawn(3))
     changes = []
-    for strength in SEVERITIES.values():
-        pairs = [(drawn(seed), corrupt(drawn(seed), name, strength, np.random.default_rng(seed))) for seed in range(12)]
+    for severity in SEVERITIES.values():
+        pairs = [(drawn(seed), corrupt(drawn(seed), name, severity, np.random.default_rng(seed))) for seed in range(12)]
         if name == "cropped":
             changes.append(-sum(after.size for _, after in pairs))
         else:
@@ -122,7 +122,7 @@ def test_pictures_without_ink_go_through(name, level):
         ({"picture": np.zeros((9, 28), np.uint8)}, InvalidPixels, "10 pixels a side or more"),
     ],
 )
-def test_what_cannot_be_disturbed_is_told(given, error, message):
+def test_what_cannot_be_corrupted_is_an_error(given, error, message):
     options = {"picture": drawn(1), "kind": "blur", "severity": 0.5, **given}
     with pytest.raises(error, match=message):
         corrupt(**options, rng=np.random.default_rng(0))
@@ -163,12 +163,12 @@ def test_warp_samples_between_pixels():
 
 
 def test_a_quarter_turn_is_exact():
-    centred = drawn(2)
-    before = sheet.look(centred)
+    centered = drawn(2)
+    before = sheet.look(centered)
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
-    turned = sheet.transformed(centred, before, turn, np.random.default_rng(0))
+    turned = sheet.transformed(centered, before, turn, np.random.default_rng(0))
     left, top, _, bottom = sheet.look(turned).box
-    oracle = np.rot90(centred[before.box[1] : before.box[3], before.box[0] : before.box[2]], -1)
+    oracle = np.rot90(centered[before.box[1] : before.box[3], before.box[0] : before.box[2]], -1)
     assert abs((bottom - top) - oracle.shape[0]) <= 1
     assert apart(turned[top : top + oracle.shape[0], left : left + oracle.shape[1]], oracle) < 12
 
@@ -233,12 +233,12 @@ def test_a_pen_is_thicker_or_thinner_throughout():
     assert all(abs(np.log(width)) > 0.2 for width in widths)
 
 
-def test_growing_is_grey_dilation():
+def test_thicker_is_grey_dilation():
     before = sheet.look(drawn(6)).cover
     cross, square = ndimage.generate_binary_structure(2, 1), np.ones((3, 3))
     oracle = ndimage.grey_dilation(before, footprint=cross)
     oracle = ndimage.grey_dilation(oracle, footprint=square)
-    np.testing.assert_allclose(_grown(before, 2.0), oracle, atol=0.003)
+    np.testing.assert_allclose(_dilated(before, 2.0), oracle, atol=0.003)
 
 
 def test_gaps_cut_the_line_across():
@@ -246,16 +246,16 @@ def test_gaps_cut_the_line_across():
     line[60:72, 10:130] = 0
     for seed in range(10):
         after = corrupt(line, "broken", 1, np.random.default_rng(seed))
-        pieces, n = ndimage.label(after < 128)
-        sizes = ndimage.sum_labels(np.ones_like(after), pieces, range(1, n + 1))
+        components, n = ndimage.label(after < 128)
+        sizes = ndimage.sum_labels(np.ones_like(after), components, range(1, n + 1))
         assert n >= 2, "no gap goes through"
         assert sizes.sum() > 0.6 * (line < 128).sum(), "more is gone than gaps"
 
 
-def test_noise_has_the_deviation_of_its_strength():
-    for strength in SEVERITIES.values():
-        spread = [corrupt(MIDDLE_GREY, "noise", strength, np.random.default_rng(s)).std() for s in range(10)]
-        on_grey = camera.NOISE * strength * np.sqrt(0.5 + 0.5 * 128 / 255)
+def test_noise_has_the_deviation_of_its_severity():
+    for severity in SEVERITIES.values():
+        spread = [corrupt(MIDDLE_GREY, "noise", severity, np.random.default_rng(s)).std() for s in range(10)]
+        on_grey = camera.NOISE * severity * np.sqrt(0.5 + 0.5 * 128 / 255)
         assert 0.68 * on_grey < min(spread) <= max(spread) < 1.02 * on_grey
 
 
@@ -295,7 +295,7 @@ def test_few_tones_are_few_and_square_pixels_are_square():
         assert 60 < dots.mean() < 160
 
 
-def test_cropped_is_a_piece_of_the_picture():
+def test_cropped_is_a_part_of_the_picture():
     for seed in range(20):
         before = drawn(seed)
         after = corrupt(before, "cropped", 1, np.random.default_rng(seed))
@@ -365,12 +365,12 @@ def test_sizes_places_and_tones_of_pictures_vary():
     "name",
     ["affine", "contrast", "elastic", "faint", "fog", "inverted", "jpeg", "light", "perspective", "slant", "tremor"],
 )
-def test_a_disturbed_digit_is_still_that_digit(recognizer, digits, name):
+def test_a_corrupted_digit_is_still_that_digit(recognizer, digits, name):
     pictures, labels = digits
     rng = np.random.default_rng(1)
     plain = np.mean([p.digit == label for p, label in zip(recognizer.predict_batch(pictures), labels, strict=True)])
-    disturbed = [corrupt(shown, name, SEVERITIES["medium"], rng) for shown in pictures]
-    right = np.mean([p.digit == label for p, label in zip(recognizer.predict_batch(disturbed), labels, strict=True)])
+    corrupted = [corrupt(shown, name, SEVERITIES["medium"], rng) for shown in pictures]
+    right = np.mean([p.digit == label for p, label in zip(recognizer.predict_batch(corrupted), labels, strict=True)])
     assert right >= plain - 0.15
 
 

@@ -1,4 +1,4 @@
-"""Pictures that show no digit: every kind in both parts, the fonts they come from, and that none shows a digit."""
+"""Non-digits: every kind in both parts, their fonts, and that none shows a digit."""
 
 import importlib.util
 import sys
@@ -32,7 +32,7 @@ def test_the_documentation_shows_every_kind():
     for name, kind in NON_DIGITS.items():
         assert f"| `{name}` | {kind.help} |" in text
     assert f"\n{DIGIT_LIKE}\n" in text
-    for image in ("negatives-train", "negatives-test", "lookalikes"):
+    for image in ("non-digits-train", "non-digits-test", "lookalikes"):
         assert f"(images/augmentation-{image}.png)" in text
         assert (DOCS / "images" / f"augmentation-{image}.png").stat().st_size < 100_000
 
@@ -93,13 +93,13 @@ def test_pictures_without_a_drawing_have_no_one_place(name):
 def test_blank_paper_has_no_ink():
     for seed in range(30):
         picture = NON_DIGITS["blank"].make(np.random.default_rng(seed), "train").astype(float)
-        # Grain and light, but no line: neighbouring means hardly differ.
+        # Grain and light, but no line: neighboring means hardly differ.
         smooth = picture[: len(picture) // 10 * 10, : len(picture) // 10 * 10].reshape(len(picture) // 10, 10, -1, 10)
         assert np.median(np.abs(np.diff(smooth.mean(axis=(1, 3)), axis=0))) < 12
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_no_line_is_a_one(part):
+def test_no_line_is_a_1(part):
     for seed in range(150):
         left, top, right, bottom = look(NON_DIGITS["line"].make(np.random.default_rng(seed), part)).box
         assert (right - left) / (bottom - top) > 0.45
@@ -126,7 +126,7 @@ def test_a_filled_shape_is_filled():
     np.testing.assert_allclose(x[:, 1] - x[:, 0], y / height, atol=1e-9)
 
 
-def test_letters_are_told_from_digits():
+def test_letters_do_not_look_like_digits():
     alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
     assert set(LETTERS) | (set(DIGIT_LIKE) & alphabet) == alphabet
     assert not (set(LETTERS) | set(SYMBOLS)) & set(DIGIT_LIKE)
@@ -178,7 +178,7 @@ def test_lookalikes_come_in_turn():
         assert look(picture).cover.any()
 
 
-def test_missing_fonts_are_told(monkeypatch):
+def test_missing_fonts_are_an_error(monkeypatch):
     fonts._font.cache_clear()
     fonts._hershey.cache_clear()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -83,7 +83,7 @@ def read_in_browser(page, files):
 
 
 def odd_pictures():
-    """Pictures that take every way through the normalisation, by name."""
+    """Pictures that take every path through preprocessing, by name."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[:280, :280]
     for digit in range(10):

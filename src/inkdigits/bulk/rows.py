@@ -1,4 +1,4 @@
-"""Images in, a row for each out, with one recogniser in one process."""
+"""Images in, a row for each out, with one recognizer in one process."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Job:
         return Recognizer(self.model, threads=self.threads, limits=self.limits)
 
     def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
-        """Read one chunk with the recogniser that :meth:`recognizer` gave."""
+        """Read one chunk with the recognizer that :meth:`recognizer` gave."""
         images = zip(chunk.names, chunk.sources, strict=True)
         rows = list(read(recognizer, images, explain=self.explain, min_confidence=self.min_confidence))
         errors = [(row.name, str(row.error)) for row in rows if row.error is not None]

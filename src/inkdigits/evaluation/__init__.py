@@ -1,1 +1,1 @@
-"""Measuring a model on labelled images, and the report of it. Needs no PyTorch: ``pip install 'inkdigits[eval]'``."""
+"""Measure a model on labeled images and write a report. Needs no PyTorch: ``pip install 'inkdigits[eval]'``."""

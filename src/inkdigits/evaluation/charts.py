@@ -1,8 +1,8 @@
-"""Every chart, as SVG text: of the report's page, of the files that trainings leave, and of notebooks. No library.
+"""Draw charts as SVG text, for reports, training runs and notebooks. No library.
 
-A chart is drawn at the width of a phone and scales up from there. In the report it takes its colors from the page by
-class names (``report.css``); as a file of its own it brings them along, in both cases for light and dark paper. Its
-title and description are for those who cannot see it.
+A chart is drawn at the width of a phone and scales up. In a report it takes its colors from the page by class names
+(``report.css``); an SVG file contains them. Both have light and dark colors. Titles and descriptions are for screen
+readers.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from html import escape
 __all__ = ["SERIES", "Axis", "Drawing", "Format", "Plot", "bar", "interval", "ranked", "sheet", "strip", "svg_file"]
 
 WIDTH, HEIGHT = 360, 290  # of a chart, in units that are pixels on a phone
-LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 42  # margins around the plane
+LEFT, RIGHT, TOP, BOTTOM = 54, 12, 30, 42  # margins around the plot area
 MARK = 3.2  # radius of a point
-LETTER = 6.2  # width of a letter, about
-GAP, LEGEND = 28, 26  # between the plots of a sheet, and of a line of the legend above them
-SERIES = 8  # colors of curves: the kinds s0 to s7
+LETTER = 6.2  # average width of a letter
+GAP, LEGEND = 28, 26  # gap between the plots of a sheet, and height of a line of the legend
+SERIES = 8  # colors of curves: classes s0 to s7
 
 Format = Callable[[float], str]
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis: its range, where its ticks are, what it says.
+    """One axis: its range, ticks and label.
 
     Attributes:
         low, high: ends of the range; low < high.
-        ticks: values that get a tick.
-        text: how a tick is written.
+        ticks: values of the ticks.
+        text: formats a tick.
         label: what the axis shows, with its unit.
-        log: on a logarithmic scale.
+        log: whether the scale is logarithmic.
     """
 
     low: float
@@ -44,14 +44,14 @@ class Axis:
     log: bool = False
 
     def share(self, value: float) -> float:
-        """Return where a value lies, 0 at the low end and 1 at the high; beyond the ends it is cut off."""
+        """Return the position of a value, 0 at the low end and 1 at the high end, clipped to these."""
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
         value = min(max(value, self.low), self.high)
         return ((math.log(value) if self.log else value) - low) / (high - low)
 
     @classmethod
     def percent(cls, low: float, high: float, label: str) -> Axis:
-        """From ``low`` to ``high``, both moved outwards to round shares, with four to seven ticks."""
+        """Make an axis from ``low`` to ``high``, both moved outwards to round shares, with four to seven ticks."""
         step = next(s for s in (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02, 0.05, 0.1, 0.2) if s * 6 >= high - low)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         if first == last:
@@ -62,7 +62,7 @@ class Axis:
 
     @classmethod
     def linear(cls, low: float, high: float, label: str) -> Axis:
-        """From ``low`` to ``high``, both moved outwards to round values, with at most eight ticks."""
+        """Make an axis from ``low`` to ``high``, both moved outwards to round values, with at most eight ticks."""
         step = next(m * 10.0**e for e in range(-9, 10) for m in (1, 2, 5) if high - low <= 6 * m * 10.0**e)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
         ticks = [round(i * step, 9) for i in range(first, max(last, first + 1) + 1)]
@@ -70,13 +70,13 @@ class Axis:
 
     @classmethod
     def decades(cls, high: float, label: str) -> Axis:
-        """Counts from 1 to at least ``high`` on a logarithmic scale; nothing, 0, lies at the low end."""
+        """Make a logarithmic axis of counts from 1 to at least ``high``; 0 is at the low end."""
         top = max(1, math.ceil(math.log10(max(high, 1))))
         return cls(0.5, 10**top, [10**i for i in range(top + 1)], lambda value: f"{value:,.0f}", label, log=True)
 
     @classmethod
     def logarithmic(cls, low: float, high: float, text: Format, label: str) -> Axis:
-        """From ``low`` to ``high``, both above 0, on a logarithmic scale with ticks at 1, 2, 5, 10…"""
+        """Make a logarithmic axis from ``low`` to ``high``, both above 0, with ticks at 1, 2, 5, 10…"""
         steps = [m * 10.0**e for e in range(-6, 7) for m in (1, 2, 5)]
         first = max((i for i, step in enumerate(steps) if step <= low * (1 + 1e-9)), default=0)
         last = min((i for i, step in enumerate(steps) if step >= high * (1 - 1e-9)), default=len(steps) - 1)
@@ -85,20 +85,20 @@ class Axis:
 
     @classmethod
     def count(cls, first: int, last: int, label: str) -> Axis:
-        """Integers from ``first`` to ``last``, with at most eight ticks."""
+        """Make an axis of integers from ``first`` to ``last``, with at most eight ticks."""
         step = next(m * 10**e for e in range(9) for m in (1, 2, 5) if (last - first) / (m * 10**e) <= 7)
         ticks = [first, *(i for i in range(step * (first // step + 1), last + 1, step) if i - first >= step / 2)]
         return cls(first, max(last, first + 1), ticks, lambda value: f"{value:,.0f}", label)
 
 
 class Plot:
-    """A plane with two axes to draw on.
+    """A plot area with two axes.
 
     Args:
-        title: what the chart is.
-        about: what there is to see in it, in a sentence or two.
+        title: title of the chart.
+        about: what it shows, in a sentence or two.
         x, y: the axes.
-        name: of the file or page's own, unique in it: ids are made of it.
+        name: prefix of its ids, unique in the file or page.
         height: of the whole chart.
     """
 
@@ -113,7 +113,7 @@ class Plot:
         self._axes()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Return where a point of the plane lies in the drawing."""
+        """Return the position of a point in the drawing."""
         return (
             LEFT + self.x.share(x) * (WIDTH - LEFT - RIGHT),
             self.height - BOTTOM - self.y.share(y) * (self.height - TOP - BOTTOM),
@@ -125,14 +125,14 @@ class Plot:
         self._parts.append(f'<polyline class="{kind}" points="{text}"/>')
 
     def points(self, points: Iterable[tuple[float, float, float, float]], kind: str = "mark") -> None:
-        """Points (x, y, low, high) with their intervals in y."""
+        """Draw points (x, y, low, high) with their intervals in y."""
         for x, y, low, high in points:
             (px, py), (_, bottom), (_, top) = self.at(x, y), self.at(x, low), self.at(x, high)
             self._parts.append(f'<path class="whisker" d="M{px:.1f} {bottom:.1f}V{top:.1f}"/>')
             self._parts.append(f'<circle class="{kind}" cx="{px:.1f}" cy="{py:.1f}" r="{MARK}"/>')
 
     def columns(self, columns: Iterable[tuple[float, float, float]]) -> None:
-        """Columns (from x, to x, y) from the low end of y."""
+        """Draw columns (from x, to x, y) from the low end of y."""
         for left, right, y in columns:
             (x0, top), (x1, bottom) = self.at(left, y), self.at(right, self.y.low)
             if bottom - top > 0.05:
@@ -142,14 +142,14 @@ class Plot:
                 )
 
     def note(self, x: float, y: float, text: str, *, anchor: str = "start", dx: float = 0, dy: float = 0) -> None:
-        """Words at a point; ``dx`` and ``dy`` move them by units of the drawing."""
+        """Write text at a point; ``dx`` and ``dy`` move it by units of the drawing."""
         px, py = self.at(x, y)
         self._parts.append(
             f'<text class="note" x="{px + dx:.1f}" y="{py + dy:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
         )
 
     def svg(self) -> str:
-        """Return the whole chart."""
+        """Return the chart as SVG."""
         return f"{self._head}{''.join(self._parts)}</svg>"
 
     def _axes(self) -> None:
@@ -161,7 +161,7 @@ class Plot:
         for tick in self.x.ticks:
             px, _ = self.at(tick, self.y.low)
             self._parts.append(f'<path class="tick" d="M{px:.1f} {floor}v4"/>')
-            # The last one must not stick out of the drawing.
+            # Keep the last label inside the drawing.
             over = px + len(self.x.text(tick)) * LETTER / 2 - WIDTH
             self._parts.append(
                 f'<text x="{px - max(over, 0):.1f}" y="{floor + 17}" text-anchor="middle">{self.x.text(tick)}</text>'
@@ -175,7 +175,7 @@ class Plot:
 
 
 def bar(value: float, kind: str = "") -> str:
-    """Draw a bar for the cell of a table that holds the number, too: ``value`` from 0 to 1."""
+    """Draw a bar for a table cell next to its number: ``value`` from 0 to 1."""
     return (
         f'<svg class="bar {kind}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="track" width="100" height="8"/><rect class="fill" width="{100 * value:.2f}" height="8"/></svg>'
@@ -183,7 +183,7 @@ def bar(value: float, kind: str = "") -> str:
 
 
 def interval(value: float, low: float, high: float, axis: Axis) -> str:
-    """Draw a point with its interval for the cell of a table that holds the numbers, too."""
+    """Draw a point with its interval for a table cell next to its numbers."""
     x, left, right = (4 + 112 * axis.share(v) for v in (value, low, high))
     return (
         '<svg class="dots" viewBox="0 0 120 14" aria-hidden="true"><path class="grid" d="M4 7H116"/>'
@@ -192,7 +192,7 @@ def interval(value: float, low: float, high: float, axis: Axis) -> str:
 
 
 def strip(values: Sequence[float], axis: Axis) -> str:
-    """Points that grow from the first to the last, joined by a line, for a table's cell that holds the numbers, too."""
+    """Draw points that grow from first to last, joined by a line, for a table cell next to its numbers."""
     places = [4 + 152 * axis.share(value) for value in values]
     grid = "".join(f'<path class="grid" d="M{4 + 152 * axis.share(t):.1f} 0V18"/>' for t in axis.ticks)
     dots = "".join(
@@ -222,7 +222,7 @@ def _colors(of: Sequence[str]) -> str:
 
 
 class Drawing(str):
-    """An SVG file's text, which a notebook shows as what it draws."""
+    """The text of an SVG file, which a notebook displays as a picture."""
 
     __slots__ = ()
 
@@ -234,13 +234,13 @@ class Drawing(str):
 
 
 def svg_file(title: str, width: float, height: float, parts: Iterable[str], about: str = "") -> Drawing:
-    """Make an SVG file by itself, on light and dark paper, with its title above what it shows."""
+    """Make an SVG file for light and dark screens, with its title on top."""
     dark = f"@media(prefers-color-scheme:dark){{{_DARK_STYLE}{_colors(_DARK)}}}"
-    told = f'<title id="title">{escape(title)}</title><desc id="about">{escape(about)}</desc>' if about else ""
+    head = f'<title id="title">{escape(title)}</title><desc id="about">{escape(about)}</desc>' if about else ""
     role = ' role="img" aria-labelledby="title about"' if about else ""
     return Drawing(
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" '
-        f'height="{height:.0f}"{role}>{told}<style>{_STYLE}{_colors(_LIGHT)}{dark}</style>'
+        f'height="{height:.0f}"{role}>{head}<style>{_STYLE}{_colors(_LIGHT)}{dark}</style>'
         f'<rect class="paper" width="{width:.0f}" height="{height:.0f}"/>'
         f'<text class="head" x="{GAP}" y="30">{escape(title)}</text>{"".join(parts)}</svg>\n'
     )
@@ -250,9 +250,9 @@ def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> Draw
     """Make an SVG file of plots next to each other.
 
     Args:
-        title: stands above them.
+        title: title above them.
         plots: at least one.
-        legend: what the curves of kind "curve s0", "curve s1"… are, at most SERIES.
+        legend: names of the curves "curve s0", "curve s1"…, at most SERIES.
     """
     width = len(plots) * (WIDTH + GAP) + GAP
     columns = max(1, int(width / (LETTER * max(map(len, legend), default=0) + 60)))
@@ -270,11 +270,11 @@ def sheet(title: str, plots: Sequence[Plot], legend: Sequence[str] = ()) -> Draw
 
 
 def ranked(title: str, shares: Mapping[str, float]) -> Drawing:
-    """Make an SVG file of bars under each other.
+    """Make an SVG file of horizontal bars.
 
     Args:
-        title: stands above them.
-        shares: 0 to 1 by name, in their order; at least one.
+        title: title above them.
+        shares: 0 to 1 by name, in this order; at least one.
     """
     left, right, row = GAP + 12 + LETTER * max(map(len, shares)), 56, 30
     width, longest, parts = WIDTH + left, max(max(shares.values()), 1e-9), []
@@ -287,5 +287,5 @@ def ranked(title: str, shares: Mapping[str, float]) -> Drawing:
     return svg_file(title, width, 54 + row * len(shares) + 14, parts, about)
 
 
-#: Charts for the cell of a table, by the names that templates have for them.
+#: Charts for table cells, by their names in templates.
 SMALL_CHARTS: dict[str, Callable[..., str]] = {"bar": bar, "interval": interval, "strip": strip}

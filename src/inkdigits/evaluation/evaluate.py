@@ -1,6 +1,6 @@
-"""How well a model reads labelled images: accuracy with its interval, per digit, confusion, calibration, rejection.
+"""Evaluate a model on labeled images: accuracy with its interval, per digit, confusion, calibration, rejection.
 
-Everything goes through :class:`inkdigits.Recognizer` on raw images, so what is measured is what users get.
+All images go through :class:`inkdigits.Recognizer`, so the figures are those that users get.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ __all__ = [
     "wilson",
 ]
 
-CHUNK = 512  # images between two steps of the progress bar
+CHUNK = 512  # images per step of the progress bar
 BINS = 15  # of confidence, for the calibration error
-BLANK = CLASSES  # the column of the confusion matrix for images that were taken for blank
+BLANK = CLASSES  # the column of the confusion matrix for images that were read as blank
 Z95 = 1.959963984540054  # standard normal quantile of a two-sided 95% interval
 CURVE_POINTS = 200  # of a rejection curve, at most
-THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)  # of confidence, that people set
+THRESHOLDS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)  # of confidence, as users set them
 
 Share = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class DigitScore:
-    """How one digit was read. A ratio whose denominator is 0 counts as 0.
+    """Scores of one digit. A ratio whose denominator is 0 is 0.
 
     Attributes:
-        n: images that show it.
-        precision: of the images read as it, the share that show it.
-        recall: of the images that show it, the share read as it.
+        n: images of the digit.
+        precision: of the images read as the digit, the share that show it.
+        recall: of the images of the digit, the share read as it.
         f1: harmonic mean of the two.
     """
 
@@ -64,13 +64,13 @@ class DigitScore:
 
 @dataclass(frozen=True)
 class Bin:
-    """The answers of one range of confidence, open below and closed above.
+    """The answers in one range of confidence, open below and closed above.
 
     Attributes:
         low, high: its bounds, 0 to 1.
         n: answers in it.
-        confidence: their mean confidence; 0 where there are none.
-        accuracy: the share of them that is right; 0 where there are none.
+        confidence: their mean confidence; 0 if there are none.
+        accuracy: the share of them that is right; 0 if there are none.
     """
 
     low: float
@@ -82,12 +82,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Rejection:
-    """What is left when the answers with the least confidence are rejected.
+    """The answers that remain when those with low confidence are rejected.
 
     Attributes:
-        threshold: the confidence that an answer needs, 0 to 1.
+        threshold: the lowest confidence that is accepted, 0 to 1.
         answered: share of the images that are answered.
-        accuracy: share of these that are right; 1 where none are answered.
+        accuracy: share of these that are right; 1 if none are answered.
         wrong: mistakes among them.
     """
 
@@ -99,26 +99,26 @@ class Rejection:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What :func:`evaluate` measured. Arrays have one item for each image that could be read, in the data's order.
+    """Result of :func:`evaluate`. Arrays have one item per readable image, in the order of the data set.
 
     Attributes:
         model: name of the model.
         sha256: hash of its file.
         dataset: name of the data set.
-        part: "train", "validation", "test" or "all" of it.
-        n: images that could be read; all figures are of these.
-        accuracy: share read right, 0 to 1; a blank answer is wrong.
+        part: its part: "train", "validation", "test" or "all".
+        n: readable images; all figures are of these.
+        accuracy: share read right, 0 to 1; blank is wrong.
         interval: 95% Wilson score interval of the accuracy.
         per_class: ten scores, digit 0 first.
-        confusion: (10, 11) int64; row: the label, column: the digit read, the last: blank.
+        confusion: (10, 11) int64; row: the label, column: the digit read, last column: blank.
         confidence: mean confidence of the answers, 0 to 1.
         calibration_error: expected calibration error, 15 bins, 0 to 1.
-        errors: where in the data the images are that were read wrong, (E,) int64, the most confident mistake first.
+        errors: (E,) int64, indices of the images read wrong, the most confident mistake first.
         confidences: (n,) float64 in [0, 1].
         right: (n,) bool.
-        unreadable: where in the data the images are that could not be read, and why.
-        refused: images with ink that the model says show no digit, though they are labelled; their nearest digit counts
-            in all other figures. None where the model cannot tell.
+        unreadable: index and error of each image that could not be read.
+        rejected: labeled images with ink that the model reports as non-digits; their nearest digit counts in all other
+            figures. None if the model does not detect non-digits.
     """
 
     model: str
@@ -136,17 +136,17 @@ class Evaluation:
     confidences: np.ndarray
     right: np.ndarray
     unreadable: tuple[tuple[int, ImageError], ...] = ()
-    refused: int | None = None
+    rejected: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "model": self.model,
             "sha256": self.sha256,
             "data": self.dataset,
             "part": self.part,
             **self.figures(),
-            "refused": self.refused,
+            "refused": self.rejected,
             "per_class": [{"digit": digit, **vars(score)} for digit, score in enumerate(self.per_class)],
             "confusion": self.confusion.tolist(),
             "calibration": [asdict(each) for each in calibration_bins(self.confidences, self.right)],
@@ -156,7 +156,7 @@ class Evaluation:
         }
 
     def figures(self) -> dict[str, Any]:
-        """Return the few figures that sum it up, as plain values; what the registry keeps."""
+        """Return the main figures as plain values, as the registry keeps them."""
         return {
             "n": self.n,
             "accuracy": self.accuracy,
@@ -166,22 +166,22 @@ class Evaluation:
         }
 
     def table(self) -> str:
-        """Format figures, table by digit and confusion matrix for a terminal, in lines of at most 80 characters."""
+        """Format figures, scores by digit and confusion matrix for a terminal, in lines of at most 80 characters."""
         interval = "{:.2%} to {:.2%}".format(*self.interval)
-        refused = (self.refused or 0) / self.n
-        told = f"{self.refused:,} refused; the nearest digit counts above" if self.refused else "none refused"
+        rejected = (self.rejected or 0) / self.n
+        note = f"{self.rejected:,} rejected; the nearest digit counts above" if self.rejected else "none rejected"
         lines = [
             f"{self.model} on {self.dataset}, {self.part} part: {self.n:,} images",
             f"accuracy           {self.accuracy:8.2%}   {len(self.errors):,} wrong, 95% interval {interval}",
             f"mean confidence    {self.confidence:8.2%}",
             f"calibration error  {self.calibration_error:8.2%}   {BINS} bins",
-            *([] if self.refused is None else [f"not a digit        {refused:8.2%}   {told}"]),
+            *([] if self.rejected is None else [f"not a digit        {rejected:8.2%}   {note}"]),
             "",
             "digit      n  precision   recall       F1",
         ]
         for digit, score in enumerate(self.per_class):
             lines.append(f"{digit:5}{score.n:7,}{score.precision:11.2%}{score.recall:9.2%}{score.f1:9.2%}")
-        # A column of blanks only where there are any.
+        # The blank column only if there are blanks.
         columns = CLASSES + 1 if self.confusion[:, BLANK].any() else CLASSES
         heads = [*map(str, range(CLASSES)), "blank"][:columns]
         width = max(6, len(f"{self.confusion.max():,}") + 1)
@@ -192,20 +192,20 @@ class Evaluation:
 
 
 def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None = None) -> Evaluation:
-    """Read every image of a data set and compare with its labels.
+    """Read every image of a data set and compare it with its label.
 
     Args:
         recognizer: the model to measure.
-        dataset: at least one image. Images that cannot be read are left out of the figures and listed.
-        progress: shows the images; default a bar on standard error when that is a terminal.
+        dataset: at least one image. Unreadable images are listed and left out of the figures.
+        progress: reports progress; default: a bar on standard error when that is a terminal.
 
     Raises:
-        DataError: not a single image can be read.
+        DataError: no image can be read.
     """
     read = np.empty(len(dataset), np.int64)
     confidence = np.zeros(len(dataset))
     unreadable: list[tuple[int, ImageError]] = []
-    refused = 0
+    rejected = 0
     with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
         for start in range(0, len(dataset), CHUNK):
             answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
@@ -215,7 +215,7 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
                     continue
                 read[at] = BLANK if answer.digit is None else answer.digit
                 confidence[at] = answer.confidence
-                refused += not (answer.is_digit or answer.is_blank)
+                rejected += not (answer.is_digit or answer.is_blank)
             advance(len(answers))
     good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
     if not len(good):
@@ -242,15 +242,15 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
         confidences=confidence,
         right=right,
         unreadable=tuple(unreadable),
-        refused=None if recognizer.model.threshold is None else refused,
+        rejected=None if recognizer.model.threshold is None else rejected,
     )
 
 
 def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:
-    """Return the images of a data set that a model has not been trained on.
+    """Load the images of a data set that a model was not trained on.
 
-    That is its test part; or all of it where it can be read whole, unless the registry says that the model was trained
-    on it: under that name, or, for data named by a path, on a file of that content.
+    That is the test part, or the whole set if it can be loaded whole and the registry does not say that the model was
+    trained on it: under that name or, for a path, on a file with the same content.
 
     Raises:
         DataError: as in :func:`inkdigits.data.catalog.load`.
@@ -260,13 +260,13 @@ def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Prog
     entry = recognizer.model.entry
     trained_on = set(entry.get("config", {}).get("data", "").split("+"))
     whole = load(name, settings, part="all", progress=progress)
-    # The hashes of named sets are those of their test parts, too, which no model is trained on.
+    # The hashes of named sets include those of their test parts, which no model is trained on.
     own = trained_on - set(DATASETS) and set(whole.sha256.values()) & set(entry.get("data", {}).values())
     return load(name, settings, part="test") if own or name in trained_on else whole
 
 
 def wilson(right: int, n: int) -> Share:
-    """95% Wilson score interval of a share ``right / n``.
+    """Return the 95% Wilson score interval of a share ``right / n``.
 
     E. B. Wilson, Probable Inference, the Law of Succession, and Statistical Inference, 1927.
     """
@@ -278,7 +278,7 @@ def wilson(right: int, n: int) -> Share:
 
 
 def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
-    """Return the answers sorted into 15 bins of equal width by their confidence.
+    """Sort answers by confidence into 15 bins of equal width.
 
     Args:
         confidence: (N,) in [0, 1].
@@ -295,26 +295,26 @@ def calibration_bins(confidence: np.ndarray, right: np.ndarray) -> list[Bin]:
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Expected calibration error: mean over answers of |accuracy - mean confidence| of their bin; see above."""
+    """Return the expected calibration error: the mean over answers of |accuracy - mean confidence| in their bin."""
     bins = calibration_bins(confidence, right)
     return sum(each.n * abs(each.accuracy - each.confidence) for each in bins) / len(confidence)
 
 
 def rejection(confidence: np.ndarray, right: np.ndarray, thresholds: Sequence[float] | None = None) -> list[Rejection]:
-    """Accuracy against the share answered, as the confidence that an answer needs rises.
+    """Return the share answered and its accuracy for rising thresholds of confidence.
 
     Args:
         confidence: (N,) in [0, 1].
         right: (N,) bool.
-        thresholds: the confidences asked for; None: at most 200 that draw the whole curve, closer together where little
-            is rejected, as the mistakes are there.
+        thresholds: thresholds of confidence; None: at most 200 for the whole curve, denser where few are rejected, as
+            most mistakes are there.
     """
     order = np.argsort(confidence, kind="stable")
     n, levels = len(order), confidence[order]
-    left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes from each place on
+    left = np.append(np.cumsum(~right[order][::-1])[::-1], 0)  # mistakes at or above each confidence
     if thresholds is None:
         ranks = np.unique(np.geomspace(1, n, CURVE_POINTS).astype(int) - 1)
-        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # from 0 on, none is rejected
+        thresholds = [0.0, *np.unique(levels[ranks]).tolist()[1:]]  # at 0, none is rejected
     first = np.searchsorted(levels, thresholds, side="left").tolist()
     return [
         Rejection(float(t), (n - i) / n, float(1 - left[i] / (n - i)) if i < n else 1.0, int(left[i]))

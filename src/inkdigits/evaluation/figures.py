@@ -1,7 +1,4 @@
-"""Drawings of evaluations and data for notebooks, of the charts that the report has, too, and of images.
-
-What a notebook shows is computed by the library; what it looks like is settled here, once.
-"""
+"""Figures of evaluations, data sets and images for notebooks; the report uses the reliability diagram, too."""
 
 from __future__ import annotations
 
@@ -23,14 +20,14 @@ __all__ = [
     *("reliability", "scatter", "trade"),
 ]
 
-WIDE = 720  # of a gallery
-COLORS = 96  # of an image in it: a quarter of the bytes, and no difference to be seen
-FEW = 5  # mistakes of a kind, which are not drawn as if they were many
+WIDE = 720  # width of a gallery
+COLORS = 96  # of an image in it: a quarter of the bytes without a visible difference
+FEW = 5  # mistakes of a kind; smaller maxima do not get the strongest color
 _PAPER, _INK, _AGAINST, _FOR = ((252, 250, 245), (27, 35, 51), (61, 106, 138), (176, 49, 29))  # colors of images
 
 
 def reliability(found: Evaluation) -> Plot:
-    """Plot how often answers of some confidence are right, with 95% intervals; on the line confidence is honest."""
+    """Plot accuracy against confidence, with 95% intervals; a calibrated model is on the diagonal."""
     plot = Plot(
         "Reliability diagram",
         f"Share of right answers against confidence in {BINS} bins. The calibration error, the mean distance from the "
@@ -46,12 +43,12 @@ def reliability(found: Evaluation) -> Plot:
 
 
 def calibration(found: Evaluation) -> Drawing:
-    """Draw the reliability diagram as a file of its own."""
+    """Draw the reliability diagram as an SVG file."""
     return sheet(f"Calibration error {found.calibration_error:.2%}", [reliability(found)])
 
 
 def confusion(found: Evaluation) -> Drawing:
-    """Draw the confusion matrix: what was read right in bold, mistakes in red, each with its count."""
+    """Draw the confusion matrix: right answers in bold, mistakes in red."""
     matrix = found.confusion if found.confusion[:, BLANK].any() else found.confusion[:, :BLANK]
     side, left, top = 44, 66, 76
     most = max(FEW, *(int(n) for (row, column), n in np.ndenumerate(matrix) if row != column))
@@ -78,7 +75,7 @@ def confusion(found: Evaluation) -> Drawing:
 
 
 def balance(labels: np.ndarray) -> Drawing:
-    """Draw how many images there are of each digit; dashed, if they were even.
+    """Draw the number of images of each digit, and their mean as a dashed line.
 
     Args:
         labels: (N,) from 0 to 9.
@@ -86,15 +83,15 @@ def balance(labels: np.ndarray) -> Drawing:
     counts = np.bincount(labels, minlength=CLASSES).tolist()
     even = len(labels) / CLASSES
     x = Axis(-0.5, CLASSES - 0.5, range(CLASSES), lambda digit: f"{digit:.0f}", "digit")
-    told = ", ".join(f"{digit}: {n:,}" for digit, n in enumerate(counts))
-    plot = Plot("Images by digit", told, x, Axis.count(0, max(counts), "images"), name="balance")
+    about = ", ".join(f"{digit}: {n:,}" for digit, n in enumerate(counts))
+    plot = Plot("Images by digit", about, x, Axis.count(0, max(counts), "images"), name="balance")
     plot.columns((digit - 0.35, digit + 0.35, n) for digit, n in enumerate(counts))
     plot.line([(x.low, even), (x.high, even)], "ideal")
     return sheet(f"{len(labels):,} images", [plot])
 
 
 def averages(images: np.ndarray, labels: np.ndarray) -> Drawing:
-    """Draw the mean of each digit's images, and where they differ from each other: their standard deviation.
+    """Draw the mean and the standard deviation of each digit's images.
 
     Args:
         images: (N, 28, 28) uint8, ink 255.
@@ -115,14 +112,14 @@ def gallery(
     why: Sequence[np.ndarray] = (),
     title: str = "",
 ) -> Drawing:
-    """Draw images in rows, with a line or two under each.
+    """Draw images in rows, with titles under them.
 
     Args:
         images: each (H, W), uint8 with ink 255 or float with ink 1.
-        titles: what stands under each; empty: nothing.
+        titles: text under each image, of one or more lines; empty: none.
         columns: images per row.
-        why: for each (28, 28) an explanation of that shape in [-1, 1], laid over it: red for the answer, blue against.
-        title: stands above them.
+        why: for each (28, 28) image its explanation, in [-1, 1], drawn over it: red for the answer, blue against it.
+        title: title above them.
     """
     tiles = []
     for at, image in enumerate(images):
@@ -135,12 +132,12 @@ def gallery(
 
 
 def scatter(points: np.ndarray, labels: np.ndarray, title: str) -> Drawing:
-    """Draw a map of images in the plane: each a point in the color of its digit, and the digit where most of them are.
+    """Draw an embedding of images: each a point in the color of its digit, and each digit at the median of its points.
 
     Args:
         points: (N, 2).
         labels: (N,) from 0 to 9.
-        title: stands above it.
+        title: title above it.
     """
     low, span = points.min(axis=0), np.ptp(points, axis=0)
     places = GAP + (points - low) / np.maximum(span, 1e-9) * (WIDE - 2 * GAP, WIDE * 0.7 - 2 * GAP) + (0, GAP)
@@ -158,13 +155,13 @@ def scatter(points: np.ndarray, labels: np.ndarray, title: str) -> Drawing:
 
 
 def trade(values: Sequence[float], accuracies: Sequence[float], name: str, *, log: bool = False) -> Drawing:
-    """Draw what one searched option does: validation accuracy by its value, a point for each trial.
+    """Draw validation accuracy against the value of one searched option, a point per trial.
 
     Args:
         values: of the option.
         accuracies: 0 to 1, of the same trials.
         name: of the option.
-        log: on a logarithmic scale.
+        log: whether the scale is logarithmic.
     """
     ends = min(values), max(values)
     x = Axis.logarithmic(*ends, lambda value: f"{value:g}", name) if log else Axis.linear(*ends, name)
@@ -182,7 +179,7 @@ def data_url(image: Image.Image) -> str:
 
 
 def _blend(shares: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
-    """Lay a color over paper, as much as each pixel's share says: (H, W) to (H, W, 3)."""
+    """Blend a color over paper by each pixel's share: (H, W) to (H, W, 3)."""
     blended: np.ndarray = np.array(_PAPER) + shares[..., None] * (np.array(color) - _PAPER)
     return blended
 

@@ -1,6 +1,6 @@
-"""What an answer costs: milliseconds, megabytes, parameters, and on which machine that was.
+"""Measure latency, size and parameters of a model, and describe the machine.
 
-The model is loaded again with one thread, whatever the evaluation ran with, so that figures can be compared.
+The model is loaded again with one thread, so that figures of all evaluations can be compared.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from inkdigits.recognizer import Recognizer
 
 __all__ = ["Cost", "cost", "environment", "times_us"]
 
-CALLS, WARM = 200, 20  # timed, and before them
+CALLS, WARM = 200, 20  # calls that are timed, and calls to warm up
 BATCH = 64  # images
 _PACKAGES = ("onnxruntime", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one model. Times are medians over ``calls`` calls in turn, with one thread.
+    """The cost of one model. Times are medians over ``calls`` sequential calls with one thread.
 
     Attributes:
-        bytes: of the model's file.
+        bytes: size of the model file.
         parameters: weights in it.
-        predict_us: µs of ``Recognizer.predict`` on one image: from its pixels to the answer.
-        predict_p99_us: the 99th percentile of the same.
+        predict_us: µs of ``Recognizer.predict`` on one image, from its pixels to the answer.
+        predict_p99_us: 99th percentile of the same.
         network_us: µs of the network alone on one image.
-        batch_us: µs an image of the network alone on batches of ``batch``.
+        batch_us: µs per image of the network alone on batches of ``batch``.
     """
 
     bytes: int
@@ -52,8 +52,8 @@ def cost(recognizer: Recognizer, image: ImageSource) -> Cost:
     """Measure a model's size and speed.
 
     Args:
-        recognizer: names the model.
-        image: what is read again and again.
+        recognizer: the model to measure.
+        image: the image that is read in each call.
 
     Raises:
         ImageError: it cannot be read.
@@ -74,7 +74,7 @@ def cost(recognizer: Recognizer, image: ImageSource) -> Cost:
 
 
 def environment() -> dict[str, str]:
-    """Processor and versions that figures were measured with."""
+    """Return the processor and the versions that figures were measured with."""
     return {
         "processor": _processor(),
         "python": platform.python_version(),
@@ -84,7 +84,7 @@ def environment() -> dict[str, str]:
 
 
 def times_us(call: Callable[[], object], calls: int, warm: int = WARM) -> np.ndarray:
-    """Return the microseconds of each call, after some to warm up."""
+    """Return the microseconds of each call, after ``warm`` calls to warm up."""
     took = np.empty(warm + calls)
     for i in range(len(took)):
         started = time.perf_counter()
@@ -94,7 +94,7 @@ def times_us(call: Callable[[], object], calls: int, warm: int = WARM) -> np.nda
 
 
 def _parameters(path: Path) -> int:
-    """Values in the weights of an ONNX file: of all tensors that are not integers, such as shapes."""
+    """Count the weights in an ONNX file: the values of all tensors but integers, such as shapes."""
     import onnx
 
     tensors = onnx.load(path).graph.initializer

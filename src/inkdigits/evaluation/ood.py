@@ -1,13 +1,13 @@
-"""How well a model rejects non-digits: the blanks, noise, scribbles, shapes and letters of :mod:`.non_digits`.
+"""Measure how well a model rejects non-digits: the blanks, noise, scribbles, shapes and letters of :mod:`.non_digits`.
 
-A model with an opinion of its own on that (``Prediction.is_digit``) is measured by it. Every model is measured by its
-score, too, at the threshold that would reject 1% of the data's own digits: that compares models whatever they think.
-Letters that are digits to the eye, such as O, l and S, are reported apart: to read them as digits is no mistake.
+Every model is measured by its score, at the threshold that rejects 1% of the data's digits, so that models can be
+compared. A model that detects non-digits (``Prediction.is_digit``) is also measured by its own threshold. Letters that
+look like digits, such as O, l and S, are reported separately: reading them as digits is not a mistake.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from statistics import mean
 from typing import Any
 
@@ -21,50 +21,54 @@ from inkdigits.synthesis.non_digits import NON_DIGITS, lookalikes, non_digit_pic
 
 __all__ = ["NonDigitScore", "OutOfDistribution", "out_of_distribution", "sample"]
 
-DIGITS = 2000  # of the data set, at most, that the threshold is set by
-PICTURES = 4000  # of non-digits, in all: 400 of a kind
-LOOKALIKES = 200  # letters that are digits to the eye, such as O and l
+DIGITS = 2000  # of the data set, at most, that set the threshold
+PICTURES = 4000  # of non-digits: 400 of each kind
+LOOKALIKES = 200  # letters that look like digits, such as O and l
 SEED = 0
 ALLOWED = 0.01  # share of the digits that the threshold rejects
-CHUNK = 200  # pictures between two steps of the progress bar
+CHUNK = 200  # pictures per step of the progress bar
 CURVE_POINTS = 60
 DIGIT, LOOKALIKE = "digit", "lookalike"  # next to the kinds of non-digits
 
 
 @dataclass(frozen=True)
 class NonDigitScore:
-    """How one kind of non-digit was scored.
+    """Scores of one kind of non-digit.
 
     Attributes:
         n: pictures.
-        refused: share of them whose score is under the threshold.
-        own: share of them that the model itself calls no digit; None where it has no opinion.
+        rejected: share of them whose score is under the threshold.
+        own: share of them that the model's own threshold rejects; None if it has none.
     """
 
     n: int
-    refused: float
+    rejected: float
     own: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain values for JSON."""
+        return {"n": self.n, "refused": self.rejected, "own": self.own}
 
 
 @dataclass(frozen=True)
 class OutOfDistribution:
-    """What :func:`out_of_distribution` measured.
+    """Result of :func:`out_of_distribution`.
 
     Attributes:
         digits: images of the data set that were read.
-        score: what the threshold is on: "digit score" or "confidence".
-        threshold: under which at most 1% of these images lie.
-        digits_refused: share of them that do.
-        digits_own: share of them that the model itself calls no digit; None where it has no opinion.
+        score: the score with the threshold: "digit score" or "confidence".
+        threshold: at most 1% of these images have a lower score.
+        digits_rejected: share of them that do.
+        digits_own: share of them that the model's own threshold rejects; None if it has none.
         kinds: scores by kind, in the order of ``non_digits.NON_DIGITS``.
-        lookalikes: the score of letters that look like digits.
+        lookalikes: scores of letters that look like digits.
         curve: (share of digits rejected, share of non-digits rejected) as the threshold rises.
     """
 
     digits: int
     score: str
     threshold: float
-    digits_refused: float
+    digits_rejected: float
     digits_own: float | None
     kinds: dict[str, NonDigitScore]
     lookalikes: NonDigitScore
@@ -73,33 +77,37 @@ class OutOfDistribution:
     @property
     def mean(self) -> float:
         """Mean over kinds of the share rejected."""
-        return mean(found.refused for found in self.kinds.values())
+        return mean(found.rejected for found in self.kinds.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
-        kinds = [{"name": kind, "help": NON_DIGITS[kind].help, **asdict(found)} for kind, found in self.kinds.items()]
+        """Return everything as plain values for JSON."""
+        kinds = [{"name": kind, "help": NON_DIGITS[kind].help, **found.to_dict()} for kind, found in self.kinds.items()]
         return {
-            **vars(self),
-            "mean": self.mean,
+            "digits": self.digits,
+            "score": self.score,
+            "threshold": self.threshold,
+            "digits_refused": self.digits_rejected,
+            "digits_own": self.digits_own,
             "kinds": kinds,
-            "lookalikes": asdict(self.lookalikes),
+            "lookalikes": self.lookalikes.to_dict(),
             "curve": [list(point) for point in self.curve],
+            "mean": self.mean,
         }
 
     def table(self) -> str:
         """Format as text for a terminal, lines of at most 80 characters."""
         own = self.digits_own is not None
 
-        def line(name: str, n: int, refused: float, by_model: float | None) -> str:
-            return f"{name:<30}{n:6,}{refused:10.1%}" + (f"{by_model:14.1%}" if own else "")
+        def line(name: str, n: int, rejected: float, by_model: float | None) -> str:
+            return f"{name:<30}{n:6,}{rejected:10.1%}" + (f"{by_model:14.1%}" if own else "")
 
         return "\n".join(
             [
-                f"pictures of no digit, refused where {self.score} is under {self.threshold:.4f}",
-                f"{'kind':<30}{'n':>6}{'refused':>10}" + (f"{'by the model':>14}" if own else ""),
-                *(line(f"  {kind}", found.n, found.refused, found.own) for kind, found in self.kinds.items()),
+                f"non-digits, rejected if {self.score} is under {self.threshold:.4f}",
+                f"{'kind':<30}{'n':>6}{'rejected':>10}" + (f"{'by the model':>14}" if own else ""),
+                *(line(f"  {kind}", found.n, found.rejected, found.own) for kind, found in self.kinds.items()),
                 line("letters that look like digits", *astuple(self.lookalikes)),
-                line("digits of the data", self.digits, self.digits_refused, self.digits_own),
+                line("digits of the data", self.digits, self.digits_rejected, self.digits_own),
             ]
         )
 
@@ -107,12 +115,12 @@ class OutOfDistribution:
 def out_of_distribution(
     recognizer: Recognizer, dataset: Dataset, *, progress: Progress | None = None
 ) -> OutOfDistribution:
-    """Read non-digits, and digits to compare with.
+    """Read non-digits, and digits for comparison.
 
     Args:
         recognizer: the model to measure.
-        dataset: digits that can all be read.
-        progress: shows the pictures; default a bar on standard error when that is a terminal.
+        dataset: digits, all readable.
+        progress: reports progress; default: a bar on standard error when that is a terminal.
 
     Raises:
         ImageError: an image cannot be read.
@@ -121,7 +129,7 @@ def out_of_distribution(
     kinds, pictures = zip(*non_digit_pictures(PICTURES, SEED, "test"), strict=True)
     letters = [picture for _, picture in lookalikes(LOOKALIKES, SEED, "test")]
     answers: list[Prediction] = []
-    with (progress or bars())("reading what is no digit", len(chosen) + PICTURES + LOOKALIKES, "") as advance:
+    with (progress or bars())("reading non-digits", len(chosen) + PICTURES + LOOKALIKES, "") as advance:
         for images in (chosen.images, pictures, letters):
             for start in range(0, len(images), CHUNK):
                 answers += (found := recognizer.predict_batch(images[start : start + CHUNK]))
@@ -144,7 +152,7 @@ def out_of_distribution(
         digits=digits.n,
         score="digit score" if recognizer.model.threshold is not None else "confidence",
         threshold=threshold,
-        digits_refused=digits.refused,
+        digits_rejected=digits.rejected,
         digits_own=digits.own,
         kinds={kind: scored(kind) for kind in NON_DIGITS},
         lookalikes=scored(LOOKALIKE),
@@ -153,7 +161,7 @@ def out_of_distribution(
 
 
 def sample(kind: str) -> np.ndarray:
-    """Return a picture of a kind, (H, W) uint8; always the same."""
+    """Return a sample picture of a kind, (H, W) uint8; always the same."""
     return NON_DIGITS[kind].make(np.random.default_rng((SEED, list(NON_DIGITS).index(kind))), "test")
 
 

@@ -1,6 +1,6 @@
-"""Everything that can be measured of a model on labelled data, as one report: a page to read and JSON to work with.
+"""Measure a model on labeled data in all ways, as one report: an HTML page and JSON.
 
-:func:`measure` does the measuring, :class:`Report` holds it, :mod:`.report_page` sets it as one HTML file.
+:func:`measure` returns a :class:`Report`; :mod:`.report_page` renders it as one HTML file.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from inkdigits.recognizer import Recognizer
 
 __all__ = ["Mistake", "Report", "measure"]
 
-WORST = 24  # mistakes shown, the most confident first
+WORST = 24  # mistakes that are shown, the most confident first
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,12 +38,12 @@ class Mistake:
     Attributes:
         title: its file, or its number in the data set.
         label: the digit it shows.
-        digit: the digit it was read as; None: taken for blank.
-        confidence: of that, 0 to 1.
+        digit: the digit it was read as; None: blank.
+        confidence: confidence of that, 0 to 1.
         second: the digit that came second.
         second_confidence: its probability.
-        source: the image as the data set has it.
-        seen: what the network saw of it, (28, 28) float32 in [0, 1], ink 1.
+        source: the image in the data set.
+        seen: the network's input, (28, 28) float32 in [0, 1], ink 1.
     """
 
     title: str
@@ -58,18 +58,18 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What :func:`measure` found.
+    """Result of :func:`measure`.
 
     Attributes:
-        model: which model.
+        model: the model.
         dataset: the images it was measured on.
-        whole: how many images the part of the data set has that they were taken from.
-        evaluation: how they were read.
-        mistakes: the worst of those read wrong.
-        cost: what an answer costs.
-        robustness, ood: None where not asked for.
-        command: that made the report.
-        created: when, in UTC.
+        whole: number of images before the limit.
+        evaluation: accuracy and related figures.
+        mistakes: the most confident mistakes.
+        cost: latency and size.
+        robustness, ood: None if not measured.
+        command: command that made the report.
+        created: time in UTC.
         environment: processor and versions.
     """
 
@@ -114,21 +114,21 @@ class Report:
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
-        """Return what was measured as text for a terminal, lines of at most 80 characters."""
+        """Format the figures for a terminal, in lines of at most 80 characters."""
         measured = (self.evaluation, self.robustness, self.ood)
         return "\n\n".join(part.table() for part in measured if part)
 
     def html(self) -> str:
-        """Return one self-contained page: pictures, charts and style inside it, no script."""
+        """Return one self-contained page with pictures, charts and style, without script."""
         from inkdigits.evaluation.report_page import page
 
         return page(self)
 
     def write(self, path: Path) -> Path:
-        """Write the page, and the numbers next to it under the suffix .json; returns the latter's path.
+        """Write the page, and the numbers next to it with the suffix .json; return the latter's path.
 
         Raises:
-            SettingError: the path is not one of an HTML file.
+            SettingError: the path is not that of an HTML file.
             TrainingError: a file cannot be written.
         """
         check_path(path)
@@ -141,7 +141,7 @@ def check_path(path: Path) -> None:
     """Check a report's path before anything is measured.
 
     Raises:
-        SettingError: its suffix is not .html or .htm, or its folder is not there or cannot be written in.
+        SettingError: its suffix is not .html or .htm, or its folder does not exist or is not writable.
     """
     if path.suffix.lower() not in (".html", ".htm"):
         raise SettingError(f"the report must be a file with suffix .html, not {str(path)!r}")
@@ -160,18 +160,18 @@ def measure(
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
-    """Measure a model on labelled images.
+    """Measure a model on labeled images.
 
     Args:
         recognizer: the model.
-        dataset: labelled images; those that cannot be read are listed and left out.
+        dataset: labeled images; unreadable ones are listed and left out.
         corrupt: also read corrupted pictures of them, and non-digits; takes minutes.
         limit: at most this many images, every digit by its share.
-        command: what made the report, for it to say so.
-        progress: shows how far it is; default bars on standard error when that is a terminal.
+        command: the command that makes the report, which it shows.
+        progress: reports progress; default: bars on standard error when that is a terminal.
 
     Raises:
-        DataError: not a single image can be read.
+        DataError: no image can be read.
     """
     whole = len(dataset)
     if limit is not None:

@@ -1,7 +1,7 @@
-"""The report as one HTML page that stands alone: style, pictures and charts inside it, no script, no network.
+"""Render a report as one self-contained HTML page with style, pictures and charts, without script or network.
 
-``templates/report.html`` has the words and the order; here is what it shows: numbers as text, charts and pictures. What
-a chart shows stands as numbers in a table next to it. The template escapes everything else.
+``templates/report.html`` has the text; this module makes its numbers, charts and pictures. The numbers of each chart
+are also in a table next to it. The template escapes everything else.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ __all__ = ["TEMPLATES", "link", "micro", "number", "page", "percent"]
 
 NAMES = {"mnist": "MNIST", "digits": "scikit-learn’s digits", "pen": "pen strokes"}
 PART_NAMES = {"train": "training part", "validation": "validation part", "test": "test part", "all": "the whole set"}
-CONFUSED = 5  # pairs of digits named
+CONFUSED = 5  # pairs of digits that are named
 SURE = (BINS - 1) / BINS  # lower end of the last bin of confidence
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1)  # of the images, rejected
 SHOWN_SEVERITY = "medium"  # of the sample pictures
-HOT = 0.5  # loss of accuracy that is coloured most strongly
-PICTURE_SIDE = 168  # pixels, that pictures are reduced to; twice what they are shown with
+HOT = 0.5  # loss of accuracy with the strongest color
+PICTURE_SIDE = 168  # pixels that pictures are reduced to; twice the size on the page
 SAMPLE_SIDE = 112  # likewise, of a sample picture
-SMALL = 64  # pixels; smaller pictures are shown enlarged, and with the edges of their pixels
+SMALL = 64  # pixels; smaller pictures are enlarged without smoothing
 _KILO = 1000
 
 TEMPLATES = Environment(
@@ -51,7 +51,7 @@ TEMPLATES = Environment(
 
 
 def page(report: Report) -> str:
-    """Return the whole page."""
+    """Render the page."""
     found = report.evaluation
     low, high = found.interval
     bounds = [wilson(round(score.recall * score.n), score.n) if score.n else None for score in found.per_class]
@@ -73,7 +73,7 @@ def page(report: Report) -> str:
         plots["robustness"] = _robustness(report.robustness)
     if report.ood:
         plots["ood"] = _out_of_distribution(report.ood)
-    # Read right before, so that a reader judges the corruption and not the hand.
+    # Sample pictures show an image that was read right, so that they show the corruption and not bad handwriting.
     wrong = {*found.errors.tolist(), *(at for at, _ in found.unreadable)}
     right = next((at for at in range(len(report.dataset)) if at not in wrong), 0)
 
@@ -105,7 +105,7 @@ def page(report: Report) -> str:
 
 
 def percent(share: float, digits: int = 2) -> str:
-    """``0.9954`` → ``99.54%``. What is not quite all never rounds to 100%, what is not quite nothing never to 0%."""
+    """Format ``0.9954`` as ``99.54%``; only 1 is shown as 100%, and only 0 as 0%."""
     text = f"{share:.{digits}%}"
     step = 10.0**-digits
     if share < 1 and text == f"{1:.{digits}%}":
@@ -116,17 +116,17 @@ def percent(share: float, digits: int = 2) -> str:
 
 
 def number(n: int, noun: str = "") -> str:
-    """``10,000``, or with a noun ``1 image``, ``10,000 images``."""
+    """Format ``10,000``, or with a noun ``1 image``, ``10,000 images``."""
     return f"{n:,}" + (f" {noun}{'' if n == 1 else 's'}" if noun else "")
 
 
 def micro(us: float) -> str:
-    """Microseconds as ``83 µs`` or ``1.24 ms``."""
+    """Format microseconds as ``83 µs`` or ``1.24 ms``."""
     return f"{us:.0f} µs" if us < _KILO else f"{us / _KILO:.2f} ms"
 
 
 def link(text: str) -> str:
-    """Make a name for an anchor: lower-case letters and dashes."""
+    """Make an anchor from a title: lower-case letters and dashes."""
     return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
@@ -141,7 +141,7 @@ def picture(pixels: np.ndarray | Image.Image, alt: str, *, side: int = PICTURE_S
 
 
 class _Contents:
-    """The titles of the sections by their anchors, as they come."""
+    """The titles of the sections by their anchors, in order."""
 
     def __init__(self) -> None:
         self.titles: dict[str, str] = {}
@@ -152,7 +152,7 @@ class _Contents:
 
 
 def _mix_ups(confusion: np.ndarray) -> list[tuple[int, str, int]]:
-    """Label, digit read and how often, of all that were mixed up, the most frequent first."""
+    """Return label, digit read and count of all confusions, the most frequent first."""
     off = confusion.copy()
     np.fill_diagonal(off, 0)
     order = (divmod(int(i), off.shape[1]) for i in np.argsort(-off, axis=None, kind="stable"))
@@ -162,7 +162,7 @@ def _mix_ups(confusion: np.ndarray) -> list[tuple[int, str, int]]:
 
 
 def _threshold(confidence: np.ndarray, share: float) -> float:
-    """Return the threshold that rejects this share of the answers, or a little less where several are equally sure."""
+    """Return the threshold that rejects this share of the answers, or less if there are ties."""
     return float(np.sort(confidence)[min(int(share * len(confidence)), len(confidence) - 1)])
 
 
@@ -191,7 +191,7 @@ def _histogram(found: Evaluation) -> Plot:
 def _rejection(found: Evaluation) -> Plot:
     curve = rejection(found.confidences, found.right)
     n, wrong = len(found.right), len(found.errors)
-    # As far as it takes to be rid of nine mistakes in ten.
+    # Up to the share that must be rejected to avoid nine mistakes in ten.
     enough = next((1 - each.answered for each in curve if each.wrong <= wrong / 10), 1.0)
     reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images rejected")
     shown = [each for each in curve if 1 - each.answered <= reach.high]
@@ -211,12 +211,14 @@ def _rejection(found: Evaluation) -> Plot:
 
 def _robustness(found: Robustness) -> Plot:
     groups = ("trained", "held out")
-    told = (f"{GROUPS[g]}: " + ", ".join(f"{level} {found.mean(level, g):.1%}" for level in SEVERITIES) for g in groups)
-    names = {0.0: "none", **{round(strength, 3): level for level, strength in SEVERITIES.items()}}
+    means_of = (
+        f"{GROUPS[g]}: " + ", ".join(f"{level} {found.mean(level, g):.1%}" for level in SEVERITIES) for g in groups
+    )
+    names = {0.0: "none", **{round(severity, 3): level for level, severity in SEVERITIES.items()}}
     plot = Plot(
-        "Accuracy by strength of corruption",
-        f"Mean accuracy over kinds: uncorrupted {found.plain.accuracy:.1%}; {'; '.join(told)}",
-        Axis(0, 1, (0, *SEVERITIES.values()), lambda value: names[round(value, 3)], "strength"),
+        "Accuracy by severity of corruption",
+        f"Mean accuracy over kinds: uncorrupted {found.plain.accuracy:.1%}; {'; '.join(means_of)}",
+        Axis(0, 1, (0, *SEVERITIES.values()), lambda value: names[round(value, 3)], "severity"),
         Axis.percent(min(found.mean("strong", group) for group in groups) - 0.01, 1, "mean accuracy"),
         name="robust",
     )
@@ -234,7 +236,7 @@ def _out_of_distribution(found: OutOfDistribution) -> Plot:
         f"{found.score} rises.",
         Axis.percent(0, 0.1, "digits rejected"),
         Axis.percent(0, 1, "non-digits rejected"),
-        name="refusal",
+        name="ood",
     )
     plot.line([point for point in found.curve if point[0] <= plot.x.high])
     return plot

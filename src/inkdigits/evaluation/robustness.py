@@ -1,8 +1,8 @@
-"""How accuracy holds when pictures are corrupted: every kind of :mod:`.corruptions` at every strength.
+"""Measure accuracy on corrupted pictures: every kind of :mod:`.corruptions` at every severity.
 
-The same images are used throughout, each first drawn as a picture that a user might send, so that what changes from
-figure to figure is the corruption alone. Kinds that training may use and kinds held out of it are reported apart: only
-the latter show how a model takes what it has never met.
+The same images are used for all figures, rendered as pictures that a user might send, so that only the corruption
+changes. Kinds that training may use and held-out kinds are reported separately: only the latter show how a model reads
+corruptions that it was not trained on.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, pi
 
 __all__ = ["PICTURES", "CorruptionScore", "Robustness", "corrupted", "robustness"]
 
-PICTURES = 500  # of a data set, corrupted in each kind and strength
+PICTURES = 500  # of a data set, per kind and severity
 SEED = 0
-SMALL = 64  # pixels; a picture whose longer side is shorter is enlarged as MNIST's are, before it is corrupted
-LARGE = 280  # pixels, that a longer side is reduced to
+SMALL = 64  # pixels of the longer side; smaller pictures are enlarged like MNIST images before they are corrupted
+LARGE = 280  # pixels of the longer side; larger pictures are reduced
 
 GROUPS = {"trained": "kinds that training may use", "held out": "kinds held out of training", "all": "all kinds"}
 
 
 @dataclass(frozen=True)
 class CorruptionScore:
-    """How the images were read in one kind and strength.
+    """Scores of one kind at one severity.
 
     Attributes:
         accuracy: share read right, 0 to 1.
         interval: 95% Wilson score interval of it.
-        confidence: mean confidence of the answers, 0 to 1; of a model that knows what it knows it falls with accuracy.
+        confidence: mean confidence of the answers, 0 to 1; that of a calibrated model falls with its accuracy.
         blank: share in which no ink was found.
     """
 
@@ -52,12 +52,12 @@ class CorruptionScore:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What :func:`robustness` measured.
+    """Result of :func:`robustness`.
 
     Attributes:
         n: images.
-        plain: the same images, drawn as pictures but not corrupted.
-        kinds: scores by kind and then by level, in the order of ``CORRUPTIONS`` and ``SEVERITIES``.
+        plain: scores of the same pictures without corruption.
+        kinds: scores by kind and level, in the order of ``CORRUPTIONS`` and ``SEVERITIES``.
     """
 
     n: int
@@ -65,17 +65,17 @@ class Robustness:
     kinds: dict[str, dict[str, CorruptionScore]]
 
     def mean(self, level: str, group: str = "all") -> float:
-        """Mean accuracy at a level, over the kinds that training may use ("trained"), those "held out", or "all"."""
+        """Return the mean accuracy at a level, over the kinds of a group: "trained", "held out" or "all"."""
         chosen = [k for k in self.kinds if group == "all" or CORRUPTIONS[k].trained == (group == "trained")]
         return mean(self.kinds[kind][level].accuracy for kind in chosen)
 
     def worst(self, level: str) -> tuple[str, float]:
-        """Return the kind that is read worst at a level, and its accuracy."""
+        """Return the kind with the lowest accuracy at a level, and this accuracy."""
         kind = min(self.kinds, key=lambda kind: self.kinds[kind][level].accuracy)
         return kind, self.kinds[kind][level].accuracy
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         about = ("name", "group", "trained", "help")
         return {
             "n": self.n,
@@ -92,9 +92,9 @@ class Robustness:
         }
 
     def table(self) -> str:
-        """Accuracy by kind and level as text for a terminal, lines of at most 80 characters."""
+        """Format accuracy by kind and level for a terminal, in lines of at most 80 characters."""
         lines = [
-            f"corrupted pictures: {self.n:,} images in {len(self.kinds)} kinds × {len(SEVERITIES)} strengths; "
+            f"corrupted pictures: {self.n:,} images in {len(self.kinds)} kinds × {len(SEVERITIES)} severities; "
             f"uncorrupted {self.plain.accuracy:.2%}",
             f"{'kind':<24}" + "".join(level.rjust(9) for level in SEVERITIES),
         ]
@@ -115,9 +115,9 @@ def robustness(
 
     Args:
         recognizer: the model to measure.
-        dataset: images that can all be read; see :meth:`Dataset.take` to leave others out.
+        dataset: images, all readable; see :meth:`Dataset.take` to leave others out.
         pictures: how many of them to corrupt, every digit by its share; always the same ones.
-        progress: shows the kinds and strengths; default a bar on standard error when that is a terminal.
+        progress: reports progress; default: a bar on standard error when that is a terminal.
 
     Raises:
         ImageError: an image cannot be read.
@@ -144,22 +144,22 @@ def robustness(
 
 
 def corrupted(dataset: Dataset, at: int, kind: str, level: str) -> np.ndarray:
-    """Image ``at`` as a picture, corrupted; the same for the same data, place, kind and level.
+    """Render image ``at`` as a picture and corrupt it; always the same for the same data, image, kind and level.
 
     Returns:
-        (H, W) or (H, W, 3) uint8; without a kind the picture as it was before, dark ink on light paper.
+        (H, W) or (H, W, 3) uint8, dark ink on light paper before the corruption; not corrupted if ``kind`` is empty.
     """
     number = dataset.number(at)
     picture = _picture(dataset.images[at], np.random.default_rng((SEED, number)))
     if not kind:
         return picture
-    # Of its own for each kind and level, so that a new kind leaves the others' figures as they are.
+    # A generator for each kind and level, so that a new kind does not change the figures of others.
     rng = np.random.default_rng((SEED, number, zlib.crc32(kind.encode()), list(SEVERITIES).index(level)))
     return corrupt(picture, kind, SEVERITIES[level], rng)
 
 
 def _picture(image: ImageSource, rng: np.random.Generator) -> np.ndarray:
-    """Return any image as a picture with dark ink on light paper: small ones enlarged, large ones reduced."""
+    """Render any image with dark ink on light paper: enlarge small ones, reduce large ones."""
     pixels = np.asarray(_reduced(decode(image, Limits())))
     light_on_dark = preprocess(pixels).polarity == "light-on-dark"
     if max(pixels.shape[:2]) <= SMALL:

@@ -1,4 +1,4 @@
-"""A submission for Kaggle's Digit Recognizer: a table of digits in, ``ImageId,Label`` out.
+"""Write a submission for Kaggle's Digit Recognizer: a table of digits in, ``ImageId,Label`` out.
 
 https://www.kaggle.com/c/digit-recognizer/overview/evaluation
 """
@@ -20,19 +20,19 @@ from inkdigits.recognizer import Recognizer
 __all__ = ["HEADER", "Submission", "submit"]
 
 HEADER = "ImageId,Label"
-NAMED = 10  # ids of rows without a digit that are kept, of each kind
+NAMED = 10  # ids kept of non-digits, and of blanks
 
 
 @dataclass(slots=True)
 class Submission:
-    """What was written.
+    """Counts of a submission.
 
     Attributes:
-        rows: how many, each with a label.
-        not_digits: how many of them look like no digit; their label is the nearest digit.
+        rows: rows written, each with a label.
+        not_digits: how many of them are non-digits; their label is the nearest digit.
         blanks: how many of them have no ink.
-        not_digit_ids: ``ImageId`` of the first of them, ``NAMED`` at most.
-        blank_ids: likewise.
+        not_digit_ids: ``ImageId`` of the first ``NAMED`` non-digits.
+        blank_ids: likewise of the blanks.
     """
 
     rows: int = 0
@@ -42,15 +42,15 @@ class Submission:
     blank_ids: list[int] = field(default_factory=list)
 
     def notice(self) -> str:
-        """Return what a reader of the labels has to know; empty where every row shows a digit."""
+        """Return a warning about rows without a digit; "" if every row shows a digit."""
         kinds = [
             (self.not_digits, "not a digit" if self.not_digits == 1 else "not digits", self.not_digit_ids),
             (self.blanks, "blank", self.blank_ids),
         ]
-        told = ", ".join(f"{n:,} {what} (ImageId {_listed(ids, n)})" for n, what, ids in kinds if n)
+        listed = ", ".join(f"{n:,} {what} (ImageId {_listed(ids, n)})" for n, what, ids in kinds if n)
         without = self.not_digits + self.blanks
-        shows = "shows no digit but has" if without == 1 else "show no digit but have"
-        return f"{without:,} of {self.rows:,} rows {shows} a label, as Kaggle demands: {told}" if without else ""
+        shows = "does not show a digit but has" if without == 1 else "do not show a digit but have"
+        return f"{without:,} of {self.rows:,} rows {shows} a label, as Kaggle demands: {listed}" if without else ""
 
 
 def _listed(ids: Sequence[int], n: int) -> str:
@@ -58,22 +58,22 @@ def _listed(ids: Sequence[int], n: int) -> str:
 
 
 def submit(recognizer: Recognizer, path: Path, out: TextIO, progress: Progress | None = None) -> Submission:
-    """Read every digit of a table and write a line for each, as they come; any number fits in memory.
+    """Read every digit of a table and write a line for each, in batches, so that a table need not fit in memory.
 
-    A submission needs a label in each line. What looks like no digit gets the nearest one, and a row without ink the
-    digit that the network finds most probable on empty paper, always the same one; both are counted.
+    Kaggle wants a label in each line. The label of a non-digit is its nearest digit. The label of a row without ink is
+    the network's digit for empty paper, always the same. Both are counted.
 
     Args:
         recognizer: the model.
-        path: a table that :func:`inkdigits.data.tables.read_table` takes; labels in it are passed over.
+        path: a table that :func:`inkdigits.data.tables.read_table` takes; labels in it are ignored.
         out: text file for the lines: a header, then ``ImageId`` from 1, and ``Label``, 0 to 9.
-        progress: shows the rows; default a bar on standard error when that is a terminal.
+        progress: reports progress; default: a bar on standard error when that is a terminal.
 
     Returns:
-        How many rows there were, and which of them show no digit.
+        Counts of rows, non-digits and blanks.
 
     Raises:
-        DataError: the table cannot be read, or something in it is wrong; what came before has been written.
+        DataError: the table cannot be read or has an error; the rows before it are written.
     """
     blank = int(recognizer.logits(np.zeros((1, 1, SIDE, SIDE), np.float32))[0, :10].argmax())
     done = Submission()

@@ -1,15 +1,15 @@
-"""Any picture → 28×28 as MNIST's digits lie, ink 1 on paper 0. The one door: every digit that is read comes through it.
+"""Turn any picture into 28×28 pixels in MNIST's layout, ink 1 on paper 0. Every digit is preprocessed here.
 
-A picture is decoded first (:mod:`.decode`, :mod:`.files`). Then five steps, each a call of :func:`preprocess_picture`:
+A picture is decoded first (:mod:`.decode`, :mod:`.files`). :func:`preprocess_picture` then takes five steps:
 
-1. grey        the picture reduced, its colors along the axis on which they vary most
-2. background  how far each pixel lies above its paper: one level, or a smooth surface where the light is uneven
-3. segment     what is ink, on the heavier side of the paper's level
-4. components  the connected pieces that are the digit, without ruled lines and specks
-5. layout      MNIST's own: scaled into 20×20, its center of mass at the center of 28×28
+1. grey        reduce the picture; project its colors on the axis along which they vary most
+2. background  subtract the paper: one level, or a smooth surface where the light is uneven
+3. segment     find the ink, on the heavier side of the paper's level
+4. components  keep the connected components of the digit; drop ruled lines and specks
+5. layout      scale the ink to 20×20 and move its center of mass to the center of 28×28, as MNIST does
 
-A small find in a large picture is looked at again, closer. 28×28 pictures of 8-bit grey take the steps together
-(:mod:`.fast28`), to the same bits. Swapping ink and paper changes nothing but the polarity.
+Small ink in a large picture is processed again at a higher resolution. 28×28 pictures of 8-bit grey are processed in
+batches by :mod:`.fast28`, bit for bit the same. Swapping ink and paper changes only the polarity.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ __all__ = [
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds that pictures took: to decode, and for the steps after that."""
+    """Seconds spent on decoding, and on the five steps after it."""
 
     decode: float = 0.0
     normalize: float = 0.0
 
 
 def preprocess(image: ImageSource, limits: Limits = Limits()) -> Preprocessed:  # noqa: B008 (frozen)
-    """Find the digit in a picture and lay it out as the networks expect it.
+    """Find the digit in a picture and lay it out as the networks expect.
 
     Args:
         image: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
@@ -62,7 +62,7 @@ def preprocess(image: ImageSource, limits: Limits = Limits()) -> Preprocessed:  
         limits: largest and smallest image to accept.
 
     Raises:
-        ImageError: it cannot be read as an image; the class says which way.
+        ImageError: the image cannot be read; the subclass says why.
     """
     [seen] = preprocess_batch([image], limits)
     if isinstance(seen, ImageError):
@@ -75,10 +75,10 @@ def preprocess_batch(
     limits: Limits = Limits(),  # noqa: B008 (frozen)
     spent: Spent | None = None,
 ) -> list[Preprocessed | ImageError]:
-    """:func:`preprocess` each image, in order; its error stands in place of one that cannot be read.
+    """Preprocess images, in order; an image that cannot be read gives its error instead.
 
     Args:
-        spent: gets what this took added.
+        spent: the seconds that this took are added to it.
     """
     seen: list[Any] = [None] * len(images)
     plain = Plain28(len(images))
@@ -92,7 +92,7 @@ def preprocess_batch(
         except ImageError as error:
             seen[place] = error
             continue
-        if not plain.add(place, picture):  # at once, so that one large picture is held at a time
+        if not plain.add(place, picture):  # now, so that only one large picture is in memory
             decoded = perf_counter()
             seen[place] = preprocess_picture(picture)
             steps += perf_counter() - decoded
@@ -106,7 +106,7 @@ def preprocess_batch(
 
 
 def preprocess_picture(picture: Image.Image) -> Preprocessed:
-    """Take the five steps, of a picture as :func:`.decode.decode` gives it."""
+    """Take the five steps for a picture from :func:`.decode.decode`."""
     region: Region = (0, 0, *picture.size)
     finer = False
     while True:
@@ -120,7 +120,7 @@ def preprocess_picture(picture: Image.Image) -> Preprocessed:
                 return Preprocessed(lay_out(ink.cover), _box(region, ink.bounds, step), ink.polarity)
             region, finer = again, False
         elif step > 1 and not finer:
-            finer = True  # a speck at this size may be a digit in a huge picture
+            finer = True  # a speck at this resolution may be a digit in a huge picture
         else:
             return BLANK
 
@@ -128,6 +128,6 @@ def preprocess_picture(picture: Image.Image) -> Preprocessed:
 def _box(region: Region, bounds: tuple[int, int, int, int], step: float) -> Box:
     left, top, right, bottom = region
     x0, y0, x1, y1 = bounds
-    # A pixel may reach beyond a strip that was reduced to few of them.
+    # The last pixel of a strip that was reduced to few pixels may reach beyond its edge.
     box = (left + x0 * step, top + y0 * step, min(left + x1 * step, right), min(top + y1 * step, bottom))
     return Box(*(round(float(v), 2) for v in box))

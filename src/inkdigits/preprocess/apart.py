@@ -1,9 +1,8 @@
-"""A picture preprocessed in a process of its own, for decoders that let nothing else go on in theirs.
+"""Preprocess a picture in a separate process, for decoders that block all other threads.
 
-Pillow's WebP decoder keeps Python's lock while it works: a third of a second for a large picture, in which a server
-answers nobody.
+Pillow's WebP decoder holds the GIL: a third of a second for a large picture, during which a server answers nobody.
 
-    python -m inkdigits.preprocess.apart '{"max_pixels": 1000000, …}' < picture.webp > what_was_seen.pickle
+    python -m inkdigits.preprocess.apart '{"max_pixels": 1000000, …}' < picture.webp > preprocessed.pickle
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from inkdigits.preprocess.files import quiet_pillow
 
 __all__ = ["preprocess_apart"]
 
-SECONDS = 60  # that the process gets, on a machine that has others to run
+SECONDS = 60  # timeout of the process, generous for a busy machine
 
 
 def preprocess_apart(source: bytes, limits: Limits) -> Preprocessed | ImageError:
-    """Preprocess a file; return its error where it cannot be read.
+    """Preprocess a file; return its error if it cannot be read.
 
     Raises:
         RuntimeError: the process failed.

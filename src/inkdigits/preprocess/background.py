@@ -1,7 +1,6 @@
-"""Step 2, background: how far each pixel lies above the level of its paper, whatever the light.
+"""Step 2, background: subtract the paper from a picture, in any light.
 
-All of it is whole-array arithmetic that ports to another language as it stands. It treats a picture and its negative
-alike.
+All of it is array arithmetic that ports to other languages. It treats a picture and its negative alike.
 """
 
 from __future__ import annotations
@@ -13,19 +12,19 @@ import numpy as np
 __all__ = ["Relief", "background", "border"]
 
 FULL_SCALE = 255.0  # grey levels from black to white
-MIN_CONTRAST = 15.0  # grey levels; less is a blank sheet
+MIN_CONTRAST = 15.0  # grey levels; a picture with less is blank
 BORDER = 0.03  # of the shorter side: the border that shows the paper
 UNEVEN = 10.0  # grey levels between the border's darker and lighter part (quantiles below) that one paper may have
 UNEVEN_QUANTILES = (0.1, 0.9)
 WINDOW = 0.3  # of the longer side: wider than any stroke, narrower than what light and shadow do
-SURFACE_SAMPLES = 64  # a side, that a surface of paper is fitted to
-MOST_INK_ON_BORDER = 0.35  # of the border may be ink that touches it
-AS_DEEP = 0.6  # of the deepest ink is what touches the border, if it is ink
+SURFACE_SAMPLES = 64  # per side, that the surface of the paper is fitted to
+MOST_INK_ON_BORDER = 0.35  # of the border, at most, is ink that touches it
+AS_DEEP = 0.6  # of the deepest ink; what touches the border is ink only if it is deeper than that
 MAD = 1.4826  # median absolute deviation → standard deviation, for normal noise
-GRAINY = 2.5  # grey levels, standard deviation of the paper's grain from which the picture is smoothed first
-GRAIN_SIDE = 24  # pixels of the shorter side; in smaller pictures the digit's own edges would be taken for grain
-GRAIN_ROWS = 32  # rows that the grain is judged by
-SMOOTH = 64  # pixels of the longer side for each pixel that the smoothing reaches
+GRAINY = 2.5  # grey levels; a picture whose grain has a larger standard deviation is smoothed first
+GRAIN_SIDE = 24  # pixels of the shorter side; in smaller pictures the digit's edges would count as grain
+GRAIN_ROWS = 32  # rows that the grain is estimated from
+SMOOTH = 64  # pixels of the longer side per pixel of the smoothing radius
 NOISE_FACTOR = 4.5  # ink differs from the paper by more than this many standard deviations of its grain
 
 
@@ -33,9 +32,9 @@ class Relief(NamedTuple):
     """A picture without its paper.
 
     Attributes:
-        above: (h, w) float32, grey levels above the paper's; ink darker than the paper lies below 0.
-        grain: standard deviation of the paper's grain that is left.
-        floor: grey levels that ink differs from the paper by, at least.
+        above: (h, w) float32, grey levels above the paper's; negative for ink that is darker than the paper.
+        grain: standard deviation of the remaining grain.
+        floor: grey levels by which ink differs from the paper, at least.
     """
 
     above: np.ndarray
@@ -44,7 +43,7 @@ class Relief(NamedTuple):
 
 
 def background(grey: np.ndarray) -> Relief:
-    """Take the paper off a picture.
+    """Subtract the paper from a picture.
 
     Args:
         grey: (h, w) float32, 0 to 255.
@@ -63,7 +62,7 @@ def border(values: np.ndarray) -> np.ndarray:
 
 
 def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
-    """Take out the grain of a picture; return the standard deviation of what is left of it, too."""
+    """Smooth a grainy picture; also return the standard deviation of the grain that remains."""
     grain = _grain(grey)
     reach = max(grey.shape) // SMOOTH
     if grain <= GRAINY or not reach:
@@ -71,19 +70,19 @@ def _smooth(grey: np.ndarray) -> tuple[np.ndarray, float]:
     area = 1
     for axis in (0, 1):
         n = grey.shape[axis]
-        near = min(reach, (n - 1) // 2)  # across a strip, no farther than it is wide
+        near = min(reach, (n - 1) // 2)  # at most the width of a strip
         padded = np.pad(grey, [(near, near) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
         total = np.cumsum(padded, axis=axis, dtype=np.float64)
         total = np.concatenate([np.zeros_like(total.take([0], axis)), total], axis=axis)
         side = 2 * near + 1
         grey = ((total.take(range(side, side + n), axis) - total.take(range(n), axis)) / side).astype(np.float32)
         area *= side
-    # Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
+    # A mean of k pixels reduces independent grain to 1/√k; real grain is somewhat correlated.
     return grey, max(_grain(grey), grain / area**0.5)
 
 
 def _grain(grey: np.ndarray) -> float:
-    """Estimate the grain's standard deviation by neighbors' differences, which slopes of light hardly touch."""
+    """Estimate the grain's standard deviation from second differences, which uneven light hardly changes."""
     if min(grey.shape) < GRAIN_SIDE:
         return 0.0
     rows = grey[:: max(1, grey.shape[0] // GRAIN_ROWS)]
@@ -94,8 +93,8 @@ def _grain(grey: np.ndarray) -> float:
 def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
     """Subtract the simplest paper that explains the border.
 
-    One level, if the border is of one level but for ink that touches it; else a smooth surface; else the paper around
-    each pixel, for shadows and folds.
+    That is one level, if the border has one level apart from ink that touches it; else a smooth surface; else the paper
+    around each pixel, for shadows and folds.
     """
     tolerance = UNEVEN + 3 * grain
     ring = np.sort(border(grey))
@@ -108,12 +107,12 @@ def _above_paper(grey: np.ndarray, grain: float, floor: float) -> np.ndarray:
         light = _mostly_light_on_dark(grey)
         surface = _surroundings(grey, light)
         above = grey - surface
-        above -= np.median(above)  # the closing of grain rides on its peaks
+        above -= np.median(above)  # the closing of grain lies on its peaks
         above = np.maximum(above, 0) if light else np.minimum(above, 0)
-    # In half the light the ink stands out half as much: level that by the contrast that each place has to give.
+    # In half the light, ink has half the contrast: scale it by the contrast that is possible at each pixel.
     room = np.where(above < 0, surface, FULL_SCALE - surface)
-    levelled: np.ndarray = (above * np.clip(np.median(room) / np.maximum(room, 1), 0.5, 4)).astype(np.float32)
-    return levelled
+    leveled: np.ndarray = (above * np.clip(np.median(room) / np.maximum(room, 1), 0.5, 4)).astype(np.float32)
+    return leveled
 
 
 def _spread(ring: np.ndarray) -> float:
@@ -122,7 +121,7 @@ def _spread(ring: np.ndarray) -> float:
 
 
 def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
-    """Return whether what deviates on the border is ink that touches it: little, on one side, as deep as inside."""
+    """Return whether deviations on the border are ink that touches it: few, of one sign, as deep as the ink inside."""
     ring = border(signed)
     darker, lighter = (ring < -tolerance).mean(), (ring > tolerance).mean()
     if darker + lighter > MOST_INK_ON_BORDER or min(darker, lighter) > 0.1 * max(darker, lighter):
@@ -130,14 +129,14 @@ def _is_ink(signed: np.ndarray, floor: float, tolerance: float) -> bool:
     ring = np.abs(ring)
     deviant = ring > tolerance
     if not deviant.any():
-        return True  # all of the border is near enough to one level
+        return True  # the whole border is close to one level
     marks = np.abs(signed)
     marks = np.sort(marks[marks >= floor])
     return len(marks) > 0 and float(np.median(ring[deviant])) > AS_DEEP * marks[int(0.985 * (len(marks) - 1))]
 
 
 def _surface(grey: np.ndarray) -> np.ndarray:
-    """Fit the paper under light from one side: a quadratic surface through the pixels that are paper.
+    """Fit the paper under light from one side: a quadratic surface through the pixels of the paper.
 
     Iteratively reweighted least squares with Tukey's biweight (A. Beaton and J. Tukey, 1974, doi:10.2307/1267936),
     first on the border, which is mostly paper, then on the whole picture, where ink is the outlier.
@@ -169,9 +168,9 @@ def _surface(grey: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
-    """Return the paper around each pixel: the closing of the picture where ink is dark, its opening where it is light.
+    """Return the paper around each pixel: the closing of the picture for dark ink, its opening for light ink.
 
-    That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
+    Both remove everything narrower than the window; shadows and folds are wider than strokes.
     J. Serra, Image Analysis and Mathematical Morphology, 1982.
     """
     window = max(3, int(WINDOW * max(grey.shape)))
@@ -181,7 +180,7 @@ def _surroundings(grey: np.ndarray, light_ink: bool) -> np.ndarray:
 
 
 def _mostly_light_on_dark(grey: np.ndarray) -> bool:
-    """Return whether more lies above all levels of the border, the paper's in light and shadow, than below."""
+    """Return whether more of the picture is lighter than the border, its paper in light and shadow, than darker."""
     ring = np.sort(border(grey))
     darkest, lightest = (ring[int(q * (len(ring) - 1))] for q in UNEVEN_QUANTILES)
     above, below = np.maximum(grey - lightest, 0), np.maximum(darkest - grey, 0)
@@ -189,10 +188,10 @@ def _mostly_light_on_dark(grey: np.ndarray) -> bool:
 
 
 def _running(grey: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
-    """Take the maximum or minimum over a square window, mirrored at the border, in log₂(window) steps an axis."""
+    """Take the maximum or minimum over a square window, mirrored at the border, in log₂(window) steps per axis."""
     for axis in (0, 1):
         n = grey.shape[axis]
-        across = min(window, 2 * n - 1)  # from any pixel of the axis that reaches all of them; a wider one sees no more
+        across = min(window, 2 * n - 1)  # covers the whole axis from any pixel; a wider window adds nothing
         before = across // 2
         pad = [(before, across - 1 - before) if a == axis else (0, 0) for a in (0, 1)]
         line = np.pad(grey, pad, mode="reflect" if n > across else "edge")

@@ -1,4 +1,4 @@
-"""Step 4, components: the connected pieces of ink that are the digit, without ruled lines and specks."""
+"""Step 4, components: keep the connected components of the digit, without ruled lines and specks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ __all__ = ["Ink", "components", "connected_components", "dilate"]
 
 REACH = 3  # pixels that soft ink may lie from sure ink
 GRAIN_CUT = 2.0  # standard deviations of the paper's grain; fainter ink is paper
-RULE_SIDE = 48  # pixels; in smaller pictures no ruled lines are looked for
+RULE_SIDE = 48  # pixels; smaller pictures are not searched for ruled lines
 RULE_SHARE = 0.8  # of the picture's width that a ruled line covers
-RULE_WIDTH = 0.05  # of the picture's height; thicker is no ruled line
-RULE_SLOPES = (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05)  # of ruled lines, rise a pixel
-MOST_LEFT_ON_EDGE = 0.2  # of the ink on the outermost pixels may be left when the rules are gone
-PIECE_SHARE = 0.03  # of the largest piece; smaller pieces are specks
-MAIN_SHARE = 0.5  # of the largest piece; smaller pieces may be what a rule left over
+RULE_WIDTH = 0.05  # of the picture's height; a thicker line is not a ruled line
+RULE_SLOPES = (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05)  # of ruled lines, rise per pixel
+MOST_LEFT_ON_EDGE = 0.2  # of the ink on the outermost pixels may remain when the rules are removed
+PIECE_SHARE = 0.03  # of the largest component; smaller components are specks
+MAIN_SHARE = 0.5  # of the largest component; smaller components may be remains of a rule
 SMALL = SIDE * SIDE  # pixels of a picture; in a larger one a single pixel is a speck
 
 
@@ -39,7 +39,7 @@ class Ink(NamedTuple):
 
 
 def components(marks: Marks) -> Ink | None:
-    """Keep the pieces of sure ink that are no rules or specks, and the soft ink around them; None if none is left."""
+    """Keep the sure ink without rules and specks, and the soft ink around it; return None if nothing is left."""
     solid = connected_components(_without_rules(marks.solid, marks.faint))
     if solid is None:
         return None
@@ -57,20 +57,20 @@ def components(marks: Marks) -> Ink | None:
 
 
 def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
-    """Return x0, y0, x1, y1 of what is set, x1 and y1 exclusive."""
+    """Return x0, y0, x1, y1 of the pixels that are set, x1 and y1 exclusive."""
     rows, columns = (np.logical_or.reduce(mask, axis=axis).nonzero()[0] for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """Remove ruled lines and table borders, thin lines from border to border, where a digit is left then.
+    """Remove ruled lines and table borders, thin lines from border to border, if a digit remains.
 
-    What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit,
-    its own bars go from border to border.
+    The rest must hardly touch the border, and its main component not at all: in a tight crop of a digit, its own bars
+    go from border to border.
 
     Args:
         mask: the ink.
-        faint: the ink and what is too faint to be of a digit next to it, as lines often are.
+        faint: the ink, and marks too faint for a digit next to it, as lines often are.
     """
     if min(mask.shape) < RULE_SIDE or not border(faint).any():
         return mask
@@ -109,7 +109,7 @@ def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
         for top, bottom in zip((edges == 1).nonzero()[0], (edges == -1).nonzero()[0], strict=True):
             if bottom - top > max(2, RULE_WIDTH * h) + 2:
                 continue
-            # A stroke that crosses the line goes on above and below it, and stays.
+            # Keep strokes that cross the line: they continue above and below it.
             crossing = level[max(top - 2, 0)] & level[min(bottom + 1, h - 1)]
             lines = slice(max(top - 1, 0), min(bottom + 1, h))
             wiped = level[lines] & ~crossing
@@ -120,7 +120,7 @@ def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
 
 
 def connected_components(mask: np.ndarray, share: float = PIECE_SHARE) -> np.ndarray | None:
-    """Keep the 8-connected components of at least a share of the largest; None when nothing is left."""
+    """Keep the 8-connected components of at least a share of the largest; return None if nothing is left."""
     starts, ends, area = _runs(mask)
     if not len(starts):
         return None
@@ -133,7 +133,7 @@ def connected_components(mask: np.ndarray, share: float = PIECE_SHARE) -> np.nda
 
 
 def _drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Draw the mask that has these runs, as :func:`_runs` gives them."""
+    """Draw a mask from its runs, as :func:`_runs` returns them."""
     h, stride = shape[0], shape[1] + 2
     steps = np.zeros(h * stride, np.int8)
     steps[starts + 1] = 1
@@ -142,15 +142,13 @@ def _drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.n
 
 
 def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the runs of set pixels in the rows of a mask, and the size of the component that each belongs to.
+    """Find the runs of set pixels in the rows of a mask, and the area of each run's component.
 
-    Two runs of neighboring rows that touch are joined, and every run takes the smallest label among its neighbors
-    until nothing changes. Labels are followed to their roots after each round, which keeps the rounds to a few, however
-    the ink winds.
+    Runs of neighboring rows that touch are joined, and each run takes the smallest label among its neighbors until
+    nothing changes. Labels are followed to their roots after each round, so that a few rounds are enough for any ink.
 
     Returns:
-        Where the runs start and where they end, (R,) int in the flat mask with a column more at either side; and (R,)
-        float areas.
+        Starts and ends of the runs, (R,) int, in the flat mask with one more column on each side; and (R,) float areas.
     """
     h, w = mask.shape
     padded = np.zeros((h, w + 2), np.int8)
@@ -180,7 +178,7 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def dilate(mask: np.ndarray, reach: int) -> np.ndarray:
-    """Add to a mask all that lies within ``reach`` pixels of it, by rows and columns."""
+    """Dilate a mask by ``reach`` pixels along rows and columns."""
     for _ in range(reach):
         wide = mask.copy()
         wide[1:] |= mask[:-1]

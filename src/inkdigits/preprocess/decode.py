@@ -1,4 +1,4 @@
-"""Any picture → upright, opaque, grey or RGB pixels. What comes before the five steps."""
+"""Decode any picture into upright, opaque, grey or RGB pixels, before the five steps."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["ImageSource", "decode"]
 
 ImageSource = str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO | Image.Image | np.ndarray
 
-MAX_EXIF = 64 << 10  # bytes; a longer block is not looked at, and no JPEG's own is longer
+MAX_EXIF = 64 << 10  # bytes, the most that a JPEG can hold; a longer block is ignored
 LUMA = (0.299, 0.587, 0.114)  # Rec. 601, as in Pillow's own conversion to "L"
-OPAQUE = 128  # alpha from which a pixel's own color is looked at
-TONE_SIDE = 512  # pixels of the longer side that the tones are judged by, so that a huge picture costs no more
-TONE_SPREAD = 64  # grey levels: opaque pixels that differ by more hold both ink and paper
-_ORIENTATION = 0x0112  # the EXIF tag, and what turns a picture of each value upright
+OPAQUE = 128  # alpha from which a pixel's color counts
+TONE_SIDE = 512  # pixels of the longer side that tones are measured at, which bounds the cost of huge pictures
+TONE_SPREAD = 64  # grey levels; opaque pixels that differ by more are both ink and paper
+_ORIENTATION = 0x0112  # the EXIF tag, and the transpose for each of its values
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -34,7 +34,7 @@ _TURNS = {
 
 
 def decode(source: ImageSource, limits: Limits) -> Image.Image:
-    """Open any image source as displayed: upright, first frame, alpha composited on the paper.
+    """Decode any image source as it is displayed: upright, first frame, alpha composited on the paper.
 
     Args:
         source: a path, the bytes of an image file, a binary file object, a Pillow image, or a NumPy array of shape
@@ -57,7 +57,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
         if plain := plain_png(data, limits):
             try:
                 return Image.frombytes("L", *plain, "zip", "L")
-            except ValueError:  # Pillow's own way finds out what is amiss
+            except ValueError:  # Pillow's slower way finds the fault
                 pass
         image = open_image(data, limits)
     try:
@@ -68,7 +68,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
         kind = image.format or "image"
         raise UnreadableImage(f"the {kind} is truncated or damaged: {error}; send the whole file") from None
     if image.format == "WEBP" and isinstance(image, ImageFile):
-        image.fp = None  # which holds all of its pixels once more; and its decoder does, twice
+        image.fp = None  # the file and the decoder hold three more copies of the pixels
         image = image.copy()
     if "exif" in image.info or image.format == "TIFF":
         image = _upright(image)
@@ -76,7 +76,7 @@ def decode(source: ImageSource, limits: Limits) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn a picture as ``ImageOps.exif_transpose`` does, which writes the whole block again, however long."""
+    """Turn a picture upright. ``ImageOps.exif_transpose`` also rewrites the whole EXIF block, however long."""
     if len(image.info.get("exif", b"")) > MAX_EXIF:
         return image
     try:
@@ -99,7 +99,7 @@ def _from_array(array: np.ndarray, limits: Limits) -> Image.Image:
     elif array.dtype == np.uint16:
         levels = array.astype(np.float32) * np.float32(255 / 65535)
     elif kind == "f":
-        low, high = array.min(), array.max()  # NaN goes through both
+        low, high = array.min(), array.max()  # NaN propagates through both
         if not (low >= 0 and high <= 1):
             raise InvalidPixels(
                 f"a float array must hold values from 0 to 1, this one holds {low:g} to {high:g}; "
@@ -111,7 +111,7 @@ def _from_array(array: np.ndarray, limits: Limits) -> Image.Image:
             f"an array of {array.dtype} is not an image; expected bool, uint8, uint16 or float in [0, 1]"
         )
     if levels.ndim == 3 and levels.dtype != np.uint8:
-        levels = np.rint(levels).astype(np.uint8)  # Pillow has no color of more than 8 bits a channel
+        levels = np.rint(levels).astype(np.uint8)  # Pillow has no color with more than 8 bits per channel
     return Image.fromarray(np.ascontiguousarray(levels))
 
 
@@ -130,7 +130,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _deep(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to "F" from 0 to 255; stretch 32-bit and float images to their own range."""
+    """Scale 16-bit grey to "F" from 0 to 255; stretch 32-bit and float images from their own range."""
     levels = np.asarray(image).astype(np.float32)
     if image.mode.startswith("I;16") or (image.mode == "I" and levels.min() >= 0 and 255 < levels.max() <= 65535):
         levels *= np.float32(255 / 65535)
@@ -144,10 +144,10 @@ def _deep(image: Image.Image) -> Image.Image:
 
 
 def _composite(image: Image.Image) -> Image.Image:
-    """Lay an RGBA image on its paper.
+    """Composite an RGBA image on its paper.
 
-    A file with alpha does not say what it lies on. When its opaque pixels are of one tone they are the ink, and the
-    paper is white or black, whichever is farther; when they differ they hold ink and paper, and paper is the majority.
+    A file with alpha does not say what its background is. If the opaque pixels have one tone, they are ink, and the
+    paper is white or black, whichever is farther. If they differ, they are ink and paper, and most of them are paper.
     """
     alpha = image.getchannel("A")
     if alpha.getextrema()[0] == 255:

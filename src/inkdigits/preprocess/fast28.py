@@ -1,9 +1,9 @@
-"""28×28 pictures of 8-bit grey on a way of their own, many at once, to the same bits as all others get.
+"""A fast path for 28×28 pictures of 8-bit grey: whole batches, bit for bit the same as the five steps.
 
-Those come by the million, and the calls that each of them takes would cost more than the network. What follows takes
-the steps with few of them, for the plain case: no grain, a border of one level. Levels are worked on as arrays, all
-pictures at once; masks as Python's integers, a bit a pixel, on which an operation over a whole picture costs as little
-as one on a small number. A test holds both ways to the same bits.
+Data sets bring millions of these, and the NumPy calls of the five steps would cost more than the network. This module
+needs few calls for the plain case: no grain, a border of one level. Levels are arrays of all pictures. Masks are Python
+integers, one bit per pixel, so that an operation on a whole picture is one integer operation. A test compares both
+paths bit for bit.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from inkdigits.preprocess.segment import FULL_SHARE, ISOLATED, SOFT, SOFT_MOST, 
 
 __all__ = ["Plain28", "preprocess28"]
 
-BLOCK = 32  # pictures at a time: what is made of them stays in the cache
-_NO_TIE = 1e-3  # pixels: a center of mass this near to between two is summed up as for a single picture
+BLOCK = 32  # pictures at a time, so that intermediate arrays stay in the cache
+_NO_TIE = 1e-3  # pixels; a center of mass this close to a tie is computed by layout.py
 WHITE = 255
 
 _BORDER = border(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
 _LOW, _HIGH = (int(q * (len(_BORDER) - 1)) for q in UNEVEN_QUANTILES)
-_NO_GRAIN = SIDE * (SIDE - 2) // 2  # three in a row; when more of them are of one level, the median difference is 0
+_NO_GRAIN = SIDE * (SIDE - 2) // 2  # triples of pixels; if more of them are flat, the median second difference is 0
 _SHAPE = (SIDE, SIDE)
-_PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG's header has its size, and this one
-# Full ink is the level of this pixel, from the darkest: of so few, no share is more than the least.
+_PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG header has its size, and 28×28 there
+# Full ink is the level of this pixel in order of depth: in so small a picture, ISOLATED pixels are always enough.
 assert FULL_SHARE * SIDE * SIDE < ISOLATED
 _FULL = SIDE * SIDE - ISOLATED
 
-# By the depth of full ink: what solid and soft ink is deeper than, and what turns depth into cover.
+# By the depth of full ink: the thresholds of solid and soft ink, and the factor from depth to cover.
 _DEPTHS = np.arange(WHITE + 1)
 _SOLID, _SOFT = (
     np.maximum(share * _DEPTHS, np.minimum(MIN_CONTRAST, most * _DEPTHS)).astype(np.float32).astype(np.uint8)
     for share, most in ((SOLID, SOLID_MOST), (SOFT, SOFT_MOST))
 )
 _COVER = (1 / np.maximum(_DEPTHS, 1)).astype(np.float32)
-# Sums of ink, of ink × row and of ink × column; those of integers are exact, as all are below 2²⁴.
+# Sums of ink, of ink × row and of ink × column; exact for integers, as all are below 2²⁴.
 _MOMENTS = np.stack([np.ones(_SHAPE), *np.indices(_SHAPE)], axis=-1).reshape(-1, 3).astype(np.float32)
 
-# A mask as a number: a bit a pixel, rows of this many bits, so that what grows over the edge meets no other pixel.
+# A mask as an integer: rows of this many bits, so that a dilation over the edge of a row meets no other pixel.
 _ROW = 32
 _BYTES = _ROW * _ROW // 8
 _COLUMN = sum(1 << _ROW * y for y in range(SIDE))  # the first one
@@ -53,12 +53,12 @@ assert _ROW - SIDE > REACH == 3
 
 
 class Plain28:
-    """Gathers the 28×28 pictures of 8-bit grey among others.
+    """Collects the 28×28 pictures of 8-bit grey in a batch.
 
-    Plain PNGs are pasted below one another into one image, as getting pixels out of Pillow costs as much as decoding.
+    Plain PNGs are pasted into one tall image, as each export of pixels from Pillow costs as much as decoding.
 
     Args:
-        most: pictures there may be.
+        most: the largest number of pictures.
     """
 
     def __init__(self, most: int) -> None:
@@ -82,14 +82,14 @@ class Plain28:
         return np.concatenate(parts) if parts else np.empty((0, *_SHAPE), np.uint8)
 
     def take(self, place: int, source: object, limits: Limits) -> bool:
-        """Take the bytes of a plain PNG, or an array, that are such a picture within the limits; else return False."""
+        """Take a plain PNG's bytes or an array if it is such a picture and within the limits; else return False."""
         if isinstance(source, np.ndarray):
             is_small = limits.min_side <= SIDE and limits.max_pixels >= SIDE * SIDE
             fits = is_small and source.shape == _SHAPE and source.dtype == np.uint8
             if fits:
                 self._arrays[place] = source
             return fits
-        # By its size first: to go through a large file here and again in decode() would take its time twice.
+        # Check the size first: a large file would otherwise be parsed here and again in decode().
         plain = plain_png(source, limits) if isinstance(source, bytes) and source[_PNG_SIZE] == _SIZE else None
         if plain is None:
             return False
@@ -106,7 +106,7 @@ class Plain28:
         return True
 
     def add(self, place: int, picture: Image.Image) -> bool:
-        """Take a decoded picture; return False if it is of another kind."""
+        """Take a decoded picture; return False if it has another size or mode."""
         fits = picture.mode == "L" and picture.size == _SHAPE
         if fits:
             self._arrays[place] = np.asarray(picture)
@@ -114,7 +114,7 @@ class Plain28:
 
 
 def preprocess28(levels: np.ndarray) -> list[Preprocessed | None]:
-    """Preprocess (N, 28, 28) uint8; None where a picture is not of the plain case."""
+    """Preprocess (N, 28, 28) uint8; return None for a picture that is not the plain case."""
     return [found for start in range(0, len(levels), BLOCK) for found in _block(levels[start : start + BLOCK])]
 
 
@@ -151,7 +151,7 @@ def _block(levels: np.ndarray) -> list[Preprocessed | None]:
 def _laid_out(
     depth: np.ndarray, full: np.ndarray, mask: np.ndarray, bounds: dict[int, tuple[int, int, int, int]]
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the number and the (28, 28) float32 of each picture that has ink in it.
+    """Yield the number and the (28, 28) float32 layout of each picture with ink.
 
     Args:
         depth: (N, 28, 28) uint8.
@@ -175,7 +175,7 @@ def _laid_out(
             continue
         top, left = min(max(CENTER - row, 0), SIDE - h), min(max(CENTER - column, 0), SIDE - w)
         if top == y0 and left == x0:
-            yield i, cover[i]  # it is laid out already
+            yield i, cover[i]  # already in place
         else:
             sheet = np.zeros(_SHAPE, np.float32)
             sheet[top : top + h, left : left + w] = cover[i, y0:y1, x0:x1]
@@ -183,7 +183,7 @@ def _laid_out(
 
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    """Return (N,) bool, whether what differs from the paper is lighter on the whole."""
+    """Return (N,) bool, whether the ink is lighter than the paper."""
     light: np.ndarray = paper == 0
     if (light | (paper == WHITE)).all():
         return light
@@ -220,13 +220,13 @@ def _pictures(masks: list[int]) -> np.ndarray:
 
 
 def _dilated(mask: int) -> int:
-    """Dilate by one; what grows over the edges is to be cut off by the caller."""
+    """Dilate by one pixel; the caller cuts off what grows over the edges."""
     mask |= mask << 1 | mask >> 1
     return mask | mask << _ROW | mask >> _ROW
 
 
 def _within_reach(mask: int) -> int:
-    """Dilate by :data:`REACH`: by one, and by two more."""
+    """Dilate by :data:`REACH` pixels: by one, then by two."""
     mask |= mask << 1 | mask >> 1
     mask |= mask << 2 | mask >> 2
     mask |= mask << _ROW | mask >> _ROW
@@ -234,23 +234,23 @@ def _within_reach(mask: int) -> int:
 
 
 def _without_specks(mask: int) -> int:
-    """Keep the connected components of a mask that is not empty, but for specks."""
+    """Remove specks from a mask that is not empty: keep its large connected components."""
     if _no_specks(mask):
         return mask
-    pieces, rest = [], mask
+    components, rest = [], mask
     while rest:
-        piece = rest & -rest
-        while (more := _dilated(piece) & rest) != piece:
-            piece = more
-        pieces.append(piece)
-        rest ^= piece
-    least = max(PIECE_SHARE * max(piece.bit_count() for piece in pieces), 1)
-    return sum(piece for piece in pieces if piece.bit_count() >= least)
+        component = rest & -rest
+        while (more := _dilated(component) & rest) != component:
+            component = more
+        components.append(component)
+        rest ^= component
+    least = max(PIECE_SHARE * max(component.bit_count() for component in components), 1)
+    return sum(component for component in components if component.bit_count() >= least)
 
 
 def _no_specks(mask: int) -> bool:
-    """Return whether all components are surely large enough: each pixel connects to a block of as many as needed."""
-    needed = PIECE_SHARE * mask.bit_count()  # at most: it is that share of the largest piece
+    """Return whether all components are certainly large enough: each is connected to a block of the size needed."""
+    needed = PIECE_SHARE * mask.bit_count()  # an upper bound: the largest component has at most all pixels
     if needed <= 1:
         return True
     pairs = mask & mask >> 1
@@ -271,7 +271,7 @@ def _no_specks(mask: int) -> bool:
 
 
 def _ink(solid: int, soft: int) -> tuple[int, tuple[int, int, int, int]]:
-    """Return where ink is, from what is solid and what is soft, and its bounds."""
+    """Return the mask of the ink, from its solid and soft pixels, and its bounds."""
     keep = _within_reach(solid) & soft
     y0, y1 = ((keep & -keep).bit_length() - 1) // _ROW, (keep.bit_length() - 1) // _ROW + 1
     columns = keep

@@ -1,7 +1,7 @@
-"""Image files before their pixels are decoded: what they are, how large, and what their structure may cost.
+"""Check image files before their pixels are decoded: their format, their size, and the cost of their structure.
 
-Formats are recognized by content, never by name. A file of 20 MB can hold a million chunks or two thousand compressed
-profiles, and be of 28×28 pixels: pixels, chunks, segments, strips, scans and texts are counted before Pillow reads it.
+Formats are recognized by content, never by name. A 20 MB file of 28×28 pixels can hold a million chunks or two thousand
+compressed profiles. So pixels, chunks, segments, strips, scans and texts are counted before Pillow reads the file.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ __all__ = ["Limits", "check_size", "encoded", "open_image", "pixels_of", "plain_
 
 MAX_PIXELS = 4096 * 4096  # width × height
 MIN_SIDE = 10  # pixels of the longer side
-MAX_SIDE = 1 << 20  # pixels: to scale a longer one, Pillow makes a table as long with Python's lock in hand
-WEBP_SHARE = 0.73  # of the most pixels, that a WebP may have, as its decoder holds four copies: a phone's 12 megapixels
-MAX_READS = 30_000  # of a file's chunks, segments and blocks, at most; a large photo takes some thousand
-MAX_VALUES = 65_536  # numbers in the tags of a TIFF, where each strip is two
+MAX_SIDE = 1 << 20  # pixels; to scale a longer side, Pillow builds a table of that length while it holds the GIL
+WEBP_SHARE = 0.73  # of max_pixels for a WebP, whose decoder holds four copies: allows 12 megapixels, as of phones
+MAX_READS = 30_000  # of a file's chunks, segments and blocks; a large photo takes some thousand
+MAX_VALUES = 65_536  # numbers in the tags of a TIFF; each strip has two
 MAX_SHARED = 4  # times the bytes of a TIFF that its tags may refer to
 MAX_RUNS = 1 << 20  # bytes of a run-length encoded BMP, which Pillow decodes in Python
-MAX_HEADER = 8 << 20  # bytes before the first scan of a JPEG, where phones keep some megabytes of their own
-STRETCH = 1 << 20  # bytes of a JPEG that are gone through at a time
-MAX_SCANS = 100  # of a progressive JPEG; encoders make about 10, and each goes over all of the picture
+MAX_HEADER = 8 << 20  # bytes before the first scan of a JPEG; phones store some megabytes of metadata there
+STRETCH = 1 << 20  # bytes of a JPEG that are searched at a time
+MAX_SCANS = 100  # of a progressive JPEG; encoders write about 10, and each covers the whole picture
 
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF")
 _SUPPORTED = "supported are PNG, JPEG, GIF, WebP, BMP and TIFF"
@@ -46,9 +46,9 @@ _PNG_FIELDS = Struct(">II5xII").unpack_from  # width, height, the header's sum, 
 _IDAT = crc32(b"IDAT")
 JPEG = b"\xff\xd8\xff"
 _TIFF = (b"II", b"MM")
-# First bytes of the supported formats: a file that starts so but does not open is damaged, not foreign.
+# First bytes of the supported formats: a file that starts with these but does not open is damaged, not foreign.
 _MAGIC = (PNG, JPEG, b"GIF8", b"BM", b"II*\x00", b"MM\x00*")
-# Formats that people send and that are not read, by their first bytes after an offset.
+# Unsupported formats that people send, by their first bytes after an offset.
 _FOREIGN = (
     (4, b"ftyphei", "a HEIC photo"),
     (4, b"ftypmif1", "a HEIF photo"),
@@ -61,20 +61,20 @@ _FOREIGN = (
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"\x1f\x8b", "a gzip archive"),
 )
-# Text, and the profile: of no use here, and a kilobyte may hold a megabyte of them.
+# Texts and the profile are not needed, and a kilobyte of them can decompress to a megabyte.
 _SPARED = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _PNG_CHUNK = Struct(">I4s").unpack_from
-_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # not in the pixels of a JPEG, where \0 follows \xff
+_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # cannot match in pixel data, where \0 follows \xff
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = (0x01, 0xD8)  # markers that no length follows
 _RLE8, _RLE4 = 1, 2
-# Bytes a value of each type of a TIFF's tags; those of 1 byte Pillow leaves as they are.
+# Bytes per value by type of a TIFF tag; Pillow does not unpack types of 1 byte.
 _TIFF_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is read at all: anything beyond raises before memory is spent on it."""
+    """Limits of the images that are read. A larger image raises an error before memory is spent on it."""
 
     max_pixels: int = MAX_PIXELS  # width × height
     max_bytes: int = 20 << 20  # of one encoded image
@@ -82,16 +82,16 @@ class Limits:
 
 
 def quiet_pillow() -> None:
-    """Print nothing of what Pillow warns of in a damaged file.
+    """Silence Pillow's warnings about damaged files.
 
-    For programs; a library leaves its user's filters alone. Each wording would be printed once and remembered for good,
-    and files can vary it without end. The errors of :mod:`.decode` say what cannot be read.
+    For programs; a library leaves its user's filters alone. Python prints each distinct warning once and remembers it
+    for good, and files can vary the text without end. The errors of :mod:`.decode` say what cannot be read.
     """
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def encoded(source: str | PathLike[str] | bytes | bytearray | memoryview | BinaryIO, limits: Limits) -> bytes:
-    """Return the bytes of an image file; read no more of them than the limits allow.
+    """Return the bytes of an image file; read no more than the limits allow.
 
     Raises:
         UnreadableImage, ImageTooLarge, NotAnImage: as their names say.
@@ -121,7 +121,7 @@ def encoded(source: str | PathLike[str] | bytes | bytearray | memoryview | Binar
 
 
 def open_image(data: bytes, limits: Limits) -> Image.Image:
-    """Read the header of an image file, and no pixels.
+    """Read the header of an image file, but no pixels.
 
     Raises:
         NotAnImage, UnreadableImage, ImageTooSmall, ImageTooLarge: as their names say.
@@ -134,7 +134,7 @@ def open_image(data: bytes, limits: Limits) -> Image.Image:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageTooLarge(f"the image has more than the {limits.max_pixels:,} pixels that are read") from None
-    except Exception as error:  # a damaged header raises whatever the format's parser stumbled over
+    except Exception as error:  # parsers raise many kinds of errors for a damaged header
         if data.startswith(_MAGIC) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
             said = "the image is truncated or damaged: its header does not parse; send the whole file"
             raise UnreadableImage(said) from None
@@ -151,7 +151,7 @@ def open_image(data: bytes, limits: Limits) -> Image.Image:
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:
-    """Raise ImageTooSmall or ImageTooLarge where a width and height are beyond the limits."""
+    """Raise ImageTooSmall or ImageTooLarge if the width and height are outside the limits."""
     width, height = size
     if max(width, height) < limits.min_side or min(width, height) < 1:
         raise ImageTooSmall(f"the image is {width}×{height} pixels; at least one side must have {limits.min_side}")
@@ -167,23 +167,23 @@ def check_size(size: tuple[int, int], limits: Limits) -> None:
 
 
 def pixels_of(source: bytes | np.ndarray) -> int:
-    """Return the pixels of an image by its header alone; 0 for what has no readable header."""
+    """Count the pixels of an image by its header alone; return 0 if the header cannot be read."""
     if isinstance(source, np.ndarray):
         return source.size
     if source.startswith(_PNG_HEAD):  # any other PNG is damaged
         return int.from_bytes(source[16:20]) * int.from_bytes(source[20:24])
     try:
         width, height = _opened(source).size
-    except Exception:  # whatever a format's parser stumbles over; reading the image will say what is wrong
+    except Exception:  # parsers raise many kinds of errors; reading the image will say what is wrong
         return 0
     return width * height
 
 
 def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | None:
-    """Return size and compressed pixels of a PNG of 8-bit grey that is whole, in one piece and holds nothing else.
+    """Return the size and the compressed pixels of an intact PNG of 8-bit grey with one IDAT chunk and no metadata.
 
-    Most small digits are such, and Pillow takes three times as long to go through their chunks and its own layers as
-    to decode them. None where it is any other file; what is amiss in any way goes Pillow's way.
+    Most small digits are such files, and Pillow takes three times as long to parse them as to decode them. Return None
+    for any other file, damaged ones included: Pillow reads those.
     """
     at = len(_PNG_HEAD)
     start, end = at + 25, len(data) - len(_PNG_END) - 4  # of the pixels, compressed
@@ -201,8 +201,8 @@ def plain_png(data: bytes, limits: Limits) -> tuple[tuple[int, int], bytes] | No
 
 
 def _opened(data: bytes) -> Image.Image:
-    """Let Pillow read the header, and no pixels; its parsers raise whatever they stumble over."""
-    # Nearly all that is small is PNG, for which finding out the format costs as much as parsing it.
+    """Let Pillow read the header, but no pixels; its parsers raise many kinds of errors."""
+    # Most small images are PNG, for which detecting the format costs as much as parsing the header.
     file = _spare_file(data)
     return PngImageFile(file) if data.startswith(PNG) else Image.open(file, formats=FORMATS)
 
@@ -210,26 +210,26 @@ def _opened(data: bytes) -> Image.Image:
 def _describe(data: bytes) -> str:
     start = data[:64].lstrip()
     for offset, magic, name in _FOREIGN:
-        there = data[offset : offset + len(magic)] if offset else start  # text formats may begin with blanks
+        there = data[offset : offset + len(magic)] if offset else start  # text formats may start with white space
         if there[: len(magic)].lower() == magic.lower():
             return name
     return f"{len(data):,} bytes that start with {bytes(data[:8])!r}"
 
 
 class _Counted(io.BytesIO):
-    """A file that may be read so many times."""
+    """A file that may be read :data:`MAX_READS` times."""
 
     left = MAX_READS
 
     def read(self, size: int | None = -1, /) -> bytes:
         self.left -= 1
         if self.left < 0:
-            _refuse_parts()
+            _reject_parts()
         return super().read(size)
 
 
 def _spare_file(data: bytes) -> io.BytesIO:
-    """Return the file for Pillow to open, once its structure is known to cost little.
+    """Return the file for Pillow to open, after a check that its structure costs little.
 
     Raises:
         ImageTooLarge: it has more parts than are read.
@@ -239,28 +239,28 @@ def _spare_file(data: bytes) -> io.BytesIO:
         data = _spare_png(data)
     elif data.startswith(JPEG):
         if scans_of(data) > MAX_SCANS:
-            _refuse("JPEG", f"{MAX_SCANS} scans")
+            _reject("JPEG", f"{MAX_SCANS} scans")
     elif data.startswith(_TIFF):
         _check_tiff(data)
     elif data.startswith(b"BM") and int.from_bytes(data[30:34], "little") in (_RLE8, _RLE4):
         if len(data) > MAX_RUNS:
-            _refuse("run-length encoded BMP", f"{MAX_RUNS:,} bytes")
+            _reject("run-length encoded BMP", f"{MAX_RUNS:,} bytes")
         return io.BytesIO(data)
-    # No file has more parts than bytes.
+    # A file cannot have more parts than bytes.
     return _Counted(data) if len(data) > MAX_READS else io.BytesIO(data)
 
 
-def _refuse_parts() -> NoReturn:
+def _reject_parts() -> NoReturn:
     said = f"the image file has more parts than the {MAX_READS:,} reads that it is opened with: save it again"
     raise ImageTooLarge(said)
 
 
-def _refuse(kind: str, most: str) -> NoReturn:
+def _reject(kind: str, most: str) -> NoReturn:
     raise ImageTooLarge(f"the {kind} has more than {most}, the most that is read: save it again, as PNG perhaps")
 
 
 def _spare_png(data: bytes) -> bytes:
-    """Remove text and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
+    """Remove texts and profile. Chunks: https://www.w3.org/TR/png-3/#5DataRep."""
     if not data.startswith(_PNG_HEAD):
         raise UnreadableImage("the PNG is damaged: its first chunk is not a header (IHDR) of 13 bytes")
     kept, start, at, count = [], 0, len(PNG), 0
@@ -268,7 +268,7 @@ def _spare_png(data: bytes) -> bytes:
         size, kind = _PNG_CHUNK(data, at)
         count += 1
         if count > MAX_READS:
-            _refuse_parts()
+            _reject_parts()
         if kind == b"IHDR" and count > 1:
             raise UnreadableImage("the PNG is damaged: it has two headers (IHDR)")
         end = at + size + 12
@@ -280,7 +280,7 @@ def _spare_png(data: bytes) -> bytes:
 
 
 def scans_of(data: bytes) -> int:
-    """Count the scans of a JPEG before its end; 0 for what is none.
+    """Count the scans of a JPEG before its end; return 0 for other data.
 
     Raises:
         ImageTooLarge: it has more parts than are read, or more before its first scan.
@@ -288,7 +288,7 @@ def scans_of(data: bytes) -> int:
     scans = parts = 0
     at = 2
     while at < len(data):
-        found = _MARKER.search(data, at, at + STRETCH)  # a stretch at a time, as no other thread goes on meanwhile
+        found = _MARKER.search(data, at, at + STRETCH)  # a stretch at a time, as a search blocks all other threads
         if found is None:
             at += STRETCH - 1
             continue
@@ -298,9 +298,9 @@ def scans_of(data: bytes) -> int:
             break
         parts += 1
         if parts > MAX_READS:
-            _refuse_parts()
+            _reject_parts()
         if not scans and at > MAX_HEADER:
-            _refuse("JPEG", f"{MAX_HEADER:,} bytes before its picture")
+            _reject("JPEG", f"{MAX_HEADER:,} bytes before its picture")
         if marker not in _ALONE:
             scans += marker == _SCAN
             at += int.from_bytes(data[at : at + 2])
@@ -308,7 +308,7 @@ def scans_of(data: bytes) -> int:
 
 
 def _check_tiff(data: bytes) -> None:
-    """Check the first directory, which is the one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
+    """Check the first directory, the only one that is read: TIFF 6.0, section 2; BigTIFF has wider numbers."""
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
     sign = "<" if order == "little" else ">"
     big = 43 in data[2:4]
@@ -320,10 +320,10 @@ def _check_tiff(data: bytes) -> None:
     for entry in range(start, min(start + count * size, len(data) - size + 1), size):
         _, kind, length = number(data, entry)
         each = _TIFF_BYTES.get(kind, 1)
-        if length * each <= len(data) and each > 1:  # else it is damaged and passed over, or stays as it is
+        if length * each <= len(data) and each > 1:  # else Pillow skips it as damaged, or does not unpack it
             values += length
         space += min(length * each, len(data))
         if values > MAX_VALUES:
-            _refuse("TIFF", f"{MAX_VALUES:,} numbers in its tags, of which each strip takes two")
+            _reject("TIFF", f"{MAX_VALUES:,} numbers in its tags, of which each strip takes two")
         if space > MAX_SHARED * len(data):
             raise UnreadableImage(f"the TIFF is damaged: its tags take more than {MAX_SHARED} times the file's bytes")

@@ -1,4 +1,4 @@
-"""Step 1, grey: a region of a picture, small enough to be looked at, in the one channel that shows its ink best."""
+"""Step 1, grey: reduce a region of a picture, and mix its colors to the channel that shows the ink best."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from PIL import Image
 
 __all__ = ["Region", "closer", "to_grey"]
 
-WORK_SIDE = 160  # pixels, the longer side a picture is looked at with
-WORK_SHORT = 32  # pixels that the shorter side keeps, where it has them: a strip is not reduced to a line
-FINER = 5  # times finer is a picture looked at in which nothing was found
-# Most pixels that a picture is looked at with, and finer: a strip is reduced further when it is longer than 25 times
-# its height. So the longest one costs no more than a square.
+WORK_SIDE = 160  # pixels, the longer side of a reduced picture
+WORK_SHORT = 32  # pixels that the shorter side keeps, if it has them: a strip is not reduced to a line
+FINER = 5  # times the resolution, for a second pass over a picture in which nothing was found
+# Most pixels of a reduced picture, in the first and the finer pass: a strip longer than 25 times its height is reduced
+# further, so that the longest one costs no more than a square.
 WORK_PIXELS = 4 * WORK_SIDE**2
 FINER_PIXELS = (FINER * WORK_SIDE) ** 2
-CLOSE_SIDE = 56  # pixels; ink found smaller than this in a reduced picture is looked at again, closer
-CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it when looking closer
+CLOSE_SIDE = 56  # pixels; smaller ink in a reduced picture is processed again at a higher resolution
+CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it then
 
-Region = tuple[float, float, float, float]  # left, top, right, bottom in whole pixels, right and bottom exclusive
+Region = tuple[float, float, float, float]  # left, top, right, bottom in pixels, integers, right and bottom exclusive
 
 
 def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tuple[np.ndarray, float]:
-    """Area-average a region to :data:`WORK_SIDE` or so, or :data:`FINER` times that; mix its colors to grey.
+    """Area-average a region to about :data:`WORK_SIDE`, or :data:`FINER` times that, and mix its colors to grey.
 
     Returns:
-        (h, w) float32 grey, 0 to 255 and not 0 to 1, which keeps a file's own levels exact, swapped or not; and how
-        many pixels of the picture a pixel of it is.
+        (h, w) float32 grey, 0 to 255, not 0 to 1, so that a file's levels stay exact, swapped or not; and the pixels of
+        the picture per pixel of it.
     """
     left, top, right, bottom = region
     width, height = right - left, bottom - top
@@ -36,7 +36,7 @@ def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tup
         1.0,
         min(max(width, height) / WORK_SIDE, min(width, height) / WORK_SHORT) / scale,
         (width * height / most) ** 0.5,
-        max(width, height) * WORK_SHORT / most,  # one thinner than WORK_SHORT is no longer either
+        max(width, height) * WORK_SHORT / most,  # bounds the length of a strip thinner than WORK_SHORT, too
     )
     if step > 1:
         size = (max(1, round(width / step)), max(1, round(height / step)))
@@ -48,12 +48,12 @@ def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tup
 
 
 def closer(region: Region, bounds: tuple[int, int, int, int], step: float) -> Region | None:
-    """Return the region to look at again, around ink that a reduced picture shows too small; None where it does not.
+    """Return the region around ink that is too small in a reduced picture; None if the ink is large enough.
 
     Args:
-        region: what was looked at.
-        bounds: x0, y0, x1, y1 of the ink in it, in pixels as :func:`to_grey` gave them.
-        step: pixels of the picture in each of those.
+        region: the region that was reduced.
+        bounds: x0, y0, x1, y1 of the ink, in pixels of the reduced picture.
+        step: pixels of the picture per pixel of the reduced one.
     """
     left, top, right, bottom = region
     x0, y0, x1, y1 = bounds
@@ -70,10 +70,10 @@ def closer(region: Region, bounds: tuple[int, int, int, int], step: float) -> Re
 
 
 def _mixed(pixels: np.ndarray) -> np.ndarray:
-    """(h, w, 3) → (h, w) along the first principal axis of the colors, so that red on green of one lightness shows.
+    """Project (h, w, 3) colors on their first principal axis, so that red on green of the same lightness is visible.
 
-    The axis comes from power iteration from grey, which ends on the same axis in any language; it points to lighter.
-    The scale keeps black to white 0 to 255.
+    Power iteration starts from grey, so it ends on the same axis in every language. The axis points to lighter colors.
+    The scale maps black to 0 and white to 255.
     """
     if np.array_equal(pixels[..., 0], pixels[..., 1]) and np.array_equal(pixels[..., 1], pixels[..., 2]):
         return pixels[..., 0]

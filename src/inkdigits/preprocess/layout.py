@@ -1,7 +1,6 @@
-"""Step 5, layout: ink into a 20×20 box by area, then by its center of mass into 28×28, as MNIST's digits lie.
+"""Step 5, layout: scale the ink to fit 20×20 and center it in 28×28 by its center of mass, as MNIST does.
 
-MNIST's own normalization: https://yann.lecun.com/exdb/mnist/. An MNIST image comes out as it went in, but for faint
-pixels off the ink.
+See https://yann.lecun.com/exdb/mnist/. An MNIST image is left as it is, except for faint pixels off the ink.
 """
 
 from __future__ import annotations
@@ -15,20 +14,20 @@ from inkdigits.preprocess.segment import ISOLATED
 
 __all__ = ["BLANK", "NORMALIZATION_VERSION", "Preprocessed", "lay_out"]
 
-NORMALIZATION_VERSION = "2"  # changes when pictures that models are trained on give other pixels: 24 and more a side
+NORMALIZATION_VERSION = "2"  # changes if pictures of 24 or more pixels per side, as models are trained on, change
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit
-CENTER = 14  # pixel index that the center of mass is rounded to, in MNIST's own files too
-FULL_INK = 0.6  # of the darkest pixels after scaling down, taken as full ink: thin pens come out solid
-TIE = 1e-5  # pixels: a symmetric digit's center lies between two, and goes to the same one whatever sums round to
+CENTER = 14  # pixel index that the center of mass is rounded to, as in MNIST's files
+FULL_INK = 0.6  # of the darkest pixels after scaling down counts as full ink, so that thin pens give solid lines
+TIE = 1e-5  # pixels; a symmetric digit's center is between two pixels: choose the same one whatever the rounding
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessed:
-    """One picture, ready for the network.
+    """One picture as the network reads it.
 
     Attributes:
         image: (28, 28) float32 in [0, 1], ink 1 on paper 0; all 0 when blank.
-        box: where the ink was found, in pixels of the upright picture; None when blank.
+        box: bounds of the ink, in pixels of the upright picture; None when blank.
         polarity: whether the ink is darker or lighter than the paper; None when blank.
     """
 
@@ -42,17 +41,17 @@ BLANK.image.flags.writeable = False
 
 
 def lay_out(ink: np.ndarray) -> np.ndarray:
-    """Lay out ink that is cropped to its bounds, any (h, w) → (28, 28)."""
+    """Lay out ink that is cropped to its bounds: any (h, w) to (28, 28)."""
     h, w = ink.shape
     scale = max(h, w) / BOX_SIDE
     if scale != 1:
         rows, columns = max(1, int(h / scale + 0.5)), max(1, int(w / scale + 0.5))
         ink = _resampling(h, rows) @ ink @ _resampling(w, columns).T
-        # Scaled down, a thin pen's line fades to grey; MNIST's lines are solid.
+        # Scaling down fades a thin line to grey; MNIST's lines are solid.
         peak = np.partition(ink, -ISOLATED, axis=None)[-ISOLATED:].mean() if ink.size >= ISOLATED else ink.max()
         if peak < 1:
             ink = ink * np.float32(1 / (peak * (FULL_INK + (1 - FULL_INK) * peak)))
-        ink = np.minimum(ink, 1)  # rounding may go beyond by a bit, too
+        ink = np.minimum(ink, 1)  # also corrects rounding
     h, w = ink.shape
     mass = ink.sum()
     y = int((np.arange(h) @ ink.sum(axis=1)) / mass + 0.5 + TIE)
@@ -64,7 +63,7 @@ def lay_out(ink: np.ndarray) -> np.ndarray:
 
 
 def _resampling(size: int, to: int) -> np.ndarray:
-    """Return (to, size) float32 weights that resample a line: area average scaling down, linear scaling up."""
+    """Return (to, size) float32 weights that resample a line: area average to scale down, linear to scale up."""
     scale = size / to
     if scale >= 1:
         edge = np.arange(to + 1) * scale

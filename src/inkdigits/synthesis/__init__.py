@@ -1,1 +1,1 @@
-"""Pictures that are made: strokes as a canvas draws them, corruptions by paper, cameras and scanners, non-digits."""
+"""Synthetic pictures: strokes as a canvas draws them, corruptions by paper, cameras and scanners, non-digits."""

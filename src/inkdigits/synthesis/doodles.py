@@ -1,7 +1,7 @@
 """Scribbles, lines and shapes as pen strokes: what people draw when they do not draw a digit.
 
-A form is a function of a random generator that gives strokes, each (n, 2), x to the right and y downwards, in a box of
-about 1. None of them is a digit to a person: no single upright line, no circle, no spiral of one turn, no single curve.
+A form is a function of a random generator that returns strokes, each (n, 2), x to the right and y down, in a box of
+about 1. No person would read one as a digit: no single upright line, no circle, no spiral of one turn, no single curve.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from inkdigits.synthesis.fonts import Part
 
 __all__ = ["LINES", "SCRIBBLES", "SHAPES", "Form", "Strokes"]
 
-GENTLE = (-38, 38)  # degrees from level: a single line that is steeper may be a one
+GENTLE = (-38, 38)  # degrees from level; a single steeper line may be a 1
 
 Strokes = list[np.ndarray]
 Form = Callable[[np.random.Generator], Strokes]
@@ -30,7 +30,7 @@ def _circle(cx: float, cy: float, rx: float, ry: float, start: float = 0.0, end:
 
 
 def _turned(strokes: Strokes, angle: float) -> Strokes:
-    """Turned around the middle of the unit box; the angle in degrees."""
+    """Turn strokes around the middle of the unit box by an angle in degrees."""
     cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     return [(s - 0.5) @ np.array([[cos, sin], [-sin, cos]]) + 0.5 for s in strokes]
 
@@ -51,7 +51,7 @@ def _wandering(rng: np.random.Generator) -> Strokes:
     steps = 0.045 * _curve(np.cos(heading), np.sin(heading))
     points, at = np.empty((n, 2)), np.array([0.5, 0.5])
     for i, step in enumerate(steps):
-        # The sheet's edge turns the pen back.
+        # The pen turns back at the edge of the sheet.
         at = at + np.where((at + step < 0) | (at + step > 1), -step, step)
         points[i] = at
     return [points]
@@ -82,7 +82,7 @@ def _hatching(rng: np.random.Generator) -> Strokes:
 
 
 def _coil(rng: np.random.Generator) -> Strokes:
-    """Loops in a row, as a pen is tried out with."""
+    """Draw loops in a row, as people do to try a pen."""
     turns = rng.uniform(4, 8)
     angle = np.linspace(0, turns * 2 * np.pi, int(24 * turns))
     width = rng.uniform(0.15, 0.3)
@@ -90,7 +90,7 @@ def _coil(rng: np.random.Generator) -> Strokes:
 
 
 def _crossed_out(rng: np.random.Generator) -> Strokes:
-    """To and fro, over and over, until nothing can be read."""
+    """Draw strokes to and fro, as people do to cross out a word."""
     n = int(rng.integers(16, 40))
     y = np.linspace(0.1, 0.9, n) + rng.normal(0, 0.12, n)
     x = np.where(np.arange(n) % 2, 1.0, 0.0) + rng.normal(0, 0.1, n)
@@ -98,7 +98,7 @@ def _crossed_out(rng: np.random.Generator) -> Strokes:
 
 
 def _jagged(rng: np.random.Generator) -> Strokes:
-    """Draw one line of long straight parts, with more corners than any digit: of eight, some are a 4."""
+    """Draw one line of long straight parts, with more corners than any digit: with eight, some look like a 4."""
     return [rng.uniform(0, 1, (int(rng.integers(11, 20)), 2))]
 
 
@@ -114,7 +114,7 @@ def _dots(rng: np.random.Generator) -> Strokes:
 
 
 def _level(rng: np.random.Generator) -> Strokes:
-    """Draw one straight line, level or rising, never so steep that it is a one."""
+    """Draw one straight line, level or rising, but not steep enough for a 1."""
     return _turned([np.array([[0.0, 0.5], [1.0, 0.5]])], rng.uniform(*GENTLE))
 
 
@@ -124,7 +124,7 @@ def _parallel(rng: np.random.Generator) -> Strokes:
 
 
 def _corner(rng: np.random.Generator) -> Strokes:
-    """Draw a right angle, as of a frame; not the one that is a seven."""
+    """Draw a right angle, as of a frame, but not one that looks like a 7."""
     corner = np.array([[0.0, 0.0], [0.0, 1.0], [rng.uniform(0.7, 1.3), 1.0]])
     return [corner * (1, rng.choice([-1, 1]))]
 
@@ -168,7 +168,7 @@ def _arrow(rng: np.random.Generator) -> Strokes:
     head = rng.uniform(0.2, 0.35)
     shaft = np.array([[0.0, 0.5], [1.0, 0.5]])
     point = np.array([[1 - head, 0.5 - head], [1.0, 0.5], [1 - head, 0.5 + head]])
-    # Upright it might be a one.
+    # An upright arrow may look like a 1.
     return _turned([shaft, point], rng.uniform(-50, 50) + rng.choice([0, 180]))
 
 
@@ -209,7 +209,7 @@ def _asterisk(rng: np.random.Generator) -> Strokes:
 
 
 def _polygon(rng: np.random.Generator) -> Strokes:
-    """Three to five corners in any place around the middle: closed like a nought, but not round."""
+    """Draw a polygon of three to five corners around the middle: closed like a 0, but not round."""
     n = int(rng.integers(3, 6))
     angle = (np.arange(n) + rng.uniform(-0.25, 0.25, n)) * 2 * np.pi / n + rng.uniform(0, 2 * np.pi)
     corners = 0.5 + rng.uniform(0.35, 0.5, (n, 1)) * _curve(np.cos(angle), np.sin(angle))
@@ -217,7 +217,7 @@ def _polygon(rng: np.random.Generator) -> Strokes:
 
 
 def _wobbly(rng: np.random.Generator) -> Strokes:
-    """Draw a closed line that swings in and out: gear, splash, puddle."""
+    """Draw a closed line that swings in and out, such as a gear or a splash."""
     angle = np.linspace(0, 2 * np.pi, 200)
     swing = np.sin(rng.integers(4, 10) * angle + rng.uniform(0, 2 * np.pi))
     radius = 0.35 * (1 + rng.uniform(0.18, 0.4) * (swing if rng.random() < 0.5 else 1 - 2 * np.abs(swing)))
@@ -225,7 +225,7 @@ def _wobbly(rng: np.random.Generator) -> Strokes:
 
 
 def _nested(rng: np.random.Generator) -> Strokes:
-    """Draw one outline within another: target, button, eye, window."""
+    """Draw one outline within another, such as a target or a window."""
 
     def outline(size: float) -> np.ndarray:
         if rng.random() < 0.5:
@@ -255,7 +255,7 @@ def _solid(outline: Form) -> Form:
 _TRIANGLE = _fixed([(0, 0.9), (0.5, 0), (1, 0.9), (0, 0.9)])
 _SQUARE = _fixed([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
 
-#: Forms to train on come first; those under "test" are only ever tested with, beside the others.
+#: Forms by part: "train" for training and testing, "test" for testing only.
 SCRIBBLES: dict[Part, tuple[Form, ...]] = {
     "train": (_wandering, _zigzag, _spiral, _hatching, _coil, _crossed_out, _jagged),
     "test": (_tangle, _dots),
@@ -270,7 +270,7 @@ SHAPES: dict[Part, tuple[Form, ...]] = {
         _SQUARE,
         _solid(_TRIANGLE),
         _solid(lambda rng: [_circle(0.5, 0.5, 0.5, rng.uniform(0.3, 0.5))]),
-        *(_polygon, _wobbly) * 4,  # families of endless forms: as often as all the others
+        *(_polygon, _wobbly) * 4,  # random families, as frequent as all fixed forms
         *(_nested, _solid(_polygon), _solid(_wobbly)) * 2,
         _star,
         _arrow,

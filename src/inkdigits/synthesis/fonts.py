@@ -1,4 +1,4 @@
-"""Letters and symbols as ink, from fonts that come as pinned packages: the same on every machine.
+"""Letters and symbols as ink, from fonts in pinned packages, so that they are the same on every machine.
 
 Rendered fonts are Pimoroni's packages of open fonts (https://github.com/pimoroni/fonts-python, SIL OFL 1.1; Caladea:
 Apache 2.0). Stroke fonts are A. V. Hershey's of 1967, each letter a few pen strokes (package Hershey-Fonts, MIT). Whole
@@ -21,12 +21,12 @@ __all__ = ["DIGIT_LIKE", "FONTS", "LETTERS", "STROKE_FONTS", "SYMBOLS", "Part", 
 
 Part = Literal["train", "test"]
 
-#: Read alone they are digits to a person, too: 0 as O o D Q, 1 as I i l | / \ ! ( ), 2 as Z z, 5 as S s $, 6 as b G,
-#: 7 as T, 8 as B, 9 or 4 as g q y. They are told apart in every figure, and never count as wrong.
+#: A person reads these alone as digits: 0 as O o D Q, 1 as I i l | / \ ! ( ), 2 as Z z, 5 as S s $, 6 as b G, 7 as T,
+#: 8 as B, 9 or 4 as g q y. They are reported separately in all figures and never count as wrong.
 DIGIT_LIKE = "OoDQIil|/\\!()ZzSs$bGTBgqy"
-#: Letters that are no digits.
+#: Letters that do not look like digits.
 LETTERS = "".join(c for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz" if c not in DIGIT_LIKE)
-#: Symbols that are no digits, in all the fonts.
+#: Symbols that do not look like digits and that all fonts have.
 SYMBOLS = "&%?#@+=*<>~"
 
 #: Rendered fonts: package and file of each.
@@ -58,13 +58,13 @@ STROKE_FONTS: dict[Part, tuple[str, ...]] = {
     "test": ("timesr", "timesi", "timesib", "rowmant"),
 }
 
-_SMALL_CAPS = {"font_amatic_sc"}  # whose lower case is capitals again: its d is a D, and so a 0
+_SMALL_CAPS = {"font_amatic_sc"}  # fonts whose lower case is small capitals: d is a D, which looks like a 0
 _EM = 200  # pixels that letters are rendered with
 _INSTALL = "pip install 'inkdigits[eval]'"
 
 
 def rendered(text: str, package: str, file: str) -> np.ndarray:
-    """Text set in one of :data:`FONTS`, cut to its ink.
+    """Render text in one of :data:`FONTS`, cropped to its ink.
 
     Returns:
         (h, w) uint8, ink 255 on paper 0.
@@ -80,12 +80,12 @@ def rendered(text: str, package: str, file: str) -> np.ndarray:
 
 
 def fonts_for(text: str, part: Part) -> list[tuple[str, str]]:
-    """Return those of :data:`FONTS` that show each letter of the text as itself."""
+    """Return the fonts of :data:`FONTS` that have a glyph for each letter of the text, in its case."""
     return [font for font in FONTS[part] if font[0] not in _SMALL_CAPS or text == text.upper()]
 
 
 def strokes_of(text: str, font: str) -> list[np.ndarray]:
-    """Text in one of :data:`STROKE_FONTS`: strokes, each (n, 2) float64, x to the right and y downwards, in font units.
+    """Return text in one of :data:`STROKE_FONTS` as strokes, each (n, 2) float64, x right and y down, in font units.
 
     Raises:
         DataError: Hershey-Fonts is not installed.
@@ -96,12 +96,12 @@ def strokes_of(text: str, font: str) -> list[np.ndarray]:
 
 @cache
 def _font(package: str, file: str) -> ImageFont.FreeTypeFont:
-    # Found, not imported: what the packages run when they are imported is nothing that is needed here.
+    # Find the package without importing it: its code is not needed.
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         raise DataError(f"font {package.replace('_', '-')} is not installed: {_INSTALL}")
     path = Path(spec.submodule_search_locations[0]) / "files" / file
-    # The basic layout, as the other one needs a library that not every machine has.
+    # The basic layout: Raqm is not installed on every machine.
     return ImageFont.truetype(path, _EM, layout_engine=ImageFont.Layout.BASIC)
 
 

@@ -1,9 +1,9 @@
-"""Pictures that show no digit: what a recogniser has to refuse.
+"""Render non-digits: pictures that a recognizer should reject.
 
-:data:`NON_DIGITS` is the table of kinds. Each makes dark-on-light pictures of any tone, size and place for one of two
-parts: "train", for training and validation, and "test", whose letters come from font families that are never trained on
-and whose scribbles, lines, shapes, textures and noise include sorts that are not in "train". Letters that are digits to
-a person, such as O, l and S, are never among them: :func:`lookalikes` makes those, to be reported apart.
+:data:`NON_DIGITS` lists the kinds. Each makes dark-on-light pictures of any tone, size and place, for one of two parts:
+"train", for training and validation, and "test", with letters from held-out font families and with held-out sorts of
+scribbles, lines, shapes, textures and noise. Letters that look like digits, such as O, l and S, are not among them:
+:func:`lookalikes` makes those, and they are reported separately.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ __all__ = ["DIGIT_LIKE", "NON_DIGITS", "NonDigitKind", "lookalikes", "non_digit_
 SIDES = (100, 260)  # pixels of a picture
 PAPERS = (205, 255)  # grey levels
 INKS = (0, 90)  # grey levels
-SIZES = (0.3, 0.85)  # of the picture, the longer side of what is drawn
+SIZES = (0.3, 0.85)  # of the picture, the longer side of the drawing
 PENS = (0.02, 0.13)  # of the drawing's size
-MARGIN = 0.09  # of the drawing's size, kept from the edge: an unsteady hand goes that far
+MARGIN = 0.09  # of the drawing's size, kept free at the edge for the elastic deformation
 TILT = 12.0  # degrees, either way
 ASPECT = 0.2  # log of width : height, either way
 WORD = (2, 5)  # letters
@@ -51,11 +51,11 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class NonDigitKind:
-    """One kind of picture that shows no digit.
+    """One kind of non-digit.
 
     Attributes:
         name: as in :data:`NON_DIGITS`.
-        help: one line that says what it shows.
+        help: what it shows, in one line.
         make: random generator and part → (H, W) uint8, dark on light.
     """
 
@@ -65,11 +65,11 @@ class NonDigitKind:
 
 
 def non_digit_pictures(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
-    """``n`` pictures that show no digit, every kind equally often, as (kind, picture).
+    """Render ``n`` non-digits, every kind equally often, as (kind, picture).
 
     Args:
         n: how many.
-        seed: 0 or more. A seed gives the same pictures in both a short and a long list; give validation its own.
+        seed: 0 or more. The first pictures of a seed are the same for any ``n``; use another seed for validation.
         part: "train" or "test".
 
     Raises:
@@ -83,9 +83,9 @@ def non_digit_pictures(n: int, seed: int, part: Part) -> list[tuple[str, np.ndar
 
 
 def lookalikes(n: int, seed: int, part: Part) -> list[tuple[str, np.ndarray]]:
-    """``n`` pictures of letters and symbols that look like digits, :data:`DIGIT_LIKE` in turn, as (character, picture).
+    """Render ``n`` letters and symbols that look like digits, :data:`DIGIT_LIKE` in turn, as (character, picture).
 
-    Args and errors as of :func:`non_digit_pictures`.
+    Args and errors as for :func:`non_digit_pictures`.
     """
     _check(part)
     pairs = ((DIGIT_LIKE[i % len(DIGIT_LIKE)], np.random.default_rng((seed, i))) for i in range(n))
@@ -100,7 +100,7 @@ def _check(part: str) -> None:
 
 
 def _one(choices: dict[Part, tuple[_T, ...]], rng: np.random.Generator, part: Part) -> _T:
-    """Return one to train on; or, to test with, one of all."""
+    """Choose from "train"; for the part "test", from both."""
     among = choices["train"] + (choices["test"] if part == "test" else ())
     return among[rng.integers(len(among))]
 
@@ -118,7 +118,7 @@ def _tones(rng: np.random.Generator) -> tuple[np.int64, np.int64]:
 
 
 def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
-    """Strokes drawn with any pen, at any size and place, by a hand that is not quite steady."""
+    """Draw strokes with any pen, at any size and place, slightly deformed."""
     side = _side(rng)
     size = side * rng.uniform(*SIZES)
     pen = max(1.5, size * np.exp(rng.uniform(*np.log(PENS))))
@@ -132,7 +132,7 @@ def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
 
 
 def _printed(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a picture of a letter's ink, (h, w) with 255 on 0, as if drawn by hand: turned, bent, thicker, thinner."""
+    """Render a letter's ink, (h, w) with 255 on 0, as if drawn by hand: turned, bent, thicker or thinner."""
     side = _side(rng)
     scale = side * rng.uniform(*SIZES) / max(ink.shape)
     height, width = (max(1, round(length * scale)) for length in ink.shape)
@@ -143,8 +143,8 @@ def _printed(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     top, left = (round(rng.uniform(margin, side - margin - length)) for length in (height, width))
     picture[top : top + height, left : left + width] += cover * (black - paper)
     picture = rounded(picture)
-    for kind, strength in (("elastic", 0.6), ("thickness", 0.5), ("affine", 0.6)):
-        picture = corrupt(picture, kind, rng.uniform(0, strength), rng)
+    for kind, severity in (("elastic", 0.6), ("thickness", 0.5), ("affine", 0.6)):
+        picture = corrupt(picture, kind, rng.uniform(0, severity), rng)
     return picture
 
 
@@ -187,7 +187,7 @@ def _empty(rng: np.random.Generator) -> np.ndarray:
 def _blank(rng: np.random.Generator, part: Part) -> np.ndarray:
     kinds: dict[Part, tuple[str, ...]] = {
         "train": ("", "noise", "light", "shadow", "fog"),
-        "test": ("vignette", "crumpled"),  # held out of training as corruptions, too
+        "test": ("vignette", "crumpled"),  # also held out of training as corruptions
     }
     kind, picture = _one(kinds, rng, part), _empty(rng)
     return corrupt(picture, kind, rng.uniform(0.1, 0.8), rng) if kind else picture
@@ -253,7 +253,7 @@ NON_DIGITS: dict[str, NonDigitKind] = {
         NonDigitKind("blank", "empty paper: grain, uneven light, shadows", _blank),
         NonDigitKind("noise", "grain, spots, blotches, streaks", _noise),
         NonDigitKind("texture", "weave, stripes, checkers, clouds, grids, wood, bricks, dots", _texture),
-        NonDigitKind("line", "lines that are no one: level, parallel, bent, wavy, dashed", _sketch(LINES)),
+        NonDigitKind("line", "lines that are not a 1: level, parallel, bent, wavy, dashed", _sketch(LINES)),
         NonDigitKind("scribble", "zigzags, spirals, hatching, coils, tangles", _sketch(SCRIBBLES)),
         NonDigitKind("shape", "triangle, square, star, arrow, check mark, heart, …", _sketch(SHAPES)),
         NonDigitKind("letter", "letters of printed and handwritten fonts", _single(LETTERS, _letter)),

@@ -1,4 +1,4 @@
-"""Pen strokes as a canvas draws them: placed, turned and scaled, with round caps and joins."""
+"""Place pen strokes and draw them as a canvas does, with round caps and joins."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["draw", "place"]
 def place(
     strokes: Sequence[np.ndarray], size: float, at: tuple[float, float], *, tilt: float = 0.0, aspect: float = 1.0
 ) -> list[np.ndarray]:
-    """Scale, tilt and move strokes, aspect kept but for ``aspect``.
+    """Scale, tilt and move strokes.
 
     Args:
         size: of the longer side of the strokes' bounds after scaling, in pixels.
         at: left and top of the result's bounds, in pixels.
         tilt: rotation in degrees, clockwise on screen.
-        aspect: widths are multiplied by this before scaling.
+        aspect: factor of the widths, before scaling.
     """
     angle = np.deg2rad(tilt)
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -41,7 +41,8 @@ def draw(
 ) -> np.ndarray:
     """Draw strokes as a canvas does: round caps and joins, anti-aliased, one tone.
 
-    Coverage is the distance to the line's middle, exact to a fraction of a grey level for a pen of a pixel or more.
+    Coverage is computed from the distance to the line's middle, exact to a fraction of a grey level for a pen of at
+    least a pixel.
 
     Args:
         strokes: each (n, 2), x and y in pixels of the picture.
@@ -70,7 +71,7 @@ def draw(
             t = np.clip((x * dx + y * dy) / max(dx * dx + dy * dy, np.float32(1e-9)), 0, 1)
             distance = np.sqrt((x - t * dx) ** 2 + (y - t * dy) ** 2)
             r = np.float32(ra) + t * np.float32(rb - ra)
-            # A line thinner than a pixel covers at most its width of one.
+            # A line thinner than a pixel covers at most its width.
             region = cover[y0:y1, x0:x1]
             np.maximum(region, np.clip(r + 0.5 - distance, 0, np.minimum(2 * r, 1)), out=region)
     picture: np.ndarray = np.rint(paper + cover * (ink - paper)).astype(np.uint8)

@@ -1,12 +1,12 @@
-"""What hands, pens, papers, cameras and scanners do to a digit, on whole pictures as users send them.
+"""Corrupt pictures as hands, pens, papers, cameras and scanners do.
 
-:data:`CORRUPTIONS` is the table: each has a group, and a flag that says whether training may use it. The others, over a
-third, are held out: users will bring corruptions that no model was trained on, and only those show how a model takes
-them. ``docs/augmentation.md`` shows each at every severity.
+:data:`CORRUPTIONS` lists the kinds, each with a group and whether training may use it. Over a third are held out of
+training: they show how a model reads corruptions that it was not trained on, as users will bring. See
+``docs/augmentation.md`` for each kind at every severity.
 
-Pictures are (H, W) or (H, W, 3) uint8, dark ink on light paper until ``inverted``. Several kinds on one picture are
-applied in the order of the table, which is that in which things happen: hand, pen, paper, camera, scanner. Lengths
-follow the digit's size, so a kind does the same to a thumbnail and to a photo. NumPy and Pillow only.
+Pictures are (H, W) or (H, W, 3) uint8, dark ink on light paper until ``inverted``. Apply several kinds in the order of
+the table, in which they happen: hand, pen, paper, camera, scanner. Lengths are relative to the digit's size, so a kind
+has the same effect on a thumbnail and on a photo. NumPy and Pillow only.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from inkdigits.synthesis.corruptions import camera, hand, paper, pen, scanner
 
 __all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "picture_of"]
 
-#: Strengths by name. Mild is everyday; medium is what now and then a user does send; at strong a careful person still
-#: reads the digit.
+#: Severities by name. Mild is common; medium is what users send now and then; at strong, a careful person still reads
+#: the digit.
 SEVERITIES = {"mild": 1 / 3, "medium": 2 / 3, "strong": 1.0}
 
 PICTURE_SIDE = 140  # pixels
 PICTURE_SCALE = (2.6, 5.6)  # times that an MNIST image is enlarged
-SHARPENED = 1.9  # contrast of the edges that enlarging has softened
+SHARPENED = 1.9  # contrast factor for edges, which enlarging softens
 PAPERS = (215, 255)  # grey levels
 INKS = (0, 75)  # grey levels
 
@@ -41,10 +41,10 @@ class Corruption:
 
     Attributes:
         name: as in :data:`CORRUPTIONS`.
-        group: who does it.
-        trained: training may use it; the others are for measuring only.
-        help: one line that says what it looks like.
-        apply: picture, severity and random generator → another picture; :func:`corrupt` checks before it calls.
+        group: its cause.
+        trained: whether training may use it; the others are for measuring only.
+        help: what it looks like, in one line.
+        apply: picture, severity and random generator → new picture; :func:`corrupt` checks the arguments first.
     """
 
     name: str
@@ -87,7 +87,7 @@ CORRUPTIONS: dict[str, Corruption] = {
         Corruption("vignette", "camera", False, "dark corners", camera.vignette),
         Corruption("contrast", "camera", True, "all tones close together", camera.contrast),
         Corruption("moire", "camera", False, "a screen photographed: bands and flicker", camera.moire),
-        Corruption("cast", "camera", False, "coloured light and colour noise", camera.cast),
+        Corruption("cast", "camera", False, "colored light and color noise", camera.cast),
         Corruption("noise", "camera", True, "sensor noise of poor light", camera.noise),
         Corruption("dust", "scanner", False, "dust and hairs on the glass", scanner.dust),
         Corruption("halftone", "scanner", False, "printed in dots", scanner.halftone),
@@ -101,7 +101,7 @@ CORRUPTIONS: dict[str, Corruption] = {
 
 
 def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Return one corruption of a picture; the same again for the same generator.
+    """Corrupt a picture; the result is the same for a generator in the same state.
 
     Args:
         picture: (H, W) or (H, W, 3) uint8, dark ink on light paper, at least 10 pixels a side.
@@ -110,11 +110,11 @@ def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Gene
         rng: source of all randomness.
 
     Returns:
-        A new uint8 picture. It may be coloured where ``picture`` is grey; ``cropped`` makes it smaller.
+        A new uint8 picture. It may be colored if ``picture`` is grey; ``cropped`` makes it smaller.
 
     Raises:
-        SettingError: no such kind, or a severity out of range.
-        InvalidPixels: the picture is of another shape or type.
+        SettingError: there is no such kind, or the severity is out of range.
+        InvalidPixels: the picture has another shape or type.
     """
     if kind not in CORRUPTIONS:
         close = difflib.get_close_matches(kind, CORRUPTIONS, n=1)
@@ -132,7 +132,7 @@ def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Gene
 
 
 def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_SIDE) -> np.ndarray:
-    """Return an MNIST image as a picture that a user might send: larger, dark on light, of any tone, size and place.
+    """Render an MNIST image as a picture that a user might send: larger, dark on light, of any tone, size and place.
 
     Args:
         image: (28, 28) uint8, or another size, ink 255 on paper 0.
@@ -140,7 +140,7 @@ def picture_of(image: np.ndarray, rng: np.random.Generator, side: int = PICTURE_
         side: pixels of the picture.
 
     Returns:
-        (side, side) uint8. No stairs: the image is enlarged smoothly, its edges then sharpened.
+        (side, side) uint8. The image is enlarged smoothly and its edges are sharpened, so they have no stairs.
     """
     rows, columns = (np.logical_or.reduce(image, axis=axis).nonzero()[0] for axis in (1, 0))
     h, w = image.shape

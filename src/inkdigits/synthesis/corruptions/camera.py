@@ -1,4 +1,4 @@
-"""What a camera and the light in front of it do."""
+"""Corruptions by cameras and light."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ __all__ += ["shadow", "vignette"]
 NOISE = 42.0  # grey levels, standard deviation on white
 BLUR = 0.055  # of the digit's size, standard deviation
 MOTION = 0.18  # of the digit's size, length
-DIM = 0.7  # of the light that is missing on the dark side
+DIM = 0.7  # of the light that is lost on the dark side
 SHADOW = 0.62  # of the light that a shadow takes
 SHADOW_EDGE = (0.004, 0.12)  # of the picture's size, from hard to soft
 CONTRAST = 0.85  # of the contrast that is lost
 FOG = (0.45, 0.85)  # of the contrast that is lost, where the fog is thin and where it is thick
 TILT = 48.0  # degrees between the sheet and the camera's back
-NEAR = 1.6  # times the digit's size, that the camera is away at least
-VIGNETTE = 0.75  # of the light that is missing in the corners
+NEAR = 1.6  # times the digit's size, the least distance of the camera
+VIGNETTE = 0.75  # of the light that is lost in the corners
 CASTS = ((1.0, 0.82, 0.5), (0.6, 0.8, 1.0), (0.75, 1.0, 0.7), (1.0, 0.7, 0.8))  # lamp light, shade, neon, pink
-CHROMA = 26.0  # grey levels, standard deviation of the colour noise
+CHROMA = 26.0  # grey levels, standard deviation of the color noise
 GHOST = 0.45  # weight of the second exposure
 GHOST_AWAY = (0.08, 0.3)  # of the digit's size
 MOIRE = 0.2  # depth of the bands
@@ -47,12 +47,12 @@ def noise(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def blur(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Out of focus."""
+    """Simulate a picture out of focus."""
     return blurred(picture, amount(severity, rng) * BLUR * look(picture).size)
 
 
 def motion(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Moved while the shutter was open."""
+    """Simulate a move while the shutter is open."""
     length = amount(severity, rng) * MOTION * look(picture).size
     angle = rng.uniform(0, np.pi)
     steps = np.linspace(-length / 2, length / 2, int(length) + 2)
@@ -67,7 +67,7 @@ def motion(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def light(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a lamp on one side: the light falls off, first slowly, then faster, or the other way round."""
+    """Simulate a lamp on one side: the light falls off slowly, then faster, or the other way round."""
     bend = np.exp(rng.uniform(-0.7, 0.7))
     return shaded(picture, 1 - amount(severity, rng) * DIM * _across(picture, rng.uniform(0, 2 * np.pi)) ** bend)
 
@@ -84,13 +84,13 @@ def shadow(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def contrast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate all tones close together, anywhere between black and white."""
+    """Reduce the contrast, at any brightness."""
     left = 1 - amount(severity, rng) * CONTRAST
     return rounded(picture * left + rng.uniform(0.2, 1) * 255 * (1 - left))
 
 
 def fog(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Glare or haze: a white veil, thicker in some places."""
+    """Simulate glare or haze: a white veil, thicker in some places."""
     thick = 1 / (1 + np.exp(-1.5 * field(picture, 0.5 * min(picture.shape[:2]), rng)))
     veil = amount(severity, rng) * (FOG[0] + (FOG[1] - FOG[0]) * thick)
     veil = veil if picture.ndim == 2 else veil[..., None]
@@ -98,7 +98,7 @@ def fog(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.nd
 
 
 def perspective(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Taken from the side, from above or below: one way foreshortened, and what is farther is smaller."""
+    """Simulate a photo from the side, from above or below: foreshortened, with the far side smaller."""
     sheet = look(picture)
     tilt, around = np.deg2rad(amount(severity, rng) * TILT), rng.uniform(0, 2 * np.pi)
     distance = max(NEAR * sheet.size, max(picture.shape[:2]))
@@ -120,7 +120,7 @@ def vignette(picture: np.ndarray, severity: float, rng: np.random.Generator) -> 
 
 
 def cast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate the colour of the light, and the colour noise of a cheap sensor."""
+    """Simulate colored light, and the color noise of a cheap sensor."""
     depth = amount(severity, rng)
     tint = 1 - depth * (1 - np.array(CASTS[rng.integers(len(CASTS))], np.float32))
     apart = max(1.5, min(picture.shape[:2]) / 90)
@@ -130,7 +130,7 @@ def cast(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.n
 
 
 def ghost(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Two exposures in one, the hand moved in between."""
+    """Simulate a double exposure with a move in between."""
     away, angle = rng.uniform(*GHOST_AWAY) * look(picture).size, rng.uniform(0, 2 * np.pi)
     still = np.zeros(picture.shape[:2], np.float32)
     second = warp(picture, still + np.float32(away * np.cos(angle)), still + np.float32(away * np.sin(angle)))
@@ -139,7 +139,7 @@ def ghost(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def moire(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a screen's pixels and refresh against the camera's: curved colored bands, and flicker by row."""
+    """Simulate a photo of a screen: curved colored bands, and flicker by row."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
     angle, period = rng.uniform(0, np.pi), min(h, w) * rng.uniform(0.04, 0.12)
@@ -152,7 +152,7 @@ def moire(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def rolling(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a rolling shutter on a moving hand: each row a little later, so a little elsewhere."""
+    """Simulate a rolling shutter on a moving hand: each row is exposed a little later and so shifted a little."""
     size = look(picture).size
     y, _ = grid(picture)
     period = size * rng.uniform(0.6, 1.6)
@@ -162,7 +162,7 @@ def rolling(picture: np.ndarray, severity: float, rng: np.random.Generator) -> n
 
 
 def _across(picture: np.ndarray, angle: float) -> np.ndarray:
-    """(H, W) float32 from 0 on one side of the picture to 1 on the other, along an angle in radians."""
+    """Return (H, W) float32 from 0 on one side of the picture to 1 on the other, along an angle in radians."""
     y, x = grid(picture)
     ramp = x * np.float32(np.cos(angle)) + y * np.float32(np.sin(angle))
     share: np.ndarray = (ramp - ramp.min()) / max(float(np.ptp(ramp)), 1e-6)

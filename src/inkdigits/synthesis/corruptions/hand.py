@@ -1,4 +1,4 @@
-"""What the hand does: tilt, slant, wobble."""
+"""Corruptions by the hand: tilt, slant, wobble."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RETRACED_APART = 0.5  # of the digit's size, between the knots of their distance
 
 
 def affine(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Turned, stretched, smaller or larger, and somewhere else."""
+    """Turn, stretch, scale and move the digit."""
     angle = np.deg2rad(either(amount(severity, rng) * ROTATION, rng))
     aspect, scale = rng.uniform(-1, 1, 2) * severity * [ASPECT, SCALE]
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -31,7 +31,7 @@ def affine(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def slant(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Written slanting, mostly to the right."""
+    """Slant the digit, mostly to the right."""
     tangent = amount(severity, rng) * SLANT * (1 if rng.random() < 0.7 else -0.6)
     return transformed(picture, look(picture), np.array([[1.0, -tangent], [0.0, 1.0]]), rng)
 
@@ -49,7 +49,7 @@ def tremor(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def retraced(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Written twice, the second line beside the first."""
+    """Write the digit twice, the second line next to the first."""
     size = look(picture).size
     step = amount(severity, rng) * RETRACED * size
     angle = rng.uniform(0, 2 * np.pi)

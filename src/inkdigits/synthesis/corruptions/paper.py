@@ -1,4 +1,4 @@
-"""What is on the paper besides the digit, or wrong with it: lines, borders, stains, the other side's ink, folds."""
+"""Corruptions by the paper: lines, borders, stains, ink from the other side, folds."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ __all__ = ["bleed", "crumpled", "graph", "inverted", "ruled", "stains", "table"]
 
 RULED_APART = (0.55, 1.1)  # of the digit's size
 RULES = ((110, 140, 215), (150, 150, 150), (200, 120, 130), (90, 90, 90))  # red, green, blue on white paper
-TABLE_AWAY = 0.22  # of the digit's size, from its bounds: mild borders stand clear of it, strong ones run through it
+TABLE_AWAY = 0.22  # of the digit's size, from its bounds: mild borders are clear of it, strong ones run through it
 BORDERS = (40, 120)  # grey levels
 GRAPH_APART = (0.25, 0.5)  # of the digit's size
 GRAPHS = ((150, 185, 235), (175, 200, 190), (225, 190, 170))
 STAINS = ((205, 170, 120), (220, 205, 150), (180, 190, 205))  # coffee, tea or oil, water
 BLEED = 0.4  # of full ink
 CREASES = 16  # of a crumpled sheet
-CREASE_SIDE = 140  # pixels that a sheet's shorter side is creased with
-CRUMPLED = 0.13  # of the light, that a crease takes or gives
+CREASE_SIDE = 140  # pixels of the shorter side at which creases are drawn
+CRUMPLED = 0.13  # of the light that a crease adds or takes
 CHALK = (175, 255)  # grey levels of light ink
 BOARD = 90  # grey levels of dark paper, at most
 
-# Digits for the other side of the sheet, each a line in a unit box, x to the right and y downwards.
+# Digits for the other side of the sheet, each a line in a unit box, x to the right and y down.
 _OTHERS = (
     ((0.1, 0.2), (0.3, 0.0), (0.6, 0.1), (0.6, 0.35), (0.05, 1.0), (0.7, 0.95)),
     ((0.1, 0.05), (0.5, 0.0), (0.6, 0.25), (0.25, 0.45), (0.65, 0.6), (0.6, 0.9), (0.3, 1.0), (0.05, 0.9)),
@@ -48,7 +48,7 @@ _OTHERS = (
 
 
 def ruled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Ruled paper: thin parallel lines, level but for a degree or two."""
+    """Simulate ruled paper: thin parallel lines, level to a degree or two."""
     h, w = picture.shape[:2]
     apart = look(picture).size * rng.uniform(*RULED_APART)
     width = max(1.0, apart * rng.uniform(0.012, 0.03))
@@ -68,7 +68,7 @@ def table(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
     width = max(1.0, sheet.size * rng.uniform(0.012, 0.03))
     tilt = np.tan(np.deg2rad(rng.uniform(-2, 2)))
     for side in rng.permutation(4)[: rng.integers(2, 5)]:
-        # Mild: 0.15 of the size away; strong: as much inside.
+        # Mild: 0.15 of the size away from the digit; strong: as much inside.
         away = TABLE_AWAY * sheet.size * (1.2 - 2 * severity + rng.uniform(0, 0.3))
         if side < 2:
             x = (left - away, right + away)[side]
@@ -81,7 +81,7 @@ def table(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def stains(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Coffee rings, drops of tea, oil or water."""
+    """Draw coffee rings, drops of tea, oil or water."""
     h, w = picture.shape[:2]
     y, x = grid(picture)
     for _ in range(rng.integers(1, 4)):
@@ -90,7 +90,7 @@ def stains(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
         distance = np.hypot(x - cx, y - cy) + 0.06 * radius * field(picture, radius / 2, rng)
         soft = rng.uniform(0.01, 0.04) * radius + 0.5
         cover = rng.uniform(0.3, 0.8) / (1 + np.exp(np.clip((distance - radius) / soft, -30, 30)))
-        # Drying pushes what colours the drop out to its rim.
+        # Drying moves the pigment to the rim of the drop.
         cover += rng.uniform(0.2, 0.6) * np.exp(-(((distance - 0.96 * radius) / (0.05 * radius)) ** 2))
         cover = np.clip(cover, 0, 1) * (1 + 0.1 * field(picture, radius / 5, rng))
         picture = darken(picture, np.clip(cover, 0, 1) * amount(severity, rng), STAINS[rng.integers(len(STAINS))])
@@ -98,7 +98,7 @@ def stains(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def bleed(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Another digit's ink showing through from the back of the sheet: mirrored, soft and faint."""
+    """Simulate a digit that shows through from the back of the sheet: mirrored, soft and faint."""
     h, w = picture.shape[:2]
     sheet = look(picture)
     strokes = [np.array(_OTHERS[rng.integers(len(_OTHERS))]) * [-1, 1]]
@@ -114,14 +114,14 @@ def bleed(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def inverted(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Light ink on dark paper; the stronger, the less of the range between black and white is used, as with chalk."""
+    """Draw light ink on dark paper; higher severities reduce the contrast, as with chalk."""
     white = 255 - severity * (255 - rng.uniform(*CHALK))
     black = severity * rng.uniform(0, BOARD)
     return rounded(black + (255.0 - picture) * ((white - black) / 255))
 
 
 def graph(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Squared paper: a fine grid in a light colour."""
+    """Simulate squared paper: a fine grid in a light color."""
     apart = look(picture).size * rng.uniform(*GRAPH_APART)
     half = max(1.0, apart * rng.uniform(0.02, 0.05)) / 2
     tilt = np.deg2rad(rng.uniform(-3, 3))
@@ -134,10 +134,10 @@ def graph(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def crumpled(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a sheet that was crumpled and smoothed out: creases, lit on one side, and what they shift."""
+    """Simulate a sheet that was crumpled and smoothed out: creases are lit on one side and shift the ink."""
     h, w = picture.shape[:2]
     side = min(h, w)
-    # A crease is wide enough to be drawn coarser than the picture.
+    # Creases are wide, so a coarser grid is enough.
     step = max(1, round(side / CREASE_SIDE))
     y, x = (step * positions for positions in grid(picture[::step, ::step]))
     light, dx, dy = np.zeros((3, y.shape[0], x.shape[1]), np.float32)

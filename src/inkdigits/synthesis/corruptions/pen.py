@@ -1,4 +1,4 @@
-"""What the pen does: thick, thin, grainy, skipping, faint, scratched, spattered."""
+"""Corruptions by the pen: thick, thin, grainy, skipping, faint, scratched, spattered."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from inkdigits.synthesis.corruptions.sheet import amount, field, grid, line, loo
 
 __all__ = ["broken", "faint", "scratches", "spatter", "texture", "thickness"]
 
-THICKER = 0.6  # of the pen's width, put on each side
-THICKEST = 0.2  # of the digit's size: a wider line closes the loops
-THINNER = 0.27  # of the pen's width, taken from each side
-GRAIN = 0.85  # share of the ink that the paper's tooth leaves white where it is deepest
+THICKER = 0.6  # of the pen's width, added on each side
+THICKEST = 0.2  # of the digit's size; a wider line closes the loops
+THINNER = 0.27  # of the pen's width, removed on each side
+GRAIN = 0.85  # of the ink that is missing in the deepest hollows of rough paper
 GAPS = 4  # breaks in the line
 GAP = 0.07  # of the digit's size
 FAINT = 0.82  # of the contrast that is lost
@@ -27,13 +27,15 @@ def thickness(picture: np.ndarray, severity: float, rng: np.random.Generator) ->
     sheet = look(picture)
     if rng.random() < 0.5:
         widest = max(0.0, (THICKEST * sheet.size - sheet.pen) / 2)
-        return recovered(picture, sheet, _grown(sheet.cover, min(amount(severity, rng) * THICKER * sheet.pen, widest)))
-    thinner = 1 - _grown(1 - sheet.cover, amount(severity, rng) * THINNER * sheet.pen)
+        return recovered(
+            picture, sheet, _dilated(sheet.cover, min(amount(severity, rng) * THICKER * sheet.pen, widest))
+        )
+    thinner = 1 - _dilated(1 - sheet.cover, amount(severity, rng) * THINNER * sheet.pen)
     return recovered(picture, sheet, thinner)
 
 
 def texture(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Pencil, chalk or crayon on rough paper: ink only where the paper stands up."""
+    """Simulate pencil, chalk or crayon on rough paper, which takes ink only where it is raised."""
     sheet = look(picture)
     apart = max(1.2, sheet.size * rng.uniform(0.012, 0.03))
     tooth = field(picture, apart, rng) + 0.5 * field(picture, 4 * apart, rng)
@@ -54,7 +56,7 @@ def broken(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
         down, right = y - at[0], x - at[1]
         inside = np.hypot(right, down) < near
         here, there = np.nonzero(inside)
-        # The line's direction: the axis along which the ink nearby is spread out most.
+        # The line's direction is the axis along which the ink nearby is spread out most.
         weight = sheet.cover[inside]
         offsets = np.stack([there + 0.5 - at[1], here + 0.5 - at[0]], axis=1)
         offsets -= weight @ offsets / weight.sum()
@@ -66,7 +68,7 @@ def broken(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np
 
 
 def faint(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a hard pencil or a dying pen: little contrast, less on one side."""
+    """Simulate a hard pencil or a dying pen: little contrast, and less on one side."""
     sheet = look(picture)
     y, x = grid(picture)
     angle = rng.uniform(0, 2 * np.pi)
@@ -77,7 +79,7 @@ def faint(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.
 
 
 def scratches(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Ink scraped off in thin lines."""
+    """Scrape off ink in thin lines."""
     sheet = look(picture)
     cover = sheet.cover.copy()
     left, top, right, bottom = sheet.box
@@ -91,7 +93,7 @@ def scratches(picture: np.ndarray, severity: float, rng: np.random.Generator) ->
 
 
 def spatter(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Drops of ink around the digit, most of them small."""
+    """Draw drops of ink around the digit, most of them small."""
     sheet = look(picture)
     cover = sheet.cover.copy()
     y, x = grid(picture)
@@ -108,12 +110,12 @@ def spatter(picture: np.ndarray, severity: float, rng: np.random.Generator) -> n
     return recovered(picture, sheet, cover)
 
 
-def _grown(cover: np.ndarray, radius: float) -> np.ndarray:
-    """Grey-level dilation by an octagon of this radius in pixels, fractions of a pixel included."""
+def _dilated(cover: np.ndarray, radius: float) -> np.ndarray:
+    """Dilate grey levels by an octagon of this radius in pixels, fractions of a pixel included."""
     levels = np.rint(cover * 255).astype(np.uint8)
     rest, step = radius, 0
     while rest > 0:
-        wide = _neighbours(levels, corners=step % 3 == 1)
+        wide = _neighbor_max(levels, corners=step % 3 == 1)
         if rest < 1:
             between: np.ndarray = (levels + rest * (wide.astype(np.float32) - levels)) / np.float32(255)
             return between
@@ -122,8 +124,8 @@ def _grown(cover: np.ndarray, radius: float) -> np.ndarray:
     return widened
 
 
-def _neighbours(levels: np.ndarray, corners: bool) -> np.ndarray:
-    """Return the largest of each pixel and its four or eight neighbors. A square in one step of three: an octagon."""
+def _neighbor_max(levels: np.ndarray, corners: bool) -> np.ndarray:
+    """Take the maximum over each pixel's four or eight neighbors. Eight in one step of three gives an octagon."""
     out = levels.copy()
     np.maximum(out[1:], levels[:-1], out=out[1:])
     np.maximum(out[:-1], levels[1:], out=out[:-1])

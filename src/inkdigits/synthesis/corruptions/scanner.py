@@ -1,4 +1,4 @@
-"""What scanners, printers and files do."""
+"""Corruptions by scanners, printers and files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SALT = 0.1  # share of the pixels
 JPEG = (35.0, 2.0)  # quality, from mild to strong
 PIXELS = (22.0, 10.0)  # of the digit's size, from mild to strong
 HALFTONE = (0.03, 0.075)  # of the digit's size, the cell's side
-HALFTONE_PAPER = 0.3  # of black, that the paper turns grey
+HALFTONE_PAPER = 0.3  # of black, the tone of the paper
 POSTER_NOISE = 14.0  # grey levels, standard deviation
 SPECKS = 70
 HAIRS = 4
 CUT = 0.09  # of the digit's width or height that the frame cuts off, at most
-CUT_PEN = 0.8  # of the pen's width, at most: a 0 without its left side may be anything
+CUT_PEN = 0.8  # of the pen's width, at most: without a whole stroke, a digit may be unreadable
 
 
 def salt(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Dead pixels and bad transmission: some pixels black, some white."""
+    """Set some pixels to black and some to white, as dead pixels and bad transmission do."""
     h, w = picture.shape[:2]
     drawn = rng.random((h, w), np.float32)
     share = amount(severity, rng) * SALT
@@ -35,7 +35,7 @@ def salt(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.n
 
 
 def jpeg(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Compressed hard, as messengers do."""
+    """Compress hard, as messengers do."""
     quality = JPEG[0] * (JPEG[1] / JPEG[0]) ** amount(severity, rng)
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "JPEG", quality=max(1, round(quality)))
@@ -52,7 +52,7 @@ def pixelated(picture: np.ndarray, severity: float, rng: np.random.Generator) ->
 
 
 def posterised(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Simulate a fax or a photocopy: two to five tones, the noise between them hardened."""
+    """Simulate a fax or a photocopy: two to five tones, with hard noise between them."""
     levels = round(5 - 3 * severity)
     grain = severity * POSTER_NOISE * field(picture, rng.uniform(1, 2), rng)
     bright = np.exp(either(amount(severity, rng) * 0.25, rng))
@@ -61,7 +61,7 @@ def posterised(picture: np.ndarray, severity: float, rng: np.random.Generator) -
 
 
 def halftone(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Printed in dots: every tone a raster of black dots of its size, on a turned grid."""
+    """Simulate print in dots: every tone as black dots of its size, on a turned grid."""
     cell = max(2.0, look(picture).size * (HALFTONE[0] + (HALFTONE[1] - HALFTONE[0]) * amount(severity, rng)))
     angle = rng.uniform(0, np.pi / 2)
     y, x = grid(picture)
@@ -69,12 +69,12 @@ def halftone(picture: np.ndarray, severity: float, rng: np.random.Generator) -> 
     spot = 0.5 + 0.25 * (np.cos(2 * np.pi * u) + np.cos(2 * np.pi * v))  # 0 to 1
     light = picture if picture.ndim == 2 else picture.mean(axis=2)
     tone = 1 - (1 - severity * HALFTONE_PAPER * rng.uniform(0.3, 1)) * light / 255  # of black
-    # Anti-aliased as a scan of such a print is, over a pixel's width.
+    # Anti-aliased over the width of a pixel, like a scan of such a print.
     return rounded(255 * (1 - np.clip((tone - spot) * cell + 0.5, 0, 1)))
 
 
 def dust(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Dust and hairs on the glass."""
+    """Draw dust and hairs on the glass."""
     h, w = picture.shape[:2]
     side = min(h, w)
     cover = np.zeros((h, w), np.float32)
@@ -91,7 +91,7 @@ def dust(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.n
 
 
 def cropped(picture: np.ndarray, severity: float, rng: np.random.Generator) -> np.ndarray:
-    """Cut out too tightly: the frame touches the digit, or cuts a piece of it off, on one side or two."""
+    """Crop too tightly: the frame touches the digit or cuts off a part of it, on one side or two."""
     h, w = picture.shape[:2]
     sheet = look(picture)
     left, top, right, bottom = sheet.box

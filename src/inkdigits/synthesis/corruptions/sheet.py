@@ -1,7 +1,7 @@
-"""What the corruptions share: where ink and paper are in a picture, smooth random fields, moving and tinting pixels.
+"""Shared by the corruptions: find ink and paper in a picture, draw smooth random fields, move and tint pixels.
 
-Ink and paper are measured as they are in a fresh picture, dark on light; after heavy corruptions of the light they are
-a guess. That is why kinds are applied in the order in which things happen: hand, pen, paper, camera, scanner.
+Ink and paper are found in a clean picture, dark on light; after strong corruptions of the light they are a guess. That
+is why kinds are applied in this order: hand, pen, paper, camera, scanner.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ __all__ = [
     "warp",
 ]
 
-_EXTREME = 4  # pixels: full ink is judged by the darkest so many, or by
-_EXTREME_SHARE = 0.001  # of all, so that one bad pixel does not set it
-_LEAST_CONTRAST = 8.0  # grey levels; with less there is no ink to work on
+_EXTREME = 4  # pixels, the darkest, that full ink is estimated from, or
+_EXTREME_SHARE = 0.001  # of all pixels if that is more, so that one bad pixel does not set it
+_LEAST_CONTRAST = 8.0  # grey levels; with less there is no ink
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """What is on a picture.
+    """The ink and paper of a picture.
 
     Attributes:
         cover: (H, W) float32, how much of each pixel is ink, 0 to 1; all 0 where there is no ink.
-        paper: its level, float32 of shape () or (3,), 0 to 255.
+        paper: level of the paper, float32 of shape () or (3,), 0 to 255.
         ink: likewise.
-        box: left, top, right, bottom of the ink in pixels; where there is none, the middle of the picture.
+        box: left, top, right, bottom of the ink in pixels; the middle of the picture if there is no ink.
         pen: mean width of the line in pixels.
     """
 
@@ -68,13 +68,13 @@ class Sheet:
 
 
 def look(picture: np.ndarray) -> Sheet:
-    """Tell ink from paper in a picture, (H, W) or (H, W, 3) uint8, dark on light."""
+    """Find ink and paper in a picture, (H, W) or (H, W, 3) uint8, dark on light."""
     h, w = picture.shape[:2]
     light = picture if picture.ndim == 2 else np.rint(picture.mean(axis=2)).astype(np.uint8)
     counts = np.cumsum(np.bincount(light.ravel(), minlength=256))
     few = max(_EXTREME, _EXTREME_SHARE * light.size)
     darkest, lightest = np.searchsorted(counts, [few, light.size - few])
-    # Of the lighter pixels only: a thick pen may cover more than half of a tight picture.
+    # Of the lighter pixels only: a thick pen may cover more than half of a tight crop.
     below = counts[(darkest + lightest) // 2] if darkest < lightest else 0
     paper = int(np.searchsorted(counts, (below + light.size) / 2))
     if paper - darkest < _LEAST_CONTRAST:
@@ -84,7 +84,7 @@ def look(picture: np.ndarray) -> Sheet:
     cover = np.clip((paper - light.astype(np.float32)) / (paper - darkest), 0, 1)
     rows, columns = (cover > 0.5).any(axis=1).nonzero()[0], (cover > 0.5).any(axis=0).nonzero()[0]
     box = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-    # A line's area over half its outline.
+    # A line's width is its area divided by half its outline.
     edge = np.abs(np.diff(cover, axis=0)).sum() + np.abs(np.diff(cover, axis=1)).sum()
     pen = 2.0 * float(cover.sum()) / max(float(edge) * np.pi / 4, 1.0)
     solid = cover > 0.8
@@ -107,37 +107,37 @@ def recovered(picture: np.ndarray, sheet: Sheet, cover: np.ndarray) -> np.ndarra
 
 
 def amount(severity: float, rng: np.random.Generator) -> float:
-    """Strength as it falls out in one picture: 70 to 100% of it."""
+    """Draw the severity for one picture: 70 to 100% of the nominal one."""
     return severity * rng.uniform(0.7, 1)
 
 
 def either(value: float, rng: np.random.Generator) -> float:
-    """Return the value or its negative."""
+    """Return the value or its negative, at random."""
     return value if rng.random() < 0.5 else -value
 
 
 def rounded(values: np.ndarray) -> np.ndarray:
-    """To uint8, clipped."""
-    whole: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
-    return whole
+    """Round to uint8, clipped."""
+    levels: np.ndarray = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return levels
 
 
 def colored(picture: np.ndarray) -> np.ndarray:
-    """(H, W, 3) of a picture that may be grey."""
+    """Return a picture that may be grey as (H, W, 3)."""
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 def shaded(picture: np.ndarray, factor: np.ndarray) -> np.ndarray:
-    """Return the picture under light of the strength ``factor``, (H, W)."""
+    """Multiply the picture by ``factor``, (H, W)."""
     return rounded(picture * (factor if picture.ndim == 2 else factor[..., None]))
 
 
 def darken(picture: np.ndarray, cover: np.ndarray, color: float | tuple[float, float, float]) -> np.ndarray:
-    """Print on the picture as transparent ink does: what lies under it stays visible.
+    """Print on the picture with transparent ink.
 
     Args:
         cover: (H, W), 0 to 1.
-        color: what it makes of white paper: a grey level, or red, green and blue, which makes the picture coloured.
+        color: color of the ink on white paper: a grey level, or red, green and blue, which gives a colored picture.
     """
     if not isinstance(color, tuple):
         return shaded(picture, 1 - cover * (1 - np.float32(color) / 255))
@@ -146,13 +146,13 @@ def darken(picture: np.ndarray, cover: np.ndarray, color: float | tuple[float, f
 
 
 def grid(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """y (H, 1) and x (1, W) of the pixels' centres, float32, in pixels from the top left."""
+    """Return y (H, 1) and x (1, W) of the pixels' centers, float32, in pixels from the top left."""
     h, w = picture.shape[:2]
     return np.arange(h, dtype=np.float32)[:, None] + 0.5, np.arange(w, dtype=np.float32)[None] + 0.5
 
 
 def field(picture: np.ndarray, apart: float, rng: np.random.Generator) -> np.ndarray:
-    """Smooth normal noise, (H, W) float32, of mean 0 and standard deviation 1 at its knots, ``apart`` pixels apart."""
+    """Draw smooth noise, (H, W) float32: standard normal at knots ``apart`` pixels apart, cubic in between."""
     h, w = picture.shape[:2]
     apart = max(apart, 1.0)
     rows, columns = int(h / apart) + 4, int(w / apart) + 4
@@ -163,18 +163,18 @@ def field(picture: np.ndarray, apart: float, rng: np.random.Generator) -> np.nda
 
 
 def blur(picture: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of a uint8 picture; sigma in pixels."""
+    """Blur a uint8 picture by a Gaussian; sigma in pixels."""
     return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(sigma)))
 
 
 def line(picture: np.ndarray, points: np.ndarray, width: float) -> np.ndarray:
-    """Cover, (H, W) float32 in 0 to 1, of a line through the points, (n, 2) as x and y."""
+    """Return the cover, (H, W) float32 from 0 to 1, of a line through the points, (n, 2) as x and y."""
     h, w = picture.shape[:2]
     return draw([points], w, h, pen=width, paper=0, ink=255).astype(np.float32) / 255
 
 
 def warp(picture: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """Return each pixel taken from ``dx``, ``dy`` pixels away, bilinear; beyond the picture its edge goes on."""
+    """Sample each pixel ``dx``, ``dy`` pixels away, bilinear; the edge continues beyond the picture."""
     h, w = picture.shape[:2]
     y = np.clip(np.arange(h, dtype=np.float32)[:, None] + dy, 0, h - 1)
     x = np.clip(np.arange(w, dtype=np.float32)[None] + dx, 0, w - 1)
@@ -195,8 +195,8 @@ def transformed(
     """Turn, scale, shear or tilt the picture around its ink, then move it; all ink stays within the picture.
 
     Args:
-        matrix: (2, 2), or (3, 3) for homogeneous coordinates; from offsets (x, y) before to offsets after.
-        shift: largest move in pixels, either way.
+        matrix: (2, 2), or (3, 3) for homogeneous coordinates; maps offsets (x, y) from the center of the ink.
+        shift: largest move in pixels, in each direction.
     """
     h, w = picture.shape[:2]
     left, top, right, bottom = sheet.box
@@ -206,7 +206,7 @@ def transformed(
     corners = forward @ [[left, right, right, left], [top, top, bottom, bottom], [1, 1, 1, 1]]
     corners = corners[:2] / corners[2]
     low, high = corners.min(axis=1), corners.max(axis=1)
-    # A picture that its ink fills leaves no room to turn it: make it smaller.
+    # Ink that fills the picture has no room to turn: make it smaller.
     room = np.array([w, h], float) - 2
     fit = min(1.0, *(room / (high - low)))
     low, high = low * fit, high * fit

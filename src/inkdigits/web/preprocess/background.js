@@ -1,4 +1,4 @@
-/** Step 2, background: how far each pixel lies above the level of its paper, whatever the light. */
+/** Step 2, background: subtract the paper from a picture, in any light. */
 
 import { mapped, median, precision, solve, sorted, zerosLike } from '../numeric.js';
 import {
@@ -24,13 +24,13 @@ import {
 
 /**
  * @typedef {object} Relief a picture without its paper
- * @property {Plane} above grey levels above the paper's; ink darker than the paper lies below 0
- * @property {number} grain standard deviation of the paper's grain that is left
- * @property {number} floor grey levels that ink differs from the paper by, at least
+ * @property {Plane} above grey levels above the paper's; negative for ink that is darker than the paper
+ * @property {number} grain standard deviation of the remaining grain
+ * @property {number} floor grey levels by which ink differs from the paper, at least
  */
 
 /**
- * Take the paper off a picture.
+ * Subtract the paper from a picture.
  * @param {Plane} picture single precision, 0 to 255
  * @returns {Relief}
  */
@@ -41,7 +41,7 @@ export function background(picture) {
 }
 
 /**
- * The pixels of the border, flat.
+ * Return the pixels of the border, flat.
  * @template {import('../numeric.js').Floats | Uint8Array} T
  * @param {{width: number, height: number, data: T}} plane
  * @returns {T}
@@ -63,7 +63,7 @@ export function border({ width, height, data }) {
 }
 
 /**
- * The picture without its grain, and the standard deviation of the grain that is left.
+ * Smooth a grainy picture; also return the standard deviation of the grain that remains.
  * @param {Plane} grey
  * @returns {[Plane, number]}
  */
@@ -93,12 +93,12 @@ function smooth(grey) {
     }
   }
   const smoothed = { width, height, data };
-  // Of independent grain a mean of k pixels leaves 1/√k; real grain hangs together somewhat.
+  // A mean of k pixels reduces independent grain to 1/√k; real grain is somewhat correlated.
   return [smoothed, Math.max(grainOf(smoothed), grain / area ** 0.5)];
 }
 
 /**
- * Standard deviation of the grain, from neighbors' differences, which even slopes of light hardly touch.
+ * Estimate the grain's standard deviation from second differences, which uneven light hardly changes.
  * @param {Plane} grey
  */
 function grainOf({ width, height, data }) {
@@ -117,10 +117,10 @@ function grainOf({ width, height, data }) {
 }
 
 /**
- * How far each pixel lies above the level of its paper, by the simplest paper that explains the border.
+ * Subtract the simplest paper that explains the border.
  *
- * One level, if the border is of one level but for ink that touches it; else a smooth surface; else the paper around
- * each pixel, for shadows and folds.
+ * That is one level, if the border has one level apart from ink that touches it; else a smooth surface; else the paper
+ * around each pixel, for shadows and folds.
  * @param {Plane} grey single precision, 0 to 255
  * @param {number} grain
  * @param {number} floor
@@ -146,7 +146,7 @@ function abovePaper(grey, grain, floor) {
     above = { width, height, data: mapped(rise, (value) => extreme(Math.fround(value - ride), 0)) };
     paper = around;
   }
-  // In half the light the ink stands out half as much: level that by the contrast that each place has to give.
+  // In half the light, ink has half the contrast: scale it by the contrast that is possible at each pixel.
   const round = precision(above.data);
   const room = mapped(paper, (value, i) => (above.data[i] < 0 ? value : FULL_SCALE - value));
   const usual = median(room);
@@ -157,7 +157,7 @@ function abovePaper(grey, grain, floor) {
 }
 
 /**
- * Between the darker and the lighter part of sorted levels.
+ * Return the distance between the darker and the lighter part of sorted levels.
  * @param {Floats} levels
  */
 function spread(levels) {
@@ -166,13 +166,13 @@ function spread(levels) {
 }
 
 /**
- * The darker and the lighter end of sorted levels, but for outliers.
+ * Return the darker and the lighter end of sorted levels, without outliers.
  * @param {Floats} levels
  */
 const ends = (levels) => UNEVEN_QUANTILES.map((share) => levels[Math.trunc(share * (levels.length - 1))]);
 
 /**
- * Whether what deviates on the border is ink that touches it: little, on one side, as deep as the ink inside.
+ * Return whether deviations on the border are ink that touches it: few, of one sign, as deep as the ink inside.
  * @param {Plane} signed
  * @param {number} floor
  * @param {number} tolerance
@@ -196,7 +196,7 @@ function isInk(signed, floor, tolerance) {
 }
 
 /**
- * The paper under light from one side: a quadratic surface through the pixels that are paper.
+ * Fit the paper under light from one side: a quadratic surface through the pixels of the paper.
  *
  * Iteratively reweighted least squares with Tukey's biweight (A. Beaton and J. Tukey, 1974, doi:10.2307/1267936),
  * first on the border, which is mostly paper, then on the whole picture, where ink is the outlier.
@@ -247,9 +247,9 @@ function surface({ width, height, data }) {
 const dot = (a, b) => a.reduce((total, value, i) => total + value * b[i], 0);
 
 /**
- * The paper around each pixel: the morphological closing of the picture where ink is dark, its opening where it is light.
+ * Return the paper around each pixel: the closing of the picture for dark ink, its opening for light ink.
  *
- * That is what is left when everything narrower than a window is filled up; shadows and folds are wider than strokes.
+ * Both remove everything narrower than the window; shadows and folds are wider than strokes.
  * J. Serra, Image Analysis and Mathematical Morphology, 1982.
  * @param {Plane} grey
  * @param {boolean} lightInk
@@ -262,7 +262,7 @@ function surroundings(grey, lightInk) {
 }
 
 /**
- * Whether more lies above all levels of the border than below them: those are the paper's, in light and shadow.
+ * Return whether more of the picture is lighter than the border, its paper in light and shadow, than darker.
  * @param {Plane} grey
  */
 function mostlyLightOnDark(grey) {
@@ -276,7 +276,7 @@ function mostlyLightOnDark(grey) {
 }
 
 /**
- * Running maximum or minimum over a square window, mirrored at the border; log₂(window) steps an axis.
+ * Take the maximum or minimum over a square window, mirrored at the border, in log₂(window) steps per axis.
  * @param {Plane} plane
  * @param {number} window
  * @param {(a: number, b: number) => number} extreme
@@ -288,7 +288,7 @@ function running({ width, height, data }, window, extreme) {
     [height, width, width, 1],
     [width, height, 1, width],
   ]) {
-    // From any pixel of the line that reaches all of them; a wider one sees no more.
+    // Covers the whole line from any pixel; a wider window adds nothing.
     const along = Math.min(window, 2 * length - 1);
     const before = along >> 1;
     const source = out;
@@ -309,7 +309,7 @@ function running({ width, height, data }, window, extreme) {
 }
 
 /**
- * The index that stands for one beyond the border: mirrored where the line is longer than the window, else the border.
+ * Map an index beyond the border: mirrored if the line is longer than the window, else the border.
  * @param {number} i
  * @param {number} length
  * @param {number} window

@@ -1,4 +1,4 @@
-/** Step 4, components: the connected pieces of ink that are the digit, without ruled lines and specks. */
+/** Step 4, components: keep the connected components of the digit, without ruled lines and specks. */
 
 import { mapped, rint } from '../numeric.js';
 import { border } from './background.js';
@@ -20,14 +20,14 @@ import {
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Bounds x1 and y1 exclusive */
 
 /**
- * @typedef {object} Ink a digit's
+ * @typedef {object} Ink a digit's ink
  * @property {Plane} cover the ink within its bounds, 0 paper to 1 full ink
  * @property {Bounds} bounds of the ink in pixels of the picture
  * @property {import('./segment.js').Polarity} polarity
  */
 
 /**
- * Keep the pieces of sure ink that are no rules or specks, and the soft ink around them.
+ * Keep the sure ink without rules and specks, and the soft ink around it.
  * @param {import('./segment.js').Marks} marks
  * @returns {Ink | null} null if none is left
  */
@@ -62,7 +62,7 @@ export function components({ depth, full, solid, faint, soft, grain, polarity })
 }
 
 /**
- * x0, y0, x1, y1 of what is set.
+ * Return x0, y0, x1, y1 of the pixels that are set.
  * @param {Mask} mask with something set
  * @returns {Bounds}
  */
@@ -93,7 +93,7 @@ function cropped({ width, data }, [x0, y0, x1, y1]) {
 }
 
 /**
- * The mask and all within `reach` pixels of it, by rows and columns.
+ * Dilate a mask by `reach` pixels along rows and columns.
  * @param {Mask} mask
  * @param {number} reach
  * @returns {Mask}
@@ -116,7 +116,7 @@ function dilate({ width, height, data }, reach) {
 }
 
 /**
- * The mask without specks: 8-connected pieces of at least a share of the largest; null when nothing is left.
+ * Keep the 8-connected components of at least a share of the largest; return null if nothing is left.
  * @param {Mask} mask
  * @param {number} [share]
  * @returns {Mask | null}
@@ -148,12 +148,12 @@ function connectedComponents({ width, height, data }, share = PIECE_SHARE) {
 }
 
 /**
- * The mask without ruled lines and table borders, thin lines from border to border, where a digit is left then.
+ * Remove ruled lines and table borders, thin lines from border to border, if a digit remains.
  *
- * What is left must hardly touch the border, and its main piece not at all: in a picture cut close around a digit, its
- * own bars go from border to border.
+ * The rest must hardly touch the border, and its main component not at all: in a tight crop of a digit, its own bars go
+ * from border to border.
  * @param {Mask} mask the ink
- * @param {Mask} faint the ink and what is too faint to be of a digit next to it, as lines often are
+ * @param {Mask} faint the ink, and marks too faint for a digit next to it, as lines often are
  * @returns {Mask}
  */
 function withoutRules(mask, faint) {
@@ -166,7 +166,7 @@ function withoutRules(mask, faint) {
 }
 
 /**
- * How many of the outermost pixels are set; a corner counts twice.
+ * Count the outermost pixels that are set; a corner counts twice.
  * @param {Mask} mask
  */
 function onEdge({ width, height, data }) {
@@ -177,7 +177,7 @@ function onEdge({ width, height, data }) {
 }
 
 /**
- * Rows as columns.
+ * Transpose a mask.
  * @param {Mask} mask
  * @returns {Mask}
  */
@@ -187,7 +187,7 @@ function turned({ width, height, data }) {
 }
 
 /**
- * Without the lines that go from left to right, sloping by a few degrees at most.
+ * Remove the lines that go from left to right, sloping by a few degrees at most.
  * @param {Mask} mask
  * @param {Mask} faint
  * @returns {Mask}
@@ -214,7 +214,7 @@ function withoutRulesAcross({ width, height, data }, faint) {
       const above = Math.max(top - 2, 0) * width;
       const below = Math.min(bottom + 1, height - 1) * width;
       for (let x = 0; x < width; x += 1) {
-        // A stroke that crosses the line goes on above and below it, and stays.
+        // Keep strokes that cross the line: they continue above and below it.
         if (level[above + x] && level[below + x]) continue;
         for (let y = Math.max(top - 1, 0); y < Math.min(bottom + 1, height); y += 1) {
           if (level[y * width + x]) rest[(y + shift[x]) * width + x] = level[y * width + x] = 0;
@@ -226,7 +226,7 @@ function withoutRulesAcross({ width, height, data }, faint) {
 }
 
 /**
- * The share of a sloping line that is set, of what of it lies in the picture, or of half the width where that is less.
+ * Return the share of a sloping line that is set, of its part in the picture, or of half the width if that is more.
  * @param {Uint8Array} near
  * @param {number} y
  * @param {number[]} shift
@@ -245,7 +245,7 @@ function shareOf(near, y, shift, height) {
 }
 
 /**
- * First and last, exclusive, of each run of what is set.
+ * Return the first index and the last, exclusive, of each run of set pixels.
  * @param {boolean[]} line
  * @returns {[number, number][]}
  */

@@ -1,4 +1,4 @@
-/** Any picture file → upright, opaque pixels, by the browser's own decoders. inkdigits/preprocess/decode.py says why each step. */
+/** Decode any picture into upright, opaque pixels with the browser's decoders. For reasons, see preprocess/decode.py. */
 
 import { quantile, rint } from '../numeric.js';
 import { Rejected } from '../result.js';
@@ -14,10 +14,10 @@ import { LUMA, MAX_PIXELS, MIN_SIDE, OPAQUE, TONE_SIDE, TONE_SPREAD } from './co
  */
 
 /**
- * Open an image file as displayed: upright, first frame, alpha composited on the paper.
+ * Decode an image file as it is displayed: upright, first frame, alpha composited on the paper.
  * @param {Blob} file
  * @returns {Promise<Picture>}
- * @throws {Rejected} it cannot be read as an image
+ * @throws {Rejected} the image cannot be read
  */
 export async function decode(file) {
   let bitmap;
@@ -37,7 +37,7 @@ export async function decode(file) {
 }
 
 /**
- * Lay RGBA pixels on their paper; grey ones in one band.
+ * Composite RGBA pixels on their paper; grey ones give one band.
  * @param {number} width
  * @param {number} height
  * @param {Uint8ClampedArray} pixels
@@ -55,7 +55,7 @@ export function flatten(width, height, pixels) {
   for (let i = 0, k = 0; i < pixels.length; i += 4) {
     const alpha = pixels[i + 3];
     for (let band = 0; band < bands; band += 1, k += 1) {
-      // Divided by 255 as Pillow does it, in integers.
+      // Divide by 255 in integers, as Pillow does.
       const blend = pixels[i + band] * alpha + paper * (255 - alpha) + 128;
       data[k] = alpha === 255 ? pixels[i + band] : ((blend >> 8) + blend) >> 8;
     }
@@ -64,8 +64,8 @@ export function flatten(width, height, pixels) {
 }
 
 /**
- * The grey of the sheet that a picture with alpha lies on. Opaque pixels of one tone are the ink, and the paper is white
- * or black, whichever is farther; where they differ they hold ink and paper, and paper is the majority.
+ * Return the grey of the paper under a picture with alpha. Opaque pixels of one tone are ink, and the paper is white or
+ * black, whichever is farther. If they differ, they are ink and paper, and most of them are paper.
  * @param {number} width
  * @param {number} height
  * @param {Uint8ClampedArray} pixels

@@ -1,4 +1,4 @@
-/** Step 1, grey: a region of a picture, small enough to be looked at, in the one channel that shows its ink best. */
+/** Step 1, grey: reduce a region of a picture, and mix its colors to the channel that shows the ink best. */
 
 import { rint, sum } from '../numeric.js';
 import {
@@ -19,7 +19,7 @@ const WEIGHT_BITS = 22; // of the integers that Pillow's resampling weighs pixel
 const SQRT3 = 3 ** -0.5;
 
 /**
- * A region in grey, area-averaged to WORK_SIDE or so, or FINER times that; and how many source pixels a pixel of it is.
+ * Area-average a region to about WORK_SIDE, or FINER times that, in grey; also return the source pixels per pixel of it.
  * @param {Picture} picture
  * @param {Bounds} region whole pixels
  * @param {boolean} finer
@@ -29,7 +29,7 @@ export function toGrey(picture, region, finer) {
   const [width, height] = [region[2] - region[0], region[3] - region[1]];
   const [scale, most] = finer ? [FINER, FINER_PIXELS] : [1, WORK_PIXELS];
   const wanted = Math.min(Math.max(width, height) / WORK_SIDE, Math.min(width, height) / WORK_SHORT) / scale;
-  // A strip that is thinner than WORK_SHORT is no longer either.
+  // Bounds the length of a strip thinner than WORK_SHORT, too.
   const least = Math.max(((width * height) / most) ** 0.5, (Math.max(width, height) * WORK_SHORT) / most);
   const step = Math.max(1, wanted, least);
   const [across, down] = [Math.max(1, rint(width / step)), Math.max(1, rint(height / step))];
@@ -37,10 +37,10 @@ export function toGrey(picture, region, finer) {
 }
 
 /**
- * The region to look at again, around ink that a reduced picture shows too small; null where it does not.
- * @param {Bounds} region that was looked at
- * @param {Bounds} bounds of the ink in it, in pixels as `toGrey` gave them
- * @param {number} step pixels of the picture in each of those
+ * Return the region around ink that is too small in a reduced picture; null if the ink is large enough.
+ * @param {Bounds} region that was reduced
+ * @param {Bounds} bounds of the ink, in pixels of the reduced picture
+ * @param {number} step pixels of the picture per pixel of the reduced one
  * @returns {Bounds | null}
  */
 export function closer([left, top, right, bottom], [x0, y0, x1, y1], step) {
@@ -56,7 +56,7 @@ export function closer([left, top, right, bottom], [x0, y0, x1, y1], step) {
 }
 
 /**
- * Color → grey along the first principal axis of the colors, so that red on green of one lightness shows.
+ * Project colors on their first principal axis, so that red on green of the same lightness is visible.
  * @param {Picture} picture
  * @returns {Plane}
  */
@@ -85,8 +85,8 @@ function mixed({ width, height, bands, data }) {
 }
 
 /**
- * A region scaled by area, as Pillow's `resize` with its box filter does it to the last bit: across, then down, with
- * integers. https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
+ * Scale a region by area, bit for bit like Pillow's `resize` with its box filter: across, then down, in integers.
+ * https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
  * @param {Picture} picture
  * @param {number} across
  * @param {number} down
@@ -124,7 +124,7 @@ function resized(picture, across, down, [x0, y0, x1, y1]) {
 }
 
 /**
- * Which pixels of a line make each pixel of a shorter one, and with what weight.
+ * Return the source pixels and weights of each pixel of a shorter line.
  * @param {number} size of the whole line
  * @param {number} to pixels
  * @param {number} first of the region

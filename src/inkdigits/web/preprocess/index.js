@@ -1,6 +1,6 @@
 /**
- * Any picture → 28×28 as MNIST's digits lie, ink 1 on paper 0: the same steps as inkdigits/preprocess, whose modules of the
- * same names say why each is taken. A test holds the two together.
+ * Turn any picture into 28×28 pixels in MNIST's layout, ink 1 on paper 0. The steps are those of inkdigits/preprocess,
+ * whose modules have the same names and give the reasons. A test compares both.
  */
 
 import { background } from './background.js';
@@ -14,16 +14,16 @@ import { segment } from './segment.js';
 /**
  * @typedef {object} Preprocessed
  * @property {Float32Array} image 28 × 28 of 0 to 1, ink 1 on paper 0
- * @property {{left: number, top: number, right: number, bottom: number} | null} box where the ink was found, in pixels of
+ * @property {{left: number, top: number, right: number, bottom: number} | null} box bounds of the ink, in pixels of
  *   the picture; null when blank
  * @property {import('./segment.js').Polarity | null} polarity null when blank
  */
 
 /**
- * Find the digit in an image file and lay it out as the networks expect it.
+ * Find the digit in an image file and lay it out as the networks expect.
  * @param {Blob} file
  * @returns {Promise<Preprocessed>}
- * @throws {import('../result.js').Rejected} it cannot be read as an image
+ * @throws {import('../result.js').Rejected} the image cannot be read
  */
 export async function preprocess(file) {
   const picture = await decode(file);
@@ -53,7 +53,7 @@ export async function preprocess(file) {
  * @param {number} step
  */
 function boxOf([left, top, right, bottom], [x0, y0, x1, y1], step) {
-  // A pixel may reach beyond a strip that was reduced to few of them.
+  // The last pixel of a strip that was reduced to few pixels may reach beyond its edge.
   const [end, foot] = [Math.min(left + x1 * step, right), Math.min(top + y1 * step, bottom)];
   return { left: left + x0 * step, top: top + y0 * step, right: end, bottom: foot };
 }

@@ -1,4 +1,4 @@
-/** Step 5, layout: ink into a 20×20 box by area, then by its center of mass into 28×28, as MNIST's digits lie. */
+/** Step 5, layout: scale the ink to fit 20×20 and center it in 28×28 by its center of mass, as MNIST does. */
 
 import { sorted, sum } from '../numeric.js';
 import { BOX_SIDE, CENTER, FULL_INK, ISOLATED, SIDE, TIE } from './constants.js';
@@ -6,7 +6,7 @@ import { BOX_SIDE, CENTER, FULL_INK, ISOLATED, SIDE, TIE } from './constants.js'
 /** @typedef {import('../numeric.js').Plane} Plane */
 
 /**
- * Lay out ink that is cropped to its bounds → 28×28.
+ * Lay out ink that is cropped to its bounds in 28×28.
  * @param {Plane} ink 0 to 1
  * @returns {Float32Array}
  */
@@ -20,7 +20,7 @@ export function layOut({ width, height, data }) {
     ink = product(resampling(width, columns), turned(ink, width), rows);
     ink = turned(ink, rows);
     [width, height] = [columns, rows];
-    // Scaled down, a thin pen's line fades to grey; MNIST's lines are solid.
+    // Scaling down fades a thin line to grey; MNIST's lines are solid.
     const order = sorted(ink);
     const few = order.subarray(order.length >= ISOLATED ? -ISOLATED : -1);
     const peak = Math.fround(sum(0, few.length, (i) => few[i]) / few.length);
@@ -40,7 +40,7 @@ export function layOut({ width, height, data }) {
 }
 
 /**
- * Rows as columns.
+ * Transpose a matrix.
  * @param {Float32Array} values
  * @param {number} width
  */
@@ -50,7 +50,7 @@ function turned(values, width) {
 }
 
 /**
- * Weights that resample a line: area average when scaling down, linear when scaling up. Row by row, where not 0.
+ * Return the weights that resample a line, those that are not 0 by row: area average to scale down, linear to scale up.
  * @param {number} size
  * @param {number} to
  */
@@ -72,7 +72,7 @@ function resampling(size, to) {
 }
 
 /**
- * Weights × values, (rows, height) × (height, width) → (rows, width).
+ * Multiply weights by values, (rows, height) × (height, width) → (rows, width).
  * @param {ReturnType<typeof resampling>} lines
  * @param {Float32Array} values
  * @param {number} width

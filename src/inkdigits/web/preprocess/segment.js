@@ -1,4 +1,4 @@
-/** Step 3, segment: ink is what lies on the heavier side of the paper's level; what is surely ink, and what may be. */
+/** Step 3, segment: find the pixels that are ink, on the heavier side of the paper's level. */
 
 import { mapped, sorted, sum } from '../numeric.js';
 import {
@@ -17,11 +17,11 @@ import {
 /** @typedef {'dark-on-light' | 'light-on-dark'} Polarity */
 
 /**
- * @typedef {object} Marks what differs from the paper
+ * @typedef {object} Marks the pixels that differ from the paper
  * @property {Plane} depth grey levels towards the ink's side of the paper
  * @property {number} full the depth of full ink
- * @property {Mask} solid what is surely ink
- * @property {Mask} faint what may be of a ruled line
+ * @property {Mask} solid the pixels that are certainly ink
+ * @property {Mask} faint the pixels that may be part of a ruled line
  * @property {number} soft the depth from which a pixel next to solid ink is ink
  * @property {number} grain standard deviation of the paper's grain
  * @property {Polarity} polarity
@@ -43,7 +43,7 @@ export function segment({ above, grain, floor }) {
   if (marks.length < rank) return null;
   const full = marks[marks.length - rank];
   if (full < floor) return null; // what is there lies on the other side of the paper's level
-  // Faint marks count next to dark ones only: a line ruled in pale blue, a stain or the other side's print do not.
+  // Faint marks count only next to dark ones: pale rules, stains and print from the other side do not.
   const depthOf = (/** @type {number} */ share, /** @type {number} */ most) =>
     Math.fround(Math.max(share * full, Math.min(floor, most * full)));
   const deeper = (/** @type {number} */ than) => ({ width, height, data: Uint8Array.from(data, (v) => (v > than ? 1 : 0)) });

@@ -1,4 +1,4 @@
-"""The 28×28 that comes out of any picture, held against slow and obvious oracles."""
+"""The 28×28 array of any picture, compared with slow and obvious oracles."""
 
 import tracemalloc
 
@@ -13,7 +13,7 @@ from inkdigits.synthesis.strokes import draw, place
 
 from support.drawings import DIGITS, picture
 
-MOST_MEMORY = 64 << 20  # bytes of NumPy's arrays beside the picture's own
+MOST_MEMORY = 64 << 20  # bytes of NumPy's arrays besides the picture's own
 
 
 def sheet(digit, **options):
@@ -21,16 +21,16 @@ def sheet(digit, **options):
 
 
 def apart(a, b):
-    """Mean absolute difference of two normalised images, relative to their mean ink, at the best shift by a pixel.
+    """Mean absolute difference of two normalized images, relative to their mean ink, at the best shift by a pixel.
 
-    The centre of mass is rounded to a pixel, so two pictures of one digit may come out a pixel apart.
+    The center of mass is rounded to a pixel, so two pictures of one digit may come out a pixel apart.
     """
     shifted = (np.roll(b, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1))
     return float(min(np.abs(a - s).mean() for s in shifted) / max(a.mean(), b.mean()))
 
 
 def reference(ink):
-    """MNIST's normalisation spelled out on ink alone, (h, w) in [0, 1] without specks, with SciPy and Pillow."""
+    """MNIST's normalization spelled out on ink alone, (h, w) in [0, 1] without specks, with SciPy and Pillow."""
     rows, columns = np.nonzero(ink.max(axis=1) > 0.2)[0], np.nonzero(ink.max(axis=0) > 0.2)[0]
     crop = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
     h, w = crop.shape
@@ -49,7 +49,7 @@ def reference(ink):
 def test_against_the_reference(digit):
     image = picture(digit, 150, pen=9)
     seen, expected = preprocess(image).image, reference((255 - image) / 255.0)
-    # A centre of mass that lies between two pixels may be rounded either way.
+    # A center of mass that lies between two pixels may be rounded either way.
     assert min(np.abs(seen - np.roll(expected, (y, x), (0, 1))).max() for y in (-1, 0, 1) for x in (-1, 0, 1)) < 0.06
 
 
@@ -57,7 +57,7 @@ def test_against_the_reference(digit):
 def test_an_image_laid_out_like_mnist_is_left_alone(digit):
     mnist_like = np.rint(preprocess(picture(digit, 150, pen=9)).image * 255).astype(np.uint8)
     again = preprocess(mnist_like)
-    # Faint pixels off the ink may go, no more; that can tip a centre of mass that lies between two pixels.
+    # Faint pixels off the ink may go, no more; that can tip a center of mass that lies between two pixels.
     assert apart(again.image, mnist_like / 255) < 0.08
     assert again.polarity == "light-on-dark"
 
@@ -154,7 +154,7 @@ def test_thin_pens_come_out_solid(digit):
         ((255, 255, 0), (255, 255, 255)),  # yellow marker on white
     ],
 )
-def test_coloured_ink_and_paper(ink, paper):
+def test_colored_ink_and_paper(ink, paper):
     cover = (255 - picture(6, 190))[..., None] / 255
     image = np.rint(np.array(paper) + cover * (np.array(ink) - np.array(paper))).astype(np.uint8)
     seen = preprocess(image)
@@ -219,7 +219,7 @@ def test_a_tight_crop_has_the_right_polarity():
 def test_resampling_against_pillow(size, to):
     line = np.random.default_rng(size).random((1, size), np.float32)
     filter = Image.Resampling.BOX if size >= to else Image.Resampling.BILINEAR
-    # Pillow's box takes whole pixels by their centres; the exact area average is its reduction from a finer line.
+    # Pillow's box takes whole pixels by their centers; the exact area average is its reduction from a finer line.
     if size >= to:
         expected = np.repeat(line, to, axis=1).reshape(to, size).mean(axis=1)
     else:

@@ -1,4 +1,4 @@
-"""28×28 pictures, one or many at once: the same as the way for all pictures has them, to the last bit."""
+"""28×28 pictures, one or many at once: bit for bit the same as the five steps for all pictures."""
 
 import zlib
 
@@ -95,14 +95,14 @@ def test_real_handwriting(data):
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_disturbed_drawings(kind):
+def test_corrupted_drawings(kind):
     random = np.random.default_rng(5)
     found = []
     for digit in DIGITS:
-        for strength in (0.3, 0.6, 1.0):
-            disturbed = Image.fromarray(corrupt(picture(digit, 112), kind, strength, random)).convert("L")
+        for severity in (0.3, 0.6, 1.0):
+            corrupted = Image.fromarray(corrupt(picture(digit, 112), kind, severity, random)).convert("L")
             for how in (Image.Resampling.BOX, Image.Resampling.NEAREST):
-                found.append(np.asarray(disturbed.resize((28, 28), how)))
+                found.append(np.asarray(corrupted.resize((28, 28), how)))
     assert_same(np.stack([*found, *(255 - image for image in found)]))
 
 
@@ -112,8 +112,8 @@ def test_made_up_masks(mask, ink, paper):
     assert_same(np.where(mask, ink, paper).astype(np.uint8)[None])
 
 
-def specks_beside(size: int) -> np.ndarray:
-    """A piece of so many pixels; beside it a speck that is just too small to be kept, and one that is not."""
+def specks_next_to(size: int) -> np.ndarray:
+    """A component of this many pixels; next to it a speck that is just too small to be kept, and one that is not."""
     image = np.zeros((28, 28), np.uint8)
     image[4:24, 2:22] = 255 * (np.arange(400) < size).reshape(20, 20)
     least = int(np.ceil(PIECE_SHARE * size))
@@ -123,13 +123,13 @@ def specks_beside(size: int) -> np.ndarray:
 
 
 def test_specks_of_every_size():
-    images = np.stack([specks_beside(size) for size in range(1, 401)])
+    images = np.stack([specks_next_to(size) for size in range(1, 401)])
     assert any(not np.array_equal(connected_components(image > 0), image > 0) for image in images)
     assert_same(images)
 
 
 def test_the_plain_case_is_mnist_s(digits, monkeypatch):
-    """Of MNIST's own kind, ink in a 20×20 box, nothing goes the long way."""
+    """Of MNIST's own kind, ink in a 20×20 box, no picture takes the five steps."""
     box = np.pad(digits[:300, 3:25, 3:25][:, :20, :20], [(0, 0), (4, 4), (4, 4)])
     monkeypatch.setattr("inkdigits.preprocess.preprocess_picture", None)
     assert len(preprocess_batch([*box])) == 300
@@ -176,7 +176,7 @@ def test_what_is_plain():
     assert not takes(image, max_pixels=783)
 
 
-def test_the_recogniser_answers_the_same_either_way(recognizer, digits):
+def test_the_recognizer_answers_the_same_either_way(recognizer, digits):
     together = recognizer.predict_batch(digits[:40])
     apart = [recognizer.predict(image) for image in digits[:40]]
     assert [p.digit for p in together] == [p.digit for p in apart]

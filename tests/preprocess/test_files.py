@@ -1,4 +1,4 @@
-"""Files that are small in pixels and large in parts: refused for what they hold, before it is gone through."""
+"""Files that are small in pixels and large in parts: rejected for their structure before it is parsed."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ LIMITS = Limits()
 
 TOO_MANY = {
     "PNG chunks": png(28, 28, PIXELS, chunk(b"prVt", b"") * MANY),
-    "PNG pixels in pieces": png(28, 28, PIXELS, chunk(b"IDAT", b"") * MANY),
+    "PNG pixels in chunks": png(28, 28, PIXELS, chunk(b"IDAT", b"") * MANY),
     "PNG texts after the pixels": png(28, 28, PIXELS) + chunk(b"tEXt", b"a\0b") * MANY,
     "JPEG comments": jpeg(segment(0xFE) * MANY),
     "JPEG parts of a program": jpeg(segment(0xE5) * MANY),
@@ -56,14 +56,14 @@ TOO_MANY = {
 
 
 @pytest.mark.parametrize("name", TOO_MANY)
-def test_too_many_parts_are_refused(name):
+def test_too_many_parts_are_rejected(name):
     """By an error that names the limit, whatever the form."""
     with pytest.raises(ImageError) as found:
         preprocess(TOO_MANY[name])
     assert isinstance(found.value, ImageTooLarge) or "damaged" in str(found.value)
 
 
-def test_a_refusal_names_the_limit():
+def test_a_rejection_names_the_limit():
     with pytest.raises(ImageTooLarge, match="the JPEG has more than 100 scans, the most that is read"):
         decode(scans(500), LIMITS)
     with pytest.raises(ImageTooLarge, match="more parts than the 30,000 reads"):
@@ -73,7 +73,7 @@ def test_a_refusal_names_the_limit():
 
 
 @pytest.mark.parametrize("name", ["progressive", "motion photo", "two pictures"])
-def test_ordinary_photos_are_no_bombs(name):
+def test_ordinary_photos_are_not_bombs(name):
     file = encode(Image.fromarray(picture(7)), "JPEG", progressive=True)
     # What follows a picture's end, as a phone's film or second picture does, is not the picture's.
     tail = {"progressive": b"", "motion photo": b"\xff\xda\0\x0c" * 500, "two pictures": file}[name]

@@ -1,4 +1,4 @@
-"""Ink found on any paper: uneven light, shadow, rules, stains, grain; and each step against an oracle."""
+"""Ink on any paper: uneven light, shadow, rules, stains, grain; and each step against an oracle."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from support.drawings import DIGITS, picture
 MODES = ("nearest", "mirror")  # beyond the border of an axis that is no longer than a window, and of a longer one
 
 
-def find_ink(grey):
+def ink_of(grey):
     marks = segment(background(grey))
     return components(marks) if marks else None
 
@@ -34,7 +34,7 @@ def laid_out(ink, shape):
 def test_clean_ink_is_its_own_cover():
     for digit in DIGITS:
         image = picture(digit, 140)
-        ink = find_ink(image.astype(np.float32))
+        ink = ink_of(image.astype(np.float32))
         assert ink.polarity == "dark-on-light"
         assert apart(laid_out(ink, image.shape), 1 - image / 255) < 0.03
         x0, y0, x1, y1 = ink.bounds
@@ -48,7 +48,7 @@ def test_a_hard_shadow(digit, swap):
     clean = picture(digit, 150)
     shadow = np.where(np.add.outer(np.arange(150), np.arange(150)) < 140, 0.6, 1.0)
     image = np.rint(clean * 0.9 * shadow + 10)
-    ink = find_ink((255 - image if swap else image).astype(np.float32))
+    ink = ink_of((255 - image if swap else image).astype(np.float32))
     assert ink.polarity == ("light-on-dark" if swap else "dark-on-light")
     assert apart(laid_out(ink, image.shape), 1 - clean / 255) < 0.35
 
@@ -62,18 +62,18 @@ def test_ruled_lines_go_and_the_digit_stays(level, across):
         for at in (20, 75, 131) if across else (20, 131):
             ruled = image[at : at + 2] if across else image[:, at : at + 2]
             np.minimum(ruled, level, out=ruled)
-        ink = find_ink(image.astype(np.float32))
-        expected = find_ink(clean.astype(np.float32)).bounds
+        ink = ink_of(image.astype(np.float32))
+        expected = ink_of(clean.astype(np.float32)).bounds
         assert max(abs(a - b) for a, b in zip(ink.bounds, expected, strict=True)) <= 3, digit
         assert apart(laid_out(ink, image.shape), 1 - clean / 255) < 0.2, digit
 
 
-def test_bars_of_a_digit_that_fills_the_picture_are_no_ruled_lines():
+def test_bars_of_a_digit_that_fills_the_picture_are_not_ruled_lines():
     for digit in (2, 4, 5, 7):
         image = picture(digit, 150, pen=4)
-        x0, y0, x1, y1 = find_ink(image.astype(np.float32)).bounds
+        x0, y0, x1, y1 = ink_of(image.astype(np.float32)).bounds
         crop = image[y0:y1, x0:x1].astype(np.float32)
-        assert apart(laid_out(find_ink(crop), crop.shape), 1 - crop / 255) < 0.05, digit
+        assert apart(laid_out(ink_of(crop), crop.shape), 1 - crop / 255) < 0.05, digit
 
 
 def test_what_shines_through_and_stains_are_not_ink():
@@ -81,7 +81,7 @@ def test_what_shines_through_and_stains_are_not_ink():
     image = np.minimum(clean, 255 - (255 - picture(8, 150)[:, ::-1]) // 4)  # another digit, mirrored, at a quarter
     y, x = np.mgrid[:150, :150]
     image = np.where((x - 40) ** 2 + (y - 110) ** 2 < 900, np.minimum(image, 205), image)
-    ink = find_ink(image.astype(np.float32))
+    ink = ink_of(image.astype(np.float32))
     assert apart(laid_out(ink, image.shape), 1 - clean / 255) < 0.12
 
 
@@ -91,17 +91,17 @@ def test_grain_is_smoothed_by_what_a_box_filter_leaves():
     smooth, grain = _smooth(noise)
     np.testing.assert_allclose(smooth, ndimage.uniform_filter(noise, 5, mode="nearest"), atol=0.01)
     assert grain == pytest.approx(20 / 5, rel=0.5)
-    assert find_ink(noise) is None
+    assert ink_of(noise) is None
 
 
 @pytest.mark.parametrize("side", [10, 12, 16, 20])
 @pytest.mark.parametrize("swap", [False, True])
-def test_the_edges_of_a_ring_that_fills_a_tiny_picture_are_no_grain(side, swap):
+def test_the_edges_of_a_ring_that_fills_a_tiny_picture_are_not_grain(side, swap):
     large = Image.new("L", (side * 20, side * 20), 255)
     box = (side * 2, side * 2, side * 18, side * 18)
     ImageDraw.Draw(large).ellipse(box, outline=0, width=side * 20 // 12)
     grey = np.asarray(large.resize((side, side), Image.Resampling.BOX), np.float32)
-    found = find_ink(255 - grey if swap else grey)
+    found = ink_of(255 - grey if swap else grey)
     assert found is not None
     assert found.polarity == ("light-on-dark" if swap else "dark-on-light")
     margin = side // 10
@@ -131,7 +131,7 @@ def test_a_window_wider_than_a_strip_sees_all_of_its_width(shape):
     )
 
 
-def test_pieces_against_scipy():
+def test_connected_components_against_scipy():
     rng = np.random.default_rng(3)
     for _ in range(60):
         mask = rng.random(rng.integers(1, 60, 2)) < rng.uniform(0.02, 0.7)
