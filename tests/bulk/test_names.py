@@ -66,6 +66,7 @@ def test_no_name_steers_a_terminal(here):
     assert count.endswith(f", {len(NAMES)} errors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["{}"], ["--model", "{}", "été 数字 ✓.png"], ["a,b.png", "-o", "{}"]])
 def test_no_message_steers_a_terminal(here, argv):
     for name in list(NAMES)[:8]:

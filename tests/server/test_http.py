@@ -94,6 +94,7 @@ def long_way():
     assert printed == ""  # no client's nonsense is worth a line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_answers_do_not_depend_on_how_a_request_is_cut(live_server, long_way, case):
     async def ask():
