@@ -31,7 +31,7 @@ from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import DRAWING_PIXELS, DRAWINGS, INLINE_BYTES, SMALL_PIXELS
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.payloads import file_of, parse, percent_decoded
-from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
 
 from support.drawings import picture
@@ -82,9 +82,9 @@ def refusal(kind: str, body: bytes) -> tuple[Problem, int]:
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_text_of_many_values_is_counted_and_not_parsed(name):
     problem, memory = refusal("application/json", TEXTS[name])
-    assert problem.kind.status == 413
+    assert problem.type.status == 413
     count = sum(map(TEXTS[name].count, (b"[", b"{", b",")))
-    assert f"{count:,} lists, objects and commas; at most 201,000" in problem.detail
+    assert f"{count:,} lists, objects and commas; the limit is 201,000" in problem.detail
     assert memory < MOST_MEMORY
 
 
@@ -175,12 +175,12 @@ def test_the_time_of_a_request_s_images_is_bounded(recognizer, monkeypatch):
     """By the processor's clock, which here goes on by a fifth of a second with each picture."""
     clock = iter(np.arange(0, 100, 0.2))
     monkeypatch.setattr(work, "thread_time", lambda: next(clock))
-    executor = work.Executor(Settings(), Metrics(Board()))
+    executor = work.Executor(Settings(), Metrics(SharedState()))
     drawings = [encode(picture(i % 10, 280)) for i in range(20)]
     assert [result.digit for result in executor.read_all(recognizer, drawings[:4])] == [0, 1, 2, 3]
-    with pytest.raises(Problem, match=r"\d of the request's 20 images took 0.75 s of a processor") as found:
+    with pytest.raises(Problem, match=r"\d of the request's 20 images took 0.75 s of CPU time") as found:
         executor.read_all(recognizer, drawings)
-    assert found.value.kind.status == 413
+    assert found.value.type.status == 413
 
 
 def test_a_request_s_images_are_read_in_parts():
@@ -328,7 +328,7 @@ def test_pictures_for_the_thread_wait_among_the_small(recognizer):
     found = asyncio.run(ask())
     # One is with the thread, and three wait.
     assert [type(result) for result in found] == [list] * 4 + [Problem] * 2
-    assert found[-1].kind.status == 503
+    assert found[-1].type.status == 503
 
 
 def test_a_batch_ends_by_pixels_too(recognizer, monkeypatch):
@@ -376,9 +376,9 @@ def admit(guard, count: int, address: str = "1.2.3.4", **headers: str) -> int:
         guard.admit(scope, {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()})
         charge(scope, count)
     except Problem as problem:
-        if problem.kind.status == 429:
+        if problem.type.status == 429:
             assert int(problem.headers["Retry-After"]) >= 1
-        return problem.kind.status
+        return problem.type.status
     return 200
 
 
@@ -474,7 +474,7 @@ def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, f
     expected = recognizer.predict_batch([data], errors="return")[0]
     here = []
     monkeypatch.setattr("inkdigits.preprocess.decode", lambda *args: here.append(args) or decode(*args))
-    [found] = work.read(recognizer, [data], Limits(), Metrics(Board()))
+    [found] = work.read(recognizer, [data], Limits(), Metrics(SharedState()))
     assert bool(here) == (file != "digit")  # of half a file the header tells no size
     if file == "damaged":
         assert (type(found), str(found)) == (type(expected), str(expected))
@@ -502,7 +502,7 @@ def test_a_webp_has_fewer_pixels():
 )
 def test_options_that_take_time_by_their_square_are_refused(client, kind, body, which):
     answer = client.post("/predict", content=body, headers={"Content-Type": kind})
-    assert_problem(answer, 400, "bad-request", which, "at most 2,000 are read")
+    assert_problem(answer, 400, "bad-request", which, "the limit is 2,000")
 
 
 def test_a_long_file_name_is_read(client):

@@ -124,7 +124,7 @@ def test_mounted_in_an_application_its_problems_name_its_own_reference(mounted):
             reference, _, anchor = problem["type"].partition("#")
             assert reference == f"{path}/docs"
             assert f'id="{anchor}"' in httpx.get(str(client.base_url.copy_with(path=reference))).text
-        assert f"{path}/docs lists what there is" in nothing["detail"]
+        assert f"{path}/docs lists all routes" in nothing["detail"]
 
 
 def test_what_an_application_has_beside_it_is_its_own(mounted):

@@ -126,13 +126,13 @@ def test_a_page_holds_a_name_as_text_and_runs_nothing(client):
     ("content", "content_type", "status", "words"),
     [
         (b"no picture", "image/png", 415, "Not a supported image"),
-        (SEVEN[:99], "image/png", 400, "The image is damaged"),
-        (encode(np.zeros((4, 4), np.uint8)), "image/png", 422, "The image is too small"),
+        (SEVEN[:99], "image/png", 400, "Unreadable image"),
+        (encode(np.zeros((4, 4), np.uint8)), "image/png", 422, "Image too small"),
         (b"", "image/png", 400, "The body is empty"),
-        (b"x", "text/plain", 415, "This content type is not taken"),
+        (b"x", "text/plain", 415, "Unsupported content type"),
         (b"--x\r\n\r\n", "multipart/form-data; boundary=x", 400, "The multipart body"),
-        (bytes(21 << 20), "image/png", 413, "The request is too large"),
-        (NOTHING_CHOSEN, "multipart/form-data; boundary=x", 400, "holds no image"),
+        (bytes(21 << 20), "image/png", 413, "Request body too large"),
+        (NOTHING_CHOSEN, "multipart/form-data; boundary=x", 400, "has no image"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -159,13 +159,13 @@ def test_keys_and_rates_hold_for_the_form_too(start_server):
     )
     with httpx.Client(base_url=server.url) as client:
         refused = post(client, ("seven.png", SEVEN))
-        assert (refused.status_code, Text(refused.text).of("h1")) == (401, ["A key is needed"])
+        assert (refused.status_code, Text(refused.text).of("h1")) == (401, ["API key required"])
         assert refused.headers["www-authenticate"].startswith("Bearer")
         allowed = {**HTML, "X-API-Key": key}
         assert post(client, ("seven.png", SEVEN), headers=allowed).status_code == 200
         often = post(client, ("seven.png", SEVEN), headers=allowed)
         assert (often.status_code, often.headers["retry-after"]) == (429, "1")
-        assert "more than 1 predictions a second" in often.text.lower()
+        assert "more than 1 predictions per second" in often.text.lower()
         assert post(client, ("seven.png", SEVEN), headers={}).headers["content-type"] == "application/problem+json"
 
 

@@ -69,7 +69,7 @@ PIECES = st.lists(
 
 
 def is_the_client_s(problem: Problem) -> None:
-    assert problem.kind.status in CLIENT_ERRORS
+    assert problem.type.status in CLIENT_ERRORS
     json.dumps(problem.document()).encode()
     assert len(problem.detail) < 1_000
 

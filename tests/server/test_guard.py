@@ -16,7 +16,7 @@ from inkdigits.self_test import DIGIT
 from inkdigits.server.http.auth import WAYS, Authenticator, client_of, key_hashes
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import INLINE_BYTES
-from inkdigits.server.processes.shared_state import BUCKETS, Board
+from inkdigits.server.processes.shared_state import BUCKETS, SharedState
 
 from support.requests import HASHES, KEYS, THREE, assert_problem, guard_of
 
@@ -50,10 +50,10 @@ def test_keys(start_server):
         assert httpx.post(f"{url}/predict", content=THREE, headers=headers).json()["digit"] == DIGIT
     for headers, words in (
         ({}, "no API key"),
-        ({"X-API-Key": "third"}, "not known"),
+        ({"X-API-Key": "third"}, "unknown"),
         ({"Authorization": "Bearer"}, "no API key"),
         ({"Authorization": "Basic first key"}, "no API key"),
-        ({"X-API-Key": sha256(KEYS[0]).hexdigest()}, "not known"),
+        ({"X-API-Key": sha256(KEYS[0]).hexdigest()}, "unknown"),
     ):
         response = httpx.post(f"{url}/predict", content=THREE, headers=headers)
         assert_problem(response, 401, "unauthorized", words)
@@ -69,7 +69,7 @@ def test_keys_that_are_no_hashes_stop_the_start(keys):
     if keys == HASHES + ",":
         assert len(key_hashes(keys)) == 2
         return
-    with pytest.raises(SettingError, match=r"api_keys \(INKDIGITS_API_KEYS\).*no SHA-256 hash"):
+    with pytest.raises(SettingError, match=r"api_keys \(INKDIGITS_API_KEYS\).*not a SHA-256 hash"):
         key_hashes(keys)
 
 
@@ -78,7 +78,7 @@ def admitted(guard: Authenticator, client: str = "1.2.3.4", **headers: str) -> b
         encoded = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         guard.admit({"client": (client, 1)}, encoded)
     except Problem as problem:
-        assert problem.kind.status == 429
+        assert problem.type.status == 429
         assert int(problem.headers["Retry-After"]) >= 1
         return False
     return True
@@ -97,8 +97,8 @@ def test_the_rate_and_the_burst(monkeypatch):
 
 
 def test_workers_count_a_client_together_and_by_key():
-    board = Board(2)
-    one, two = (guard_of(board, rate_limit=1, rate_burst=2, api_keys=HASHES) for _ in range(2))
+    shared = SharedState(2)
+    one, two = (guard_of(shared, rate_limit=1, rate_burst=2, api_keys=HASHES) for _ in range(2))
     assert [admitted(guard, x_api_key="second") for guard in (one, two, one)] == [True, True, False]
     assert admitted(two, x_api_key="first key")
 

@@ -126,7 +126,7 @@ def test_instances_are_answered_in_order_and_each_by_itself(client, recognizer):
     details = [row["error"]["detail"] for row in rows[6:]]
     for words, detail in zip(
         [
-            "instances[6] holds 783 numbers", "instances[7][17] is 256", "instances[8].pixels[5][3] is null",
+            "instances[6] has 783 numbers", "instances[7][17] is 256", "instances[8].pixels[5][3] is null",
             "instances[9].image is the address 'https://example.com/3.png'", "instances[10] has neither image",
             'instances[11] is "x"', "instances[12][27] is a list of 1", "instances[13].pixel5 is true", "PDF",
             "instances[15] is null",
@@ -179,7 +179,7 @@ def test_top_is_a_number_from_1_to_10(client, top):
         ("AAAAA", "neither"),
         ("=", ""),
         ("три", "neither"),
-        (7, "image is 7; expected a text"),
+        (7, "image is 7; expected a string"),
         (None, "image is null"),
         ([BASE64], "a list of 1"),
         ("", "empty"),
@@ -197,7 +197,7 @@ def test_texts_that_hold_no_image(client, text, word):
 
 def test_a_form_without_an_image(client):
     response = client.post("/predict", data={"picture": "x", "y": "2"})
-    assert_problem(response, 400, "bad-request", "the form holds no image", "picture, y")
+    assert_problem(response, 400, "bad-request", "the form has no image", "picture, y")
     assert_problem(client.post("/predict", data={"image": "base64!"}), 400, "unreadable-image", "base64!")
 
 

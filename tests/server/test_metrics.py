@@ -17,7 +17,7 @@ from inkdigits.server import create_app
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.metrics import ROUTES, SECONDS, STAGES, Metrics, route_of
 from inkdigits.server.observability.tracing import Tracer, tracer_of
-from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
 
 from support.drawings import picture
@@ -31,7 +31,7 @@ def value(found, metric, **labels):
 
 
 def test_histograms_are_as_prometheus_own_client_counts_them(recognizer):
-    registry, metrics = CollectorRegistry(), Metrics(Board())
+    registry, metrics = CollectorRegistry(), Metrics(SharedState())
     theirs = Histogram("inkdigits_request_seconds", "of a request", ["stage"], registry=registry, buckets=SECONDS)
     for i, stage in enumerate(STAGES[:-1]):
         theirs.labels(stage)
@@ -92,7 +92,7 @@ def test_counts_are_right_across_workers(start_server, recognizer):
 
 
 def test_every_route_and_status_is_one_of_a_few(recognizer):
-    metrics = Metrics(Board())
+    metrics = Metrics(SharedState())
     for path in ("/predict", "/v2", "/v2/models/x/infer", "/v2/y", "/docs", "/", "/../../etc/passwd", "/metrics"):
         metrics.request(route_of(path), 200, 0.001)
         assert route_of(path) in ROUTES
@@ -104,12 +104,12 @@ def test_every_route_and_status_is_one_of_a_few(recognizer):
 
 
 def test_a_successor_counts_on_but_has_nothing_waiting(recognizer):
-    board = Board(2)
-    first = Metrics(board, 1)
+    shared = SharedState(2)
+    first = Metrics(shared, 1)
     first.shed("queue")
     first.queue("small", 9)
-    Metrics(board, 1).shed("queue")
-    found = samples(Metrics(board, 0).text(recognizer.model, "1").decode())
+    Metrics(shared, 1).shed("queue")
+    found = samples(Metrics(shared, 0).text(recognizer.model, "1").decode())
     assert value(found, "shed_total", reason="queue") == 2
     assert value(found, "queue_length", queue="small") == 0
 
@@ -120,7 +120,7 @@ def test_drift_is_told_against_what_validation_gave(constant_model, tmp_path):
     entry = {"file": constant_model.name, "metrics": {"validation": figures}}
     (tmp_path / "registry.json").write_text(json.dumps({"models": {'my "own"\\\n': entry}}))
     recognizer = Recognizer(tmp_path / constant_model.name)
-    found = samples(Metrics(Board()).text(recognizer.model, "1").decode())
+    found = samples(Metrics(SharedState()).text(recognizer.model, "1").decode())
     assert value(found, "baseline", statistic="confidence") == 0.987
     assert value(found, "baseline", statistic="refusals") == 0.01
     assert value(found, "baseline", statistic="ink") == 0.1

@@ -147,7 +147,7 @@ def test_triton_s_client_is_told_what_is_wrong(server, name):
             server.infer(name, [given])
     shared = triton.InferInput("image", [1, 784], "UINT8")
     shared.set_shared_memory("region", 784)
-    with pytest.raises(InferenceServerException, match="shared_memory_region, which this server does not offer"):
+    with pytest.raises(InferenceServerException, match="shared_memory_region, which this server does not support"):
         server.infer(name, [shared])
     with pytest.raises(InferenceServerException, match="classification"):
         server.infer(name, [tensor(PICTURE[None])], outputs=[triton.InferRequestedOutput("digit", class_count=3)])
@@ -207,7 +207,7 @@ ELEMENTS = b"\3\0\0\0abc\3\0\0\0def"
         ({"inputs": [IMAGE], "id": 7}, 400, "id is 7"),
         ({"inputs": [IMAGE], "parameters": []}, 400, "parameters is a list of 0"),
         ({"inputs": [IMAGE], "outputs": {}}, 400, "outputs is an object of 0"),
-        ({"inputs": [IMAGE], "outputs": [{"name": "logits"}]}, 400, 'outputs[0] asks for "logits"; there are digit'),
+        ({"inputs": [IMAGE], "outputs": [{"name": "logits"}]}, 400, 'outputs[0] asks for "logits"; expected digit'),
         ({"inputs": [IMAGE], "outputs": ["digit"]}, 400, 'outputs[0] asks for "digit"'),
         ({"inputs": [IMAGE], "outputs": [{"name": ["digit"]}]}, 400, "outputs[0] asks for a list of 1"),
         ({"inputs": [IMAGE], "outputs": [{"name": "digit"}] * 2}, 400, 'outputs[1] asks for "digit" again'),
@@ -218,8 +218,8 @@ ELEMENTS = b"\3\0\0\0abc\3\0\0\0def"
         ({"inputs": [{**IMAGE, "shape": []}]}, 400, "shape is []"),
         ({"inputs": [{**IMAGE, "shape": "1"}]}, 400, 'shape is "1"'),
         ({"inputs": [{**IMAGE, "shape": [True, 784]}]}, 400, "shape is [True, 784]"),
-        ({"inputs": [{**IMAGE, "shape": [0, 784], "data": []}]}, 400, "holds no image"),
-        ({"inputs": [{**IMAGE, "shape": [-1, 784]}]}, 400, "holds no image"),
+        ({"inputs": [{**IMAGE, "shape": [0, 784], "data": []}]}, 400, "has no image"),
+        ({"inputs": [{**IMAGE, "shape": [-1, 784]}]}, 400, "has no image"),
         ({"inputs": [{**IMAGE, "shape": [10**18, 784]}]}, 413, "more than 100 images"),
         ({"inputs": [{**IMAGE, "data": ROW[1:]}]}, 400, "data holds 783 values; its shape [1, 784] is of 784"),
         ({"inputs": [{**IMAGE, "data": None}]}, 400, "data is null"),

@@ -17,7 +17,7 @@ from inkdigits.server.factory import create_app
 from inkdigits.server.http.responses import serialize
 from inkdigits.server.http.transport import Joined
 from inkdigits.server.processes import worker
-from inkdigits.server.processes.shared_state import LEAD, READY, UP, Board
+from inkdigits.server.processes.shared_state import LEAD, READY, UP, SharedState
 from inkdigits.server.processes.worker import Server
 from inkdigits.settings import Settings
 
@@ -210,7 +210,7 @@ def test_a_client_that_was_answered_early_is_not_kept_for_ever(start_server):
 @pytest.fixture
 def server(monkeypatch):
     """A server whose connections are but counted."""
-    server = Server(Settings(), create_app(Settings(), Board(2)))
+    server = Server(Settings(), create_app(Settings(), SharedState(2)))
     server.taken = 0
 
     def connect(connection):
@@ -238,9 +238,9 @@ def test_many_connections_are_taken_in_a_turn(server):
 
 @posix
 def test_a_worker_that_is_ahead_leaves_clients_to_the_others(server):
-    board = server._service.metrics._board
-    board.set_state(1, UP)  # it has none
-    board.set_open(0, 100)
+    shared = server._service.metrics._shared
+    shared.set_state(1, UP)  # it has none
+    shared.set_open(0, 100)
 
     async def serve():
         loop = asyncio.get_running_loop()
@@ -283,16 +283,16 @@ def test_it_rests_when_no_more_files_may_be_opened(server, monkeypatch, caplog):
 
 
 def test_workers_have_about_as_many_connections_each():
-    board = Board(3)
-    board.set_state(0, READY)
-    assert board.room(0) == LEAD  # alone
-    board.set_open(0, 100)
-    assert board.room(0) == 50
-    board.set_state(1, UP)
-    assert board.room(0) < 0
-    assert board.room(1) == LEAD
-    board.set_open(1, 90)
-    assert board.room(0) == 90 + 45 - 100
+    shared = SharedState(3)
+    shared.set_state(0, READY)
+    assert shared.room(0) == LEAD  # alone
+    shared.set_open(0, 100)
+    assert shared.room(0) == 50
+    shared.set_state(1, UP)
+    assert shared.room(0) < 0
+    assert shared.room(1) == LEAD
+    shared.set_open(1, 90)
+    assert shared.room(0) == 90 + 45 - 100
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="it looks at processes in Linux's /proc")

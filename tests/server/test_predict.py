@@ -187,7 +187,7 @@ def test_images_that_cannot_be_read(client, body, status, slug, word):
     [
         ({"pixels": ROW[:-1]}, ["783", "784"]),
         ({"pixels": [*ROW, 0]}, ["785", "784"]),
-        ({"pixels": []}, ["pixels holds 0"]),
+        ({"pixels": []}, ["pixels has 0"]),
         ({"pixels": "none"}, ['pixels is "none"']),
         ({"pixels": {}}, ["pixels is an object"]),
         ({"pixels": [*ROW[:17], 256, *ROW[18:]]}, ["pixels[17] is 256", "0 to 255"]),
@@ -285,7 +285,7 @@ def test_limits_are_settings(start_server):
 
 def test_too_many_text_fields(client):
     fields = {f"f{i}": (None, "x") for i in range(101)}
-    assert_problem(client.post("/predict", files=fields), 413, "too-many-images", "100 fields that hold no image")
+    assert_problem(client.post("/predict", files=fields), 413, "too-many-images", "100 fields that are not images")
 
 
 def test_no_bytes_that_a_client_sends_make_the_server_fault(client):

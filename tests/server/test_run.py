@@ -90,7 +90,7 @@ def test_a_frozen_worker_is_replaced_and_its_clients_hear_of_it(start_server):
     until(lambda: not alive(victim) and len(workers(server)) == 2)
     until(lambda: httpx.get(f"{server.url}/ready").status_code == 200)
     assert ask(server) == DIGIT
-    assert "has not stirred for 1 seconds" in server.stop()
+    assert "sent no heartbeat for 1 seconds" in server.stop()
     assert server.process.returncode == 0
 
 
@@ -190,7 +190,7 @@ def test_a_new_model_is_taken_up_without_a_dropped_request_and_a_bad_one_is_not(
         put(constant_model)  # which reads an 8 in everything
         server.process.send_signal(signal.SIGHUP)
         assert (
-            "the old one stays: the model own reads known digits wrong: 0 as 8, 1 as 8"
+            "the old one stays in use: the model own reads known digits wrong: 0 as 8, 1 as 8"
             in server.process.stderr.readline()
         )
         assert hashes() == {old}
@@ -218,7 +218,7 @@ def test_a_model_that_was_not_reloaded_gets_into_no_new_worker(start_server, own
     put(constant_model)
     os.kill(workers(server)[0], signal.SIGKILL)
     assert "ended with -9" in server.process.stderr.readline()
-    assert "the others answer with" in server.process.stderr.readline()
+    assert "the others use" in server.process.stderr.readline()
     assert ask(server) == DIGIT
     assert "1 of 2 workers not ready" in httpx.get(f"{server.url}/ready").json()["detail"]
 

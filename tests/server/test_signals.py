@@ -260,14 +260,16 @@ def test_with_few_files_clients_hear_that_there_are_too_many(start_server, numbe
     until(lambda: httpx.get(f"{server.url}/health").status_code == 200)
     assert ask(server) == DIGIT
     [line] = server.stop().splitlines()  # no other: the process was never out of files
-    assert "at most 7 connections of a process, not 4096: the system lets it open 40 files; ulimit -n" in line
+    assert (
+        "a process accepts 7 connections, not 4096: it may open only 40 files; raise the limit with ulimit -n" in line
+    )
 
 
 @pytest.mark.parametrize(("number", "least"), [("1", 33), ("2", 40), ("8", 64)])
 def test_with_too_few_files_the_start_says_so(number, least):
     command = [sys.executable, "-m", "inkdigits", "serve", "--port", "0", "--workers", number]
     done = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS, **limited(20))
-    words = f"the system lets this process open 20 files, and the server needs {least} or more; raise the limit"
+    words = f"this process may open 20 files, and the server needs at least {least}; raise the limit"
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert (done.returncode, done.stdout) == (2, "")

@@ -14,7 +14,7 @@ from inkdigits.server.cost import BATCH
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import Executor, read
 from inkdigits.server.observability.metrics import Metrics
-from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
 
 from support.drawings import picture
@@ -25,7 +25,7 @@ LIMITS = Limits()
 
 @pytest.fixture
 def metrics():
-    return Metrics(Board())
+    return Metrics(SharedState())
 
 
 def cell(metrics: Metrics, recognizer: Recognizer, name: str) -> float:
@@ -118,7 +118,7 @@ def test_a_full_queue_turns_away_and_recovers(recognizer, metrics, monkeypatch):
     for _ in range(2):
         results = asyncio.run(ask(5))
         assert [type(result) for result in results] == [list] * 3 + [Problem] * 2
-        assert results[-1].kind.status == 503
+        assert results[-1].type.status == 503
         assert results[-1].headers == {"Retry-After": "1"}
     assert cell(metrics, recognizer, 'shed_total{reason="queue"}') == 4
 
@@ -162,7 +162,7 @@ def test_heavy_work_is_bounded_and_counts_until_its_thread_is_done(recognizer, m
         under_way = [asyncio.create_task(heavy.run(release.wait, 10)) for _ in range(2)]
         await asyncio.sleep(0.01)
         assert cell(metrics, recognizer, 'queue_length{queue="heavy"}') == 2
-        with pytest.raises(Problem, match="2 requests with large images are under way already"):
+        with pytest.raises(Problem, match="2 large requests are in progress already"):
             await heavy.run(int, "7")
         release.set()
         assert await asyncio.gather(*under_way) == [True, True]

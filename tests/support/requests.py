@@ -13,7 +13,7 @@ from inkdigits.self_test import known_digit
 from inkdigits.server.http.auth import Authenticator
 from inkdigits.server.inference import Executor
 from inkdigits.server.observability.metrics import Metrics
-from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
 
 from support.files import encode, png
@@ -49,12 +49,12 @@ KEYS = [b"first key", b"second"]
 HASHES = ",".join(sha256(key).hexdigest() for key in KEYS)
 
 
-def guard_of(board=None, **settings) -> Authenticator:
-    board = board or Board()
-    return Authenticator(Settings(**settings), board, Metrics(board))
+def guard_of(shared=None, **settings) -> Authenticator:
+    shared = shared or SharedState()
+    return Authenticator(Settings(**settings), shared, Metrics(shared))
 
 
 def reader_of(recognizer, metrics=None, most=1000):
     """What reads the images of a request by an executor with a queue of this length."""
-    executor = Executor(Settings(max_queue=most), metrics or Metrics(Board()))
+    executor = Executor(Settings(max_queue=most), metrics or Metrics(SharedState()))
     return lambda sources: executor.predict(recognizer, sources, list)

@@ -1,14 +1,14 @@
-"""The HTTP service: :func:`create_app` builds it, :func:`serve` runs it, and ``app`` is it for any ASGI server.
+"""The HTTP service: :func:`create_app` builds it, :func:`serve` runs it, and any ASGI server can run ``app``.
 
-``app`` is built when it is first asked for, from the settings in the environment: importing this module loads no model.
+``app`` is built on first access, from the settings in the environment: importing this module loads no model.
 """
 
 import os
 from typing import TYPE_CHECKING, Any
 
-# Images are laid out by small products of matrices. NumPy's OpenBLAS would share each among threads, one a core, which
-# wait for each other longer than they work: a drawing would take up to six times as long, and hold the event loop up.
-# It is read when NumPy is imported, in this process and in the workers. A value that the user set stands.
+# Preprocessing multiplies small matrices. OpenBLAS would split each product among threads, one per core, which wait for
+# each other longer than they compute: a drawing would take up to six times as long and block the event loop.
+# NumPy reads this when it is imported, in this process and in the workers. A value that the user set is kept.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from inkdigits.server.factory import create_app

@@ -1,10 +1,10 @@
-"""The FastAPI application of one model: the routes of the API, and what its OpenAPI document says of them.
+"""The FastAPI application of one model: the routes of the API and their OpenAPI description.
 
-Reading is not done by FastAPI: ``POST /predict`` and ``…/infer`` are ASGI applications of their own, as bodies of any
-form are read within bounds and answered in a fifth of the time that its parsing takes. They are described here as its
-operations are, by models and parameters.
+``POST /predict`` and ``…/infer`` are separate ASGI applications: they limit what they read, accept many body formats,
+and take a fifth of the time that FastAPI's parsing takes. They are described here like FastAPI's own operations, by
+models and parameters.
 """
-# The annotations are not postponed: FastAPI could not look up names that are local to a function.
+# Annotations are not postponed: FastAPI could not resolve names that are local to a function.
 
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
@@ -33,8 +33,8 @@ __all__ = ["api"]
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-# FastAPI would trace requests, with their query and the traces of faults, for whichever provider the process has, and
-# export them where the environment says so. What is traced here inkdigits.server.observability.tracing says alone.
+# FastAPI would trace requests, including queries and stack traces, with any provider of the process, and export them as
+# the environment says. Only inkdigits.server.observability.tracing traces this service.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
 READING_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503)
 
@@ -48,12 +48,12 @@ def predict_described(
         bool,
         Query(
             description="Also return how much each part of the ink mattered for the digit: 28 rows of 28 numbers from "
-            "-1 to 1, where negative spoke against it."
+            "-1 to 1; negative values are evidence against the digit."
         ),
     ] = False,
     top: Annotated[
         schemas.Top | schemas.Nothing,
-        Query(description="Also return so many of the likeliest digits, best first."),
+        Query(description="Also return this many of the most likely digits, best first."),
     ] = None,
 ) -> None:
     """Read the digit in one image, or in several"""
@@ -63,8 +63,8 @@ def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
     """Read the digits in a tensor of images
 
     The outputs are `digit` (-1 for a blank image), `confidence`, `probabilities` and `is_digit`. With the header
-    `Inference-Header-Content-Length` the tensor follows the JSON as bytes; with `binary_data_output`, or an output's
-    `binary_data`, so do the answer's.
+    `Inference-Header-Content-Length` the tensor follows the JSON as bytes. With `binary_data_output`, or an output's
+    `binary_data`, the outputs follow the JSON of the answer as bytes.
     """
 
 
@@ -80,17 +80,17 @@ def api(
     fault: Callable[[], str],
     **options: Any,
 ) -> FastAPI:
-    """Return the application that answers with a model.
+    """Return the application that serves a model.
 
     Args:
         predict: answers ``POST /predict``.
         infer: answers ``POST …/infer``.
-        fault: what keeps the server from being ready now, "" for nothing.
-        options: further ones of FastAPI's.
+        fault: returns why the server is not ready now; "" if it is.
+        options: further arguments of FastAPI.
     """
     app = FastAPI(
-        openapi_url=None,  # served with the page's headers, see inkdigits.server.pages
-        redirect_slashes=False,  # a redirect would name the scheme that a proxy in front has hidden
+        openapi_url=None,  # served with the page's headers by inkdigits.server.pages
+        redirect_slashes=False,  # a redirect would have the wrong scheme behind a TLS proxy
         exception_handlers=HANDLERS,
         telemetry=NO_TELEMETRY,
         **options,
@@ -117,7 +117,7 @@ def api(
         *errors: int,
         checks: Sequence[Any] = (),
     ) -> None:
-        """Add an ASGI application, which is described by a function's parameters and docstring."""
+        """Add an ASGI application, described by a function's parameters and docstring."""
         summary, _, description = cleandoc(described.__doc__ or "").partition("\n\n")
         app.add_api_route(
             path,
@@ -127,7 +127,7 @@ def api(
             summary=summary,
             description=description.replace("\n", " "),
             response_model=model,
-            response_description="What was read",
+            response_description="The predictions",
             responses=ref_errors(*errors, *READING_ERRORS),
             dependencies=[*checks, *keys],
         )
@@ -137,13 +137,13 @@ def api(
 
     post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions)
 
-    @get("/model", "model", "Which model answers", response_model=schemas.Model)
+    @get("/model", "model", "The model in use", response_model=schemas.Model)
     async def model() -> Response:
-        # Not through its model: a registry written by hand may hold what no training writes.
+        # Not validated by schemas.Model: a registry written by hand may have other values.
         return Response(orjson.dumps(about(recognizer)), 200, FRESH, "application/json")
 
-    what = "What the model is for, how well it reads, and what it was made of. A model may have none."
-    about_card = "The card of the model that answers"
+    what = "Intended use, accuracy and training data of the model. Not every model has a card."
+    about_card = "The model card"
     get(f"/{CARD}", "model-card", about_card, 404, response_class=HTMLResponse, description=what)(card(recognizer))
 
     @get("/health", "health", "Whether the process runs")
@@ -151,17 +151,17 @@ def api(
         return schemas.Health(status="ok")
 
     def check_ready() -> None:
-        if wrong := fault():
-            raise not_ready(wrong)
+        if reason := fault():
+            raise not_ready(reason)
 
-    known = "Whether a known digit was read right"
+    known = "Whether the server can answer: known digits are read correctly"
 
     @get("/ready", "ready", known, 503)
     async def ready() -> schemas.Ready:
         check_ready()
         return schemas.Ready(status="ready", model=recognizer.model.name)
 
-    @get(PROTOCOL, "v2", "The Open Inference Protocol: which server this is")
+    @get(PROTOCOL, "v2", "Open Inference Protocol: server metadata")
     async def server() -> schemas.Server:
         return schemas.Server(**oip.server_metadata())
 
@@ -186,7 +186,7 @@ def api(
     for path, suffix, check in (("{name}", "", named), ("{name}/versions/{version}", "-version", versioned)):
         path, checks = f"{PROTOCOL}/models/{path}", [Depends(check)]
 
-        @get(path, f"v2-model{suffix}", "What the model takes and gives", 404, checks=checks)
+        @get(path, f"v2-model{suffix}", "Inputs and outputs of the model", 404, checks=checks)
         async def metadata() -> schemas.ModelMetadata:
             return schemas.ModelMetadata(**oip.metadata(recognizer))
 
@@ -198,7 +198,7 @@ def api(
         post(f"{path}/infer", f"v2-infer{suffix}", infer, infer_described, schemas.InferResponse, 404, checks=checks)
 
     document = openapi(app.routes, settings, recognizer)
-    for route in app.routes:  # HEAD as Starlette's own routes answer it; the document names GET alone
+    for route in app.routes:  # answer HEAD as Starlette's own routes do; the document has GET only
         if isinstance(route, APIRoute) and "GET" in (route.methods or ()):
             route.methods = {"GET", "HEAD"}
     app.routes.extend(reference(document))

@@ -1,6 +1,6 @@
-"""The API's reference as one HTML page, rendered from its OpenAPI document. No other origin.
+"""The API reference as one HTML page without external resources, rendered from the OpenAPI document.
 
-Its one script, ``api_docs.js``, puts the address that the page came from into the examples.
+Its one script, ``api_docs.js``, inserts the server's address into the examples.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import Any
 
 __all__ = ["render"]
 
-LIST_SHOWN = 14  # numbers of a list that are shown
-KEYS_SHOWN = 4  # keys of a large object that are shown
-TEXT_SHOWN = 96  # characters of a text that are shown
+LIST_SHOWN = 14  # numbers shown of a list
+KEYS_SHOWN = 4  # keys shown of a large object
+TEXT_SHOWN = 96  # characters shown of a text
 _ADDRESS = re.compile(r"http://localhost:\d+")  # of the server, in the examples of the OpenAPI document
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
 def render(document: dict[str, Any]) -> str:
-    """The reference page of an OpenAPI 3.1 document.
+    """Return the reference page of an OpenAPI 3.1 document.
 
-    Every example of an error has its key as its anchor, which is where the ``type`` of a problem points.
+    The key of each error example is its anchor: the ``type`` of a problem links to it.
     """
     info = document["info"]
     operations = [(p, m, o) for p, item in document["paths"].items() for m, o in item.items() if m in _METHODS]
@@ -98,7 +98,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
         parts.append(f'<h4><b class="status ok">{status}</b> {escape(response["description"])}</h4>')
         parts += (_examples(content) for content in response["content"].values())
     if errors:
-        parts.append(f"<h4>{' '.join(errors)} if it cannot be answered</h4>")
+        parts.append(f"<h4>{' '.join(errors)} on errors</h4>")
     return "".join((*parts, "</section>"))
 
 
@@ -135,7 +135,7 @@ def _schema(name: str, schema: dict[str, Any]) -> str:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    """A schema in a few words, with links to those it names."""
+    """Return a short description of a schema, with links to the schemas that it refers to."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#schema-{name}">{name}</a>'
@@ -167,7 +167,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _wrappable(path: str) -> str:
-    """A path that may go on in another line at each of its slashes."""
+    """Return a path with optional line breaks before its slashes."""
     return escape(path).replace("/", "<wbr>/")
 
 
@@ -184,7 +184,7 @@ def _sample(source: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON to be read by people: lists of numbers on one line, and long things cut short, which "…" shows."""
+    """Return JSON for people: lists of numbers on one line, and long values cut with "…"."""
     return "".join(_tokens(value, "\n"))
 
 

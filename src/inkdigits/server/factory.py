@@ -1,4 +1,4 @@
-"""The service, wired: settings in, an ASGI application out."""
+"""Builds the service from its settings, as an ASGI application."""
 
 from __future__ import annotations
 
@@ -33,38 +33,38 @@ from inkdigits.server.open_inference import Infer
 from inkdigits.server.pages import device, page
 from inkdigits.server.pipeline import Deployment
 from inkdigits.server.predict import Predict
-from inkdigits.server.processes.shared_state import READY, UP, Board
+from inkdigits.server.processes.shared_state import READY, UP, SharedState
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
 
 log = logging.getLogger("inkdigits")
 
-PREFLIGHT_SECONDS = 24 * 60 * 60  # that a browser keeps the answer to its CORS question
+PREFLIGHT_SECONDS = 24 * 60 * 60  # for which browsers cache the answer to a CORS preflight request
 _ORIGIN = re.compile(r"https?://[^/\s,@*]+", re.ASCII)
 
 
-def create_app(settings: Settings | None = None, board: Board | None = None, worker: int = 0) -> Service:
+def create_app(settings: Settings | None = None, shared: SharedState | None = None, worker: int = 0) -> Service:
     """Return the service as an ASGI application, with its model loaded and tested on known digits.
 
-    It is a :class:`Service` around a FastAPI application, ``deployment.app``: the steps of every request are taken
-    around FastAPI, and another model brings another application. ``app.mount("/digits", create_app())`` mounts it in
-    yours.
+    It is a :class:`Service` around a FastAPI application, ``deployment.app``. The steps that every request takes are
+    outside FastAPI, and a model swap replaces the FastAPI application. ``app.mount("/digits", create_app())`` mounts
+    the service in your application.
 
     Args:
         settings: None reads them from the environment.
-        board: what the workers share; None where there is one.
-        worker: which of them this is.
+        shared: the state that the workers share; None for a single process.
+        worker: number of this worker.
 
     Raises:
         SettingError: a setting cannot be used.
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings.from_env()
-    board = board or Board()
+    shared = shared or SharedState()
     origins = _origins(settings.cors_origins)
-    metrics = Metrics(board, worker)
-    auth = Authenticator(settings, board, metrics)
+    metrics = Metrics(shared, worker)
+    auth = Authenticator(settings, shared, metrics)
     executor = Executor(settings, metrics)
     bodies = Bodies(settings, executor, metrics)
     tracer = tracer_of(settings)
@@ -82,19 +82,19 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
         recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=executor.limits)
         fault = self_test(recognizer)
 
-        def wrong() -> str:
-            missing = board.workers - board.count(READY)
-            return fault or (f"{missing} of {board.workers} workers not ready" if missing else "")
+        def readiness_fault() -> str:
+            missing = shared.workers - shared.count(READY)
+            return fault or (f"{missing} of {shared.workers} workers not ready" if missing else "")
 
-        async def told(request: Request) -> Response:
+        async def metrics_text(request: Request) -> Response:
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
         predict = Predict(recognizer, executor, bodies)
         infer = Infer(recognizer, executor, bodies)
-        app = api(settings, recognizer, predict, infer, wrong, lifespan=lifespan)
-        app.routes.extend([*device(recognizer), Route("/metrics", told)])
-        # The page as default, not as a mount at "/": a mount would take requests that have the right path and the
-        # wrong method away from the routes, and 405 would become 404.
+        app = api(settings, recognizer, predict, infer, readiness_fault, lifespan=lifespan)
+        app.routes.extend([*device(recognizer), Route("/metrics", metrics_text)])
+        # The page is the default, not a mount at "/": a mount would also match requests with a known path and the
+        # wrong method, and answer 404 instead of 405.
         app.router.default = page()
         form = Form(recognizer, executor, bodies, predict)
         return Deployment(recognizer, fault, predict, form, app)
@@ -103,7 +103,7 @@ def create_app(settings: Settings | None = None, board: Board | None = None, wor
     service = Service(
         build, auth, executor, metrics, around=around, log_requests=wants_requests(settings), tracer=tracer
     )
-    board.set_state(worker, UP if service.deployment.fault else READY)
+    shared.set_state(worker, UP if service.deployment.fault else READY)
     return service
 
 
@@ -123,7 +123,7 @@ def _origins(text: str) -> list[str]:
     for origin in origins:
         if origin != "*" and not _ORIGIN.fullmatch(origin):
             raise SettingError(
-                f"cors_origins (INKDIGITS_CORS_ORIGINS) names {origin!r}, which is not an origin; "
-                "expected scheme and host such as https://example.com, without a path"
+                f"cors_origins (INKDIGITS_CORS_ORIGINS) contains {origin!r}, which is not an origin; "
+                "expected a scheme and host such as https://example.com, without a path"
             )
     return origins

@@ -1,6 +1,6 @@
-"""``POST /``: what the page's form sends where JavaScript is off, answered by a page that needs none either.
+"""``POST /``: the page's form, for browsers without JavaScript. The answer is an HTML page without scripts.
 
-A program that posts there, and does not ask for HTML, gets the JSON of ``POST /predict``.
+A program that posts there and does not accept HTML gets the JSON of ``POST /predict``.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ __all__ = ["HOME", "Form", "page_of", "wants_page"]
 HOME = "/"
 HTML = b"text/html; charset=utf-8"
 _HTML = Path(__file__).with_name("form.html").read_text(encoding="utf-8")
-SURE = 0.999  # from here on, more digits would claim more than a calibration can hold
-# The page's, but for what :func:`reply` has; nothing of what was read is kept by a browser or a proxy.
+SURE = 0.999  # above this, more decimals would claim more precision than calibration has
+# The page's headers without the one that Answer adds; browsers and proxies must not store answers.
 _HEADERS = [
     (name.encode(), value.encode())
     for name, value in {**HEADERS, "cache-control": "no-store", "vary": "Accept"}.items()
     if name != "x-content-type-options"
 ]
 
-# The page's own, from web/strings.js.
+# The same sentences as in web/strings.js.
 _NOT_AN_IMAGE = "This file is not a supported picture. Save it as PNG or JPEG."
 _SENTENCES = {
     "not-an-image": _NOT_AN_IMAGE,
@@ -51,7 +51,7 @@ _SENTENCES = {
 
 
 def wants_page(scope: Scope) -> bool:
-    """Return whether a request asks for HTML by name, as browsers do and programs do not."""
+    """Return whether a request's Accept header names text/html, as browsers send it and programs do not."""
     return any(name == b"accept" and b"text/html" in value.lower() for name, value in scope["headers"])
 
 
@@ -80,18 +80,18 @@ class Form:
         rows = rows_of(inputs, self._executor.read_all(self._recognizer, sources_of(inputs)))
         alone = len(rows) == 1
         problem = problem_of(rows[0]) if alone and isinstance(rows[0], Exception) else None
-        title = problem.kind.title if problem else "Answer" if alone else f"{len(rows)} pictures"
+        title = problem.type.title if problem else "Answer" if alone else f"{len(rows)} pictures"
         pairs = enumerate(zip(inputs, rows, strict=True))
         sections = "".join(_section(n, item, row, open_=alone) for n, (item, row) in pairs)
         page = _page(title, _summary(inputs, rows) + sections)
-        return Answer(problem.kind.status if problem else 200, HTML, page, _HEADERS)
+        return Answer(problem.type.status if problem else 200, HTML, page, _HEADERS)
 
 
 def page_of(problem: Problem) -> Answer:
-    """Return the page that says why a form has no answer, with the problem's status."""
+    """Return the page that explains a problem, with its status."""
     text = f'<section class="reading"><p>{escape(_sentence(problem))}</p></section>'
-    page = _page(problem.kind.title, text)
-    return Answer(problem.kind.status, HTML, page, [*_HEADERS, *problem.own_headers()])
+    page = _page(problem.type.title, text)
+    return Answer(problem.type.status, HTML, page, [*_HEADERS, *problem.own_headers()])
 
 
 def _page(title: str, content: str) -> bytes:
@@ -99,7 +99,7 @@ def _page(title: str, content: str) -> bytes:
 
 
 def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:
-    """A table of all pictures, where there are several."""
+    """Return a table of all pictures; "" for a single one."""
     if len(rows) == 1:
         return ""
     lines = "".join(
@@ -116,7 +116,7 @@ def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:
 
 
 def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
-    """What was read in one picture."""
+    """Return the section with the result for one picture."""
     if not isinstance(row, Prediction):
         problem = problem_of(row)
         content = f"<p>{escape(_sentence(problem))}</p>"
@@ -132,7 +132,7 @@ def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
 
 
 def _details(prediction: Prediction, open_: bool) -> str:
-    """What the network saw, and how likely it holds each digit."""
+    """Return what the network saw, and the probability of each digit."""
     bars = "".join(
         f'<tr{" class=best" if digit == prediction.digit else ""}><th scope="row">{digit}</th><td class="bar">'
         f'<svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true">'
@@ -156,7 +156,7 @@ def _digit(row: Row) -> str:
 
 
 def _confidence(row: Row) -> str:
-    """The confidence in a digit; nothing beside what is none."""
+    """Return the confidence as a percentage, or a dash if the picture is not a digit."""
     return _percent(row.confidence) if isinstance(row, Prediction) and row.is_digit and not row.is_blank else "–"
 
 
@@ -165,18 +165,18 @@ def _percent(probability: float) -> str:
 
 
 def _name(item: Input) -> str:
-    """A file's own name, which may hold anything: as text, and in a direction of its own."""
+    """Return a file's name, escaped and isolated from the text direction around it."""
     return f"<bdi>{escape(item.name)}</bdi>" if item.name else ""
 
 
 def _sentence(problem: Problem) -> str:
-    """Say what is wrong to a person: a detail is for programs, where the kind does not say enough."""
+    """Return a sentence for people: a fixed one for common problems, else the problem's detail."""
     detail = problem.detail
-    return _SENTENCES.get(problem.kind.slug, f"{detail[:1].upper()}{detail[1:]}.")
+    return _SENTENCES.get(problem.type.slug, f"{detail[:1].upper()}{detail[1:]}.")
 
 
 def _picture(prediction: Prediction) -> str:
-    """The 28×28 pixels that the network saw, ink on paper, as a data URL."""
+    """Return the 28×28 pixels that the network saw, as a data URL with dark ink on white."""
     file = BytesIO()
     Image.fromarray(np.rint(255 - 255 * prediction.image).astype(np.uint8)).save(file, "PNG")
     return f"data:image/png;base64,{b64encode(file.getvalue()).decode()}"

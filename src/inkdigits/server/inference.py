@@ -1,12 +1,12 @@
-"""Where the work of requests is done: in the event loop, in a thread, or nowhere, with 503; all of it bounded.
+"""Runs inference in the event loop or in a thread, and rejects requests with 503 when its queues are full.
 
-A small image or a drawing takes a fraction of a millisecond and is read in the event loop, which is the fastest for
-all. A larger picture may be made to take twenty, and a photo takes tens of milliseconds: both would hold up every other
-request there, and are read in threads.
+A small image or a drawing takes a fraction of a millisecond and runs in the event loop, which is fastest for all
+requests. A larger picture can be crafted to take 20 ms, and a photo takes tens of milliseconds: both would block other
+requests there, and run in threads.
 
-Small requests that arrive in the same turn of the event loop share one normalisation and one network run, with a few of
-the drawings that wait: these have a queue of their own, as one may be made to take as long as fifty digits. There is no
-timer: nobody waits for a batch to fill, so a lone request takes as long as it would by itself.
+Small requests that arrive in the same turn of the event loop share one normalization and one network run, with a few of
+the waiting drawings. Drawings have a separate queue, as one can be crafted to take as long as fifty digits. There is no
+timer: nothing waits for a batch to fill, so a lone request is not delayed.
 """
 
 from __future__ import annotations
@@ -35,26 +35,26 @@ from inkdigits.settings import Settings
 
 __all__ = ["INLINE_BYTES", "RETRY_SECONDS", "Executor", "Result", "overloaded", "read"]
 
-INLINE_BYTES = 64 << 10  # larger bodies are parsed and read in a thread; about 1 ms of JSON
-SMALL_PIXELS = 8192  # of a request's images; a turn of the event loop reads as many such requests as it has time for
-DRAWING_PIXELS = 320 * 320  # of a request's images that are read in the event loop, a few such requests a turn
-DRAWINGS = 4  # most of these; each takes half a millisecond, or ten where it was made to
-THREAD_PIXELS = 2 * 280 * 280  # from which on what waits for the thread is not read with what came before
-LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, in which nothing else goes on
-SLOW_SECONDS = 1.0  # in which drawings are read in the thread, after one that took longer than a turn
-TURN_SECONDS = 0.01  # after which other work of the loop is to get its turn, such as turning away what is too much
-SWITCH_SECONDS = 0.001  # that a thread keeps Python's lock when another waits for it
-MAX_SECONDS = 0.75  # of a processor, after which no further image of a request is begun
-HEAVY_THREADS = 2  # a 16-megapixel photo takes some 100 MB while it is read
-RETRY_SECONDS = 1  # after which to ask again a server that sheds load
+INLINE_BYTES = 64 << 10  # larger bodies are parsed in a thread; about 1 ms of JSON
+SMALL_PIXELS = 8192  # of a request's images; a turn of the event loop runs as many such requests as it has time for
+DRAWING_PIXELS = 320 * 320  # of a request's images that run in the event loop, a few such requests per turn
+DRAWINGS = 4  # maximum number per turn; each takes 0.5 ms, or 10 ms if crafted
+THREAD_PIXELS = 2 * 280 * 280  # of requests that share a run in the thread
+LOCKED_PIXELS = 1 << 20  # of a WebP that is decoded in this process: 20 ms, during which all threads wait
+SLOW_SECONDS = 1.0  # for which drawings go to the thread, after one that took longer than a turn
+TURN_SECONDS = 0.01  # after which the loop does other work, such as rejecting requests
+SWITCH_SECONDS = 0.001  # for which a thread keeps the GIL while another waits for it
+MAX_SECONDS = 0.75  # of CPU time, after which no further image of a request is started
+HEAVY_THREADS = 2  # a 16-megapixel photo takes about 100 MB while it is decoded
+RETRY_SECONDS = 1  # after which clients should try again if the server sheds load
 
 T = TypeVar("T")
 Result = Prediction | ImageError
-Done = Callable[[list[Result] | Exception], None]  # is given the results in order, or what went wrong; must not raise
+Done = Callable[[list[Result] | Exception], None]  # called with the results in order, or an error; must not raise
 
 
 class _Job(NamedTuple):
-    """The images of one request that wait."""
+    """The images of one request in a queue."""
 
     recognizer: Recognizer
     sources: Sequence[Source]
@@ -63,17 +63,17 @@ class _Job(NamedTuple):
 
 
 def overloaded(metrics: Metrics, reason: str, detail: str) -> Problem:
-    """Count a request that is turned away, and return its problem."""
+    """Count a rejected request, and return its problem."""
     metrics.shed(reason)
     return Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 class Executor:
-    """Decides where the work of each request of this process is done, whichever model reads its images.
+    """Decides where each request of this process runs, for any model.
 
     Attributes:
         limits: of one image.
-        max_files: most images of one request.
+        max_files: maximum number of images in one request.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -83,33 +83,33 @@ class Executor:
         self._max_queue = settings.max_queue
         self._small: deque[_Job] = deque()
         self._drawings: deque[_Job] = deque()
-        self._larger: deque[_Job] = deque()  # for the thread of their own
+        self._larger: deque[_Job] = deque()  # for a separate thread
         self._thread = DaemonThreads(1)
-        self._reading = False  # whether that thread is at work
-        # Images, and drawings, of a run that takes a turn of the event loop at most, as the last ones went.
+        self._reading = False  # whether that thread is busy
+        # Images, and drawings, that one turn of the event loop has time for, by the last ones.
         self._size, self._few = BATCH, DRAWINGS
         self._slow_until = 0.0  # by perf_counter; until then drawings go to the thread
-        self._reserved = 0  # requests let in during this turn of the event loop, which do not wait yet
+        self._reserved = 0  # requests admitted in this turn of the event loop, which are not in a queue yet
         self._threads = DaemonThreads(min(HEAVY_THREADS, os.cpu_count() or 1))
         self._max_heavy = settings.max_heavy
-        self._heavy = 0  # calls that the threads have under way or waiting
-        # A thread that works in Python lets the event loop have its turn after this, not after five times as long.
+        self._heavy = 0  # calls that run or wait in the threads
+        # Let the event loop run after this time, not five times as long, while a thread runs Python code.
         sys.setswitchinterval(SWITCH_SECONDS)
 
     @property
     def busy(self) -> bool:
-        """Whether a thread is at work."""
+        """Whether a thread is busy."""
         return self._threads.busy or self._thread.busy
 
     def close(self) -> None:
-        """Forget what waits for a thread, and wait for none: nobody knows how long one takes."""
+        """Cancel the calls that wait for a thread. Do not wait for running ones, which may take long."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    # Who may begin
+    # Admission
 
     def try_reserve(self) -> Problem | None:
-        """Reserve a place for a request that comes now; return an overload problem if the queue is full, else None."""
+        """Reserve a place for a new request; return an overload problem if the queue is full, else None."""
         if self._length() + self._reserved >= self._max_queue:
             return self._full()
         if not self._reserved:
@@ -121,13 +121,13 @@ class Executor:
         self._reserved = 0
 
     def check(self, size: int = 0) -> None:
-        """Turn a request away, before more is done for it, when too many wait.
+        """Reject a request early if the server is overloaded.
 
         Args:
             size: bytes of its body.
 
         Raises:
-            Problem: too many wait or, for a large one, too many of these are under way.
+            Problem: too many requests wait or, for a large one, too many large ones run or wait.
         """
         if self._length() >= self._max_queue:
             raise self._full()
@@ -138,21 +138,21 @@ class Executor:
         return len(self._small) + len(self._drawings) + len(self._larger)
 
     def _full(self) -> Problem:
-        detail = f"{self._max_queue} requests or more wait already; ask again later"
+        detail = f"{self._max_queue} requests or more are waiting; try again later"
         return overloaded(self._metrics, "queue", detail)
 
     def _check_heavy(self) -> None:
         if self._heavy >= self._max_heavy:
-            detail = f"{self._heavy} requests with large images are under way already; ask again later"
+            detail = f"{self._heavy} large requests are in progress already; try again later"
             raise overloaded(self._metrics, "heavy", detail)
 
-    # Work in the event loop or in a thread
+    # Calls in the event loop or in a thread
 
     async def call(self, size: int, function: Callable[..., T], *args: Any) -> T:
-        """Call a function that goes through so many bytes: here, or in a thread.
+        """Call a function that processes this many bytes, here or in a thread.
 
         Raises:
-            Problem: too much is under way for that.
+            Problem: too many large requests are in progress.
         """
         return await self.run(function, *args) if size > INLINE_BYTES else function(*args)
 
@@ -160,11 +160,11 @@ class Executor:
         """Call a function in a thread.
 
         Raises:
-            Problem: too many are under way.
+            Problem: too many large requests are in progress.
         """
         self._check_heavy()
         self._count_heavy(1)
-        # It is under way until the thread is done with it, even if nobody waits for it any more.
+        # It counts until the thread is done, even if the request was cancelled.
         work = asyncio.get_running_loop().run_in_executor(self._threads, copy_context().run, function, *args)
         work.add_done_callback(lambda _: self._count_heavy(-1))
         return await work
@@ -182,14 +182,14 @@ class Executor:
         size: int = 0,
         explain: bool = False,
     ) -> T:
-        """Read a request's images where that is best, and return what ``render`` makes of the results there.
+        """Predict a request's images here or in a thread, and return what ``render`` makes of the results.
 
         Args:
-            render: is given a Prediction or an ImageError for each image, in order.
+            render: called with a Prediction or an ImageError for each image, in order.
             size: bytes of the request.
 
         Raises:
-            Problem: too many requests wait, or the images take too long together.
+            Problem: too many requests wait, or the images take too long in total.
         """
         if size > INLINE_BYTES or explain or is_heavy(load := load_of(sources)):
             return await self.run(lambda: render(self.read_all(recognizer, sources, explain=explain)))
@@ -201,10 +201,10 @@ class Executor:
         return render(await future)
 
     def read_all(self, recognizer: Recognizer, sources: Sequence[Source], *, explain: bool = False) -> list[Result]:
-        """Read any images here and now, in a thread.
+        """Predict images of any size, in the calling thread.
 
         Raises:
-            Problem: they take too long together.
+            Problem: they take too long in total.
         """
         check_pixels(sources, self.limits.max_pixels)
         start = thread_time()
@@ -213,14 +213,14 @@ class Executor:
             if results and thread_time() - start > MAX_SECONDS:
                 raise Problem(
                     TOO_MANY_IMAGES,
-                    f"{len(results)} of the request's {len(sources)} images took {MAX_SECONDS} s of a processor, "
-                    "the most that one request gets: send fewer images, or smaller ones",
+                    f"{len(results)} of the request's {len(sources)} images took {MAX_SECONDS} s of CPU time, "
+                    "the limit for one request: send fewer images, or smaller ones",
                 )
             results += read(recognizer, part, self.limits, self._metrics, int(not results), explain=explain)
         return results
 
     def submit(self, recognizer: Recognizer, sources: Sequence[Source], done: Done, load: int) -> None:
-        """Have images that are not heavy read; ``done`` is called in a turn of the event loop to come.
+        """Queue images that are not heavy; ``done`` is called in a later turn of the event loop.
 
         Args:
             load: their pixels.
@@ -236,7 +236,7 @@ class Executor:
         (self._drawings if load > SMALL_PIXELS else self._small).append(job)
 
     def _run(self) -> None:
-        """Read what waits, or as much of it as a turn of the loop has time for."""
+        """Run queued requests, as many as a turn of the event loop has time for."""
         self._metrics.queue("small", self._length())
         start, cpu = perf_counter(), thread_time() if self._drawings else 0.0
         jobs: list[_Job] = []
@@ -257,11 +257,11 @@ class Executor:
         self._metrics.queue("small", self._length())
 
     def _adapt(self, count: int, drawn: int, seconds: float, cpu: float) -> None:
-        """Read fewer images, or more of them, in the next turn.
+        """Adapt the number of images of the next turn.
 
         Args:
-            count: small images that this turn read; ``drawn``: drawings.
-            cpu: the thread's time when it began.
+            count: small images in this turn; ``drawn``: drawings.
+            cpu: the thread's CPU time at its start.
         """
         if seconds <= TURN_SECONDS:
             if count >= self._size or self._small:
@@ -272,7 +272,7 @@ class Executor:
             self._size = max(1, count // 2)
         else:
             self._few = max(1, drawn // 2)
-            if drawn == 1 and thread_time() - cpu > TURN_SECONDS:  # one that was made to take long; more follow
+            if drawn == 1 and thread_time() - cpu > TURN_SECONDS:  # a crafted one; more may follow
                 self._slow_until = perf_counter() + SLOW_SECONDS
                 self._larger.extend(job._replace(load=DRAWING_PIXELS) for job in self._drawings)
                 self._drawings.clear()
@@ -280,7 +280,7 @@ class Executor:
                     self._next()
 
     def _next(self) -> None:
-        """Have the thread read what waits for it longest."""
+        """Start the thread on the requests that have waited for it longest."""
         self._metrics.queue("small", self._length())
         jobs: list[_Job] = []
         pixels = 0
@@ -299,7 +299,7 @@ class Executor:
                 job.done(found)
 
     def _results(self, jobs: list[_Job]) -> list[list[Result] | Exception]:
-        """Return the results of each request, or what went wrong with it."""
+        """Return the results of each request, or its error."""
         try:
             recognizer, sources = jobs[0].recognizer, jobs[0].sources
             if len(jobs) == 1:
@@ -312,7 +312,7 @@ class Executor:
         except Exception as error:
             if len(jobs) == 1:
                 return [error]
-        # Each by itself, where they are of two models, or one is at fault, whose fate the others must not share.
+        # Run each separately if they are for two models, or if one failed, which must not fail the others.
         return [found for job in jobs for found in self._results([job])]
 
 
@@ -334,10 +334,10 @@ def read(
     *,
     explain: bool = False,
 ) -> list[Result]:
-    """Return a Prediction or an ImageError for each image, as ``Recognizer.predict_batch`` does, and time its stages.
+    """Return a Prediction or an ImageError for each image, like ``Recognizer.predict_batch``, and time the stages.
 
     Args:
-        requests: how many requests share these images, for the metrics.
+        requests: number of requests that share these images, for the metrics.
     """
     spent = Spent()
     start = perf_counter()
@@ -357,6 +357,6 @@ def read(
 
 
 def keeps_the_lock(source: Source) -> TypeGuard[bytes]:
-    """Return whether decoding this keeps Python's lock for long: see :mod:`inkdigits.preprocess.apart`."""
+    """Return whether decoding this holds the GIL for long; see :mod:`inkdigits.preprocess.apart`."""
     is_webp = isinstance(source, bytes) and source[:4] == b"RIFF" and source[8:12] == b"WEBP"
     return is_webp and pixels_of(source) > LOCKED_PIXELS

@@ -1,4 +1,4 @@
-"""What a server tells of the model that answers."""
+"""Describes the model in use: ``GET /model``, its version and its card."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from inkdigits.recognizer import Recognizer
 __all__ = ["CARD", "CARD_SUFFIX", "FIGURES", "about", "card_of", "version_of"]
 
 VERSION_LETTERS = 12  # of the model file's SHA-256
-CARD = "model-card.html"  # under which a server shows the card
-CARD_SUFFIX = ".card.html"  # of the page that lies beside a model's file
-FIGURES = "model.json"  # under which a server tells this too; stands in for the card of a model that has none
+CARD = "model-card.html"  # path of the card on a server
+CARD_SUFFIX = ".card.html"  # of the page next to a model's file
+FIGURES = "model.json"  # path of the same description; linked instead of the card if a model has none
 
 
 def about(recognizer: Recognizer) -> dict[str, Any]:
-    """What ``GET /model`` tells; the card is an address, relative to that one."""
+    """Return the answer to ``GET /model``; its ``card`` is a relative address."""
     model = recognizer.model
     return {
         "name": model.name,
@@ -36,14 +36,14 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
 
 
 def version_of(recognizer: Recognizer) -> str:
-    """The version of a model: its file's SHA-256, shortened, so that another file is another version."""
+    """Return the version of a model: its file's SHA-256, shortened, so that every file has its own version."""
     return recognizer.model.sha256[:VERSION_LETTERS]
 
 
 def card_of(recognizer: Recognizer) -> bytes | None:
-    """The page beside the model's file that tells of it; None where there is none, or where it tells of another.
+    """Return the page next to the model's file that describes it; None if there is none, or if it is out of date.
 
-    A card is a model's own when it names the SHA-256 of its file: one that was trained anew has none until it is made.
+    A card must contain the SHA-256 of the file, so a retrained model has none until its card is generated again.
     """
     path = recognizer.model.path.with_suffix(CARD_SUFFIX)
     card = path.read_bytes() if path.is_file() else b""

@@ -1,7 +1,7 @@
-"""What the page takes along to work without a server: its own files, the model, and the runtime that reads with it.
+"""The files that the page needs to work without a server: its own, the model, and the runtime that runs the model.
 
-The page's service worker keeps two sets of files, each under a version that is the hash of their content: ``page``, the
-page itself, kept from the first visit on, and ``device``, what reading on the device takes, kept once that is wanted.
+The page's service worker caches two sets of files, each with a version that is the hash of their content: ``page``, the
+page itself, from the first visit on, and ``device``, the files for on-device inference, once that is switched on.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ __all__ = [
 WEB = Path(inkdigits.__file__).with_name("web")
 VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
 INDEX = "index.html"
-LISTING = "files.js"  # what the service worker imports
+LISTING = "files.js"  # imported by the service worker
 MODEL = "model.onnx"
 
-_WORKER = "service-worker.js"  # keeps the others, and is itself always asked for anew
-_PACKED = ".gz"  # compressed beforehand: another form of a file, not one of its own
+_WORKER = "service-worker.js"  # caches the others, and is never cached itself
+_PACKED = ".gz"  # a precompressed copy of a file, not listed separately
 _VERSION_LETTERS = 16
-_SWITCH = b'id="device-switch" class="switch"'  # in the page, where " hidden" follows it
+_SWITCH = b'id="device-switch" class="switch"'  # followed by " hidden" in the page
 
 
 def device_files(recognizer: Recognizer) -> dict[str, bytes]:
-    """The model, what is known of it, and its card if it has one, by the name under which the page asks for them.
+    """Return the model, its description, and its card if it has one, by the names that the page requests.
 
-    A model that the page cannot run is left out, and what is known of it says why.
+    A model that the page cannot run is left out, and its description says why.
     """
     reason = not_on_device(recognizer)
-    known = {**about(recognizer), "not_on_device": reason} if reason else about(recognizer)
-    files = {FIGURES: orjson.dumps(known)}
+    description = {**about(recognizer), "not_on_device": reason} if reason else about(recognizer)
+    files = {FIGURES: orjson.dumps(description)}
     if not reason:
         files[MODEL] = recognizer.model.path.read_bytes()
     card = card_of(recognizer)
@@ -58,31 +58,31 @@ def device_files(recognizer: Recognizer) -> dict[str, bytes]:
 
 
 def has_runtime(web: Path = WEB) -> bool:
-    """Whether the page in this folder can read on the device: the runtime lies there, the last of its files too."""
+    """Return whether the page in this folder can run models: the runtime is installed, with its last file."""
     return any((web / VENDOR).glob("*.wasm"))
 
 
 def index(web: Path = WEB) -> bytes:
-    """The page as browsers get it: with the switch *On this device* where the runtime is there."""
+    """Return the page for browsers: with the switch *On this device* if the runtime is installed."""
     page = (web / INDEX).read_bytes()
     return page.replace(_SWITCH + b" hidden", _SWITCH) if has_runtime(web) else page
 
 
 def not_on_device(recognizer: Recognizer) -> str:
-    """Why the page cannot run a model, which it feeds as those that are trained here; "" where it can."""
+    """Return why the page cannot run a model, or "". It can run models with the input of those trained here."""
     path = recognizer.model.path
     if path.with_name(path.name + WEIGHTS_SUFFIX).is_file():
-        return f"the model {recognizer.model.name} keeps its weights in a second file; the server reads with it"
+        return f"the model {recognizer.model.name} has its weights in a second file; only the server can run it"
     if not recognizer.form.is_plain:
-        return f"the model {recognizer.model.name} takes {recognizer.form}; the server reads with it"
+        return f"the model {recognizer.model.name} takes {recognizer.form}; only the server can run it"
     return ""
 
 
 def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:
-    """The script ``files.js``: names and versions of the two sets.
+    """Return the script ``files.js``: names and versions of the two sets.
 
     Args:
-        extra: content by name of the device's files that do not lie in ``web``.
+        extra: content by name of device files that are not in ``web``.
         web: the page's folder.
     """
     files = sorted(
@@ -92,10 +92,10 @@ def listing(extra: Mapping[str, bytes], web: Path = WEB) -> bytes:
     vendor = [name for name in names if name.startswith(f"{VENDOR}/")]
     page = [name for name in names if name not in {*vendor, *extra, _WORKER, LISTING}]
     digests = {n: _digest(str(p), p.stat().st_mtime_ns, p.stat().st_size) for n, p in zip(names, files, strict=True)}
-    made = {INDEX: index(web), **extra}  # by content: these are not sent as they lie in the folder
+    made = {INDEX: index(web), **extra}  # generated, so not the content in the folder
     digests |= {name: hashlib.sha256(content).hexdigest() for name, content in made.items()}
     device = [*vendor, *sorted(extra)] if vendor else []
-    # The page is known by its folder's address, under which people open it.
+    # The page is cached under its folder's address, which people open.
     sets = {
         "page": {"version": _version(page, digests), "files": ["./", *(n for n in page if n != INDEX)]},
         "device": {"version": _version(device, digests), "files": device},
@@ -110,6 +110,6 @@ def _version(names: list[str], digests: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=1024)
 def _digest(path: str, modified: int, size: int) -> str:
-    """SHA-256 of a file, computed anew when it was written again."""
+    """Return the SHA-256 of a file; its time and size are part of the cache key, so that changes are seen."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

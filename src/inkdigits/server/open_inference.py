@@ -1,10 +1,10 @@
-"""The Open Inference Protocol v2 over HTTP, so that the clients of KServe, Triton and MLServer work as they are.
+"""The Open Inference Protocol v2 over HTTP, so that clients of KServe, Triton and MLServer work unchanged.
 
-The protocol: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+Protocol: https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
 Tensors as bytes: https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 
-A request holds one tensor of images, under any name. Its numbers are pixels from 0 to 255 and are read as a picture is:
-dark on light or light on dark. As BYTES it holds encoded image files.
+A request has one tensor of images, with any name. Its numbers are pixels from 0 to 255, dark on light or light on dark
+as in any picture. A tensor of BYTES holds encoded image files.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import Bodies
-from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shown
+from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shorten
 from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
 from inkdigits.server.model_info import version_of
-from inkdigits.server.payloads import PIXELS, at_most, file_of, levels, load, told
+from inkdigits.server.payloads import PIXELS, check_count, describe, file_of, levels, load
 
 __all__ = ["INPUT", "Infer", "answer", "check_model", "metadata", "parse", "server_metadata"]
 
@@ -41,7 +41,7 @@ PLATFORM = "onnx_onnxruntime"  # a name from the protocol's list of platforms
 NO_DIGIT = -1  # the digit of a blank image: a tensor of numbers has no null
 HEADER_LENGTH = b"inference-header-content-length"
 
-# Images after the first dimension, which counts them.
+# Dimensions of an image, after the first, which counts images.
 _SHAPES = ([PIXELS], [SIDE, SIDE], [1, SIDE, SIDE], [SIDE, SIDE, 1])
 _NUMBERS = {
     **{f"UINT{8 * n}": f"<u{n}" for n in (1, 2, 4, 8)},
@@ -55,13 +55,13 @@ _OUTPUTS: dict[str, tuple[str, list[int], str]] = {
     "probabilities": ("FP32", [CLASSES], "<f4"),
     "is_digit": ("BOOL", [], "?"),
 }
-# Parameters of Triton's other extensions, which cannot be passed over: the answer would be another than was asked for.
+# Parameters of Triton's other extensions. Ignoring them would give a different answer than the client asked for.
 _UNSUPPORTED = ("classification", "shared_memory_region")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One inference request: its images, what it wants to know, and whether that as bytes."""
+    """One inference request: its images, and the outputs to return, each with whether as bytes."""
 
     id: str | None
     images: list[bytes] | list[np.ndarray]
@@ -69,12 +69,12 @@ class Call:
 
 
 def server_metadata() -> dict[str, Any]:
-    """What ``GET /v2`` tells."""
+    """Return the answer to ``GET /v2``."""
     return {"name": "inkdigits", "version": inkdigits.__version__, "extensions": ["binary_tensor_data"]}
 
 
 def metadata(recognizer: Recognizer) -> dict[str, Any]:
-    """What ``GET /v2/models/{name}`` tells."""
+    """Return the answer to ``GET /v2/models/{name}``."""
     outputs = [{"name": n, "datatype": kind, "shape": [-1, *shape]} for n, (kind, shape, _) in _OUTPUTS.items()]
     return {
         "name": recognizer.model.name,
@@ -86,21 +86,21 @@ def metadata(recognizer: Recognizer) -> dict[str, Any]:
 
 
 def check_model(scope: Scope, recognizer: Recognizer) -> None:
-    """Check that a request's path names the model that is here, and its version.
+    """Check that a request's path has the name and version of this model.
 
     Raises:
-        Problem: it names another.
+        Problem: it has another.
     """
     name, version = scope["path_params"]["name"], scope["path_params"].get("version")
     there = f"this server has {recognizer.model.name}, version {version_of(recognizer)}"
     if name != recognizer.model.name:
-        raise Problem(NOT_FOUND, f"there is no model {shown(name)!r}; {there}")
+        raise Problem(NOT_FOUND, f"there is no model {shorten(name)!r}; {there}")
     if version not in (None, version_of(recognizer)):
-        raise Problem(NOT_FOUND, f"there is no version {shown(version)!r} of {name}; {there}")
+        raise Problem(NOT_FOUND, f"there is no version {shorten(version)!r} of {name}; {there}")
 
 
 class Infer:
-    """``POST …/infer``: a tensor of images in, tensors of answers out; read as :class:`Predict` does."""
+    """The ASGI application that answers ``POST …/infer``: a tensor of images in, tensors of predictions out."""
 
     def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies) -> None:
         self._recognizer = recognizer
@@ -127,7 +127,7 @@ class Infer:
 
 
 def answer(recognizer: Recognizer, call: Call) -> tuple[bytes, bytes]:
-    """Read a call's images and :func:`render_tensors`."""
+    """Predict a call's images, and return :func:`render_tensors` of the results."""
     return render_tensors(recognizer, call, recognizer.predict_batch(call.images, errors="return"))
 
 
@@ -164,54 +164,54 @@ def _value(prediction: Prediction, name: str) -> Any:
 
 
 def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
-    """An inference request.
+    """Parse an inference request.
 
     Args:
-        header_length: bytes of the JSON that the body begins with, where tensors follow it as bytes; None: it is all.
-        max_images: most images in one request.
+        header_length: length in bytes of the JSON, if tensors follow it as bytes; None if the whole body is JSON.
+        max_images: maximum number of images in one request.
 
     Raises:
-        Problem: it is none, or it asks for what there is not.
+        Problem: the request is invalid, or asks for an output that does not exist.
     """
     head, tail = body, b""
     if header_length is not None:
         length = int(header_length) if header_length.isdigit() and len(header_length) < 16 else -1
         if not 0 <= length <= len(body):
             raise _bad(
-                f"the Inference-Header-Content-Length is {shown(header_length.decode('latin-1'))!r}; "
+                f"the Inference-Header-Content-Length is {shorten(header_length.decode('latin-1'))!r}; "
                 f"expected a number up to {len(body)}, the body's length"
             )
         head, tail = body[:length], body[length:]
     document = load(head, max_images)
     if not isinstance(document, dict):
-        raise _bad(f"the JSON is {told(document)}, not an object with inputs")
+        raise _bad(f"the JSON is {describe(document)}, not an object with inputs")
     identifier = document.get("id")
     if "id" in document and not isinstance(identifier, str):
-        raise _bad(f"id is {told(identifier)}; expected a text")
+        raise _bad(f"id is {describe(identifier)}; expected a string")
     inputs = document.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _bad(f"inputs is {told(inputs)}; expected a list of one tensor, which holds all images")
+        raise _bad(f"inputs is {describe(inputs)}; expected a list of one tensor, which holds all images")
     outputs = _outputs(document)
     return Call(identifier, _images(inputs[0], tail, max_images), outputs)
 
 
 def _outputs(document: dict[str, Any]) -> dict[str, bool]:
-    """Whether each output that is wanted is wanted as bytes."""
+    """Return the requested outputs, each with whether to send it as bytes."""
     binary = _parameters(document, "parameters").get("binary_data_output", False)
     wanted = document.get("outputs", [])
     if wanted == []:
         wanted = [{"name": name} for name in _OUTPUTS]
     if not isinstance(wanted, list):
-        raise _bad(f"outputs is {told(wanted)}; expected a list")
+        raise _bad(f"outputs is {describe(wanted)}; expected a list")
     outputs: dict[str, bool] = {}
     for i, output in enumerate(wanted):
         name = output.get("name") if isinstance(output, dict) else output
         if not isinstance(output, dict) or not isinstance(name, str) or name not in _OUTPUTS or name in outputs:
             again = " again" if isinstance(name, str) and name in outputs else ""
-            raise _bad(f"outputs[{i}] asks for {told(name)}{again}; there are {', '.join(_OUTPUTS)}, each once")
+            raise _bad(f"outputs[{i}] asks for {describe(name)}{again}; expected {', '.join(_OUTPUTS)}, each once")
         outputs[name] = _parameters(output, f"outputs[{i}].parameters").get("binary_data", binary)
         if not isinstance(outputs[name], bool):
-            raise _bad(f"outputs[{i}] has binary_data {told(outputs[name])}; expected true or false")
+            raise _bad(f"outputs[{i}] has binary_data {describe(outputs[name])}; expected true or false")
     return outputs
 
 
@@ -219,18 +219,18 @@ def _images(tensor: dict[str, Any], tail: bytes, max_images: int) -> list[bytes]
     size = _parameters(tensor, "inputs[0].parameters").get("binary_data_size")
     name, kind, shape = tensor.get("name"), tensor.get("datatype"), tensor.get("shape")
     if "name" in tensor and not isinstance(name, str):
-        raise _bad(f"inputs[0].name is {told(name)}; expected a text")
+        raise _bad(f"inputs[0].name is {describe(name)}; expected a string")
     if kind != "BYTES" and (not isinstance(kind, str) or kind not in _NUMBERS):
-        raise _bad(f"inputs[0].datatype is {told(kind)}; expected UINT8, FP32, another type of numbers, or BYTES")
+        raise _bad(f"inputs[0].datatype is {describe(kind)}; expected UINT8, FP32, another type of numbers, or BYTES")
     allowed = ([], [1]) if kind == "BYTES" else _SHAPES
     if not isinstance(shape, list) or not all(type(n) is int for n in shape) or shape[1:] not in allowed or not shape:
         forms = " or ".join(str(["N", *form]).replace("'", "") for form in allowed)
-        seen = shown(str(shape)) if isinstance(shape, list) and len(shape) < 9 else told(shape)
+        seen = shorten(str(shape)) if isinstance(shape, list) and len(shape) < 9 else describe(shape)
         raise _bad(f"inputs[0].shape is {seen}; for {kind} it is {forms}")
     count = shape[0]
     if count < 1:
-        raise _bad(f"inputs[0].shape is {shape}: it holds no image; the first number counts them")
-    at_most(max_images, count)
+        raise _bad(f"inputs[0].shape is {shape}: it has no image; the first number counts them")
+    check_count(max_images, count)
     if size is None:
         if tail:
             raise _bad(f"{len(tail):,} bytes follow the JSON, but no input has a binary_data_size")
@@ -241,7 +241,7 @@ def _images(tensor: dict[str, Any], tail: bytes, max_images: int) -> list[bytes]
             return [file_of(text, f"inputs[0].data[{i}]") for i, text in enumerate(data)]
         return list(levels(data, "inputs[0].data[{}]".format).reshape(count, SIDE, SIDE))
     if type(size) is not int or size != len(tail):
-        raise _bad(f"inputs[0] has binary_data_size {told(size)}, but {len(tail):,} bytes follow the JSON")
+        raise _bad(f"inputs[0] has binary_data_size {describe(size)}, but {len(tail):,} bytes follow the JSON")
     if kind == "BYTES":
         return _elements(tail, count)
     dtype = np.dtype(_NUMBERS[kind])
@@ -251,9 +251,9 @@ def _images(tensor: dict[str, Any], tail: bytes, max_images: int) -> list[bytes]
 
 
 def _flat(data: Any) -> list[Any]:
-    """A tensor's values in order: it may be written flat, or as lists in lists."""
+    """Return a tensor's values in order, from a flat list or nested lists."""
     if not isinstance(data, list):
-        raise _bad(f"inputs[0].data is {told(data)}; expected a list, or binary_data_size and bytes after the JSON")
+        raise _bad(f"inputs[0].data is {describe(data)}; expected a list, or binary_data_size and bytes after the JSON")
     values: list[Any] = data
     while values and all(isinstance(part, list) for part in values):
         values = list(chain.from_iterable(values))
@@ -261,7 +261,7 @@ def _flat(data: Any) -> list[Any]:
 
 
 def _elements(tail: bytes, count: int) -> list[bytes]:
-    """The elements of a BYTES tensor, each after its length in 4 bytes."""
+    """Return the elements of a BYTES tensor, each preceded by its length in 4 bytes."""
     elements: list[bytes] = []
     at = 0
     while at < len(tail) and len(elements) < count:
@@ -276,10 +276,10 @@ def _elements(tail: bytes, count: int) -> list[bytes]:
 def _parameters(holder: dict[str, Any], at: str) -> dict[str, Any]:
     parameters = holder.get("parameters", {})
     if not isinstance(parameters, dict):
-        raise _bad(f"{at} is {told(parameters)}; expected an object")
+        raise _bad(f"{at} is {describe(parameters)}; expected an object")
     for name in _UNSUPPORTED:
         if parameters.get(name):
-            raise _bad(f"{at} has {name}, which this server does not offer")
+            raise _bad(f"{at} has {name}, which this server does not support")
     return parameters
 
 

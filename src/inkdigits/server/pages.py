@@ -1,7 +1,6 @@
-"""What browsers are shown: the drawing page from ``inkdigits/web`` with all it needs to read by itself, and the API's
-reference at ``/docs``.
+"""The pages for browsers: the drawing page from ``inkdigits/web``, with the files to read offline, and ``/docs``.
 
-All of it works with no other origin and no inline script, which the Content-Security-Policy holds browsers to.
+The pages need no other origin and no inline script. The Content-Security-Policy enforces this.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from inkdigits.server.offline import INDEX, LISTING, MODEL, WEB, device_files, i
 
 __all__ = ["HEADERS", "card", "device", "page", "policy", "reference", "takes_gzip"]
 
-SQUEEZED_FROM = 500  # bytes of a text; a shorter one is sent as it is
+MIN_COMPRESSED = 500  # bytes of a text; shorter ones are sent uncompressed
 _TEXTS = re.compile(r"text/|application/(json|manifest\+json|wasm)|image/svg\+xml")
 _CODING = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q=([01](?:\.[0-9]{0,3})?)\s*)?", re.IGNORECASE)
 
@@ -43,13 +42,13 @@ SCRIPT = Path(__file__).with_name("api_docs.js")
 
 
 def policy(server: str = "") -> str:
-    """The page's Content-Security-Policy.
+    """Return the page's Content-Security-Policy.
 
     Args:
-        server: origin of the server that it asks, where that is another than its own.
+        server: origin of the server that the page sends pictures to, if it is not the page's own.
     """
     return (
-        # WebAssembly is what reading on the device is compiled from; blob: and data: are the page's own pictures.
+        # On-device inference runs in WebAssembly; the page's own pictures are blob: and data: URLs.
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; img-src 'self' blob: data:; "
         f"connect-src 'self'{server and ' ' + server}; object-src 'none'; base-uri 'none'; "
         f"form-action 'self'{server and ' ' + server}; frame-ancestors 'none'"
@@ -63,10 +62,10 @@ HEADERS = {
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "geolocation=(), microphone=(), payment=(), usb=()",
-    "cache-control": "no-cache",  # always asked again, and answered by 304 while the ETag holds
+    "cache-control": "no-cache",  # revalidated each time; the answer is 304 while the ETag matches
 }
 
-# The system's own table may lack these or say otherwise, and browsers refuse a module of the wrong type.
+# The system's table may lack these types or have others, and browsers reject a module of the wrong type.
 for suffix, kind in {
     ".css": "text/css",
     ".html": "text/html",
@@ -80,7 +79,7 @@ for suffix, kind in {
 
 
 def takes_gzip(accepted: str) -> bool:
-    """Whether a client with this Accept-Encoding takes gzip, and prefers no other form (RFC 9110, section 12.5.3)."""
+    """Return whether this Accept-Encoding accepts gzip and does not prefer identity (RFC 9110, section 12.5.3)."""
     found = [match for part in accepted.lower().split(",") if (match := _CODING.fullmatch(part))]
     weights = {match[1]: float(match[2] or 1) for match in found}
     weight = weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0)))
@@ -88,29 +87,28 @@ def takes_gzip(accepted: str) -> bool:
 
 
 @lru_cache(maxsize=128)
-def _squeezed(path: str, modified: int, size: int) -> bytes:
-    """A file compressed, anew when it was written again."""
+def _compressed_file(path: str, modified: int, size: int) -> bytes:
+    """Return a file compressed; its time and size are part of the cache key, so that changes are seen."""
     return gzip.compress(Path(path).read_bytes(), mtime=0)
 
 
-@lru_cache(maxsize=2)  # with the device's switch and without
+@lru_cache(maxsize=2)  # with the device switch and without
 def _compressed_page(content: bytes) -> bytes:
     return gzip.compress(content, mtime=0)
 
 
 class _Files(StaticFiles):
-    """Files with the page's headers, each at one address.
+    """Serves files with the page's headers, each at exactly one address.
 
-    Texts, and what lies beside its compressed form (``.gz``), are sent compressed to those who take it.
-
-    A file and its compressed form have different ETags. A range is one of the file itself.
+    Texts, and files with a compressed copy (``.gz``) next to them, are sent compressed to clients that accept gzip.
+    A file and its compressed form have different ETags. Ranges refer to the uncompressed file.
     """
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         if scope["method"] in ("GET", "HEAD"):
             if scope["path"] not in ("/", f"/{path.replace(os.sep, '/')}"):
                 raise HTTPException(404)
-        elif path == ".":  # where the form is posted to
+        elif path == ".":  # the form posts there
             raise HTTPException(405, headers={"Allow": "GET, HEAD, POST"})
         return await super().get_response(path, scope)
 
@@ -123,7 +121,7 @@ class _Files(StaticFiles):
         response: Response = FileResponse(full_path, status_code, stat_result=stat_result)
         packed = Path(f"{full_path}.gz")
         kind = response.media_type or ""
-        if packed.is_file() or (stat_result.st_size >= SQUEEZED_FROM and _TEXTS.match(kind)):
+        if packed.is_file() or (stat_result.st_size >= MIN_COMPRESSED and _TEXTS.match(kind)):
             if takes_gzip(asked.get("accept-encoding", "")) and "range" not in asked:
                 response = self._compressed(response, str(full_path), stat_result, packed)
             response.headers["vary"] = "Accept-Encoding"
@@ -137,14 +135,14 @@ class _Files(StaticFiles):
             response: Response = FileResponse(packed, plain.status_code, stat_result=packed.stat(), media_type=kind)
             del response.headers["accept-ranges"]
         else:
-            content = _squeezed(path, stat.st_mtime_ns, stat.st_size)
+            content = _compressed_file(path, stat.st_mtime_ns, stat.st_size)
             response = Response(content, plain.status_code, {"last-modified": last}, kind)
         response.headers["etag"] = plain.headers["etag"].removesuffix('"') + '-gzip"'
         response.headers["content-encoding"] = "gzip"
         return response
 
     def _index(self, asked: Headers, status_code: int) -> Response:
-        """The page itself, as it is now: the runtime may come while the server runs."""
+        """Return the page itself. It is read each time, as the runtime may be installed while the server runs."""
         content = index()
         tag = sha256(content).hexdigest()
         headers = {**HEADERS, "etag": f'"{tag}"', "vary": "Accept-Encoding"}
@@ -156,16 +154,16 @@ class _Files(StaticFiles):
 
 
 def page() -> ASGIApp:
-    """The page's files."""
+    """Return the ASGI application that serves the page's files."""
     return _Files(directory=WEB, html=True)
 
 
 def device(recognizer: Recognizer) -> list[BaseRoute]:
-    """The routes of what the page reads with on the device: the model, what is known of it, and the list of files."""
+    """Return the routes that on-device inference needs: the model, its description, and the list of files."""
     files = device_files(recognizer)
 
     async def missing(request: Request) -> Response:
-        raise Problem(NOT_FOUND, f"there is no {MODEL} here: {not_on_device(recognizer)}")
+        raise Problem(NOT_FOUND, f"{MODEL} is not available: {not_on_device(recognizer)}")
 
     def names(request: Request) -> bytes:
         return listing(files)
@@ -178,7 +176,7 @@ def device(recognizer: Recognizer) -> list[BaseRoute]:
 
 
 def card(recognizer: Recognizer) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint of the model's card."""
+    """Return the endpoint of the model card."""
     content = card_of(recognizer)
 
     async def missing(request: Request) -> Response:
@@ -192,7 +190,7 @@ def _always(content: bytes) -> Callable[[Request], bytes]:
 
 
 def _tagged(content_of: Callable[[Request], bytes], name: str) -> Callable[[Request], Awaitable[Response]]:
-    """An endpoint whose answers carry the hash of their content as ETag, and are not sent again while it holds."""
+    """Return an endpoint whose ETag is the hash of its content, and which answers 304 while that is unchanged."""
     kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
 
     async def endpoint(request: Request) -> Response:
@@ -206,11 +204,11 @@ def _tagged(content_of: Callable[[Request], bytes], name: str) -> Callable[[Requ
 
 
 def reference(document: dict[str, Any]) -> list[BaseRoute]:
-    """The routes ``/docs``, ``/redoc`` and ``/openapi.json`` for an OpenAPI document."""
-    shown = fixed(render(document).encode(), "text/html", HEADERS)
+    """Return the routes ``/docs``, ``/redoc`` and ``/openapi.json`` for an OpenAPI document."""
+    page = fixed(render(document).encode(), "text/html", HEADERS)
     return [
-        # /redoc is where other APIs have theirs; links are relative, so one page serves at both.
-        *(Route(path, shown) for path in ("/docs", "/redoc")),
+        # Other FastAPI applications have a reference at /redoc too; links are relative, so one page serves both.
+        *(Route(path, page) for path in ("/docs", "/redoc")),
         Route("/docs.css", fixed(STYLE.read_bytes(), "text/css", HEADERS)),
         Route("/docs.js", fixed(SCRIPT.read_bytes(), "text/javascript", HEADERS)),
         Route("/openapi.json", fixed(orjson.dumps(document), "application/json", HEADERS)),

@@ -1,4 +1,4 @@
-"""``POST /predict``: images in, one answer or several out; and the routes that report what the server is."""
+"""``POST /predict``: images in, one prediction or several out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,6 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import orjson
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
@@ -21,56 +18,55 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.server.cost import Source, is_heavy, load_of
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import Bodies
-from inkdigits.server.http.problems import BAD_REQUEST, Problem, not_ready, problem_of, shown
-from inkdigits.server.http.responses import FRESH, JSON, Answer, fixed
+from inkdigits.server.http.problems import BAD_REQUEST, Problem, problem_of, shorten
+from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
-from inkdigits.server.model_info import about
 from inkdigits.server.payloads import Input, parse
 
-__all__ = ["MAX_TOP", "Options", "Predict", "answer", "api", "render_predictions", "rows_of", "sources_of"]
+__all__ = ["MAX_TOP", "Options", "Predict", "answer", "render_predictions", "rows_of", "sources_of"]
 
 MAX_OPTIONS = 100  # of a query
 MAX_TOP = 10  # digits there are
 _SWITCH = {"": True, "true": True, "1": True, "false": False, "0": False}
 
-Row = Prediction | ImageError | Problem  # what came of one image
+Row = Prediction | ImageError | Problem  # the result for one image
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a query asks for beside the digit."""
+    """What a query asks for in addition to the digit."""
 
     image: bool = False  # what the network saw
     explain: bool = False  # how much each part of the ink mattered
-    top: int = 0  # so many likeliest digits; 0: no list of them
+    top: int = 0  # number of most likely digits; 0 for no list
 
     @classmethod
     def of(cls, query: bytes) -> Options:
         """Return the options of a query string.
 
         Raises:
-            Problem: one has a value that it cannot have.
+            Problem: an option is unknown, or has an invalid value.
         """
         if not query:
-            return _PLAIN
+            return _DEFAULTS
         try:
             given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_OPTIONS)
         except ValueError:
-            detail = f"the query has more than {MAX_OPTIONS} options, the most that is read"
+            detail = f"the query has more than {MAX_OPTIONS} options, the limit"
             raise Problem(BAD_REQUEST, detail) from None
         last = {name: values[-1] for name, values in given.items()}
         for name in last.keys() - set(_OPTIONS):
             near = get_close_matches(name, _OPTIONS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_OPTIONS)}"
-            raise Problem(BAD_REQUEST, f"/predict has no query option {shown(name)!r}; {hint}")
+            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(_OPTIONS)}"
+            raise Problem(BAD_REQUEST, f"/predict has no query option {shorten(name)!r}; {hint}")
         return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
 
 
 def _switch(given: Mapping[str, str], name: str) -> bool:
-    """Read an on-or-off option: ``?name``, ``?name=true`` or ``1`` is on, ``false`` or ``0`` is off."""
+    """Return a boolean option: ``?name``, ``?name=true`` or ``1`` is true, ``false`` or ``0`` is false."""
     value = given.get(name, "false")
     if value.lower() not in _SWITCH:
-        raise Problem(BAD_REQUEST, f"the query option {name} is {shown(value)!r}; expected true or false")
+        raise Problem(BAD_REQUEST, f"the query option {name} is {shorten(value)!r}; expected true or false")
     return _SWITCH[value.lower()]
 
 
@@ -78,21 +74,21 @@ def _top(value: str | None) -> int:
     if value is None:
         return 0
     if not (value.isascii() and value.isdigit() and len(value) < 4 and 1 <= int(value) <= MAX_TOP):
-        raise Problem(BAD_REQUEST, f"the query option top is {shown(value)!r}; expected a number from 1 to {MAX_TOP}")
+        raise Problem(BAD_REQUEST, f"the query option top is {shorten(value)!r}; expected a number from 1 to {MAX_TOP}")
     return int(value)
 
 
-_PLAIN = Options()
+_DEFAULTS = Options()
 _OPTIONS = tuple(field.name for field in fields(Options))
 
 
 class Predict:
-    """The ASGI application that answers ``POST /predict``: on the hot path there is nothing else.
+    """The ASGI application that answers ``POST /predict``.
 
     Args:
         recognizer: the model.
-        executor: decides where images are read.
-        bodies: receives what is sent.
+        executor: decides where images are predicted.
+        bodies: receives request bodies.
     """
 
     def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies) -> None:
@@ -106,7 +102,7 @@ class Predict:
         options = Options.of(scope["query_string"])
         async with self._bodies.receive(receive, headers) as body:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            size = 0 if content_type.startswith("image/") else len(body)  # nothing is parsed of an image
+            size = 0 if content_type.startswith("image/") else len(body)  # an image is not parsed
             inputs, several = await executor.call(size, parse, content_type, body, executor.max_files)
             charge(scope, len(inputs))
             render = partial(render_predictions, self._recognizer, inputs, several, options)
@@ -116,16 +112,16 @@ class Predict:
         await Answer(200, JSON, found)(scope, receive, send)
 
     def begin(self, content_type: str, body: bytes, done: Callable[[bytes | Exception], None]) -> bool:
-        """Read a small request that is all there and has no options, without the turns of the loop that waiting takes.
+        """Start a small, complete request without options, and avoid the event loop turns that awaiting takes.
 
         Args:
-            done: is given the answer, or why there is none, in a turn of the event loop to come.
+            done: called with the answer or an error in a later turn of the event loop.
 
         Returns:
-            False for a request that is not of this kind: nothing has been begun then.
+            False for any other request, for which nothing was started.
 
         Raises:
-            Problem: what was sent cannot be read.
+            Problem: the request is invalid.
         """
         inputs, several = parse(content_type, body, self._executor.max_files)
         sources = sources_of(inputs)
@@ -137,7 +133,7 @@ class Predict:
                 done(found)
                 return
             try:
-                rendered = render_predictions(self._recognizer, inputs, several, _PLAIN, found)
+                rendered = render_predictions(self._recognizer, inputs, several, _DEFAULTS, found)
             except Exception as error:
                 done(error)
             else:
@@ -148,12 +144,12 @@ class Predict:
 
 
 def sources_of(inputs: Sequence[Input]) -> list[Source]:
-    """Return the images of a request that can be looked at."""
+    """Return the images of a request that are valid so far."""
     return [i.source for i in inputs if not isinstance(i.source, Problem)]
 
 
 def rows_of(inputs: Sequence[Input], results: Sequence[Result]) -> Sequence[Row]:
-    """Return what came of each image of a request, from the results of :func:`sources_of`."""
+    """Return a row for each image of a request, from the results for :func:`sources_of`."""
     if len(results) == len(inputs):
         return results
     found = iter(results)
@@ -161,7 +157,7 @@ def rows_of(inputs: Sequence[Input], results: Sequence[Result]) -> Sequence[Row]
 
 
 def answer(recognizer: Recognizer, inputs: list[Input], several: bool, options: Options) -> bytes:
-    """Read images and :func:`render_predictions`."""
+    """Predict images, and return :func:`render_predictions` of the results."""
     results = recognizer.predict_batch(sources_of(inputs), errors="return", explain=options.explain)
     return render_predictions(recognizer, inputs, several, options, results)
 
@@ -169,58 +165,38 @@ def answer(recognizer: Recognizer, inputs: list[Input], several: bool, options: 
 def render_predictions(
     recognizer: Recognizer, inputs: Sequence[Input], several: bool, options: Options, results: Sequence[Result]
 ) -> bytes:
-    """Return the JSON that answers images: one object, or ``predictions`` in order, where a broken one has its error.
+    """Return the JSON answer: one object, or ``predictions`` in order, in which an invalid image has its error.
 
     Args:
-        results: of those that could be looked at, in order.
+        results: for :func:`sources_of`, in order.
 
     Raises:
-        ImageError, Problem: it is one image, and cannot be read.
+        ImageError, Problem: there is a single image, and it is invalid.
     """
     rows = rows_of(inputs, results)
     if several:
-        named = zip(inputs, rows, strict=True)
-        return orjson.dumps({"predictions": [{"name": i.name, **_plain(row, recognizer, options)} for i, row in named]})
+        pairs = zip(inputs, rows, strict=True)
+        predictions = [{"name": i.name, **_document(row, recognizer, options)} for i, row in pairs]
+        return orjson.dumps({"predictions": predictions})
     if isinstance(rows[0], Exception):
         raise rows[0]
-    return orjson.dumps(_plain(rows[0], recognizer, options))
+    return orjson.dumps(_document(rows[0], recognizer, options))
 
 
-def _plain(row: Row, recognizer: Recognizer, options: Options) -> dict[str, Any]:
+def _document(row: Row, recognizer: Recognizer, options: Options) -> dict[str, Any]:
     if isinstance(row, Exception):
         return {"error": problem_of(row).document()}
-    plain = row.to_dict(image=options.image)
+    document = row.to_dict(image=options.image)
     if options.top:
-        plain["top"] = _likeliest(row, options.top)
-    plain["model"] = recognizer.model.name
-    return plain
+        document["top"] = _most_likely(row, options.top)
+    document["model"] = recognizer.model.name
+    return document
 
 
-def _likeliest(prediction: Prediction, count: int) -> list[dict[str, Any]]:
-    """Return the likeliest digits, best first; none of a blank image."""
+def _most_likely(prediction: Prediction, count: int) -> list[dict[str, Any]]:
+    """Return the most likely digits, best first; none for a blank image."""
     if prediction.is_blank:
         return []
     probabilities = prediction.probabilities
     best = sorted(range(len(probabilities)), key=lambda digit: -probabilities[digit])[:count]
     return [{"digit": digit, "probability": probabilities[digit]} for digit in best]
-
-
-def api(recognizer: Recognizer, predict: Predict, fault: Callable[[], str]) -> list[BaseRoute]:
-    """Return the API's routes.
-
-    Args:
-        fault: what keeps the server from being ready now, "" for nothing; ``GET /ready`` reports it.
-    """
-    state = orjson.dumps({"status": "ready", "model": recognizer.model.name})
-
-    async def ready(request: Request) -> Response:
-        if wrong := fault():
-            raise not_ready(wrong)
-        return Response(state, 200, FRESH, "application/json")
-
-    return [
-        Route("/predict", predict, methods=["POST"]),
-        Route("/health", fixed(orjson.dumps({"status": "ok"}), "application/json", FRESH)),
-        Route("/ready", ready),
-        Route("/model", fixed(orjson.dumps(about(recognizer)), "application/json", FRESH)),
-    ]

@@ -1,4 +1,4 @@
-"""Threads for work that may take long, which do not keep the process from ending."""
+"""Threads for long tasks that do not keep the process from exiting."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ T = TypeVar("T")
 class DaemonThreads(Executor):
     """An executor whose threads are daemons.
 
-    The interpreter joins the threads of ``ThreadPoolExecutor`` when it exits, so one costly picture would decide how
-    long a server takes to stop.
+    The interpreter joins the threads of ``ThreadPoolExecutor`` when it exits, so one expensive picture could delay
+    the shutdown of a server.
 
     Args:
-        count: most threads; each is started when there is work for it.
+        count: maximum number of threads; each is started when there is work for it.
     """
 
     def __init__(self, count: int) -> None:
@@ -34,17 +34,17 @@ class DaemonThreads(Executor):
 
     @property
     def busy(self) -> bool:
-        """Whether a call is under way or waits."""
+        """Whether a call is running or waiting."""
         return bool(self._pending)
 
     def submit(self, function: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
-        """Call the function in a thread; one thread alone may ask for that.
+        """Call the function in a thread. Not thread-safe: submit from one thread only.
 
         Raises:
             RuntimeError: the executor is shut down.
         """
         if self._closed:
-            raise RuntimeError("the server is stopping and starts nothing new")
+            raise RuntimeError("the server is stopping and accepts no new work")
         future: Future[T] = Future()
         self._pending.add(future)
         future.add_done_callback(self._pending.discard)
@@ -62,19 +62,19 @@ class DaemonThreads(Executor):
                     future.set_result(call())
                 except BaseException as error:
                     future.set_exception(error)
-            del task, future, call  # else they would stay in memory until the next call comes
+            del task, future, call  # else they would stay in memory until the next call
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no further calls.
+        """Accept no further calls.
 
         Args:
-            wait: return only when those that were taken are done.
-            cancel_futures: forget the calls that wait.
+            wait: return only when the submitted calls are done.
+            cancel_futures: cancel the calls that have not started.
         """
         self._closed = True
         pending = list(self._pending)
         for future in pending if cancel_futures else ():
-            future.cancel()  # has no effect on one that runs
+            future.cancel()  # has no effect on a running call
         for _ in range(self._started):
             self._calls.put(None)
         if wait:

@@ -1,4 +1,4 @@
-"""The ASGI application: a thin front end of the pipeline, for every request that the connection does not answer."""
+"""The ASGI application: a thin front end of the pipeline, for requests that the connection does not answer itself."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inkdigits.server.pipeline import CLOSE, REFUSED, REQUEST, Pipeline, Request
 
 __all__ = ["Service"]
 
-# Routes that a slash at the end makes no other; what holds relative addresses has one address.
+# Routes that ignore a trailing slash. Pages with relative links do not: they have exactly one address.
 SLASHED = ("/predict", "/v2/infer", "/v2", "/health", "/ready", "/metrics")
 
 
@@ -28,7 +28,7 @@ class Service(Pipeline):
         if scope.get("root_path"):
             root = scope["root_path"].rstrip("/")
             mounted = ROOT.set(root)
-            if path == root or path.startswith(f"{root}/"):  # servers before 2023 took the root off
+            if path == root or path.startswith(f"{root}/"):  # ASGI servers before 2023 removed the root
                 path = path[len(root) :] or "/"
             scope = {**scope, "path": path, "root_path": ""}
         if path.endswith("/") and route_of(path[:-1]) in SLASHED:
@@ -49,11 +49,11 @@ class Service(Pipeline):
                 with self._tracer.request(scope, request.mark[1]) as end:
                     await self._inner(scope, receive, sender)
                     end(request.status or LEFT)
-        except asyncio.CancelledError:  # the server stops, and the request has had its time
+        except asyncio.CancelledError:  # the server stops, and the grace period is over
             if not request.status:
                 problem = Problem(STOPPING, STOPPING.example, {"Retry-After": str(RETRY_SECONDS)})
                 await self._failed(request, problem)(scope, receive, sender)
-            if not self.draining:  # the server is another, which cancels for reasons of its own
+            if not self.draining:  # another ASGI server cancelled the request
                 raise
         finally:
             self.observe(request, scope.get(REFUSED, request.status or LEFT))

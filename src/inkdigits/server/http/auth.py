@@ -1,4 +1,4 @@
-"""Who may ask for predictions, and how many: API keys and a rate limit, both off by default."""
+"""Authentication by API keys, and a rate limit. Both are off by default."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from starlette.types import Scope
 from inkdigits.errors import SettingError
 from inkdigits.server.http.problems import RATE_LIMITED, TOO_MANY_IMAGES, UNAUTHORIZED, Problem
 from inkdigits.server.observability.metrics import Metrics
-from inkdigits.server.processes.shared_state import BUCKETS, SLOT, Board
+from inkdigits.server.processes.shared_state import BUCKETS, SLOT, SharedState
 from inkdigits.settings import Settings
 
-__all__ = ["Authenticator", "RateLimiter", "charge", "client_of", "joined", "key_hashes", "network_of"]
+__all__ = ["Authenticator", "RateLimiter", "charge", "client_of", "headers_by_name", "key_hashes", "network_of"]
 
-CHARGE = "inkdigits.charge"  # in a scope: counts further predictions of its client
+CHARGE = "inkdigits.charge"  # in a scope: a function that counts further predictions of the client
 
-WAYS = 8  # buckets that a client may have; when all are taken, the one least lately used is
-FAILURES = 20  # wrong or missing keys of one address before further ones wait
-FAILURE_RATE = 1  # wrong or missing keys a second that it may go on with
-NETWORK_BITS = 64  # of an IPv6 address, which one client has all of
-FINGERPRINT_BYTES = 6  # as many as a float64 holds exactly
+WAYS = 8  # buckets that a client's fingerprint can go to; if all are taken, the least recently used one is replaced
+FAILURES = 20  # wrong or missing keys from one address before further ones have to wait
+FAILURE_RATE = 1  # wrong or missing keys per second after that
+NETWORK_BITS = 64  # of an IPv6 address: one client usually has the whole /64
+FINGERPRINT_BYTES = 6  # fits exactly into a float64
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def key_hashes(text: str) -> list[bytes]:
-    """Return the setting ``api_keys`` as digests.
+    """Return the hashes in the setting ``api_keys``.
 
     Raises:
-        SettingError: one of them is no SHA-256 hash.
+        SettingError: one of them is not a SHA-256 hash.
     """
     hashes = [part.strip().lower() for part in text.split(",") if part.strip()]
     for part in hashes:
         if not _HASH.fullmatch(part):
             raise SettingError(
-                f"api_keys (INKDIGITS_API_KEYS) names {part[:8]!r}…, {len(part)} characters that are no SHA-256 hash; "
-                "expected 64 hex digits of each key, as printf %s KEY | sha256sum gives them"
+                f"api_keys (INKDIGITS_API_KEYS) contains {part[:8]!r}…, {len(part)} characters, not a SHA-256 hash; "
+                "expected 64 hex digits for each key, as printf %s KEY | sha256sum prints them"
             )
     return [bytes.fromhex(part) for part in hashes]
 
 
-def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Return headers by name; X-Forwarded-For in several lines is one list (RFC 9110, section 5.3)."""
+def headers_by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return headers by name, with all X-Forwarded-For lines joined into one list (RFC 9110, section 5.3)."""
     found = dict(headers := list(headers))
     if b"x-forwarded-for" in found:
         found[b"x-forwarded-for"] = b",".join(value for name, value in headers if name == b"x-forwarded-for")
@@ -56,10 +56,10 @@ def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 
 
 def client_of(scope: Scope, headers: Mapping[bytes, bytes], proxies: int) -> str:
-    """Return the client's address: that of the connection, or the one that so many trusted proxies in front name.
+    """Return the client's address: that of the connection, or the one reported by this many trusted proxies.
 
-    A client can write anything into X-Forwarded-For, and each proxy adds the address it was asked from at the end: only
-    the last ``proxies`` entries are to be believed.
+    A client can send any X-Forwarded-For, and each proxy appends the address that connected to it: only the last
+    ``proxies`` entries can be trusted.
     """
     if proxies and (forwarded := headers.get(b"x-forwarded-for")):
         entries = forwarded.decode("latin-1").split(",")
@@ -69,9 +69,9 @@ def client_of(scope: Scope, headers: Mapping[bytes, bytes], proxies: int) -> str
 
 
 def network_of(address: str) -> bytes:
-    """Return what all addresses of one client have in common: an IPv4 address, or the first half of an IPv6 one.
+    """Return the part that all addresses of one client share: an IPv4 address, or the /64 prefix of an IPv6 one.
 
-    What is no address stays as it is, as a Unix socket's; a port that a proxy wrote behind it is not the client's.
+    Text that is not an address, such as a Unix socket's, is returned unchanged. A port added by a proxy is dropped.
     """
     text = address.partition("]")[0].lstrip("[") if address.startswith("[") else address
     if text.count(":") == 1:
@@ -86,31 +86,31 @@ def network_of(address: str) -> bytes:
 
 
 def charge(scope: Scope, count: int) -> None:
-    """Count all predictions of a request, of which :meth:`Authenticator.admit` counted one.
+    """Count all predictions of a request; :meth:`Authenticator.admit` has counted the first.
 
     Raises:
-        Problem: its client may not ask for as many, now or at any time.
+        Problem: they exceed the client's rate limit now, or its burst.
     """
     if count > 1 and (rest := scope.get(CHARGE)):
         rest(count)
 
 
 class RateLimiter:
-    """Token buckets that all workers share: tokens come in at a rate, up to a burst.
+    """Token buckets that all workers share: tokens are added at a rate, up to a burst.
 
-    Two workers that count one client at the same instant may lose a token's worth; there are no locks. Memory is
-    bounded: a new client takes the bucket of one that has not asked for longest.
+    There are no locks: two workers that count one client at the same instant may count one token less. Memory is
+    bounded: a new client takes the least recently used bucket.
     """
 
-    def __init__(self, board: Board) -> None:
-        self._buckets = board.buckets()
-        self._secret = board.secret
+    def __init__(self, shared: SharedState) -> None:
+        self._buckets = shared.buckets()
+        self._secret = shared.secret
 
     def take(self, client: bytes, count: int, rate: float, burst: int, *, spend: bool = True) -> float:
-        """Take tokens of this client, or only look for them; 0, or the seconds until there are as many."""
+        """Take tokens of a client, or only check for them; return 0, or the seconds until there are enough."""
         buckets = self._buckets
         now = time.monotonic()
-        # With a secret, so that nobody can choose an address that shares another's bucket.
+        # Keyed with a secret, so that nobody can choose an address that shares another's bucket.
         mark = int.from_bytes(blake2b(client, digest_size=FINGERPRINT_BYTES, key=self._secret).digest())
         first = mark % (BUCKETS // WAYS) * WAYS * SLOT
         places = range(first, first + WAYS * SLOT, SLOT)
@@ -130,26 +130,26 @@ class RateLimiter:
 
 
 class Authenticator:
-    """Admits requests for predictions, or raises.
+    """Admits requests for predictions, or raises a problem.
 
-    A request takes one token of its client's bucket, and another for each further image that turns out to be in it.
-    Wrong keys have buckets of their own.
+    A request takes one token from its client's bucket, and another for each further image that is found in it.
+    Wrong keys are counted in separate buckets.
     """
 
-    def __init__(self, settings: Settings, board: Board, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, shared: SharedState, metrics: Metrics) -> None:
         self._hashes = key_hashes(settings.api_keys)
         self._rate = settings.rate_limit
         self._burst = settings.rate_burst
         self._proxies = settings.proxies
-        self._limiter = RateLimiter(board)
+        self._limiter = RateLimiter(shared)
         self._metrics = metrics
         self.active = bool(self._hashes or self._rate)
 
     def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        """Check one request; :func:`charge` then knows whose it is.
+        """Check one request, and note its client in the scope for :func:`charge`.
 
         Raises:
-            Problem: its key is missing or wrong, or its client asks too often.
+            Problem: the key is missing or wrong, or the client exceeds its rate limit.
         """
         address = network_of(client_of(scope, headers, self._proxies))
         client = self._check_key(headers, address) if self._hashes else address
@@ -161,38 +161,38 @@ class Authenticator:
         """Count the predictions of a request: all that are not counted yet, or none.
 
         Args:
-            begun: those that are.
+            begun: predictions that are counted already.
 
         Raises:
-            Problem: they are too many now, or at any time.
+            Problem: they exceed the rate limit now, or the burst.
         """
         if count > self._burst:
             raise Problem(
                 TOO_MANY_IMAGES,
-                f"the request holds {count:,} images; the rate limit lets through {self._burst} at once: send fewer",
+                f"the request has {count:,} images; the rate limit allows {self._burst} at once: send fewer",
             )
         if wait := self._limiter.take(client, count - begun, self._rate, self._burst):
-            # The next attempt pays again for what was counted already.
-            raise self._too_often(f"more than {self._rate} predictions a second", wait + begun / self._rate)
+            # The next attempt is charged again for the predictions counted before.
+            raise self._rate_limited(f"more than {self._rate} predictions per second", wait + begun / self._rate)
 
-    def _too_often(self, what: str, wait: float) -> Problem:
+    def _rate_limited(self, what: str, wait: float) -> Problem:
         self._metrics.shed("rate")
         seconds = math.ceil(wait)
-        return Problem(RATE_LIMITED, f"{what}; ask again in {seconds} s", {"Retry-After": str(seconds)})
+        return Problem(RATE_LIMITED, f"{what}; try again in {seconds} s", {"Retry-After": str(seconds)})
 
     def _check_key(self, headers: Mapping[bytes, bytes], address: bytes) -> bytes:
         """Return the hash of the request's key."""
         failures = b"failed" + address
         if wait := self._limiter.take(failures, 1, FAILURE_RATE, FAILURES, spend=False):
-            raise self._too_often(f"more than {FAILURES} requests without a key that is known", wait)
+            raise self._rate_limited(f"more than {FAILURES} requests without a valid key", wait)
         scheme, _, key = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or not key:
             key = headers.get(b"x-api-key", b"")
         digest = sha256(key.strip()).digest()
-        # All are compared, so that the time taken tells nothing.
+        # All are compared, so that the time taken reveals nothing.
         if sum([compare_digest(digest, known) for known in self._hashes]):
             return digest
         self._limiter.take(failures, 1, FAILURE_RATE, FAILURES)
-        seen = "an API key that is not known" if key else "no API key"
+        seen = "an unknown API key" if key else "no API key"
         detail = f"the request has {seen}; send one as Authorization: Bearer KEY or X-API-Key: KEY"
         raise Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="inkdigits"'})

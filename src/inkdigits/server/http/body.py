@@ -1,4 +1,4 @@
-"""Receives request bodies: what one may have, and what all that are under way may have together."""
+"""Receives request bodies, within a limit for each and a limit for all that are buffered at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive
 
-from inkdigits.server.http.problems import BAD_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, shown
+from inkdigits.server.http.problems import BAD_REQUEST, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Problem, shorten
 from inkdigits.server.inference import Executor, overloaded
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.settings import Settings
@@ -18,10 +18,10 @@ __all__ = ["Bodies"]
 
 
 class Bodies:
-    """Receives request bodies, and holds no more of them than allowed.
+    """Receives request bodies, and buffers at most ``max_bytes`` of one and ``max_buffered`` of all.
 
-    A body that came in one piece is not counted: the connection holds as much of any request, and their number is
-    bounded by itself.
+    A body that arrives in one piece does not count: the connection has buffered it already, and the number of
+    connections has its own limit.
     """
 
     def __init__(self, settings: Settings, executor: Executor, metrics: Metrics) -> None:
@@ -33,11 +33,11 @@ class Bodies:
 
     @asynccontextmanager
     async def receive(self, receive: Receive, headers: Mapping[bytes, bytes]) -> AsyncIterator[bytes]:
-        """Receive a request's body, never more of it than is allowed; it counts until the end of the ``with``.
+        """Receive a request's body. It counts as buffered until the end of the ``with`` block.
 
         Raises:
-            Problem: the body is larger, as declared or as found while reading; or it is compressed, as no limit would
-                then hold; or the server has too much to do.
+            Problem: the body is too large, as declared or while reading; it is compressed, which would evade the
+                limits; or the server is overloaded.
             ClientDisconnect: the client left before its body was complete.
         """
         self._check(headers)
@@ -56,7 +56,7 @@ class Bodies:
                     self._held += len(piece)
                     pieces += piece
                     if self._held > self._together:
-                        detail = f"the bodies under way have more than {self._together:,} bytes; ask again later"
+                        detail = f"buffered requests have more than {self._together:,} bytes; try again later"
                         raise overloaded(self._metrics, "buffered", detail)
                     if not message.get("more_body"):
                         break
@@ -74,14 +74,14 @@ class Bodies:
         encoding = headers.get(b"content-encoding", b"identity")
         declared = headers.get(b"content-length", b"0")
         if encoding.lower() != b"identity":
-            detail = f"the Content-Encoding is {shown(encoding.decode('latin-1'))!r}; send the body as it is"
+            detail = f"the Content-Encoding is {shorten(encoding.decode('latin-1'))!r}; send the body uncompressed"
             raise Problem(UNSUPPORTED_MEDIA_TYPE, detail, {"Accept-Encoding": "identity"})
         if not declared.isdigit():
             raise Problem(BAD_REQUEST, f"the Content-Length is {declared[:20]!r}, not a number")
         if int(declared) > self._each:
-            raise Problem(BODY_TOO_LARGE, f"the body has {int(declared):,} bytes; at most {self._each:,} are read")
-        self._executor.check(int(declared))  # before it is sent
+            raise Problem(BODY_TOO_LARGE, f"the body has {int(declared):,} bytes; the limit is {self._each:,}")
+        self._executor.check(int(declared))  # before the client sends it
 
     def _check_size(self, size: int) -> None:
         if size > self._each:
-            raise Problem(BODY_TOO_LARGE, f"the body has more than {self._each:,} bytes, the most that is read")
+            raise Problem(BODY_TOO_LARGE, f"the body has more than {self._each:,} bytes, the limit")

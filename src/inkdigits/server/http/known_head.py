@@ -1,4 +1,4 @@
-"""Heads of requests that need no parsing: the last one on their connection was the same but for its Content-Length."""
+"""Request heads that need no parsing, as they differ from the last one on their connection only in Content-Length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from inkdigits.server.http.syntax import END
 
 __all__ = ["KnownHead"]
 
-MAX_BODY = 64 << 10  # bytes; a larger body is fed to the parser, which makes parsing the head cheap beside it
+MAX_BODY = 64 << 10  # bytes; a larger body goes through the parser, which costs much more than parsing the head
 _DIGITS = len(str(MAX_BODY))
 _LENGTH = re.compile(rb"\r\ncontent-length: ?([0-9]+)\r\n", re.IGNORECASE)
 _NAME = b"content-length"
@@ -19,7 +19,7 @@ class KnownHead:
     """The head of a request with a Content-Length, and its ASGI scope.
 
     Args:
-        head: as it came, valid, to the empty line at its end.
+        head: valid, as received, up to and including the empty line at its end.
         scope: of that request, before any application changed it.
         keep_alive: whether the connection is kept after the answer.
     """
@@ -28,7 +28,7 @@ class KnownHead:
 
     def __init__(self, head: bytes, scope: dict[str, Any], keep_alive: bool) -> None:
         self._head, self._scope, self.keep_alive = head, scope, keep_alive
-        self._start = self._end = b""  # of a head, around the digits of its length; found when a second one comes
+        self._start = self._end = b""  # the head around the digits of its length; split when a second one comes
 
     def body_of(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Return where the body begins and ends, if a request with this head begins there and is complete."""
@@ -47,8 +47,8 @@ class KnownHead:
 
     def _split(self) -> bool:
         found = _LENGTH.search(self._head)
-        if not found:  # it has more blanks around its digits than anybody writes
-            self._start = END  # with which no head begins
+        if not found:  # more blanks around the digits than any client sends
+            self._start = END  # no head begins with this
             return False
         self._start, self._end = self._head[: found.start(1)], self._head[found.end(1) :]
         self._index = [name for name, _ in self._scope["headers"]].index(_NAME)

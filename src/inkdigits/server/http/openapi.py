@@ -1,8 +1,8 @@
 """The API's description: an OpenAPI 3.1 document (https://spec.openapis.org/oas/v3.1.1).
 
-FastAPI makes it of the operations and models; here it gets what those cannot hold. Its limits come from the settings,
-its errors from :mod:`inkdigits.server.http.problems`, and its example digit is drawn by code. The example answers are
-the service's own: an example request gets the answer that has its key, or ``one``.
+FastAPI generates it from the operations and models; this module adds what those cannot express. Limits come from the
+settings, errors from :mod:`inkdigits.server.http.problems`, and the example digit is drawn by code. Example answers are
+computed by the service: the answer to an example request has the same key, or ``one``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ curl -F a=@seven.jpg -F b=@nine.webp {url}/predict
 # 784 numbers, row by row
 curl -H 'Content-Type: application/json' -d '{{"pixels": [0, 0, …, 0]}}' {url}/predict
 
-# with what the network saw, why, and the three likeliest digits
+# with what the network saw, why, and the three most likely digits
 curl --data-binary @digit.png '{url}/predict?image=true&explain=true&top=3'
 """
 _PYTHON = """\
@@ -60,7 +60,7 @@ console.log(answer.digit, answer.confidence);
 
 
 def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
-    """The OpenAPI document of a server with these routes, settings and model, whose own answers are the examples."""
+    """Return the OpenAPI document of a server with these routes and settings, with the model's answers as examples."""
     document = get_openapi(
         title="inkdigits",
         version=inkdigits.__version__,
@@ -77,12 +77,12 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     operations = {o["operationId"]: o for item in document["paths"].values() for o in item.values()}
     for operation in operations.values():
         _tidy(operation)
-    # What follows comes last, as FastAPI leaves every null of an example out.
+    # Examples are added last, as FastAPI drops every null in them.
     for name, value in _answers_of_gets(recognizer).items():
         _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
     _content(operations["model-card"])["text/html"]["examples"] = {}
     predict = operations["predict"]
-    predict |= _words(settings)
+    predict |= _description(settings)
     _content(predict)["application/json"]["examples"] = _answers(recognizer)
     content = predict["requestBody"]["content"]
     predict["requestBody"]["content"] = {k: {**content.get(k, {}), **v} for k, v in _request_content().items()}
@@ -91,13 +91,13 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
         infer = operations[f"v2-infer{suffix}"]
         infer["requestBody"]["content"]["application/json"]["examples"] = requests
         _content(infer)["application/json"]["examples"] = answers
-        binary = {"description": "JSON, and tensors as bytes behind it."}
+        binary = {"description": "JSON, followed by tensors as bytes."}
         _content(infer)["application/octet-stream"] = {"schema": binary, "examples": {}}
     return document
 
 
 def _tidy(operation: dict[str, Any]) -> None:
-    """Leave out what FastAPI says twice, and errors of a form that is not ours."""
+    """Remove what FastAPI repeats, and its own form of errors."""
     for body in (operation.get("requestBody", {}), operation["responses"]["200"]):
         for content in body.get("content", {}).values():
             content["schema"].pop("title", None)
@@ -111,13 +111,13 @@ def _tidy(operation: dict[str, Any]) -> None:
 
 
 def _content(operation: dict[str, Any]) -> dict[str, Any]:
-    """The content of an operation's answer, by media type."""
+    """Return the content of an operation's answer, by media type."""
     content: dict[str, Any] = operation["responses"]["200"]["content"]
     return content
 
 
 def _answers_of_gets(recognizer: Recognizer) -> dict[str, dict[str, Any]]:
-    """What every GET answers with JSON, by its operation."""
+    """Return the JSON answer of each GET, by operation."""
     name, metadata = recognizer.model.name, oip.metadata(recognizer)
     model_ready = {"name": name, "ready": True}
     return {
@@ -132,26 +132,26 @@ def _answers_of_gets(recognizer: Recognizer) -> dict[str, dict[str, Any]]:
     }
 
 
-def _words(settings: Settings) -> dict[str, Any]:
-    """What is said of ``POST /predict`` in words, with the server's own limits and address."""
+def _description(settings: Settings) -> dict[str, Any]:
+    """Return the description and code samples of ``POST /predict``, with the server's limits and address."""
     url = f"http://localhost:{settings.port}"
     samples = (("Shell", "curl", _CURL), ("Python", "Python", _PYTHON), ("JavaScript", "JavaScript", _JAVASCRIPT))
     return {
         "description": (
             "The body is the image itself, multipart files, a form or JSON with an image as text, or numbers. One "
-            "image gives one answer; several, and `instances`, give `predictions` in order, where one that cannot be "
-            "read holds its `error` and the rest are answered. A blank image is an answer, not an error: its `digit` "
-            "is null. "
-            f"Read are PNG, JPEG, GIF (first frame), WebP, BMP and TIFF, up to {settings.max_bytes:,} bytes a request, "
-            f"{settings.max_pixels:,} pixels an image and {settings.max_files:,} images a request, of the pixels of "
-            f"{REQUEST_IMAGES} such images together as JPEG, or a third of them in other formats."
+            "image gets one answer. Several images, and `instances`, get `predictions` in order: an image that cannot "
+            "be read has an `error`, the others have their answers. A blank image is not an error: its `digit` is "
+            "null. "
+            f"Supported are PNG, JPEG, GIF (first frame), WebP, BMP and TIFF, up to {settings.max_bytes:,} bytes per "
+            f"request, {settings.max_pixels:,} pixels per image and {settings.max_files:,} images per request. All "
+            f"images together may have the pixels of {REQUEST_IMAGES} such images as JPEG, or a third in other formats."
         ),
         "x-codeSamples": [{"lang": lang, "label": label, "source": s.format(url=url)} for lang, label, s in samples],
     }
 
 
 def _picture() -> np.ndarray:
-    """The example: (28, 28) uint8, light on dark as MNIST's digits are."""
+    """Return the example, (28, 28) uint8, light on dark like the digits of MNIST."""
     return 255 - np.asarray(known_digit())
 
 
@@ -179,17 +179,17 @@ def _instances() -> list[Any]:
 
 
 def _answers(recognizer: Recognizer) -> dict[str, Any]:
-    def told(summary: str, inputs: list[Input], several: bool = False, options: Options = Options()) -> dict[str, Any]:  # noqa: B008 (frozen)
-        return {"summary": summary, "value": orjson.loads(answer(recognizer, inputs, several, options))}
+    def example(summary: str, inputs: list[Input], several: bool = False, top: int = 0) -> dict[str, Any]:
+        return {"summary": summary, "value": orjson.loads(answer(recognizer, inputs, several, Options(top=top)))}
 
     digit = Input(_file(_picture()), "three.png")
     instances = orjson.dumps({"instances": _instances()})
     return {
-        "one": told("One image", [digit]),
-        "files": told("Several files, one of them broken", [digit, Input(_NOTES, "notes.pdf")], True),
-        "instances": told("Instances, one of them broken", *parse("application/json", instances, len(_instances()))),
-        "blank": told("A blank image", [Input(_file(np.zeros((SIDE, SIDE), np.uint8)))]),
-        "top": told("One image, with `top=3`", [digit], options=Options(top=3)),
+        "one": example("One image", [digit]),
+        "files": example("Several files, one of them broken", [digit, Input(_NOTES, "notes.pdf")], True),
+        "instances": example("Instances, one of them broken", *parse("application/json", instances, len(_instances()))),
+        "blank": example("A blank image", [Input(_file(np.zeros((SIDE, SIDE), np.uint8)))]),
+        "top": example("One image, with `top=3`", [digit], top=3),
     }
 
 
@@ -205,7 +205,7 @@ def _request_content() -> dict[str, Any]:
         "multipart/form-data": {
             "schema": {
                 "type": "object",
-                "description": "One or more files, under any field names; or a text field `image`.",
+                "description": "One or more files, with any field names, or a text field `image`.",
                 "additionalProperties": {"oneOf": [{"type": "array", "items": binary}, {"type": "string"}]},
             },
             "examples": {
@@ -219,7 +219,7 @@ def _request_content() -> dict[str, Any]:
                 "pixels": {"summary": "784 numbers, row by row", "value": {"pixels": pixels}},
                 "rows": {"summary": "28 rows of 28 numbers", "value": {"pixels": rows}},
                 "pixel0": {
-                    "summary": "784 numbers by name, as a row of Kaggle's files",
+                    "summary": "784 numbers by name, like a row of Kaggle's files",
                     "value": dict(zip(PIXEL_NAMES, pixels, strict=True)),
                 },
                 "image": {"summary": "A file in base64", "value": {"image": file}},
@@ -236,7 +236,7 @@ def _request_content() -> dict[str, Any]:
             "examples": {
                 "png": png,
                 "raw": {
-                    "summary": "784 bytes, one a pixel, row by row; shown in base64",
+                    "summary": "784 bytes, one per pixel, row by row; shown in base64",
                     "value": _base64(picture.tobytes()),
                 },
             },
@@ -245,7 +245,7 @@ def _request_content() -> dict[str, Any]:
 
 
 def _infer_examples(recognizer: Recognizer) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Requests for inference, and what is answered."""
+    """Return example requests for inference, and their answers."""
     picture = _picture()
     numbers = {"name": oip.INPUT, "shape": [1, SIDE, SIDE], "datatype": "UINT8", "data": picture.ravel().tolist()}
     files = {"name": oip.INPUT, "shape": [1], "datatype": "BYTES", "data": [_base64(_file(picture))]}
@@ -267,18 +267,18 @@ def _infer_examples(recognizer: Recognizer) -> tuple[dict[str, Any], dict[str, A
 
 
 def ref_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The errors of an operation, as FastAPI takes them."""
+    """Return the errors of an operation, in the form of FastAPI's ``responses``."""
     return {status: {"$ref": f"#/components/responses/Error{status}"} for status in statuses}
 
 
 def _responses() -> dict[str, Any]:
-    """Every error as a response by status, with an example of each kind."""
+    """Return the errors as one response per status, with an example of each problem type."""
     responses = {}
-    for status in sorted({kind.status for kind in PROBLEM_TYPES}):
-        kinds = [kind for kind in PROBLEM_TYPES if kind.status == status]
-        examples = {kind.slug: {"summary": kind.meaning, "value": kind.document(kind.example)} for kind in kinds}
+    for status in sorted({each.status for each in PROBLEM_TYPES}):
+        types = [each for each in PROBLEM_TYPES if each.status == status]
+        examples = {each.slug: {"summary": each.meaning, "value": each.document(each.example)} for each in types}
         responses[f"Error{status}"] = {
-            "description": "; ".join(kind.title for kind in kinds),
+            "description": "; ".join(each.title for each in types),
             "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "examples": examples}},
         }
     return responses

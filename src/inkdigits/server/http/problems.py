@@ -1,6 +1,6 @@
-"""Every error a client can get: one table of problem types, each answered as an RFC 9457 problem document.
+"""Every error that a client can get: one table of problem types, sent as RFC 9457 problem documents.
 
-The table feeds the answers, the OpenAPI description and the reference page, so that the three agree.
+The answers, the OpenAPI description and the reference page are all generated from the table.
 """
 
 from __future__ import annotations
@@ -34,177 +34,177 @@ __all__ = [
     "answer_of",
     "not_ready",
     "problem_of",
-    "shown",
+    "shorten",
 ]
 
 MEDIA_TYPE = "application/problem+json"
-PROTOCOL = "/v2"  # where the Open Inference Protocol's routes lie
-ROOT = ContextVar("root", default="")  # of the request in hand: the path that the service is mounted at, "" for none
-RETRY_SECONDS = 10  # after which to ask a server again that is not ready
-SHOWN = 80  # characters of a client's own text that an answer repeats
+PROTOCOL = "/v2"  # path of the Open Inference Protocol's routes
+ROOT = ContextVar("root", default="")  # where the service is mounted, for the current request; "" for none
+RETRY_SECONDS = 10  # after which clients should try again if the server is not ready
+MAX_QUOTED = 80  # characters of a client's text that an answer repeats
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemType:
-    """One type of error: all but the detail is the same for every occurrence."""
+    """One type of error: everything except the detail is the same for all its problems."""
 
-    slug: str  # names it in ``type``
+    slug: str  # the fragment of ``type``
     status: int
     title: str
     meaning: str
-    example: str  # of a detail
+    example: str  # a detail
 
     def document(self, detail: str) -> dict[str, Any]:
-        """Return the problem document of one occurrence (RFC 9457, section 3)."""
+        """Return the problem document with this detail (RFC 9457, section 3)."""
         return {"type": f"{ROOT.get()}/docs#{self.slug}", "title": self.title, "status": self.status, "detail": detail}
 
 
 BAD_REQUEST = ProblemType(
     "bad-request",
     400,
-    "The request cannot be read",
-    "An empty body, damaged multipart or JSON, a form without an image, a bad query option, or a tensor that the "
-    "request describes wrongly.",
+    "Invalid request",
+    "An empty body, damaged multipart or JSON, a form without an image, an invalid query option, or a tensor that does "
+    "not match its description.",
     "the multipart body ends before its closing boundary; send all of it",
 )
 UNREADABLE_IMAGE = ProblemType(
     "unreadable-image",
     400,
-    "The image is damaged",
+    "Unreadable image",
     "A supported format that is truncated or does not decode, or a text that is neither a data URL nor base64.",
     "the PNG is truncated or damaged: image file is truncated; send the whole file",
 )
 UNAUTHORIZED = ProblemType(
     "unauthorized",
     401,
-    "A key is needed",
-    "The server asks for an API key, as Authorization: Bearer or as X-API-Key, and the request has none that it knows.",
+    "API key required",
+    "The request has no valid API key, neither as Authorization: Bearer nor as X-API-Key.",
     "the request has no API key; send one as Authorization: Bearer KEY or X-API-Key: KEY",
 )
 NOT_FOUND = ProblemType(
     "not-found",
     404,
-    "There is nothing here",
+    "Not found",
     "No such route, no such file, or no such model.",
-    "there is nothing at /predictions; /docs lists what there is",
+    "/predictions does not exist; /docs lists all routes",
 )
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed",
     405,
-    "This method is not allowed here",
-    "The Allow header names the methods that are.",
-    "GET /predict is not possible; allowed: POST",
+    "Method not allowed",
+    "The Allow header lists the allowed methods.",
+    "/predict does not allow GET; allowed: POST",
 )
 TOO_SLOW = ProblemType(
     "too-slow",
     408,
-    "The request took too long",
-    "It was not all there within INKDIGITS_RECEIVE_SECONDS; the connection is closed.",
+    "Request timeout",
+    "The request was not complete within INKDIGITS_RECEIVE_SECONDS; the connection is closed.",
     "the request was not complete after 60 s; its connection is closed",
 )
 BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
-    "The request is too large",
+    "Request body too large",
     "More bytes than INKDIGITS_MAX_BYTES, declared or found while reading.",
-    "the body has 31,457,280 bytes; at most 20,971,520 are read",
+    "the body has 31,457,280 bytes; the limit is 20,971,520",
 )
 IMAGE_TOO_LARGE = ProblemType(
     "image-too-large",
     413,
-    "The image is too large",
-    "More pixels than INKDIGITS_MAX_PIXELS, as its header says, or more chunks, strips or scans than any encoder "
-    "makes; it is not decoded.",
+    "Image too large",
+    "More pixels than INKDIGITS_MAX_PIXELS, by its header, or more chunks, strips or scans than any encoder writes; it "
+    "is not decoded.",
     "the image is 9000×6000 = 54,000,000 pixels; at most 16,777,216 are read: scale it down",
 )
 TOO_MANY_IMAGES = ProblemType(
     "too-many-images",
     413,
     "Too many images",
-    "More images in one request than INKDIGITS_MAX_FILES, or than the rate limit ever lets through at once; more "
-    "pixels together than four images of INKDIGITS_MAX_PIXELS have; more numbers than so many images, or more than 100 "
+    "More images in one request than INKDIGITS_MAX_FILES or the burst of the rate limit; more pixels in total than "
+    "four images of INKDIGITS_MAX_PIXELS have; more numbers than INKDIGITS_MAX_FILES images have; or more than 100 "
     "other fields in a form.",
-    "the request holds more than 100 images, the most that is read at once",
+    "the request has more than 100 images, the limit for one request",
 )
 UNSUPPORTED_MEDIA_TYPE = ProblemType(
     "unsupported-media-type",
     415,
-    "This content type is not taken",
-    "The Accept-Post header names the content types that are.",
-    "the Content-Type is 'text/html'; taken are image/*, multipart/form-data, application/json, "
+    "Unsupported content type",
+    "The Accept-Post header lists the supported content types.",
+    "the Content-Type is 'text/html'; supported are image/*, multipart/form-data, application/json, "
     "application/x-www-form-urlencoded, application/octet-stream",
 )
 NOT_AN_IMAGE = ProblemType(
     "not-an-image",
     415,
     "Not a supported image",
-    "The content, whatever it is called, is not PNG, JPEG, GIF, WebP, BMP or TIFF.",
+    "By its content, whatever its name or declared type, the file is not PNG, JPEG, GIF, WebP, BMP or TIFF.",
     "not an image of a known format: it is a PDF document; supported are PNG, JPEG, GIF, WebP, BMP and TIFF",
 )
 IMAGE_TOO_SMALL = ProblemType(
     "image-too-small",
     422,
-    "The image is too small",
+    "Image too small",
     "Too few pixels to hold a digit.",
     "the image is 4×4 pixels; at least one side must have 10",
 )
 INVALID_PIXELS = ProblemType(
     "invalid-pixels",
     422,
-    "These numbers are not pixels",
-    "A wrong count, name, type or range; the detail says which and where.",
+    "Invalid pixels",
+    "A wrong count, name, type or range of numbers; the detail says which and where.",
     "pixels[17] is 256; expected a number from 0 to 255",
 )
 RATE_LIMITED = ProblemType(
     "rate-limited",
     429,
     "Too many requests",
-    "More than INKDIGITS_RATE_LIMIT predictions a second, or many requests without a key that is known; the "
-    "Retry-After header says when to ask again.",
-    "more than 10 predictions a second; ask again in 1 s",
+    "More than INKDIGITS_RATE_LIMIT predictions per second, or many requests without a valid key; the Retry-After "
+    "header says when to try again.",
+    "more than 10 predictions per second; try again in 1 s",
 )
 HEADERS_TOO_LARGE = ProblemType(
     "headers-too-large",
     431,
-    "The headers are too large",
+    "Headers too large",
     "The request's first line and headers have more than 64 KiB; the connection is closed.",
     "the request has more than 65,536 bytes before its body",
 )
 INTERNAL_ERROR = ProblemType(
     "internal-error",
     500,
-    "The server failed",
-    "A fault of the server's own; its log tells more.",
-    "the request could not be answered because of a fault in the server",
+    "Internal server error",
+    "A fault in the server; its log has the details.",
+    "the server could not answer the request because of an internal error",
 )
 NOT_IMPLEMENTED = ProblemType(
     "not-implemented",
     501,
-    "This is not offered",
-    "The method CONNECT or one that nobody knows, or a Transfer-Encoding other than chunked; the connection is closed.",
+    "Not implemented",
+    "The method CONNECT, an unknown method, or a Transfer-Encoding other than chunked; the connection is closed.",
     "the Transfer-Encoding is 'gzip, chunked'; this server reads chunked alone",
 )
 NOT_READY = ProblemType(
     "not-ready",
     503,
     "Not ready",
-    "The model does not read known digits right, so this server should get no work.",
+    "The model reads known digits wrong, or a worker is missing; send requests to another server.",
     "the model custom reads known digits wrong: 0 as 8, 1 as 8, 2 as 8, 3 as 8, 4 as 8, 5 as 8, 6 as 8, 7 as 8, 9 as 8",
 )
 OVERLOADED = ProblemType(
     "overloaded",
     503,
-    "Too much to do",
-    "More requests than the server can hold; the Retry-After header says when to ask again.",
+    "Server overloaded",
+    "More requests than the server can handle; the Retry-After header says when to try again.",
     "4096 connections are open already; ask again later",
 )
 STOPPING = ProblemType(
     "stopping",
     503,
-    "The server is stopping",
-    "The request was not answered in the 10 seconds that those under way get; the Retry-After header says when to ask "
+    "Server stopping",
+    "The server is stopping and did not answer the request within 10 seconds; the Retry-After header says when to try "
     "again.",
-    "the server is stopping, and the request could not be answered in time; ask again",
+    "the server is stopping and could not answer the request in time; try again",
 )
 
 PROBLEM_TYPES = tuple(found for found in list(globals().values()) if isinstance(found, ProblemType))
@@ -219,60 +219,68 @@ _OF_ERROR: dict[type[ImageError], ProblemType] = {
 }
 
 
-# Nothing in a problem document is to be run or framed, whatever it repeats of a request.
+# Browsers must not run or frame a problem document, whatever it quotes from a request.
 _POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 
 
 class Problem(Exception):
-    """Raised where a request cannot be answered; becomes its type's problem document."""
+    """Raised if a request cannot be answered; sent as a problem document."""
 
-    def __init__(self, kind: ProblemType, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(self, type_: ProblemType, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
-        self.kind = kind
+        self.type = type_
         self.detail = detail
         self.headers = headers
 
+    @property
+    def kind(self) -> ProblemType:
+        """The name of ``type`` in :mod:`inkdigits.server.http.protocol`."""
+        return self.type
+
     def document(self) -> dict[str, Any]:
-        """Return its problem document."""
-        return self.kind.document(self.detail)
+        """Return the problem document."""
+        return self.type.document(self.detail)
 
     def own_headers(self) -> list[Header]:
-        """Return the headers of its answer, as ASGI has them."""
+        """Return the headers of the answer, in the form of ASGI."""
         return [(name.lower().encode(), value.encode("latin-1")) for name, value in (self.headers or {}).items()]
 
 
 def problem_of(error: BaseException, at: str = "") -> Problem:
-    """Return the problem that an error is to a client: the server's fault, unless it is known to be the client's.
+    """Return the problem for an error: an internal error, unless the client caused it.
 
     Args:
-        at: the place in the request of an image that cannot be read, where it holds several.
+        at: the place of the image in a request with several.
     """
     if isinstance(error, Problem):
         return error
     if not isinstance(error, ImageError):
         return Problem(INTERNAL_ERROR, INTERNAL_ERROR.example)
-    kind = next(_OF_ERROR[c] for c in type(error).__mro__ if c in _OF_ERROR)
-    return Problem(kind, f"{at}: {error}" if at else str(error))
+    type_ = next(_OF_ERROR[c] for c in type(error).__mro__ if c in _OF_ERROR)
+    return Problem(type_, f"{at}: {error}" if at else str(error))
 
 
 def not_ready(fault: str) -> Problem:
-    """Return the problem of a server that is not ready, for this fault."""
+    """Return the problem of a server that is not ready because of this fault."""
     return Problem(NOT_READY, fault, {"Cache-Control": "no-store", "Retry-After": str(RETRY_SECONDS)})
 
 
-def shown(text: str) -> str:
-    """Return a client's own text, short enough to be repeated in an answer, and valid Unicode."""
-    text = text if len(text) <= SHOWN else text[:SHOWN] + "…"
+def shorten(text: str) -> str:
+    """Return a client's text as valid Unicode, cut to :data:`MAX_QUOTED` characters."""
+    text = text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
     return text.encode(errors="replace").decode()
 
 
+shown = shorten  # its name in inkdigits.server.http.protocol and .syntax
+
+
 def answer_of(path: str, problem: Problem) -> Answer:
-    """Return the answer to a request of that path that has this problem."""
+    """Return the answer to a request for this path that has this problem."""
     document = problem.document()
     if path == PROTOCOL or path.startswith(f"{PROTOCOL}/"):
-        document["error"] = problem.detail  # what the Open Inference Protocol asks of an error
+        document["error"] = problem.detail  # required by the Open Inference Protocol
     body = orjson.dumps(document)
-    return Answer(problem.kind.status, MEDIA_TYPE.encode("ascii"), body, [_POLICY, *problem.own_headers()])
+    return Answer(problem.type.status, MEDIA_TYPE.encode("ascii"), body, [_POLICY, *problem.own_headers()])
 
 
 async def _on_error(request: Request, error: Exception) -> Answer:
@@ -280,15 +288,15 @@ async def _on_error(request: Request, error: Exception) -> Answer:
 
 
 async def _on_http(request: Request, error: HTTPException) -> Answer:
-    path = shown(request.scope["path"])
+    path = shorten(request.scope["path"])
     if error.status_code == METHOD_NOT_ALLOWED.status:
-        # Starlette lists a set, whose order another process may have otherwise.
+        # Sorted, as Starlette joins a set, whose order differs between processes.
         allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
-        detail = f"{request.method} {path} is not possible; allowed: {allowed}"
+        detail = f"{path} does not allow {request.method}; allowed: {allowed}"
         return answer_of(request.scope["path"], Problem(METHOD_NOT_ALLOWED, detail, {"Allow": allowed}))
-    nothing = Problem(NOT_FOUND, f"there is nothing at {path}; {ROOT.get()}/docs lists what there is")
-    return answer_of(request.scope["path"], nothing)
+    missing = Problem(NOT_FOUND, f"{path} does not exist; {ROOT.get()}/docs lists all routes")
+    return answer_of(request.scope["path"], missing)
 
 
-# Of a framework's routes: their answers are ASGI applications, as those of its own are.
+# Exception handlers for FastAPI. They return ASGI applications, as its own handlers do.
 HANDLERS: dict[Any, Any] = {**dict.fromkeys((Problem, ImageError, Exception), _on_error), HTTPException: _on_http}

@@ -1,11 +1,11 @@
-"""A connection: HTTP/1.1 as RFC 9112 has it, with the limits and the strictness that uvicorn leaves out.
+"""A connection: HTTP/1.1 by RFC 9112, with limits and strict checks that uvicorn lacks.
 
-httptools parses, and is given one head or one body at a time: a request is read once the one before it has its answer,
-and what a client sends meanwhile waits as bytes. So no answer depends on how the network cuts a request, requests that
-come together are answered in order, and none costs memory before its turn. Clients that keep a connection send the same
-head again and again; one that differs from the last in its Content-Length alone is not parsed again.
+httptools parses one head or one body at a time: a request is read after the one before it was answered, and what a
+client sends meanwhile waits as bytes. So answers do not depend on how the network splits a request, pipelined requests
+are answered in order, and none costs memory before its turn. Clients that keep a connection send the same head again
+and again; a head that differs from the last only in its Content-Length is not parsed again.
 
-Clients that send a byte a second, or headers without end, would else hold a connection or memory as long as they like.
+Without the limits, clients that send one byte per second or endless headers could hold a connection or memory forever.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from inkdigits.server.pipeline import CLOSE, REFUSED, Pipeline
 
 __all__ = ["BEYOND_SHARE", "MAX_HEADER", "Connection", "Rules"]
 
-MAX_BLANK_LINES = 1000  # of a chunked body that are looked at, as each may be its end; see Connection._feed_body
+MAX_BLANK_LINES = 1000  # of a chunked body that are examined, as each may be its end; see Connection._feed_chunks
 CHUNKED_PIECE = 16 << 10  # bytes of a chunked body that are parsed at once
-LINGER_BYTES = 64 << 20  # that a client may send after its answer, and which are thrown away
+LINGER_BYTES = 64 << 20  # that a client may send after its answer; they are discarded
 LINGER_SECONDS = 30.0  # in which it may send them
-LINGER_QUIET_SECONDS = 2.0  # without a byte, after which it is taken to send no more
-BEYOND, BEYOND_SHARE = 4, 8  # connections above the most that are taken to be told so: 4, or one for so many
-SPARE = 16  # of these, at most half, which are heard out after that
-MAX_PARSED = 8  # heads of a connection of which none was like the one before it; no further one is remembered
+LINGER_QUIET_SECONDS = 2.0  # without a byte, after which the client is assumed to be done
+BEYOND, BEYOND_SHARE = 4, 8  # connections accepted above the limit, to answer 503: 4, or one in 8
+SPARE = 16  # of these, at most half, whose input is read to its end after the answer
+MAX_PARSED = 8  # heads in a row that differ from the one before; after these no head is remembered
 _SLASH, _CR = b"/\r"
 
 log = logging.getLogger("inkdigits")
@@ -54,48 +54,48 @@ log = logging.getLogger("inkdigits")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What all connections of a process have in common."""
+    """Settings that all connections of a process share."""
 
     service: Pipeline
-    seconds: int  # in which a request must have come, and each part of an answer must be taken
-    most: int  # connections at once
+    seconds: int  # in which a client must send a request, and accept each part of an answer
+    most: int  # simultaneous connections
 
     @property
     def beyond(self) -> int:
-        """Connections above the most that are taken, to be told so."""
+        """Connections accepted above the limit, to answer 503."""
         return max(BEYOND, self.most // BEYOND_SHARE)
 
 
 class Connection(HttpToolsProtocol):
     """One client's connection."""
 
-    transport: Joined  # type: ignore[assignment]  # it has all that uvicorn asks of one
+    transport: Joined  # type: ignore[assignment]  # it has all methods that uvicorn uses
 
     def __init__(self, rules: Rules, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._rules = rules
-        self._came = b""  # of which some is not yet parsed: part of a head, or what follows the request in hand
-        self._at = 0  # where that begins
-        self._looked = 0  # up to where there is no end of a head
-        self._host: bytes | None = None  # of the last request, which was found right
-        self._known: KnownHead | None = None  # the last head, where one like it needs no parsing
-        self._parsed = 0  # heads that were unlike the last one, since one was like it
-        self._receiving = False  # whether the body of the request in hand is still to come
-        self._left = 0  # bytes of it; -1 while it is chunked
+        self._came = b""  # received, and not all parsed: part of a head, or what follows the current request
+        self._at = 0  # where the unparsed part begins
+        self._looked = 0  # end of the part that was searched for the end of a head
+        self._host: bytes | None = None  # of the last request, checked
+        self._known: KnownHead | None = None  # the last head, if one like it needs no parsing
+        self._parsed = 0  # heads in a row that differed from the one before
+        self._receiving = False  # whether the body of the current request is still arriving
+        self._left = 0  # bytes of it; -1 if it is chunked
         self._unread = 0  # bytes of a chunked body since its last data
         self._blank_lines = 0  # in a chunked body
         self._tail = b""  # the last bytes of it that were parsed
         self._trailers = 0  # bytes
-        self._kept = False  # whether the connection is to be kept once the body comes that 100 Continue asks for
-        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None  # until what came with it is parsed
+        self._kept = False  # whether to keep the connection once the body comes that waits for 100 Continue
+        self._held: tuple[RequestResponseCycle, ASGI3Application] | None = None  # until what arrived with it is parsed
         self._deadline: asyncio.TimerHandle | None = None
-        self._idle_since: float | None = None  # by the loop's clock; None while the client has a request in hand
+        self._idle_since: float | None = None  # by the loop's clock; None during a request
         self._stuck: asyncio.TimerHandle | None = None
-        self._wasted = 0  # bytes that came after the answer
+        self._wasted = 0  # bytes received after the answer
         self._lingering: asyncio.TimerHandle | None = None
-        self._hurried = False  # whether nothing is to be waited for when it closes
+        self._hurried = False  # whether to close without waiting
 
-    # What the event loop calls
+    # Called by the event loop
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(Joined(transport, self._linger))  # type: ignore[arg-type]  # as above
@@ -106,7 +106,7 @@ class Connection(HttpToolsProtocol):
             detail = f"{self._rules.most} connections are open already; ask again later"
             self._refuse(Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)}))
             return
-        # A client that connects and says nothing is late, too.
+        # A client that connects and sends nothing times out, too.
         self._deadline = self.loop.call_later(self._rules.seconds, self._late)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -145,10 +145,10 @@ class Connection(HttpToolsProtocol):
         else:
             super().shutdown()
 
-    # Cutting what came into heads and bodies
+    # Splitting the input into heads and bodies
 
     def _advance(self, data: bytes, at: int) -> None:
-        """Parse what can be from there on: the request in hand, and what follows it once that is answered."""
+        """Parse as much as possible: the current request, and what follows it once it is answered."""
         size = len(data)
         self._came, self._at = data, at
         try:
@@ -173,10 +173,10 @@ class Connection(HttpToolsProtocol):
             self._came, self._held = b"", None
             return
         self._came, self._at = (data, at) if at < size else (b"", 0)
-        if self._held:  # not answered at once: its body is still to come, or it is large or of another kind
+        if self._held:  # not answered at once: its body is still arriving, or it is large or needs ASGI
             (cycle, app), self._held = self._held, None
             super()._start_asgi_task(cycle, app)
-        # A request that came in one piece, as nearly all do, costs no timer.
+        # A request that arrives in one piece, as nearly all do, needs no timer.
         if self._receiving or (self._came and not self._in_hand()):
             if self._deadline is None:
                 self._deadline = self.loop.call_later(self._rules.seconds, self._late)
@@ -185,11 +185,11 @@ class Connection(HttpToolsProtocol):
             self._deadline = None
 
     def _in_hand(self) -> bool:
-        """Whether a request waits for its answer."""
+        """Return whether a request waits for its answer."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def _feed_head(self, data: bytes, at: int) -> int:
-        """Parse the head of a request, and return where it ends; the same place where it is not all there."""
+        """Parse the head of a request, and return where it ends; ``at`` if it is incomplete."""
         self.url = b""
         start = syntax.begin(data, at) if data[at] == _CR else at
         end = data.find(END, max(start, self._looked - len(END)))
@@ -211,7 +211,7 @@ class Connection(HttpToolsProtocol):
                 self._known = KnownHead(head, dict(self.scope), self.cycle.keep_alive)
             return after
         except httptools.HttpParserUpgrade:
-            # It is ignored (RFC 9110, section 7.8), and the body that the parser would leave out is read.
+            # Upgrade is ignored (RFC 9110, section 7.8); the parser must not skip the body.
             plain = self._without_upgrade()
         except httptools.HttpParserError:
             syntax.check_lines(head)
@@ -221,7 +221,7 @@ class Connection(HttpToolsProtocol):
         return after
 
     def _repeat(self, known: KnownHead, data: bytes, at: int) -> int:
-        """Take a whole request whose head is known, and return where it ends; 0 where it is not known, or not whole."""
+        """Take a complete request with a known head, and return where it ends; 0 if there is none."""
         found = known.body_of(data, at)
         if found is None:
             return 0
@@ -250,12 +250,12 @@ class Connection(HttpToolsProtocol):
         return end
 
     def _without_upgrade(self) -> bytes:
-        """The head in hand, which is parsed, without what asks for another protocol."""
+        """Return the head just parsed, without its Upgrade header."""
         line = b"%b %b HTTP/%b\r\n" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
         return line + b"".join([b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]) + b"\r\n"
 
     def _feed_body(self, data: bytes, at: int) -> int:
-        """Parse a body as far as it is there, and return where that ends."""
+        """Parse the part of a body that has arrived, and return where it ends."""
         if self.cycle.response_complete:
             self._waste(data)
         if self._left < 0:
@@ -266,10 +266,10 @@ class Connection(HttpToolsProtocol):
         return after
 
     def _feed_chunks(self, data: bytes, at: int) -> int:
-        """The same of a chunked body.
+        """Do the same for a chunked body.
 
-        Only the parser knows where that ends, and it does not say; but the end is an empty line. So that nobody makes
-        this dear with empty lines, there is a most of them, after which nothing can follow on the connection.
+        Only the parser knows where it ends, and does not report it; but the end is an empty line. The number of empty
+        lines that are tried is limited, so that they cannot make this expensive; after these the connection closes.
         """
         while at < len(data) and self._receiving:
             after = min(at + CHUNKED_PIECE, len(data))
@@ -287,7 +287,7 @@ class Connection(HttpToolsProtocol):
             except httptools.HttpParserError:
                 if self._receiving:
                     raise
-                self.cycle.keep_alive, after = False, len(data)  # what follows it in the piece
+                self.cycle.keep_alive, after = False, len(data)  # what follows in the same piece
             self._tail = (self._tail + piece)[1 - len(END) :]
             if self._receiving and self._unread > MAX_HEADER:
                 syntax.too_long("of trailers or of one chunk's extensions")
@@ -296,10 +296,10 @@ class Connection(HttpToolsProtocol):
             self._left = 0
         return at
 
-    # What the parser calls
+    # Called by the parser
 
     def on_message_begin(self) -> None:
-        if self._left < 0:  # in one piece with the chunks of the request before it: see _feed_chunks
+        if self._left < 0:  # in one piece with the chunks before it: see _feed_chunks
             syntax.invalid("it follows a request whose connection is not kept")
         super().on_message_begin()
 
@@ -307,7 +307,7 @@ class Connection(HttpToolsProtocol):
         if not self._receiving:
             self.headers.append((name.lower(), value.strip(b" \t")))
             return
-        # A trailer is no header (RFC 9110, section 6.5.1), and nobody here wants one.
+        # Trailers must not be merged into headers (RFC 9110, section 6.5.1), and nothing here uses them.
         self._trailers += len(name) + len(value) + 4
         if self._trailers > MAX_HEADER:
             syntax.too_long("of trailers or of one chunk's extensions")
@@ -360,7 +360,7 @@ class Connection(HttpToolsProtocol):
         self._settle()
 
     def _settle(self) -> None:
-        """Turn to what follows a request that is all there, where it was answered before that."""
+        """Continue after a complete request, if it was answered before its body ended."""
         if self.cycle.response_complete and not self.transport.is_closing():
             if self.cycle.keep_alive:
                 self._wait_for_another()
@@ -368,7 +368,7 @@ class Connection(HttpToolsProtocol):
                 self.transport.close()
 
     def _keep(self) -> None:
-        """The body comes, so nobody waits for 100 Continue any more."""
+        """Keep the connection, as the body comes and the client no longer waits for 100 Continue."""
         self.cycle.waiting_for_100_continue = False
         if self._kept:
             self.cycle.keep_alive, self._kept = True, False
@@ -376,7 +376,7 @@ class Connection(HttpToolsProtocol):
     # Answers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        # A client that waits for 100 Continue and is refused sends its body or does not: nobody knows what follows.
+        # If the request is rejected, a client that waits for 100 Continue may or may not send its body.
         if cycle.waiting_for_100_continue:
             self._kept, cycle.keep_alive = cycle.keep_alive, False
         answer = self._rules.service.turn_away(cycle.scope)
@@ -386,8 +386,8 @@ class Connection(HttpToolsProtocol):
             self._answer(cycle, answer)
 
     def _at_once(self, body: bytes) -> bool:
-        """Have the request in hand read past the application; False where that is not possible."""
-        if self.flow.write_paused:  # the application waits until the client takes what it was told
+        """Answer the current request without the application; return False if that is not possible."""
+        if self.flow.write_paused:  # the application waits until the client reads
             return False
         cycle = self.cycle
         if not self._rules.service.at_once(cycle.scope, body, partial(self._answer, cycle)):
@@ -396,7 +396,7 @@ class Connection(HttpToolsProtocol):
         return True
 
     def _answer(self, cycle: RequestResponseCycle, answer: Answer) -> bool:
-        """Send a whole answer, past the application; False where the client has left."""
+        """Send a complete answer without the application; return False if the client has left."""
         if cycle.disconnected or self.transport.is_closing():
             return False
         last = not cycle.keep_alive or self._rules.service.draining
@@ -419,15 +419,15 @@ class Connection(HttpToolsProtocol):
             self._wait_for_another()
 
     def _go_on(self) -> None:
-        """Turn to what came while a request was in hand."""
+        """Parse what arrived during the last request."""
         if self._came and not self.transport.is_closing():
             self._advance(self._came, self._at)
 
     def _wait_for_another(self) -> None:
         """Close the connection if it stays idle.
 
-        uvicorn has a timer for each request, which costs as much as parsing it does; here a connection has one, which
-        looks at the clock.
+        uvicorn sets a timer for each request, which costs as much as parsing it. Here a connection has one, which
+        checks the clock.
         """
         self._idle_since = self.loop.time()
         if self.timeout_keep_alive_task is None:
@@ -438,7 +438,7 @@ class Connection(HttpToolsProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         self.timeout_keep_alive_task = None
-        if self._idle_since is None:  # the answer to what is in hand begins the wait anew
+        if self._idle_since is None:  # the answer to the current request restarts the wait
             return
         rest = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if rest > 0:
@@ -449,10 +449,10 @@ class Connection(HttpToolsProtocol):
     def _unset_keepalive_if_required(self) -> None:
         self._idle_since = None
 
-    # Refusals, and the end
+    # Errors, and the end
 
     def leave(self) -> None:
-        """Answer what is under way with a refusal: the server stops, and the time for requests is over."""
+        """Answer the current request with 503: the server stops, and the grace period is over."""
         if not self.transport.is_closing():
             self._refuse(Problem(STOPPING, STOPPING.example, {"Retry-After": str(RETRY_SECONDS)}))
 
@@ -461,13 +461,13 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self.cycle and not self._receiving and not self._came[self._at :].strip(b"\r\n"):
-            self.transport.close()  # an empty line after a request is nothing that wants an answer
+            self.transport.close()  # an empty line after a request needs no answer
         else:
             detail = f"the request was not complete after {self._rules.seconds} s; its connection is closed"
             self._refuse(Problem(TOO_SLOW, detail))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer here, where the application has not, and close the connection."""
+        """Answer with a problem, if the application has not answered, and close the connection."""
         service, cycle, answer = self._rules.service, self.cycle, None
         if not self._receiving:
             path = self.url.decode("latin-1").partition("?")[0] if self.scope else ""
@@ -483,15 +483,15 @@ class Connection(HttpToolsProtocol):
             if not cycle.response_started:
                 answer = service.refuse(cycle.scope, problem, count=bool(self._held))
             cycle.scope[REFUSED] = problem.kind.status  # type: ignore[literal-required]  # a key of our own
-            cycle.disconnected = True  # what the application still says is not to follow
+            cycle.disconnected = True  # drop what the application still sends
             cycle.message_event.set()
         if answer:
             self.transport.write(serialize(answer, [*self.server_state.default_headers, CLOSE]))
-        self._receiving = True  # whatever it is that the client still sends
+        self._receiving = True  # ignore what the client still sends
         self.transport.close()
 
     def _linger(self) -> bool:
-        """Whether to hear a client out: a socket that is closed on unread input is reset, and the answer is lost."""
+        """Return whether to read on: closing a socket with unread input resets it, and the answer is lost."""
         if self._hurried or self._idle_since is not None:
             return False
         try:
@@ -510,14 +510,14 @@ class Connection(HttpToolsProtocol):
             self._lingering = self.loop.call_later(LINGER_QUIET_SECONDS, self._look_after, self._wasted, end)
 
     def _waste(self, data: bytes) -> None:
-        """Throw away what comes after the answer, up to a bound."""
+        """Discard what arrives after the answer, up to a limit."""
         self._wasted += len(data)
         if self._wasted > LINGER_BYTES:
             self.transport.finish()
 
 
 def _problem_of(error: httptools.HttpParserError) -> Problem:
-    """What a client is told whose request the parser gave up on."""
+    """Return the problem of a request that the parser rejected."""
     cause = error.__context__
     if isinstance(error, httptools.HttpParserInvalidMethodError):
         return Problem(NOT_IMPLEMENTED, "the method is not known to this server")

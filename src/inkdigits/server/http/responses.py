@@ -1,4 +1,4 @@
-"""Answers: what one is, how it goes to an ASGI server, and how it stands on the wire."""
+"""Answers, and how they are sent: to an ASGI server, or as bytes of HTTP/1.1."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Header = tuple[bytes, bytes]
 
 
 class Answer(NamedTuple):
-    """A whole answer; as an ASGI application it sends itself.
+    """A complete answer. It is an ASGI application that sends itself.
 
     Attributes:
-        kind: its Content-Type.
-        headers: beside those that every answer has.
+        kind: the Content-Type.
+        headers: in addition to those that every answer has.
     """
 
     status: int
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
     headers: Sequence[Header] = ()
 
     def plus(self, header: Header) -> Answer:
-        """Return the same with a further header."""
+        """Return a copy with another header."""
         return self._replace(headers=[*self.headers, header])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,13 +48,13 @@ class Answer(NamedTuple):
 
 
 def serialize(answer: Answer, headers: Iterable[Header]) -> bytes:
-    """Return an answer as HTTP/1.1 has it on the wire, with these headers beside its own."""
+    """Return an answer as bytes of HTTP/1.1, with these headers in addition to its own."""
     more = b"".join([b"%s: %s\r\n" % header for header in chain(answer.headers, headers)])
     return _HEAD % (answer.status, _PHRASES[answer.status], answer.kind, len(answer.body), more) + answer.body
 
 
 def fixed(body: bytes, media_type: str, headers: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint that always gives the same."""
+    """Return an endpoint whose answer never changes."""
 
     async def endpoint(request: Request) -> Response:
         return Response(body, 200, headers, media_type)

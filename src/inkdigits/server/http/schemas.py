@@ -1,8 +1,8 @@
-"""The requests and answers of the API as pydantic models, which its OpenAPI document is made from.
+"""Pydantic models of the API's requests and answers; the OpenAPI document is generated from them.
 
-FastAPI validates and writes the answers of the small routes with them. They also describe ``POST /predict`` and
-``…/infer``, which :mod:`inkdigits.server.payloads` and :mod:`inkdigits.server.open_inference` parse: in a tenth of the
-time, with errors that name the place. Tests compare the two.
+FastAPI validates and serializes the answers of the small routes with them. They also describe ``POST /predict`` and
+``…/infer``, but :mod:`inkdigits.server.payloads` and :mod:`inkdigits.server.open_inference` parse those, in a tenth of
+the time and with errors that name the place. Tests compare the two.
 """
 
 from typing import Annotated, Any, Literal
@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 
-def _plain(schema: dict[str, Any]) -> None:
-    """Leave out what pydantic adds and no client needs: titles that repeat names, and defaults of what is absent."""
+def _remove_noise(schema: dict[str, Any]) -> None:
+    """Remove titles that repeat names and defaults of absent fields, which pydantic adds and no client needs."""
     schema.pop("title", None)
     for field in schema.get("properties", {}).values():
         field.pop("title", None)
@@ -40,9 +40,9 @@ def _plain(schema: dict[str, Any]) -> None:
 
 
 class Schema(BaseModel):
-    """The base of all."""
+    """Base of all models."""
 
-    model_config = ConfigDict(json_schema_extra=_plain, protected_namespaces=())
+    model_config = ConfigDict(json_schema_extra=_remove_noise, protected_namespaces=())
 
 
 Nothing = SkipJsonSchema[None]  # of a field that may be absent, and is never null
@@ -58,17 +58,17 @@ SeenRows = Annotated[list[Annotated[list[Annotated[int, Field(ge=0, le=255)]], _
 WeightRows = Annotated[list[Annotated[list[Annotated[float, Field(ge=-1, le=1)]], _SIDE]], _SIDE]
 
 
-# What POST /predict takes
+# Requests of POST /predict
 
 
 class Pixels(Schema):
-    pixels: Flat | Rows = Field(description="0 to 255: in one list, or in rows.")
+    pixels: Flat | Rows = Field(description="0 to 255, in one list or in rows.")
 
 
 class PixelRow(RootModel[dict[Annotated[str, Field(pattern=r"^pixel\d{1,3}$")], Level]]):
     model_config = ConfigDict(
         json_schema_extra={
-            "description": f"{PIXEL_NAMES[0]} to {PIXEL_NAMES[-1]}, taken by name; other keys are not looked at.",
+            "description": f"{PIXEL_NAMES[0]} to {PIXEL_NAMES[-1]}, by name; other keys are ignored.",
             "required": list(PIXEL_NAMES),
         }
     )
@@ -76,11 +76,11 @@ class PixelRow(RootModel[dict[Annotated[str, Field(pattern=r"^pixel\d{1,3}$")], 
 
 class ImageText(Schema):
     image: str = Field(
-        description="A file as data URL, or in base64 of either alphabet. Addresses are not fetched.",
+        description="A file as a data URL or in base64, of either alphabet. Addresses are not fetched.",
     )
 
 
-Anything = Annotated[Any, Field(description="Anything else: it holds its `error`, and the rest is answered.")]
+Anything = Annotated[Any, Field(description="Anything else: its answer is an `error`; the others are predicted.")]
 
 
 class Instances(Schema):
@@ -92,7 +92,7 @@ class Instances(Schema):
 Body = Pixels | PixelRow | ImageText | Instances
 
 
-# What it answers
+# Answers of POST /predict
 
 
 class Box(Schema):
@@ -114,10 +114,10 @@ class Prediction(Schema):
         description="One for each digit from 0 to 9; they sum to 1."
     )
     is_digit: bool = Field(
-        description="Whether the ink looks like a digit at all; always true from a model that cannot tell."
+        description="Whether the ink looks like a digit at all; always true if the model cannot reject."
     )
     digit_score: Share | None = Field(
-        description="How much it does; null for a blank image, and from a model that cannot tell."
+        description="Probability that the ink is a digit; null for a blank image, or if the model cannot reject."
     )
     blank: bool = Field(description="No ink was found.")
     box: Box | None = Field(description="Where the ink was found, in pixels of the image as displayed.")
@@ -131,18 +131,18 @@ class Prediction(Schema):
         description="How much each part of the ink mattered; only with `explain=true`, and not for a blank image.",
     )
     top: list[Likely] | Nothing = Field(
-        None, description="The likeliest digits, best first; only with `top`, and empty for a blank image."
+        None, description="The most likely digits, best first; only with `top`, and empty for a blank image."
     )
 
 
 class Problem(Schema):
     """RFC 9457 problem details."""
 
-    type: str = Field(description="Names the kind of error.", json_schema_extra={"format": "uri-reference"})
-    title: str = Field(description="The kind in words.")
+    type: str = Field(description="Identifies the type of error.", json_schema_extra={"format": "uri-reference"})
+    title: str = Field(description="The type in words.")
     status: int = Field(description="The HTTP status.")
     detail: str = Field(description="What happened, the value seen, and what is allowed.")
-    error: str | Nothing = Field(None, description="The detail again; only under `/v2`, whose protocol asks so.")
+    error: str | Nothing = Field(None, description="The detail again; only under `/v2`, as its protocol requires.")
 
 
 _NAME = Field(description="File name, field name, or place in `instances`.")
@@ -161,7 +161,7 @@ class Predictions(Schema):
     predictions: list[NamedPrediction | NamedProblem]
 
 
-# What the small routes answer
+# Answers of the small routes
 
 
 class Health(Schema):
@@ -175,9 +175,9 @@ class Ready(Schema):
 
 class Model(Schema):
     name: str
-    version: str = Field(description="The first letters of the hash.")
+    version: str = Field(description="The first characters of the hash.")
     sha256: str = Field(description="Of the model's file.")
-    metrics: dict[str, Any] = Field(description="Measured figures by data set.")
+    metrics: dict[str, Any] = Field(description="Measurements by data set.")
     card: str = Field(description="Address of the model card, relative to this one.")
     network: str | None
     parameters: int | None
@@ -188,7 +188,7 @@ class Model(Schema):
     inkdigits: str
 
 
-# The Open Inference Protocol's
+# Open Inference Protocol
 
 
 class Server(Schema):
@@ -224,7 +224,7 @@ class ModelMetadata(Schema):
     outputs: list[TensorMetadata]
 
 
-Values = Annotated[list[Any], Field(description="The tensor's values, flat or as lists in lists.")]
+Values = Annotated[list[Any], Field(description="The tensor's values, flat or as nested lists.")]
 Datatype = Literal[
     "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
 ]
@@ -252,7 +252,7 @@ class WantedOutput(Schema):
 
 
 class RequestParameters(Schema):
-    """`binary_data_output`; others are passed over."""
+    """`binary_data_output`; others are ignored."""
 
     binary_data_output: bool | Nothing = None
 
@@ -266,10 +266,8 @@ class InferRequest(Schema):
             "[N, 1, 28, 28] or [N, 28, 28, 1]; or it is BYTES of shape [N] or [N, 1]: image files, in JSON as base64."
         ),
     )
-    id: str | Nothing = Field(None, description="Comes back in the answer.")
-    outputs: list[WantedOutput] | Nothing = Field(
-        None, description="Which outputs are wanted, each once; all if left out."
-    )
+    id: str | Nothing = Field(None, description="Returned in the answer.")
+    outputs: list[WantedOutput] | Nothing = Field(None, description="Outputs to return, each once; all by default.")
     parameters: RequestParameters | Nothing = None
 
 

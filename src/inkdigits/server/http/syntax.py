@@ -1,4 +1,4 @@
-"""What RFC 9112 asks of the head of a request, and httptools lets pass: what is wrong is raised as a Problem."""
+"""Checks of a request's head that RFC 9112 requires and httptools omits; each raises a Problem."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = [
 ]
 
 MAX_HEADER = 64 << 10  # bytes of a request's head; of its trailers; of a chunk's extensions
-END = b"\r\n\r\n"  # of a head; and of a chunked body, whose last line is empty
+END = b"\r\n\r\n"  # of a head, and of a chunked body, whose last line is empty
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]"
-# A target is visible ASCII without a fragment; httptools splits and checks it further.
+# A target is visible ASCII without a fragment; httptools splits it and checks the rest.
 _LINE = re.compile(_TOKEN + rb"{1,32} [!\"$-~]+ HTTP/1\.[01]\r\n")
 _LINE_SO_FAR = re.compile(_TOKEN + rb"{1,32}(?: |\Z)|\Z")
 _EMPTY_LINES = re.compile(rb"(?:\r\n)*")
@@ -35,12 +35,12 @@ _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.%-]+\])(?::[0-9]*)?"
 
 
 def not_http(reason: str) -> Problem:
-    """The problem of what is not HTTP."""
+    """Return the problem of a request that is not valid HTTP."""
     return Problem(BAD_REQUEST, f"the request is not valid HTTP/1.1: {reason}")
 
 
 def invalid(reason: str) -> NoReturn:
-    """Refuse what is not HTTP.
+    """Reject a request that is not valid HTTP.
 
     Raises:
         Problem: always.
@@ -49,7 +49,7 @@ def invalid(reason: str) -> NoReturn:
 
 
 def too_long(what: str) -> NoReturn:
-    """Refuse more than :data:`MAX_HEADER`.
+    """Reject more bytes than :data:`MAX_HEADER`.
 
     Raises:
         Problem: always.
@@ -58,16 +58,16 @@ def too_long(what: str) -> NoReturn:
 
 
 def begin(data: bytes, at: int) -> int:
-    """Where a head begins: empty lines before it are passed over (section 2.2)."""
+    """Return where a head begins, after any empty lines before it (section 2.2)."""
     return _EMPTY_LINES.match(data, at).end()  # type: ignore[union-attr]  # always one
 
 
 def check_begun(data: bytes, start: int, looked: int) -> None:
-    """Refuse part of a head that cannot become one, rather than wait for the rest.
+    """Reject an incomplete head that cannot become valid, rather than wait for the rest.
 
     Args:
-        start: where it begins.
-        looked: up to where it was looked at before.
+        start: where the head begins.
+        looked: end of the part that was checked before.
     """
     if data.startswith(b"\r", start) and len(data) == start + 1:  # half of an empty line
         return
@@ -77,19 +77,19 @@ def check_begun(data: bytes, start: int, looked: int) -> None:
 
 
 def check_lines(data: bytes, start: int = 0) -> None:
-    """The ends of lines (section 2.2)."""
+    """Check the ends of lines (section 2.2)."""
     if _BARE_LF.search(data, start):
         invalid("a line ends in LF without CR")
 
 
 def check_line(data: bytes, start: int, line: re.Pattern[bytes] = _LINE) -> None:
-    """The request line (section 3)."""
+    """Check the request line (section 3)."""
     if not line.match(data, start):
         invalid("it does not begin with a method, a target and HTTP/1.1, with one blank between them")
 
 
 def check_host(hosts: list[bytes], version: str) -> None:
-    """The Host headers (section 3.2)."""
+    """Check the Host headers (section 3.2)."""
     if len(hosts) != 1:
         if hosts or version != "1.0":
             invalid(f"it has {len(hosts) or 'no'} Host headers; expected one")
@@ -98,7 +98,7 @@ def check_host(hosts: list[bytes], version: str) -> None:
 
 
 def check_coding(values: list[bytes], version: str) -> None:
-    """The Transfer-Encoding (section 6.1)."""
+    """Check the Transfer-Encoding (section 6.1)."""
     codings = [coding.strip(b" \t").lower() for coding in b",".join(values).split(b",")]
     seen = shown(b", ".join(codings).decode("latin-1"))
     if version == "1.0":
@@ -110,7 +110,7 @@ def check_coding(values: list[bytes], version: str) -> None:
 
 
 def target_of(target: bytes, method: bytes) -> bytes:
-    """A target of another form than a path (section 3.2), as httptools reads it: a URL always has a path."""
+    """Return a target that is not a path (section 3.2) as httptools expects it: a URL always has a path."""
     scheme, mark, rest = target.partition(b"://")
     if mark and scheme.isalpha():
         authority, slash, _ = rest.partition(b"/")

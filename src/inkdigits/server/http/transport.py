@@ -1,4 +1,4 @@
-"""The transport that a connection writes its answers to."""
+"""The transport to which a connection writes its answers."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ _CONTINUE = b"HTTP/1.1 100"
 
 
 class Joined:
-    """A transport that sends the head of an answer together with the first of its body.
+    """A transport that sends the head of an answer together with the first part of its body.
 
-    uvicorn writes them one by one: two system calls, of which each costs as much as parsing a request does, and two
-    packets.
+    uvicorn writes them one by one, in two packets and two system calls, each as expensive as parsing a request.
 
     Args:
-        linger: called when it is to close; whether it is to stay open until :meth:`finish`.
+        linger: called on :meth:`close`; returns whether to keep the socket open until :meth:`finish`.
     """
 
     def __init__(self, transport: asyncio.Transport, linger: Callable[[], bool] = lambda: False) -> None:
@@ -27,7 +26,7 @@ class Joined:
         self._linger = linger
         self._closed = False
         self.is_closing = transport.is_closing
-        self._head: bytes | None = b""  # what is held back; None while a body is sent
+        self._head: bytes | None = b""  # held back until the body; None while a body is sent
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
@@ -42,7 +41,7 @@ class Joined:
             self._head = data
 
     def end(self) -> None:
-        """Of an answer; one without a body is a head alone."""
+        """End an answer; one without a body is only a head."""
         if self._head:
             self._write(self._head)
         self._head = b""

@@ -1,8 +1,8 @@
-"""What the server logs: lines of text or of JSON on standard error. Never an image, a key or a body.
+"""Logging: lines of text or JSON on standard error, never an image, a key or a body.
 
-A thread writes them. Whoever reads them may be slow, or have stopped: the server answers on, and what finds no room in
-the queue is dropped and counted. What libraries print to standard error by themselves, as libtiff does for a damaged
-picture, becomes lines of the log too.
+A thread writes them. If their reader is slow or has stopped, the server still answers; lines that do not fit into the
+queue are dropped and counted. What libraries print to standard error, as libtiff does for a damaged picture, is logged,
+too.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from typing import Any
 
 import orjson
 
-from inkdigits.server.http.problems import shown
+from inkdigits.server.http.problems import shorten
 from inkdigits.settings import Settings
 
 __all__ = ["Log", "log_request", "wants_requests"]
 
-REQUESTS = "inkdigits.requests"  # the logger of one line a request
+REQUESTS = "inkdigits.requests"  # the logger with one line per request
 STDERR = 2
-QUEUE = 1 << 20  # characters of the lines that wait to be written; further lines are dropped
-CHUNK = 4096  # bytes written at once: the most that processes on one pipe can write without mixing lines (PIPE_BUF)
-DRAIN_SECONDS = 1  # that the lines which wait get to be written when the process ends
-# Lines of libraries that are logged in so many seconds: clients can cause them, by damaged pictures.
+QUEUE = 1 << 20  # characters of waiting lines; further lines are dropped
+CHUNK = 4096  # bytes per write: the most that processes can write to one pipe without mixing lines (PIPE_BUF)
+DRAIN_SECONDS = 1  # to write the waiting lines when the process ends
+# Lines of libraries logged per period: clients can cause them with damaged pictures.
 STRAY_LINES, STRAY_SECONDS = 20, 10
 STRAY_BYTES = 1000  # of such a line
 
@@ -41,7 +41,7 @@ requests = logging.getLogger(REQUESTS)
 
 
 class JsonLines(logging.Formatter):
-    """A JSON object a line: time, level, logger, message, and what the line's ``extra={"fields": …}`` holds."""
+    """Formats a record as a JSON object: time, level, logger, message, and the items of ``extra={"fields": …}``."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -57,17 +57,17 @@ class JsonLines(logging.Formatter):
 
 
 def wants_requests(settings: Settings) -> bool:
-    """Whether each request is logged."""
+    """Return whether to log each request."""
     return settings.log_requests == "on" or settings.log_level == "debug"
 
 
 def log_request(scope: Mapping[str, Any], status: int, seconds: float, request_id: bytes) -> None:
-    """Log a request that has its answer."""
+    """Log an answered request."""
     fields = {
         "request_id": request_id.decode("ascii"),
         "client": scope["client"][0] if scope.get("client") else "-",
         "method": scope["method"],
-        "path": shown(scope["path"]),
+        "path": shorten(scope["path"]),
         "status": status,
         "milliseconds": round(seconds * 1000, 3),
     }
@@ -78,12 +78,12 @@ def log_request(scope: Mapping[str, Any], status: int, seconds: float, request_i
 
 
 class Lines(logging.Handler):
-    """Writes lines to a file from a thread; nothing waits for the file but that thread.
+    """Writes lines to a file from a thread, so that only that thread waits for the file.
 
     Args:
         file: a descriptor, which may block.
         encoding: of the lines.
-        chunk: most bytes written at once.
+        chunk: maximum number of bytes per write.
     """
 
     def __init__(self, file: int, encoding: str, chunk: int) -> None:
@@ -92,7 +92,7 @@ class Lines(logging.Handler):
         self._encoding = encoding
         self._chunk = chunk
         self._lines: list[str] = []
-        self._size = 0  # characters that wait or are being written
+        self._size = 0  # characters waiting or being written
         self._dropped = 0  # lines since the thread last looked
         self._on_drop: Callable[[int], None] = lambda lines: None
         self._changed = threading.Condition()
@@ -115,49 +115,46 @@ class Lines(logging.Handler):
                 self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until everything is written, for :data:`DRAIN_SECONDS` at most."""
+        """Wait until all lines are written, for at most :data:`DRAIN_SECONDS`."""
         with self._changed:
             self._changed.wait_for(lambda: not self._size, DRAIN_SECONDS)
 
     def drop(self, lines: int) -> None:
-        """Count lines that were dropped; the log tells how many."""
+        """Count dropped lines; the log reports how many."""
         with self._changed:
             self._dropped += lines
             self._on_drop(lines)
             self._changed.notify_all()
 
     def count_drops(self, count: Callable[[int], None]) -> None:
-        """Have this called with the number of lines whenever some are dropped."""
+        """Call ``count`` with the number of lines whenever some are dropped."""
         self._on_drop = count
 
     def _run(self) -> None:
-        untold = 0
+        unreported = 0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines or self._dropped)
                 lines, self._lines = self._lines, []
-                untold, self._dropped = untold + self._dropped, 0
+                unreported, self._dropped = unreported + self._dropped, 0
             size = sum(map(len, lines))
             try:
-                self._write([*lines, self._told(untold)] if untold else lines)
-                untold = failed = 0
+                self._write([*lines, self._drop_message(unreported)] if unreported else lines)
+                unreported = failed = 0
             except OSError:  # the reader has left, or the disk is full
                 failed = len(lines)
-                untold += failed
+                unreported += failed
             with self._changed:
                 if failed:
                     self._on_drop(failed)
                 self._size -= size
                 self._changed.notify_all()
 
-    def _told(self, dropped: int) -> str:
-        text = (
-            "%d log lines were dropped: they came faster than standard error took them, or a library printed too many"
-        )
+    def _drop_message(self, dropped: int) -> str:
+        text = "%d log lines were dropped: standard error was too slow, or a library printed too many lines"
         fields = {"fields": {"dropped": dropped}}
-        return (
-            self.format(log.makeRecord(log.name, logging.WARNING, "", 0, text, (dropped,), None, extra=fields)) + "\n"
-        )
+        record = log.makeRecord(log.name, logging.WARNING, "", 0, text, (dropped,), None, extra=fields)
+        return self.format(record) + "\n"
 
     def _write(self, lines: Iterable[str]) -> None:
         chunk = bytearray()
@@ -174,18 +171,18 @@ class Lines(logging.Handler):
         while at < len(data):
             try:
                 at += os.write(self._file, data[at:])
-            except BlockingIOError:  # whoever started the server has made the file so
+            except BlockingIOError:  # the process that started the server made the file non-blocking
                 select.select([], [self._file], [])
 
 
 class Stray:
-    """Takes standard error's place, and logs what is printed there line by line."""
+    """Replaces standard error with a pipe, and logs each line printed there."""
 
     def __init__(self, drop: Callable[[int], None]) -> None:
         self._drop = drop
-        self._window, self._told, self._left_out = 0.0, 0, 0
+        self._window, self._logged, self._left_out = 0.0, 0, 0
         source, target = os.pipe()
-        # Code that holds the interpreter's lock may print here: it is not to wait for the thread, which needs the lock.
+        # Code that holds the GIL may print here: it must not wait for the thread, which needs the GIL.
         os.set_blocking(target, False)
         os.dup2(target, STDERR)
         os.close(target)
@@ -193,8 +190,8 @@ class Stray:
         self._thread.start()
 
     def close(self, stderr: int) -> None:
-        """Give standard error back; what was printed is logged."""
-        os.dup2(stderr, STDERR)  # the only other end of the pipe: its reader comes to the end
+        """Restore standard error; what was printed is logged."""
+        os.dup2(stderr, STDERR)  # closes the only writing end of the pipe, so its reader ends
         self._thread.join(DRAIN_SECONDS)
 
     def _run(self, source: int) -> None:
@@ -204,27 +201,27 @@ class Stray:
             if len(rest) > STRAY_BYTES:
                 lines, rest = [*lines, rest], b""
             for line in lines:
-                self._tell(line)
+                self._log_line(line)
         if rest:
-            self._tell(rest)
-        self._tell_left_out()
+            self._log_line(rest)
+        self._report_left_out()
         os.close(source)
 
-    def _tell(self, line: bytes) -> None:
+    def _log_line(self, line: bytes) -> None:
         now = time.monotonic()
         if now - self._window > STRAY_SECONDS:
-            self._tell_left_out()
-            self._window, self._told = now, 0
+            self._report_left_out()
+            self._window, self._logged = now, 0
         if not line.strip():
             return
-        if self._told == STRAY_LINES:
+        if self._logged == STRAY_LINES:
             self._left_out += 1
             return
-        self._told += 1
+        self._logged += 1
         text = line[:STRAY_BYTES].decode(errors="backslashreplace").rstrip()
         stray.warning("%s", "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
-    def _tell_left_out(self) -> None:
+    def _report_left_out(self) -> None:
         if self._left_out:
             self._drop(self._left_out)
             self._left_out = 0
@@ -234,8 +231,8 @@ class Log:
     """The log of a server process, from its start until :meth:`close`.
 
     Args:
-        alone: whether it is the only process that writes there.
-        take_stderr: whether what libraries print to standard error is to be logged, too.
+        alone: whether it is the only process that writes to standard error.
+        take_stderr: whether to log what libraries print to standard error, too.
     """
 
     def __init__(self, settings: Settings, *, alone: bool, take_stderr: bool) -> None:
@@ -247,14 +244,14 @@ class Log:
         self._stray: Stray | None = None
         if take_stderr and os.name == "posix" and sys.stderr.fileno() == STDERR:
             self._stray = Stray(self._lines.drop)
-            faulthandler.enable(self._stderr)  # what a crash prints does not come through the pipe
+            faulthandler.enable(self._stderr)  # a crash does not print through the pipe
 
     def count_drops(self, count: Callable[[int], None]) -> None:
-        """Have this called with the number of lines whenever some are dropped."""
+        """Call ``count`` with the number of lines whenever some are dropped."""
         self._lines.count_drops(count)
 
     def close(self) -> None:
-        """Give standard error back, and write what waits, for :data:`DRAIN_SECONDS` at most."""
+        """Restore standard error, and write the waiting lines, for at most :data:`DRAIN_SECONDS`."""
         if self._stray:
             self._stray.close(self._stderr)
             self._stray = None
@@ -262,7 +259,7 @@ class Log:
 
 
 def _config(settings: Settings, lines: Lines) -> dict[str, Any]:
-    """The configuration of :mod:`logging`. Below debug, uvicorn speaks up only when something is wrong."""
+    """Return the configuration of :mod:`logging`. Except at level debug, uvicorn logs only warnings and errors."""
     level = settings.log_level
     server = "DEBUG" if level == "debug" else "WARNING" if level == "info" else level.upper()
     return {
@@ -273,13 +270,13 @@ def _config(settings: Settings, lines: Lines) -> dict[str, Any]:
             "json": {"()": JsonLines},
         },
         "handlers": {"stderr": {"()": lambda: lines, "formatter": settings.log_format}},
-        # Of libraries, what they warn of.
+        # Warnings of libraries.
         "root": {"handlers": ["stderr"], "level": server if level != "debug" else "WARNING"},
         "loggers": {
             "inkdigits": {"handlers": ["stderr"], "level": level.upper(), "propagate": False},
             REQUESTS: {"handlers": ["stderr"], "level": "INFO", "propagate": False},
             "uvicorn.error": {"handlers": ["stderr"], "level": server, "propagate": False},
-            # Says in the log what the client is told in its answer.
+            # Its warnings repeat what the answer says to the client.
             "python_multipart": {"level": "ERROR"},
         },
     }

@@ -1,6 +1,6 @@
-"""OpenTelemetry traces, by an option: a span for each request, continued from the client's ``traceparent``.
+"""Optional OpenTelemetry traces: a span for each request, which continues the client's ``traceparent``.
 
-Needs ``pip install 'inkdigits[otel]'``. Where spans go, the variables of OpenTelemetry say
+Needs ``pip install 'inkdigits[otel]'``. OpenTelemetry's environment variables say where spans are sent
 (https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/).
 """
 
@@ -21,10 +21,10 @@ __all__ = ["Tracer", "tracer_of"]
 
 
 def tracer_of(settings: Settings) -> Tracer | None:
-    """What traces requests by these settings; None for nothing.
+    """Return a tracer if the settings enable tracing, else None.
 
     Raises:
-        SettingError: traces are wanted and the packages for them are not there.
+        SettingError: tracing is enabled, but its packages are not installed.
     """
     if settings.tracing == "off":
         return None
@@ -43,7 +43,7 @@ def tracer_of(settings: Settings) -> Tracer | None:
 
 
 class Tracer:
-    """Makes a span for each request.
+    """Creates a span for each request.
 
     Args:
         provider: an OpenTelemetry TracerProvider.
@@ -55,10 +55,10 @@ class Tracer:
 
     @contextmanager
     def request(self, scope: Scope, request_id: bytes) -> Iterator[Callable[[int], None]]:
-        """Make the span of a request, named and labelled by OpenTelemetry's HTTP conventions; never with what was sent.
+        """Create the span of a request by OpenTelemetry's HTTP conventions, without the request's content.
 
         Yields:
-            What notes the status of the answer; 5xx is the server's error.
+            A function that records the status of the answer; 5xx marks the span as an error.
         """
         from opentelemetry.propagate import extract
         from opentelemetry.trace import SpanKind, StatusCode
@@ -82,5 +82,5 @@ class Tracer:
             yield end
 
     def close(self) -> None:
-        """Send what is left."""
+        """Send the remaining spans."""
         self._provider.shutdown()

@@ -25,21 +25,21 @@ from inkdigits.settings import MAX_WORKERS, Settings
 
 __all__ = ["GRACE_SECONDS", "serve"]
 
-# Open files of a process that are no connections: its model, event loop, log and listener, what is sent to clients, and
-# connections that are told that there are too many.
+# Open files of a process other than connections: its model, event loop, log, listener, files sent to clients, and
+# connections above the limit, which get 503.
 RESERVED_FILES = 32
-FILES_OF_A_WORKER = 4  # that the supervisor has open
-WORKER_BYTES = 256 << 20  # of memory for each worker, at least, where there is a limit: 102 MB at rest, and pictures
+FILES_OF_A_WORKER = 4  # open in the supervisor
+WORKER_BYTES = 256 << 20  # of memory for each worker, if memory is limited: 102 MB at rest, plus pictures
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 log = logging.getLogger("inkdigits")
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C; prints one line with the address when every worker is ready.
+    """Serve until SIGTERM or Ctrl-C, and print one line with the address when every worker is ready.
 
     Raises:
-        SettingError: a setting cannot be used, the address cannot be listened on, or too few files may be opened.
+        SettingError: a setting is invalid, the address is not available, or the limit of open files is too low.
         ModelError: the model cannot be loaded.
     """
     if settings.workers > 1 and sys.platform == "win32":
@@ -48,13 +48,13 @@ def serve(settings: Settings) -> None:
             "start a server on each of several ports behind a proxy"
         )
     _open_standard_streams()
-    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # SIGHUP until the server is there to reload
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2"):  # SIGHUP until the server can reload
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     files = _allow_files()
     settings = dataclasses.replace(settings, workers=_workers(settings, files))
     most = _connections(settings, files)
-    # Also with several workers, which make their own: what cannot start is told here, once and in one line.
+    # Workers build their own; with this one, an error at startup is reported once, in one line.
     app = create_app(dataclasses.replace(settings, max_connections=most))
     listener = _listen(settings.host, settings.port)
     announce = partial(_announce, settings, listener.getsockname()[1])
@@ -63,7 +63,7 @@ def serve(settings: Settings) -> None:
     with contextlib.closing(output):
         if most < settings.max_connections:
             log.warning(
-                "at most %d connections of a process, not %d: the system lets it open %d files; ulimit -n raises that",
+                "a process accepts %d connections, not %d: it may open only %d files; raise the limit with ulimit -n",
                 most,
                 settings.max_connections,
                 files,
@@ -79,17 +79,17 @@ def serve(settings: Settings) -> None:
 
 
 def _open_standard_streams() -> None:
-    """Open those that were closed at the start: else a connection would get the number that libraries print to."""
+    """Open closed standard streams: else a connection could get the descriptor that libraries print to."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if not _is_open(getattr(sys, name)):
-            # Takes the lowest number that is free: the stream's own, unless something was opened since.
+            # Gets the lowest free descriptor: the stream's own, unless something else was opened.
             stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115
-            os.set_inheritable(stream.fileno(), True)  # workers need it as well
+            os.set_inheritable(stream.fileno(), True)  # for workers, too
             setattr(sys, name, stream)
 
 
 def _is_open(stream: TextIO | None) -> bool:
-    """Whether a standard stream has a file; the command line puts one without in the place of a closed one."""
+    """Return whether a standard stream has a file; the command line replaces a closed one by one without."""
     try:
         return stream is not None and stream.fileno() >= 0
     except (OSError, ValueError):
@@ -97,23 +97,20 @@ def _is_open(stream: TextIO | None) -> bool:
 
 
 def _allow_files() -> int:
-    """Let this process have as many open files as the system allows; how many that is."""
+    """Raise this process' limit of open files as far as the system allows, and return it."""
     try:
         import resource
-    except ImportError:  # not on Windows
+    except ImportError:  # on Windows
         return sys.maxsize
     limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # macOS says that there is no limit, and has one
+    with contextlib.suppress(OSError, ValueError):  # macOS reports no limit, but has one
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         limit = most
     return sys.maxsize if limit == resource.RLIM_INFINITY else limit
 
 
 def _workers(settings: Settings, files: int) -> int:
-    """Return how many workers to start: the setting, or one for each core that can be used.
-
-    A worker needs memory and files, too: where a limit leaves too few of them for one a core, fewer are started.
-    """
+    """Return how many workers to start: the setting, or one per usable core, but fewer if memory or files are short."""
     if settings.workers:
         return settings.workers
     if sys.platform == "win32":
@@ -124,16 +121,16 @@ def _workers(settings: Settings, files: int) -> int:
 
 
 def _connections(settings: Settings, files: int) -> int:
-    """The most connections that a process which may open so many files can take.
+    """Return the maximum number of connections of a process that may open this many files.
 
     Raises:
-        SettingError: it could not even start.
+        SettingError: they are too few to start.
     """
     least = RESERVED_FILES + (FILES_OF_A_WORKER * settings.workers if settings.workers > 1 else 1)
     if files < least:
         raise SettingError(
-            f"the system lets this process open {files} files, and the server needs {least} or more; "
-            "raise the limit by ulimit -n 4096, or LimitNOFILE= of systemd"
+            f"this process may open {files} files, and the server needs at least {least}; "
+            "raise the limit with ulimit -n 4096, or LimitNOFILE= in systemd"
         )
     room = files - RESERVED_FILES
     return min(settings.max_connections, room - room // BEYOND_SHARE)
@@ -145,13 +142,13 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         listener = socket.socket(family, kind, protocol)
-        if os.name == "posix":  # elsewhere the option would let two servers take one port
+        if os.name == "posix":  # on Windows the option would let two servers use one port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
     except OSError as error:
         raise SettingError(
             f"cannot listen on {host} port {port}: {error.strerror}; "
-            "choose another by --host and --port, or HOST and PORT"
+            "choose another with --host and --port, or HOST and PORT"
         ) from None
     return listener
 
@@ -162,5 +159,5 @@ def _announce(settings: Settings, port: int) -> None:
     workers = f", {settings.workers} worker{'s' if settings.workers > 1 else ''}"
     try:
         print(f"inkdigits {inkdigits.__version__} serves on {url} (API: {url}/docs{workers}; Ctrl-C stops)", flush=True)
-    except OSError as error:  # whoever read it has left; clients have not
+    except OSError as error:  # its reader has left, but clients may come
         log.warning("the address %s could not be printed: %s", url, error.strerror)

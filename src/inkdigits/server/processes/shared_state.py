@@ -1,7 +1,7 @@
-"""Numbers that every worker process sees: a row for each worker, and the buckets of the rate limit.
+"""Numbers in memory shared by all worker processes: a row for each worker, and the buckets of the rate limit.
 
-A worker writes its own row and reads all, so that any of them can answer for the whole. Each number is an aligned
-float64, which a processor reads and writes in one piece; there are no locks.
+A worker writes its own row and reads all of them, so that any worker can report the totals. Each number is an aligned
+float64, which processors read and write atomically; there are no locks.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ from ctypes import c_double
 from multiprocessing import get_context
 from secrets import token_bytes
 
-__all__ = ["DOWN", "OPEN", "READY", "UP", "Board"]
+__all__ = ["DOWN", "OPEN", "READY", "UP", "SharedState"]
 
-# What a worker is: not there or starting; there, but its model reads a known digit wrong; fit for work.
+# State of a worker: missing or starting; running, but its model reads a known digit wrong; ready.
 DOWN, UP, READY = 0.0, 1.0, 2.0
 
-ROW = 512  # numbers of a worker: these three, and what inkdigits.server.observability.metrics counts
+ROW = 512  # numbers of a worker: these three, and those of inkdigits.server.observability.metrics
 _BEAT, _STATE, OPEN = 0, 1, 2
 FREE = 3  # the first number that is free for metrics
 SLOT = 3  # numbers of a bucket: the client's fingerprint, its tokens, and when they were counted
-# By how many connections, or what share of them, a worker may be ahead of another.
+# Connections, or share of them, that a worker may have more than another.
 LEAD, LEAD_SHARE = 4, 0.5
-BUCKETS = 16384  # clients whose rate is known at a time
+BUCKETS = 16384  # clients whose rates are tracked at a time
 
 
-class Board:
-    """Shared with processes that are spawned with it as an argument.
+class SharedState:
+    """State shared with processes that are spawned with it as an argument.
 
     Args:
         workers: number of rows.
@@ -40,38 +40,38 @@ class Board:
         self._buckets = context.RawArray(c_double, BUCKETS * SLOT)
 
     def row(self, worker: int) -> memoryview[float]:
-        """The numbers of a worker, float64, to read and write."""
+        """Return the numbers of a worker as a writable view, float64."""
         return memoryview(self._rows).cast("B").cast("d")[worker * ROW : (worker + 1) * ROW]
 
     def rows(self) -> list[memoryview[float]]:
-        """The numbers of every worker."""
+        """Return the numbers of every worker."""
         return [self.row(worker) for worker in range(self.workers)]
 
     def buckets(self) -> memoryview[float]:
-        """:data:`BUCKETS` times :data:`SLOT` numbers, float64."""
+        """Return :data:`BUCKETS` times :data:`SLOT` numbers as a writable view, float64."""
         return memoryview(self._buckets).cast("B").cast("d")
 
     def beat(self, worker: int, seconds: float = 0) -> None:
-        """Note that a worker stirs now, or is not expected to for so many seconds."""
+        """Record a heartbeat of a worker, as if it came this many seconds from now."""
         self.row(worker)[_BEAT] = time.monotonic() + seconds
 
     def silence(self, worker: int) -> float:
-        """Seconds since a worker last stirred."""
+        """Return the seconds since the last heartbeat of a worker."""
         return time.monotonic() - self.row(worker)[_BEAT]
 
     def set_state(self, worker: int, state: float) -> None:
-        """Note what a worker is."""
+        """Record the state of a worker."""
         self.row(worker)[_STATE] = state
 
     def set_open(self, worker: int, connections: int) -> None:
-        """Note how many connections a worker has."""
+        """Record how many connections a worker has."""
         self.row(worker)[OPEN] = connections
 
     def room(self, worker: int) -> int:
-        """How many connections more a worker may take, not to have many more than another that is there."""
+        """Return how many more connections a worker may accept without getting far ahead of another running worker."""
         fewest = min((row[OPEN] for row in self.rows() if row[_STATE] >= UP), default=0)
         return int(fewest + max(LEAD, LEAD_SHARE * fewest) - self.row(worker)[OPEN])
 
     def count(self, least: float) -> int:
-        """How many workers are this or better."""
+        """Return how many workers are in this state or a better one."""
         return sum(row[_STATE] >= least for row in self.rows())

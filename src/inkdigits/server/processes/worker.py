@@ -1,4 +1,4 @@
-"""One server process: uvicorn with this service, its heartbeat, and what it is told by signals or by its supervisor."""
+"""One server process: uvicorn with this service, its heartbeat, and its signals and messages from the supervisor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inkdigits.server.factory import create_app
 from inkdigits.server.http.asgi import Service
 from inkdigits.server.http.protocol import Connection, Rules
 from inkdigits.server.observability.logs import Log
-from inkdigits.server.processes.shared_state import Board
+from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.server.threads import DaemonThreads
 from inkdigits.settings import Settings
 
@@ -42,30 +42,30 @@ __all__ = [
     "PREPARE",
     "STOP_SECONDS",
     "Server",
-    "again",
+    "is_second_signal",
     "leave",
-    "work",
+    "run_worker",
 ]
 
-GRACE_SECONDS = 10  # that requests under way get to end after SIGTERM or Ctrl-C
-STOP_SECONDS = GRACE_SECONDS + 2  # after which the process ends, whatever its threads do
+GRACE_SECONDS = 10  # for requests in progress to finish after SIGTERM or Ctrl-C
+STOP_SECONDS = GRACE_SECONDS + 2  # after which the process ends, even if its threads are busy
 LEAVE_SECONDS = 1  # the same after a second signal
-AGAIN_SECONDS = 0.5  # two signals sooner are one: `timeout` and others send one to the process, and one to its group
-LINGER_SECONDS = 0.5  # in which clients that keep their connection get to ask once more, and are told to leave
-LAST_SECONDS = 0.2  # in which the last refusals go out
-LOOK_SECONDS = 0.025  # between two looks at what is still under way
-BEAT_SECONDS = 0.25  # between two signs of life
-YIELD_SECONDS = 0.005  # that a worker that has more connections than another leaves to it before it takes one more
-PAUSE_SECONDS = 1  # in which no connection is taken, when no more files may be opened
-PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a new model, as Service's methods
-GROUP_SIGNALS = ("SIGINT", "SIGHUP")  # which reach a whole group of processes, and concern the supervisor alone
-LEAVE = "leave"  # at once: what is under way gets no more time
+REPEAT_SECONDS = 0.5  # signals closer together count as one: `timeout` signals the process, and then its group
+LINGER_SECONDS = 0.5  # for clients on kept connections to send one more request, whose answer closes the connection
+LAST_SECONDS = 0.2  # to send the last errors
+LOOK_SECONDS = 0.025  # between two checks of what is in progress
+BEAT_SECONDS = 0.25  # between two heartbeats
+YIELD_SECONDS = 0.005  # that a worker with more connections than another waits before it accepts one more
+PAUSE_SECONDS = 1  # without accepting connections, if the limit of open files is reached
+PREPARE, COMMIT, DROP = "prepare", "commit", "drop"  # a model swap, like the methods of Service
+GROUP_SIGNALS = ("SIGINT", "SIGHUP")  # reach a whole process group, and only the supervisor handles them
+LEAVE = "leave"  # stop at once: requests in progress get no more time
 
 log = logging.getLogger("inkdigits")
 
 
 class Deadline:
-    """Ends the process when its time is up, whatever its other threads do.
+    """Ends the process when its time is up, even if its other threads are busy.
 
     Args:
         leave: ends the process.
@@ -73,15 +73,15 @@ class Deadline:
 
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
-        self._ends: SimpleQueue[float | None] = SimpleQueue()  # which a signal handler may use
+        self._ends: SimpleQueue[float | None] = SimpleQueue()  # safe to use in a signal handler
         threading.Thread(target=self._run, name="inkdigits-deadline", daemon=True).start()
 
     def set(self, seconds: float) -> None:
-        """So many from now on, or fewer where it was set before."""
+        """Set the deadline to this many seconds from now, unless it is earlier already."""
         self._ends.put(time.monotonic() + seconds)
 
     def cancel(self) -> None:
-        """The process is not to be ended."""
+        """Cancel the deadline."""
         self._ends.put(None)
 
     def _run(self) -> None:
@@ -95,19 +95,19 @@ class Deadline:
             end = new and min(end, new)
 
 
-def again(first: float) -> bool:
-    """Whether a signal to stop, the first of which came at this time, is a second one."""
-    return time.monotonic() - first > AGAIN_SECONDS
+def is_second_signal(first: float) -> bool:
+    """Return whether a signal to stop is a second one, given the time of the first."""
+    return time.monotonic() - first > REPEAT_SECONDS
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, which drains.
+    """uvicorn's server with graceful shutdown.
 
     Args:
         started: called once, when it listens.
-        beat: called every :data:`BEAT_SECONDS` from within the event loop.
+        beat: called every :data:`BEAT_SECONDS` in the event loop.
         pipe: to the supervisor, if there is one.
-        leave: ends the process where a thread does not come to its end.
+        leave: ends the process if a thread does not finish.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Server(uvicorn.Server):
         rules = Rules(service, settings.receive_seconds, settings.max_connections)
         config = uvicorn.Config(
             service,
-            http=partial(Connection, rules),  # type: ignore[arg-type]  # it wants a class, and only calls it
+            http=partial(Connection, rules),  # type: ignore[arg-type]  # typed as a class, but only called
             ws="none",
             lifespan="on",
             log_config=None,
@@ -140,9 +140,9 @@ class Server(uvicorn.Server):
         self._pipe = pipe
         self._leave = leave
         self._loader = DaemonThreads(1)
-        self._asked: float | None = None  # when it was first told to stop, by the monotonic clock
+        self._asked: float | None = None  # time of the first signal to stop, by the monotonic clock
         self._deadline: Deadline | None = None
-        self._connecting = 0  # connections that are taken and not yet among uvicorn's
+        self._connecting = 0  # connections that are accepted but not yet among uvicorn's
         self._tasks: set[asyncio.Task[None]] = set()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -150,19 +150,19 @@ class Server(uvicorn.Server):
         try:
             super().run(sockets)
             if self._service.busy or self._loader.busy:
-                self._leave()  # the interpreter, on its way out, would pull what the thread uses from under it
+                self._leave()  # at exit the interpreter would free objects that the thread uses
         finally:
             self._deadline.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; a second signal does not wait for requests under way. A supervisor passes on what concerns a worker."""
+        """Stop; a second signal does not wait for requests in progress. Under a supervisor, SIGINT is ignored."""
         if self._pipe and sig == signal.SIGINT:
             return
-        # The supervisor sends SIGTERM also where the whole group had it.
-        self._stop(at_once=self._pipe is None and self._asked is not None and again(self._asked))
+        # The supervisor sends SIGTERM even if the whole group got it.
+        self._stop(at_once=self._pipe is None and self._asked is not None and is_second_signal(self._asked))
 
     def _stop(self, *, at_once: bool = False) -> None:
-        """Begin to stop; from a signal handler, too."""
+        """Begin to stop; may be called from a signal handler."""
         if self._asked is None:
             self._asked = time.monotonic()
         if self._deadline:
@@ -171,8 +171,8 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # uvloop takes one connection in a turn of the loop (libuv does, from 1.48). Under load a turn takes long, and
-        # the thousandth client would wait for a thousand of them. Windows has no uvloop, and its loop no readers.
+        # uvloop accepts one connection per turn of the loop (libuv since 1.48). Under load a turn takes long, and the
+        # thousandth client would wait a thousand turns. Windows has no uvloop, and its loop has no add_reader.
         own = sys.platform != "win32"
         await super().startup([] if own else sockets)
         loop = asyncio.get_running_loop()
@@ -180,12 +180,12 @@ class Server(uvicorn.Server):
             listener.listen(self.config.backlog)
             listener.setblocking(False)
             self._listen(listener)
-        self._start(self._live())
-        # What was loaded stays: the collector need not go through all of it again and again, and hold requests up.
+        self._start(self._send_heartbeats())
+        # Loaded objects stay: the collector need not scan all of them again and again, which delays requests.
         gc.collect()
         gc.freeze()
         if self._pipe:
-            loop.add_reader(self._pipe.fileno(), self._told, self._pipe)
+            loop.add_reader(self._pipe.fileno(), self._on_message, self._pipe)
         elif hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, lambda: self._start(self._reload()))
         self._announce()
@@ -211,9 +211,9 @@ class Server(uvicorn.Server):
             each.shutdown()
         await self._until(lambda: not connections and not tasks, asked + GRACE_SECONDS)
         if connections:
-            log.warning("stopping with %d connections open; requests under way get 503", len(connections))
+            log.warning("stopping with %d connections open; requests in progress get 503", len(connections))
             for each in list(connections):
-                assert isinstance(each, Connection)  # as that is what the configuration makes
+                assert isinstance(each, Connection)  # set in the configuration
                 each.leave()
         for task in [*tasks, *self._tasks]:
             task.cancel()
@@ -223,16 +223,16 @@ class Server(uvicorn.Server):
             await self.lifespan.shutdown()
 
     async def _until(self, done: Callable[[], bool], end: float) -> None:
-        """Wait for this, until a time of the monotonic clock at most, and not where the server is to leave at once."""
+        """Wait until this is done, until a time of the monotonic clock, or until the server must leave at once."""
         while not done() and time.monotonic() < end and not self.force_exit:
             await asyncio.sleep(LOOK_SECONDS)
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take connections that wait; not many more than the other workers have, as clients keep theirs for long."""
+        """Accept waiting connections; not many more than other workers have, as clients keep them for long."""
         metrics = self._service.metrics
         count = len(self.server_state.connections) + self._connecting
         left = self._most - count
-        if left <= 0:  # those that are turned away are about to leave
+        if left <= 0:  # rejected connections are about to close
             self._pause(listener, YIELD_SECONDS)
             return
         room = metrics.room()
@@ -240,10 +240,10 @@ class Server(uvicorn.Server):
         try:
             taken.extend(islice(_accepted(listener), min(left, max(1, room))))
         except OSError as error:
-            log.error("no connection can be taken for %d s: %s", PAUSE_SECONDS, error.strerror)
+            log.error("accepting no connections for %d s: %s", PAUSE_SECONDS, error.strerror)
             self._pause(listener, PAUSE_SECONDS)
         else:
-            if room <= 0:  # the others may be about to
+            if room <= 0:  # other workers may accept some
                 self._pause(listener, YIELD_SECONDS)
         metrics.connections(count + len(taken))
         self._connecting += len(taken)
@@ -274,13 +274,13 @@ class Server(uvicorn.Server):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _live(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
             self._beat()
             await asyncio.sleep(BEAT_SECONDS)
 
-    def _told(self, pipe: Pipe) -> None:
-        """The supervisor says something, or is gone."""
+    def _on_message(self, pipe: Pipe) -> None:
+        """Handle a message of the supervisor; stop if it has died."""
         try:
             message = pipe.recv()
         except (EOFError, OSError):
@@ -297,7 +297,7 @@ class Server(uvicorn.Server):
             self._service.drop()
 
     async def _prepare(self, pipe: Pipe) -> None:
-        """Prepare a new model, and tell the supervisor its hash, or what is wrong with it."""
+        """Prepare a new model, and send the supervisor its hash or its error."""
         sha256, wrong = await self._prepared()
         pipe.send((sha256, wrong))
 
@@ -314,56 +314,57 @@ class Server(uvicorn.Server):
     async def _reload(self) -> None:
         sha256, wrong = await self._prepared()
         if wrong:
-            log.error("the model was not reloaded, the old one stays: %s", wrong)
+            log.error("the model was not reloaded, the old one stays in use: %s", wrong)
             return
         self._service.commit()
         log.info("the model was reloaded: %s, SHA-256 %s", self._service.deployment.recognizer.model.name, sha256)
 
 
 def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
-    """The connections that wait.
+    """Accept the waiting connections.
 
     Raises:
-        OSError: the process may open no more files.
+        OSError: the limit of open files is reached.
     """
     listener.setblocking(False)
-    with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # there is none, or its client has left
+    with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # none is waiting, or its client has left
         while True:
             yield listener.accept()[0]
 
 
-def work(settings: Settings, listener: socket.socket, board: Board, worker: int, pipe: Pipe, sha256: str) -> None:
-    """Be a worker, until SIGTERM or until the supervisor is gone.
+def run_worker(
+    settings: Settings, listener: socket.socket, shared: SharedState, worker: int, pipe: Pipe, sha256: str
+) -> None:
+    """Run a worker until SIGTERM, or until the supervisor dies.
 
     Args:
-        sha256: of the model that the other workers answer with.
+        sha256: of the model that the other workers use.
     """
-    # Ctrl-C and a terminal that closes reach the whole group; the supervisor sees to it.
+    # Ctrl-C and a closing terminal signal the whole group; only the supervisor handles them.
     ignored = [getattr(signal, name) for name in GROUP_SIGNALS if hasattr(signal, name)]
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):  # the supervisor holds them back until they are ignored
+    if hasattr(signal, "pthread_sigmask"):  # blocked by the supervisor until they are ignored
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ignored)
     output = Log(settings, alone=False, take_stderr=True)
     with contextlib.closing(output):
         try:
-            service = create_app(settings, board, worker)
+            service = create_app(settings, shared, worker)
         except InkdigitsError as error:
             log.error("a worker cannot start: %s", error)
             sys.exit(1)
         found = service.deployment.recognizer.model.sha256
         if found != sha256:
-            log.error(
-                "a worker cannot start: the model is now %s, the others answer with %s; SIGHUP reloads", found, sha256
-            )
+            text = "a worker cannot start: the model file is now %s, the others use %s; send SIGHUP to reload"
+            log.error(text, found, sha256)
             sys.exit(1)
         output.count_drops(service.metrics.log_dropped)
-        beat = partial(board.beat, worker)
+        beat = partial(shared.beat, worker)
         Server(settings, service, beat=beat, pipe=pipe, leave=partial(leave, output)).run([listener])
 
 
 def leave(output: Log) -> None:
-    """End the process as it is, with its log written."""
+    """End the process immediately, after its log is written."""
     try:
         output.close()
     finally:
