@@ -148,7 +148,7 @@ def test_large_texts_are_decoded_as_small_ones():
 
 def test_images_of_too_many_pixels_together(client, recognizer):
     files = [("f", (f"{i}.png", SIXTEEN_MEGAPIXELS)) for i in range(MAX_FILES)]
-    assert_problem(client.post("/predict", files=files), 413, "too-many-images", "67,108,864", "at once")
+    assert_problem(client.post("/predict", files=files), 413, "too-many-images", "67,108,864", "the limit is")
     elements = b"".join(len(SIXTEEN_MEGAPIXELS).to_bytes(4, "little") + SIXTEEN_MEGAPIXELS for _ in range(8))
     head = json.dumps(
         {
@@ -411,7 +411,7 @@ def test_every_route_counts_predictions(start_server):
     assert httpx.post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]}).status_code == 200
     files = [("f", (f"{i}.png", THREE)) for i in range(8)]
     response = httpx.post(f"{url}/predict", files=files)
-    assert_problem(response, 429, "rate-limited", "1 predictions a second")
+    assert_problem(response, 429, "rate-limited", "1 predictions per second")
     assert int(response.headers["retry-after"]) >= 4
     eleven = httpx.post(f"{url}/predict", json={"instances": [[0] * 784] * 11})
     assert eleven.status_code in (413, 429)  # its first is counted before it is looked at
