@@ -132,8 +132,11 @@ def test_mistakes_are_one_line(run, tmp_path, digits):
             ["train", "--network", "mlp", "--resume", "--out", "m.onnx"],
             "network mlp writes no checkpoint",
         ),
-        (["train", "--network", "mlp", "--augment", "1", "--out", "m.onnx"], "'augment' is not one of network mlp's"),
-        (["train", "--hidden", "5", "--out", "m.onnx"], "training option 'hidden' is not one of network cnn's"),
+        (
+            ["train", "--network", "mlp", "--augment", "1", "--out", "m.onnx"],
+            "network mlp has no training option 'augment'",
+        ),
+        (["train", "--hidden", "5", "--out", "m.onnx"], "network cnn has no training option 'hidden'"),
         (["train", "--network", "mlp", "--hidden", "wide", "--out", "m.onnx"], "hidden must be widths such as 100,40"),
         (["train", "--network", "mpl", "--out", "m.onnx"], "unknown network 'mpl'; known are: "),
     ):

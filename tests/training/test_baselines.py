@@ -10,7 +10,7 @@ from inkdigits import Recognizer
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import baselines
-from inkdigits.training.baselines import LADDER, Neighbours, logistic
+from inkdigits.training.baselines import LADDER, Neighbors, logistic
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.mlp import to_onnx
 from inkdigits.training.networks import NETWORKS
@@ -64,9 +64,9 @@ def test_logistic_regression_is_scikit_learns_and_becomes_a_model(pools, tmp_pat
     assert model.parameters == 7850
 
 
-def test_nearest_neighbours_are_scikit_learns(pools):
+def test_nearest_neighbors_are_scikit_learns(pools):
     training, held = pools
-    model = Neighbours(training)
+    model = Neighbors(training)
     logits = model.logits(pixels(held))
     assert logits.shape == (len(held), 10)
     oracle = KNeighborsClassifier(3, weights="distance").fit(
@@ -80,7 +80,7 @@ def test_nearest_neighbours_are_scikit_learns(pools):
 
 def test_an_image_that_is_remembered_is_known_for_sure(pools):
     training, _ = pools
-    logits = Neighbours(training).logits(pixels(training)[:20])
+    logits = Neighbors(training).logits(pixels(training)[:20])
     assert (logits.argmax(axis=1) == training.labels[:20]).all()
     assert np.isfinite(logits).all()
     assert np.exp(logits).max(axis=1) == pytest.approx(1)

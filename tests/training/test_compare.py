@@ -149,7 +149,7 @@ def test_a_comparison_that_was_killed_goes_on_in_the_middle_of_a_training(tmp_pa
     assert (tmp_path / "models" / "lenet-0.ckpt").exists()
     console = log()
     compare(plan, tmp_path, settings, console=console)
-    assert "going on after epoch 1" in console.file.getvalue()
+    assert "resuming after epoch 1" in console.file.getvalue()
 
 
 def test_ctrl_c_ends_it_and_leaves_no_cell(tmp_path, settings):
@@ -172,7 +172,7 @@ def test_a_model_that_was_trained_before_is_taken(run, tmp_path, settings):
     taken = comparison.cells[0]
     assert taken.tests == before.tests
     assert (taken.validation, taken.parameters, taken.seconds) == (before.validation, before.parameters, before.seconds)
-    assert comparison.rows[0].about == "a model that was trained before"
+    assert comparison.rows[0].about == "an existing model"
     assert "| lenet-1 | 1 |" in (tmp_path / "comparison.md").read_text()
     again = compare(Plan(models=(os.path.relpath(path),), data="digits"), tmp_path, settings, console=log())
     assert again.rows[0].tests == comparison.rows[0].tests
@@ -186,10 +186,12 @@ def test_a_model_that_was_trained_before_is_taken(run, tmp_path, settings):
 
 def test_cells_of_other_options_are_not_mixed(run, settings):
     with pytest.raises(
-        SettingError, match=r"mlp-0\.json is of other options: epochs is 2 there and 3 here; name another"
+        SettingError, match=r"mlp-0\.json was made with other options: epochs is 2 there and 3 here; name another"
     ):
         compare(Plan(models=("mlp",), data="digits", epochs=3), run.folder, settings, console=log())
-    with pytest.raises(SettingError, match=r"logistic-0\.json is of other options: data is 'digits' there and 'mnist'"):
+    with pytest.raises(
+        SettingError, match=r"logistic-0\.json was made with other options: data is 'digits' there and 'mnist'"
+    ):
         compare(Plan(models=("logistic",), data="mnist"), run.folder, settings, console=log())
 
 
@@ -204,7 +206,7 @@ def test_a_damaged_cell_is_told_before_anything_is_trained(tmp_path, settings):
 def test_plans_that_cannot_be_carried_out(tmp_path, settings):
     with pytest.raises(SettingError, match=r"unknown model 'resnet'; known are: logistic, .*; or the path of an"):
         Plan(models=("resnet",))
-    with pytest.raises(SettingError, match="seed 1 is named twice"):
+    with pytest.raises(SettingError, match="seed 1 is given twice"):
         Plan(seeds=(1, 2, 1))
     with pytest.raises(SettingError, match="there is no model to compare"):
         Plan(models=())

@@ -144,7 +144,7 @@ def test_what_is_not_registered_has_its_hash_for_lineage(tmp_path, images):
 
 
 def test_there_is_nothing_to_keep_of_fresh_weights():
-    with pytest.raises(SettingError, match=r"init_weight is 0\.5, but there is no initial model; give init"):
+    with pytest.raises(SettingError, match=r"init_weight is 0\.5, but init is empty; give init"):
         TrainConfig(init_weight=0.5)
 
 

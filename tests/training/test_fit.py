@@ -123,7 +123,7 @@ def test_a_killed_run_goes_on_to_the_very_same_file(run, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"reader.ckpt", ".reader.onnx.inkdigits"}
     done = subprocess.run([*command, "--resume"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"going on after epoch [34] ", done.stdout)  # what was told is kept
+    assert re.search(r"resuming after epoch [34] ", done.stdout)  # reported epochs are kept
     assert (tmp_path / "reader.onnx").read_bytes() == run.out.read_bytes()
     entry = json.loads((tmp_path / "registry.json").read_text())["models"]["reader"]
     assert entry["training"]["best_epoch"] == run.entry["training"]["best_epoch"]
@@ -139,7 +139,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
     assert f"stopped early; {out.with_suffix('.ckpt')} stays" in log.text
     with pytest.raises(SystemExit):
         train(CONFIG, out, Settings(), resume=True, console=(again := Log("epoch   4", SystemExit())))
-    assert "going on after epoch 3" in again.text
+    assert "resuming after epoch 3" in again.text
 
 
 def test_ctrl_c_before_the_first_epoch_leaves_nothing(tmp_path, monkeypatch):

@@ -80,20 +80,20 @@ def test_it_is_made_the_same_again(folder, tmp_path):
 
 
 def test_what_cannot_be_quantised(folder, tmp_path):
-    with pytest.raises(SettingError, match=r"small.onnx is quantized already; give the model that it was made from"):
+    with pytest.raises(SettingError, match=r"small.onnx is already quantized; give the model that it was made from"):
         quantize(str(folder / "small.onnx"), tmp_path / "a.onnx", Settings())
     alone = tmp_path / "alone.onnx"
     alone.write_bytes((folder / "float.onnx").read_bytes())
-    with pytest.raises(SettingError, match=r"alone.onnx cannot be quantized: no registry beside it"):
+    with pytest.raises(SettingError, match=r"alone.onnx cannot be quantized: no registry.json in its folder"):
         quantize(str(alone), tmp_path / "a.onnx", Settings())
     with pytest.raises(SettingError, match=r"must be a file with suffix .onnx, not 'a.txt'"):
         quantize(str(folder / "float.onnx"), Path("a.txt"), Settings())
     assert not (tmp_path / "a.onnx").exists()
 
 
-def test_no_training_starts_from_whole_numbers(folder):
+def test_quantized_models_cannot_be_fine_tuned(folder):
     network = build("lenet", rejects=True)
-    with pytest.raises(TrainingError, match=r"small.onnx holds 8-bit integers, .*; give float.onnx"):
+    with pytest.raises(TrainingError, match=r"small.onnx is quantized to 8-bit integers .*; give float.onnx"):
         start_from(str(folder / "small.onnx"), network, None)
 
 

@@ -149,9 +149,9 @@ def test_a_run_is_found_by_its_folder_too_and_other_folders_can_be_named(runs, c
         (["--sort", "name"], "invalid choice: 'name'"),
         (
             ["new", "--plot", "c.svg"],
-            f"learning curves are drawn of 1 to {SERIES} runs with a finished epoch, not of 0",
+            f"learning curves need 1 to {SERIES} runs with a finished epoch, not 0",
         ),
-        (["bad"], "run.json is damaged; delete the folder to have the others listed"),
+        (["bad"], "run.json is damaged; delete the folder to list the other runs"),
         (["odd"], "metrics.csv is damaged"),
     ],
 )

@@ -157,7 +157,7 @@ def test_a_mistake_in_the_options_leaves_no_folder(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_training(tmp_path):
     (tmp_path / "runs").touch()
-    with pytest.raises(TrainingError, match="name another with --runs, or give --no-record"):
+    with pytest.raises(TrainingError, match="give another --runs, or --no-record"):
         recorded(MLP, tmp_path)
 
 
@@ -244,4 +244,4 @@ def test_an_mlflow_that_fails_is_told_at_the_start_and_survived_later(tmp_path, 
         train(MLP, tmp_path / "n.onnx", Settings(), console=Log(), callback=recorder)
     assert Run.read(recorder.folder).state == "finished"
     [line] = [line for line in said if "connection refused" in line]
-    assert "the run goes on" in line
+    assert "the run continues" in line

@@ -87,7 +87,7 @@ def test_a_killed_study_goes_on_to_its_trials(killed):
     _, folder, printed, stale = killed
     trials = study_in(folder).trials
     again = {trial.user_attrs["again"]: trial for trial in trials if "again" in trial.user_attrs}
-    assert printed.startswith(f"going on with {folder.name}: ")
+    assert printed.startswith(f"resuming {folder.name}: ")
     assert sorted(again) == stale
     for number, trial in again.items():
         assert trials[number].state == TrialState.FAIL
@@ -164,7 +164,7 @@ def test_a_trial_whose_process_is_killed_is_tried_again(tmp_path):
     tuning.tune(SMALL, tmp_path, Settings(), trials=3, pruner="none", console=log)
     tried = study_in(tmp_path).trials
     [again] = [trial for trial in tried if "again" in trial.user_attrs]
-    assert "its process ended with exit code -9; it is tried again" in log.text
+    assert "its process ended with exit code -9; trying it again" in log.text
     assert tried[again.user_attrs["again"]].state == TrialState.FAIL
     assert tried[again.user_attrs["again"]].params == again.params
     assert [trial.state for trial in tried].count(TrialState.COMPLETE) == 3
@@ -188,7 +188,7 @@ def test_what_cannot_be_gone_on_with_is_told(tmp_path):
     tuning.tune(quick, tmp_path, Settings(), trials=1, console=Log())
     with pytest.raises(SettingError, match="holds a study of another space"):
         tuning.tune(SMALL, tmp_path, Settings(), trials=1, console=Log())
-    with tuning._alone(tmp_path), pytest.raises(TrainingError, match="is held by another inkdigits tune"):
+    with tuning._alone(tmp_path), pytest.raises(TrainingError, match="is in use by another inkdigits tune"):
         tuning.tune(quick, tmp_path, Settings(), trials=1, console=Log())
     with pytest.raises(SettingError, match="--trials must be 1 or more, not 0"):
         tuning.tune(quick, tmp_path, Settings(), trials=0)

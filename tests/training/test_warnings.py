@@ -21,7 +21,7 @@ from inkdigits.training.quantize import quantize
 pytestmark = pytest.mark.slow
 
 SECONDS = 120  # for one command
-WARNING = "of the validation images, hardly more than guessing: the training learned next to nothing"
+WARNING = "of the validation images, hardly better than guessing: the training learned next to nothing"
 HOPELESS = ("--network", "lenet", "--data", "digits", "--epochs", "2", "--threads", "1", "--learning-rate", "100")
 
 
@@ -70,7 +70,7 @@ def test_a_default_is_not_replaced_by_it(tmp_path):
     done = run(tmp_path, "train", *HOPELESS, "--out", "models/mine.onnx")
     assert done.code == 2
     assert WARNING in done.err
-    assert "The default model models/mine.onnx stays; name another --out" in done.err
+    assert "The default model models/mine.onnx is kept; name another --out" in done.err
     assert (path.read_bytes(), (tmp_path / "models" / "mine.onnx").read_bytes()) == before
     assert [p.name for p in (tmp_path / "models").glob(".*.onnx")] == []
     [record] = (tmp_path / "runs").glob("*/run.json")
@@ -78,7 +78,7 @@ def test_a_default_is_not_replaced_by_it(tmp_path):
 
     (tmp_path / "models" / "link.onnx").symlink_to("mine.onnx")
     done = run(tmp_path, "train", *HOPELESS, "--out", "models/link.onnx", "--no-record")
-    assert (done.code, "models/mine.onnx stays; name another --out" in done.err) == (2, True)
+    assert (done.code, "models/mine.onnx is kept; name another --out" in done.err) == (2, True)
     assert (path.read_bytes(), (tmp_path / "models" / "mine.onnx").read_bytes()) == before
 
 
@@ -90,7 +90,7 @@ def test_a_study_whose_best_trial_learnt_nothing(tmp_path):
     (tmp_path / "space.json").write_text(json.dumps(space))
     done = run(tmp_path, "tune", "space.json", "--trials", "2", "--out", "study")
     assert done.code == 0, done.err
-    assert "warning: even that is hardly more than guessing" in done.out
+    assert "warning: even the best trial is hardly better than guessing" in done.out
 
 
 def test_integers_that_cost_too_much(tmp_path, monkeypatch):

@@ -1,1 +1,1 @@
-"""Training: networks, the loop, export and quantization. The only room of inkdigits that imports torch."""
+"""Training: networks, the loop, export and quantization. The only package of inkdigits that imports torch."""

@@ -1,7 +1,7 @@
-"""Augmentation: what hands, pens and small pictures do to a digit, on whole batches of normalised 28×28 images.
+"""Augmentation: random changes to batches of preprocessed 28×28 images, as hands, pens and low resolution cause them.
 
-The images have already been through :func:`inkdigits.preprocess.preprocess`, which undoes place, size, polarity and
-paper. What is left is what it cannot undo: the hand's slant, proportions and wobble, the pen's width and fade, blur.
+The images have already been through :func:`inkdigits.preprocess.preprocess`, which removes position, size, polarity and
+paper. Augmentation varies what is left: slant, proportions and wobble of the hand, width and fade of the pen, blur.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ __all__ = ["Strength", "augment", "augmented"]
 
 @dataclass(frozen=True)
 class Strength:
-    """How far each augmentation goes; the values are the ends of uniform ranges unless said otherwise."""
+    """How strong each augmentation is; the values are the ends of uniform ranges unless noted otherwise."""
 
     rotation: float = 9.0  # degrees, either way
     shear: float = 0.15  # horizontal, tangent of the slant, either way
-    aspect: float = 0.15  # log of width : height, either way; the longer side stays as it is
+    aspect: float = 0.15  # log of width : height, either way; the longer side is unchanged
     scale: float = 0.08  # log of the size, either way
     shift: float = 1.2  # pixels, either way
     elastic: float = TrainConfig.elastic  # pixels, standard deviation of the displacement of a wide grid
-    elastic_grid: int = 6  # knots a side of that grid
+    elastic_grid: int = 6  # knots per side of that grid
     thickness: float = 0.3  # probability that the pen is made wider or thinner
     low_res: float = TrainConfig.low_res  # probability that the picture was only 9 to 18 pixels wide
     fade: float = 0.15  # probability that the ink's strength or contrast changes
 
 
 def augment(images: Tensor, generator: torch.Generator, strength: Strength = Strength()) -> Tensor:
-    """Augment each image of a batch in its own way.
+    """Augment each image of a batch differently.
 
     Args:
         images: (N, 1, 28, 28) float32 in [0, 1], ink 1 on paper 0.
@@ -50,7 +50,7 @@ def augment(images: Tensor, generator: torch.Generator, strength: Strength = Str
 
 
 def augmented(images: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
-    """Augment the share of a batch that the config says; (N, 1, 28, 28) float32 in [0, 1], which may be changed."""
+    """Augment the configured share of a batch, (N, 1, 28, 28) float32 in [0, 1]; may change it in place."""
     strength = Strength(elastic=config.elastic, low_res=config.low_res)
     if config.augment == 1:
         return augment(images, generator, strength)
@@ -65,7 +65,7 @@ def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> Ten
 
 
 def _warp(images: Tensor, generator: torch.Generator, s: Strength) -> Tensor:
-    """Affine and elastic (Simard, Steinkraus and Platt, 2003, doi:10.1109/ICDAR.2003.1227801), in one resampling."""
+    """Apply affine and elastic deformation in one resampling (Simard et al., 2003, doi:10.1109/ICDAR.2003.1227801)."""
     n, _, h, w = images.shape
     angle = torch.deg2rad(_uniform(n, -s.rotation, s.rotation, generator))
     slant = _uniform(n, -s.shear, s.shear, generator)
@@ -89,15 +89,15 @@ def _warp(images: Tensor, generator: torch.Generator, s: Strength) -> Tensor:
 
 
 def _thickness(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
-    """Grey-level dilation or erosion by up to a pixel or so, by a random part: a wider or a thinner pen."""
+    """Dilate or erode gray levels by about a pixel at most, blended by a random share: a wider or a thinner pen."""
     n = len(images)
     amount = _uniform(n, -1, 1, generator) * (torch.rand(n, generator=generator) < probability)
     again = (torch.rand(n, generator=generator) < 0.35) & (amount > 0)
     amount = amount.view(n, 1, 1, 1)
     wide = F.max_pool2d(images, 3, 1, 1)
-    # A plus-shaped neighbourhood for thinning: a square one eats thin diagonals.
+    # A plus-shaped neighborhood for thinning: a square one eats thin diagonals.
     thin = -torch.maximum(F.max_pool2d(-images, (3, 1), 1, (1, 0)), F.max_pool2d(-images, (1, 3), 1, (0, 1)))
-    # Never thin a line away: what a pen drew keeps most of its peak.
+    # Never erase a line by thinning: a pen stroke keeps most of its peak.
     thin = torch.maximum(thin, images * 0.6 * (images >= F.max_pool2d(images, 3, 1, 1) * 0.85))
     out = torch.where(amount > 0, images + amount * (wide - images), images - amount.abs() * (images - thin))
     if again.any():
@@ -106,7 +106,7 @@ def _thickness(images: Tensor, generator: torch.Generator, probability: float) -
 
 
 def _low_res(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
-    """Scale down and up again: a digit that was small or out of focus when it was taken."""
+    """Scale down and up again: a digit that was small or out of focus in its picture."""
     n, _, h, w = images.shape
     chosen = (torch.rand(n, generator=generator) < probability).nonzero()[:, 0]
     if len(chosen):
@@ -118,7 +118,7 @@ def _low_res(images: Tensor, generator: torch.Generator, probability: float) -> 
 
 
 def _fade(images: Tensor, generator: torch.Generator, probability: float) -> Tensor:
-    """A harder or softer edge (gamma), or ink that is lighter on one side, as a pen's pressure makes it."""
+    """Make edges harder or softer (gamma), and the ink lighter on one side, as pen pressure does."""
     n, _, h, w = images.shape
     chosen = (torch.rand(n, generator=generator) < probability).view(n, 1, 1, 1)
     gamma = torch.exp(_uniform(n, -0.7, 0.5, generator)).view(n, 1, 1, 1)

@@ -1,6 +1,6 @@
-"""The ladder of models, from the floor up, each with what it takes to train it; and its two rungs of scikit-learn.
+"""The ladder of models, from the simplest up, each with its training options; and the two from scikit-learn.
 
-A rung differs from the one before it in one thing, so that what each thing gains can be told.
+Each rung differs from the previous one in one thing, so that the gain of each can be measured.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.mlp import MIDDLE, Mlp
 from inkdigits.training.prepare import TrainingSet
 
-__all__ = ["KNN", "LADDER", "LOGISTIC", "Neighbours", "Rung", "logistic"]
+__all__ = ["KNN", "LADDER", "LOGISTIC", "Neighbors", "Rung", "logistic"]
 
 LOGISTIC, KNN = "logistic", "knn"
-REGULARISATION = 0.3  # scikit-learn's C: the inverse strength of the L2 penalty
-ITERATIONS = 100  # of L-BFGS; more gain nothing on validation images
-NEIGHBOURS = 3
-FLOOR = 1e-3  # probability of a digit that no neighbour shows, so that its logarithm is finite
+REGULARIZATION = 0.3  # scikit-learn's C: the inverse strength of the L2 penalty
+ITERATIONS = 100  # of L-BFGS; more do not improve the accuracy on validation images
+NEIGHBORS = 3
+FLOOR = 1e-3  # probability of a digit that no neighbor shows, so that its logarithm is finite
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Rung:
     """One model of the ladder.
 
     Attributes:
-        about: what it is, or what it adds to the rung before.
-        config: how it is trained; None for a model of scikit-learn, which has no seed and is trained once.
+        about: description, or what it adds to the previous rung.
+        config: training options; None for a scikit-learn model, which has no seed and is trained once.
     """
 
     about: str
@@ -43,11 +43,11 @@ class Rung:
 
 _SHIPPED = TrainConfig()
 
-#: From the floor up; the last is what ``inkdigits train`` trains when nothing else is asked for.
+#: From the simplest up; the last is what ``inkdigits train`` trains by default.
 LADDER: Mapping[str, Rung] = MappingProxyType(
     {
         LOGISTIC: Rung("logistic regression on the 784 pixels (scikit-learn)"),
-        KNN: Rung(f"k-nearest neighbours, k = {NEIGHBOURS}, weighted by distance (scikit-learn)"),
+        KNN: Rung(f"k-nearest neighbors, k = {NEIGHBORS}, weighted by distance (scikit-learn)"),
         "mlp": Rung("multilayer perceptron 784-100-40-10, NumPy alone", MlpConfig()),
         "lenet": Rung("LeNet, without augmentation", TrainConfig(network="lenet", augment=0)),
         "baseline": Rung(
@@ -55,7 +55,7 @@ LADDER: Mapping[str, Rung] = MappingProxyType(
         ),
         "baseline_augmented": Rung("the same, with augmentation", TrainConfig(network="baseline")),
         "baseline_deep": Rung(
-            "the same, with twice the convolutions, more dropout, batch normalisation",
+            "the same, with twice the convolutions, more dropout, batch normalization",
             TrainConfig(network="baseline_deep"),
         ),
         _SHIPPED.network: Rung("the default network", _SHIPPED),
@@ -64,33 +64,33 @@ LADDER: Mapping[str, Rung] = MappingProxyType(
 
 
 def logistic(training: TrainingSet) -> Mlp:
-    """Logistic regression: a perceptron without hidden layers, fitted by L-BFGS instead of gradient descent.
+    """Fit logistic regression, a perceptron without hidden layers, by L-BFGS instead of gradient descent.
 
     Args:
-        training: what to learn from.
+        training: images to train on.
     """
-    model = LogisticRegression(C=REGULARISATION, max_iter=ITERATIONS)
+    model = LogisticRegression(C=REGULARIZATION, max_iter=ITERATIONS)
     images = training.images.reshape(len(training), -1).astype(np.float32) / 255
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping before the end is meant
+        warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is intended
         model.fit(images - MIDDLE, training.labels)
     return Mlp((model.coef_.T.astype(np.float32),), (model.intercept_.astype(np.float32),))
 
 
-class Neighbours:
-    """k-nearest neighbours among all training images, by Euclidean distance of the pixels.
+class Neighbors:
+    """k-nearest neighbors among all training images, by Euclidean distance of the pixels.
 
     Args:
-        training: the images that it remembers.
+        training: images to store.
     """
 
     def __init__(self, training: TrainingSet) -> None:
-        self._model = KNeighborsClassifier(NEIGHBOURS, weights="distance", algorithm="brute")
+        self._model = KNeighborsClassifier(NEIGHBORS, weights="distance", algorithm="brute")
         self._model.fit(training.images.reshape(len(training), -1).astype(np.float32) / 255, training.labels)
-        self.parameters = training.images.size  # it learns nothing; it keeps these
+        self.parameters = training.images.size  # nothing is learned; the images are stored
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, …) float32 in [0, 1] with 784 pixels each, to (N, 10) float32 logarithms of probabilities."""
+        """Return (N, 10) float32 log probabilities of (N, …) float32 images in [0, 1] with 784 pixels each."""
         shares = self._model.predict_proba(images.reshape(len(images), -1))
         logits: np.ndarray = np.log(np.maximum(shares, FLOOR)).astype(np.float32)
         return logits

@@ -1,6 +1,6 @@
 """Calibration: a temperature, a threshold below which input is rejected as out-of-distribution, a baseline for drift.
 
-All three are fitted on validation images, stored with the model, and applied wherever it answers.
+All three are fitted on validation images, stored with the model, and used at inference.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from inkdigits.training.validate import logits_of, tensors_of
 
 __all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "rejected_share"]
 
-REJECTED_DIGITS = 0.001  # share of the validation digits below the threshold: to reject a digit is the worse mistake
-TEMPERATURES = (0.2, 5.0)  # validation images without a mistake would ask for infinite confidence
+REJECTED_DIGITS = 0.001  # share of the validation digits below the threshold: rejecting a digit is the worse mistake
+TEMPERATURES = (0.2, 5.0)  # without a mistake on validation images the best confidence would be infinite
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted for one network.
+    """Values fitted for one network.
 
     Attributes:
         temperature: of its logits.
         threshold: score below which a network with an eleventh output rejects its input; None for one without.
-        figures: what a server in use is compared with: of :func:`baseline`, and the share of rejected digits.
+        figures: reference for drift detection: the figures of :func:`baseline`, and the share of rejected digits.
     """
 
     temperature: float
@@ -37,15 +37,15 @@ class Calibration:
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Return what an exported file stores of it besides the temperature."""
+        """Return the metadata for the exported file, in addition to the temperature."""
         return {} if self.threshold is None else {"threshold": repr(self.threshold)}
 
 
 def calibrate(network: nn.Module, clean: Iterable[TrainingSet]) -> Calibration:
-    """Fit all three.
+    """Fit temperature, threshold and baseline.
 
     Args:
-        clean: validation images that are drawn, written or scanned well; corrupted pictures are not typical.
+        clean: uncorrupted validation images; corrupted ones are not typical.
     """
     images, labels = (torch.cat(each) for each in zip(*map(tensors_of, clean), strict=True))
     logits = logits_of(network, images)
@@ -68,7 +68,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """
     z = logits.double()
     of_label = z.gather(1, labels[:, None])[:, 0]
-    # In the inverse temperature the loss is convex, so its slope changes sign once: halve the interval around that.
+    # The loss is convex in the inverse temperature, so its slope changes sign once: bisect.
     low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
     for _ in range(50):
         middle = (low + high) / 2
@@ -78,16 +78,16 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def fit_threshold(logits: Tensor) -> float:
-    """Return the score, 0 to 1, below which a small share of digits lies (REJECTED_DIGITS); less is rejected.
+    """Return the score, 0 to 1, below which a small share of digits is rejected (REJECTED_DIGITS).
 
     Args:
-        logits: (N,) of "this is a digit", for validation images that are.
+        logits: (N,) of "this is a digit", for validation images of digits.
     """
     return torch.quantile(logits.double(), REJECTED_DIGITS).sigmoid().item()
 
 
 def rejected_share(logits: Tensor, threshold: float) -> float:
-    """Return the share of images whose score lies below the threshold.
+    """Return the share of images whose score is below the threshold.
 
     Args:
         logits: (N,) of "this is a digit".
@@ -97,14 +97,14 @@ def rejected_share(logits: Tensor, threshold: float) -> float:
 
 
 def baseline(logits: Tensor, images: Tensor, temperature: float) -> dict[str, float]:
-    """Return means on validation data that a server in use is compared with, to detect drift.
+    """Return means on validation data, the reference for drift detection on a server.
 
     Args:
         logits: (N, 10).
-        images: (N, 1, 28, 28) in [0, 1], what they are of.
+        images: (N, 1, 28, 28) in [0, 1], that the logits belong to.
 
     Returns:
-        "confidence", of the likeliest digit, and "ink", the share of an image that is ink.
+        "confidence" of the predicted digit, and "ink", the share of an image that is ink.
     """
     confidence = (logits.double() / temperature).softmax(dim=1).amax(dim=1)
     return {"confidence": confidence.mean().item(), "ink": images.double().mean().item()}

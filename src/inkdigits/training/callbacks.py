@@ -1,4 +1,4 @@
-"""Who hears how a training run goes: nobody, by default; ``tracking.Recorder`` records it."""
+"""Callbacks of a training run. The base class does nothing; ``tracking.Recorder`` records the run."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Called by a run as it goes on; what a method raises ends the run."""
+    """Receives the events of a run. An exception in a method ends the run."""
 
     def begin(self, sha256: Mapping[str, str]) -> None:
-        """Hear that the data is prepared and training begins; ``sha256`` are its hashes by file."""
+        """Handle the start of training, once the data is prepared; ``sha256`` are its hashes by file."""
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """Hear the figures of an epoch by name: "epoch" from 1, accuracies from 0 to 1, "seconds" of the run so far."""
+        """Handle the figures of an epoch by name: "epoch" from 1, accuracies from 0 to 1, "seconds" since the start."""
 
     def end(self, entry: Mapping[str, Any]) -> None:
-        """Hear the registry's entry of the model that is written, measured and registered."""
+        """Handle the registry entry of the exported, measured and registered model."""

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a training run needs to resume as if it had never stopped. Tensors, no pickled code."""
+"""Checkpoints: the state that a training run needs to resume as if it had never stopped. No pickled code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FRESH = "leave out --resume to start again"
 
 
 def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
-    """Write the state of a run, of tensors and plain values, together with its config, in one step.
+    """Write the state of a run, tensors and plain values, together with its config, atomically.
 
     Raises:
         TrainingError: the file cannot be written.
@@ -34,11 +34,11 @@ def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
     """Read the state that :func:`write_checkpoint` wrote.
 
     Raises:
-        TrainingError: there is none, it is damaged, or it is of a run with another config or normalization.
+        TrainingError: it is missing or damaged, or its run has another config or normalization.
     """
     try:
         state = torch.load(path, weights_only=True)
-        stored, normalisation = config.renamed(state["config"]), state["normalisation"]
+        stored, normalization = config.renamed(state["config"]), state["normalisation"]
     except FileNotFoundError:
         raise TrainingError(f"there is no checkpoint {path} to resume from; {_FRESH}") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
@@ -46,12 +46,12 @@ def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
     for name, value in config.to_dict().items():
         if stored.get(name) != value:
             raise TrainingError(
-                f"checkpoint {path} is of another run: {name} is {stored.get(name)!r} there and {value!r} here; "
+                f"checkpoint {path} belongs to another run: {name} is {stored.get(name)!r} there and {value!r} here; "
                 f"give the same options, or {_FRESH}"
             )
-    if normalisation != NORMALIZATION_VERSION:
+    if normalization != NORMALIZATION_VERSION:
         raise TrainingError(
-            f"checkpoint {path} is of normalization {normalisation}, "
+            f"checkpoint {path} was made with normalization {normalization}, "
             f"this inkdigits has {NORMALIZATION_VERSION}; {_FRESH}"
         )
     return state

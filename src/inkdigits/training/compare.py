@@ -1,7 +1,7 @@
-"""Compare models: trained here or before, on the same split, with several seeds, measured in the same way.
+"""Compare models: trained here or existing ones, on the same split, with several seeds, measured in the same way.
 
-Each model with each seed is a cell: a file of figures that is written when it is done and kept, so that a comparison
-that was stopped goes on where it stood, and one with another model or seed added trains only that.
+Each model with each seed is a cell: a file of figures, written when its training is done. A comparison that was stopped
+resumes from these files, and adding a model or a seed trains only that one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from inkdigits.preprocess import SIDE, preprocess
 from inkdigits.progress import Report
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.training.baselines import KNN, LADDER, LOGISTIC, Neighbours, logistic
+from inkdigits.training.baselines import KNN, LADDER, LOGISTIC, Neighbors, logistic
 from inkdigits.training.calibrate import fit_temperature
 from inkdigits.training.comparison import Cell, Comparison
 from inkdigits.training.config import MlpConfig, TrainConfig
@@ -36,21 +36,21 @@ from inkdigits.training.train import train
 
 __all__ = ["Plan", "compare"]
 
-CALLS, WARM = 100, 10  # of a model on one image: timed, and before them
+CALLS, WARM = 100, 10  # of a model on one image: timed, and untimed before them
 SHA_LETTERS = 12  # of a model's SHA-256 in a file's name
-TAKEN = "a model that was trained before"
+EXISTING = "an existing model"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is compared.
+    """What to compare.
 
     Attributes:
-        models: names of the ladder's rungs, or paths of ``.onnx`` files, which are taken as they are.
+        models: names of the ladder's rungs, or paths of existing ``.onnx`` files.
         data: to train, validate and test on, as for ``inkdigits train``.
-        seeds: one training for each; a model that has nothing random in it is trained once.
-        epochs: of each training; 0: each model's own number.
-        threads: of each training; 0: one a core.
+        seeds: one training for each; a deterministic model is trained once.
+        epochs: of each training; 0: the default of each model.
+        threads: of each training; 0: one per core.
     """
 
     models: tuple[str, ...] = tuple(LADDER)
@@ -69,7 +69,7 @@ class Plan:
             if not values:
                 raise SettingError(f"there is no {what} to compare; name at least one")
             if twice := [value for value in values if values.count(value) > 1]:
-                raise SettingError(f"{what} {twice[0]} is named twice")
+                raise SettingError(f"{what} {twice[0]} is given twice; give it once")
 
     @property
     def cells(self) -> list[tuple[str, int]]:
@@ -77,7 +77,7 @@ class Plan:
         return [(name, seed) for name in self.models for seed in (self.seeds if self._random(name) else self.seeds[:1])]
 
     def config(self, name: str, seed: int) -> TrainConfig | MlpConfig | None:
-        """How a rung of the ladder is trained here; None where it has no options."""
+        """Return the training options of a rung of the ladder; None if it has none."""
         config = LADDER[name].config if name in LADDER else None
         if config is None:
             return None
@@ -90,24 +90,23 @@ class Plan:
 
 
 def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | None = None) -> Comparison:
-    """Train what is not there yet, measure it, and write the table and the plot.
+    """Train the missing models, measure them, and write the table and the plot.
 
     The folder gets ``comparison.md``, ``.csv``, ``.json`` and ``.svg``; ``cells/`` with the figures of each training;
-    and ``models/`` with the models and their registry. The test part is read once for each model, when its training is
-    over.
+    and ``models/`` with the models and their registry. The test set is read once for each model, after its training.
 
     Args:
-        plan: what is compared.
-        folder: made where it is not there; what is finished in it is kept.
+        plan: what to compare.
+        folder: created if missing; finished cells in it are kept.
         settings: where data sets are.
-        console: where the run tells how it stands; default standard output.
+        console: where progress is printed; default standard output.
 
     Raises:
         SettingError: the folder holds figures of other options.
-        DataError: the data set cannot be had, or has no test part.
-        ModelError: a model to take is none.
+        DataError: the data set cannot be loaded, or has no test part.
+        ModelError: an existing model is invalid.
         TrainingError: a training fails, or a file cannot be written.
-        KeyboardInterrupt: Ctrl-C; the same call goes on from there.
+        KeyboardInterrupt: Ctrl-C; the same call resumes.
     """
     say = (report := Report(console)).say
     for name in split_names(plan.data):
@@ -119,7 +118,7 @@ def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | 
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"cannot make folder {folder}: {error.strerror}; name another --out") from None
-    # All are looked at before the first is trained: a cell of other options must not be found out after hours.
+    # Read all cells before the first training: one of other options must not be found only after hours.
     kept = {at: _read(_path(folder, *at), plan, *at) for at in plan.cells}
     cells = []
     for number, (name, seed) in enumerate(plan.cells, 1):
@@ -129,7 +128,7 @@ def compare(plan: Plan, folder: Path, settings: Settings, *, console: Console | 
             cell = bench.cell(name, seed)
             write_atomically(_path(folder, name, seed), (json.dumps(asdict(cell), indent=2) + "\n").encode())
         cells.append(cell)
-    about = {name: LADDER[name].about if name in LADDER else TAKEN for name in plan.models}
+    about = {name: LADDER[name].about if name in LADDER else EXISTING for name in plan.models}
     comparison = Comparison(plan.data, cells, about)
     comparison.write(folder / "comparison")
     say("")
@@ -146,25 +145,25 @@ class _Bench:
 
     def cell(self, name: str, seed: int) -> Cell:
         if name in (KNN, LOGISTIC):
-            return self._neighbours(seed) if name == KNN else self._logistic(seed)
-        return self._trained(name, seed) if name in LADDER else self._taken(name, seed)
+            return self._neighbors(seed) if name == KNN else self._logistic(seed)
+        return self._trained(name, seed) if name in LADDER else self._existing(name, seed)
 
     def _trained(self, name: str, seed: int) -> Cell:
         config = self.plan.config(name, seed)
-        assert config is not None  # as those of the ladder that have none are trained otherwise
+        assert config is not None  # as cell() handles the rungs without one
         out = self.folder / "models" / f"{name}-{seed}.onnx"
         resume = out.with_suffix(".ckpt").exists()
         entry = train(config, out, self.settings, resume=resume, console=self.console)
         if entry["training"]["epochs"] < config.epochs:
-            raise KeyboardInterrupt  # Ctrl-C gives a model of the epochs so far, but it ends the comparison, too
+            raise KeyboardInterrupt  # Ctrl-C exports a model of the epochs so far, but must also end the comparison
         return self._of_entry(name, seed, entry, Recognizer(out), config.to_dict())
 
-    def _taken(self, name: str, seed: int) -> Cell:
+    def _existing(self, name: str, seed: int) -> Cell:
         recognizer = Recognizer(name)
         entry = dict(recognizer.model.entry)
         metrics = {"validation": entry.get("metrics", {}).get("validation", {})}
         if entry.get("config", {}).get("data") != self.plan.data:
-            metrics = {"validation": {}}  # it was chosen by other images
+            metrics = {"validation": {}}  # it was selected by other images
         entry["metrics"] = {**metrics, **self._tests(recognizer)}
         return self._of_entry(
             name, seed, entry, recognizer, {"sha256": recognizer.model.sha256, "data": self.plan.data}
@@ -203,16 +202,16 @@ class _Bench:
         return self._of_entry(LOGISTIC, seed, entry, recognizer, {"data": self.plan.data})
 
     def _tests(self, recognizer: Recognizer) -> dict[str, Any]:
-        """Return the figures of the test parts by data set."""
+        """Return the figures on each test set, by data set."""
         data = (load(name, self.settings, part="test") for name in split_names(self.plan.data))
         found = [evaluate(recognizer, each, self.progress) for each in data]
         return {each.dataset: each.figures() for each in found}
 
-    def _neighbours(self, seed: int) -> Cell:
+    def _neighbors(self, seed: int) -> Cell:
         training, validation = self._images()
         with threadpool_limits(1):
             started = time.perf_counter()
-            model = Neighbours(training)
+            model = Neighbors(training)
             seconds = time.perf_counter() - started
             tests = {}
             for data in split_names(self.plan.data):
@@ -250,7 +249,7 @@ def _share(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _latency(logits: Callable[[np.ndarray], np.ndarray]) -> float:
-    """Median µs of a model alone, without the normalisation, on one image with one thread."""
+    """Return the median µs of a model alone, without preprocessing, on one image with one thread."""
     image = np.random.default_rng(0).random((1, 1, SIDE, SIDE), np.float32)
     took = []
     with threadpool_limits(1):
@@ -262,16 +261,16 @@ def _latency(logits: Callable[[np.ndarray], np.ndarray]) -> float:
 
 
 def _path(folder: Path, name: str, seed: int) -> Path:
-    """A cell's file. That of a model which is taken as it is has its hash in the name: others may be called so, too."""
+    """Return the file of a cell. For an existing model the name has its hash, as several may have the same name."""
     if name.endswith(".onnx"):
         name = f"{Path(name).stem}-{Recognizer(name).model.sha256[:SHA_LETTERS]}"
     return folder / "cells" / f"{name}-{seed}.json"
 
 
 def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
-    """A finished cell; None where it is yet to be made."""
+    """Read a finished cell; return None if it does not exist yet."""
     try:
-        # The same file may be named by another path now.
+        # The same model may be given by another path now.
         cell = replace(Cell(**json.loads(path.read_text(encoding="utf-8"))), model=name)
     except FileNotFoundError:
         return None
@@ -279,15 +278,15 @@ def _read(path: Path, plan: Plan, name: str, seed: int) -> Cell | None:
         raise TrainingError(f"{path} is damaged; delete it to train again") from None
     config, stored = plan.config(name, seed), cell.config
     if config is not None:
-        # What a cell does not name is an option that came later, and was then what is now its default.
+        # Options that a cell lacks were added later; it was made with what are their defaults now.
         wanted, stored = config.to_dict(), type(config).from_dict(stored).to_dict()
     else:
         wanted = {"data": plan.data}
     for key, value in wanted.items():
-        # How many threads share the work changes the time, not the model.
+        # The number of threads changes the time, not the model.
         if key != "threads" and stored.get(key) != value:
             raise SettingError(
-                f"{path} is of other options: {key} is {stored.get(key)!r} there and {value!r} here; "
+                f"{path} was made with other options: {key} is {stored.get(key)!r} there and {value!r} here; "
                 "name another --out, or delete it to train again"
             )
     return cell

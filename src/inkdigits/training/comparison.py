@@ -1,4 +1,4 @@
-"""The results of a comparison: a table as Markdown, CSV and text, all of it as JSON, and a plot as SVG."""
+"""The results of a comparison: a table as Markdown, CSV and text, all figures as JSON, and a plot as SVG."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from inkdigits.training.runs import aligned
 
 __all__ = ["Cell", "Comparison", "Mean", "Row"]
 
-TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # accuracies that an axis may show
+TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # accuracies that get a tick on an axis
 WIDTH, ROW, TOP, BOTTOM = 760, 40, 46, 44  # of the plot, in pixels
 NAMES, FIGURES = 168, 120  # pixels for the names at the left, at least, and the figures at the right
-LETTER, MARGIN = 8, 24  # pixels of a name's letter, and beside the name
+LETTER, MARGIN = 8, 24  # pixels per letter of a name, and around the name
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,14 @@ class Cell:
 
     Attributes:
         model: its name.
-        seed: what it was trained with.
+        seed: of its training.
         config: every option of its training.
-        validation: accuracy on the validation images, 0 to 1; None where they are not known to be unseen.
-        tests: (n, accuracy) by data set, measured once when the training was over.
+        validation: accuracy on the validation images, 0 to 1; None if it may have been trained on them.
+        tests: (n, accuracy) by data set, measured once after training.
         parameters: learned or stored numbers; None if unknown.
         bytes: of its file, or of what it keeps.
-        seconds: of training; None where it is not known.
-        network_us: median µs on one image, one thread, without the normalisation.
+        seconds: of training; None if unknown.
+        network_us: median µs on one image, one thread, without preprocessing.
     """
 
     model: str
@@ -55,7 +55,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Mean:
-    """Of several seeds: mean, standard deviation of the sample (None for one), and how many."""
+    """Mean, sample standard deviation (None for a single value) and number of values over seeds."""
 
     mean: float
     sd: float | None
@@ -63,17 +63,17 @@ class Mean:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Mean:
-        """The mean of at least one value."""
+        """Compute the mean of at least one value."""
         return cls(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
     def percent(self) -> str:
-        """As text, such as ``99.24 ± 0.05``."""
+        """Format as text, such as ``99.24 ± 0.05``."""
         return f"{self.mean * 100:.2f}" + ("" if self.sd is None else f" ± {self.sd * 100:.2f}")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model over its seeds; ``gain`` is the first test's mean above the row before, None in the first."""
+    """One model over its seeds; ``gain`` is the difference of the first test's mean to the previous row, if any."""
 
     model: str
     about: str
@@ -87,12 +87,12 @@ class Row:
 
 
 class Comparison:
-    """The rows of a comparison and the forms they are written in.
+    """The rows of a comparison, and the formats to write them in.
 
     Args:
-        data: what was trained and measured on.
-        cells: all of them, the models in their order.
-        about: what each model is, by name.
+        data: data sets of training and tests.
+        cells: all cells, in the order of the models.
+        about: description of each model, by name.
     """
 
     def __init__(self, data: str, cells: Sequence[Cell], about: Mapping[str, str]) -> None:
@@ -103,7 +103,7 @@ class Comparison:
             self.rows.append(self._row(name, about[name]))
 
     def write(self, path: Path) -> None:
-        """Write ``path.md``, ``.csv``, ``.json`` and ``.svg``, each in one step.
+        """Write ``path.md``, ``.csv``, ``.json`` and ``.svg``, each atomically.
 
         Raises:
             TrainingError: a file cannot be written.
@@ -117,7 +117,7 @@ class Comparison:
             write_atomically(path.with_name(path.name + suffix), text.encode())
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "data": self.data,
             "rows": [asdict(row) for row in self.rows],
@@ -126,7 +126,7 @@ class Comparison:
         }
 
     def csv(self) -> str:
-        """A line for each model; shares from 0 to 1."""
+        """Return CSV with a row per model; shares are from 0 to 1."""
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
         tests = self._tests()
@@ -141,7 +141,7 @@ class Comparison:
         return out.getvalue()
 
     def markdown(self, plot: str) -> str:
-        """The table with its notes, and the plot, a file beside it."""
+        """Return the table with its notes as Markdown, and a link to the plot, a file in the same folder."""
         heads, rows = self._table()
         lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 2) + "---|"]
         lines += ["| " + " | ".join(row) + " |" for row in rows]
@@ -149,13 +149,13 @@ class Comparison:
         return f"{title}\n\n" + "\n".join(lines) + f"\n\n![Accuracy of each]({plot})\n\n{self._notes()}\n"
 
     def text(self) -> str:
-        """The table for a terminal."""
+        """Return the table for a terminal."""
         heads, rows = self._table()
-        table = [row[:-1] for row in (heads, *rows)]  # what each is would not fit
+        table = [row[:-1] for row in (heads, *rows)]  # without the descriptions, which would not fit
         return aligned(table, right=range(1, len(table[0])))
 
     def svg(self) -> str:
-        """Accuracy on the first test, ± one standard deviation, on a logarithmic scale of the errors."""
+        """Draw the accuracy on the first test, ± one standard deviation, on a logarithmic scale of the errors."""
         [test] = self._tests()[:1]
         means = [row.tests[test] for row in self.rows]
         ends = [m.mean + d * (m.sd or 0) for m in means for d in (-1, 1)]
@@ -192,7 +192,7 @@ class Comparison:
             )
         parts.append(
             f'<text class="soft" x="{(left + right) / 2}" y="{floor + 38}" text-anchor="middle">'
-            "accuracy in %, on a scale by the share of errors</text>"
+            "accuracy in %, logarithmic by the share of errors</text>"
         )
         for at, (row, mean) in enumerate(zip(self.rows, means, strict=True)):
             y = TOP + ROW * (at + 0.5)
@@ -259,11 +259,12 @@ class Comparison:
         images = "; ".join(f"{test}: {n:,}" for test, (n, _) in self.cells[0].tests.items())
         return "\n".join(
             [
-                "`n` is how many seeds; means are over them, with ± one standard deviation. What was trained here",
-                "learnt from the same images and was chosen by the same validation images. The test part was read once",
-                f"for each, when its training was over ({images} images), and nothing was chosen by it. `gain` is",
-                "the test's mean above the row before, in points. `kB` is the file, or for nearest neighbours the",
-                "images that it keeps; `µs` is the model alone on one image with one thread, without normalisation.",
+                "`n` is the number of seeds; figures are means over them, ± one standard deviation. All models were",
+                "trained on the same images and selected by the same validation images. The test set was read once",
+                f"for each, after its training ({images} images), and nothing was selected by it. `gain` is the",
+                "difference of the test's mean to the previous row, in points. `kB` is the file, or for nearest",
+                "neighbors the images that it keeps; `µs` is the model alone on one image with one thread, without",
+                "preprocessing.",
                 "",
                 *([f"Epochs: {trained}."] if trained else []),
                 f"Measured on {environment()['processor']} with {where}.",
@@ -282,7 +283,7 @@ _STYLE = (
 
 
 def _names(models: Sequence[str]) -> dict[str, str]:
-    """How each model is called: a file by its name, with its path where another model is called so, too."""
+    """Return the name to show for each model: a file's stem, with its path if several models have the same name."""
     short = {model: Path(model).stem if model.endswith(".onnx") else model for model in models}
     names = Counter(short.values())
     return {model: name if names[name] == 1 or name == model else f"{name} ({model})" for model, name in short.items()}
@@ -293,6 +294,6 @@ def _error(accuracy: float) -> float:
 
 
 def _ends(low: float, high: float) -> tuple[float, float]:
-    """The ticks just outside of the accuracies from ``low`` to ``high``."""
+    """Return the nearest ticks outside the accuracies from ``low`` to ``high``."""
     below = max((tick for tick in TICKS if tick <= low), default=0.0)
     return below, min((tick for tick in TICKS if tick >= high and tick > below), default=1.0)

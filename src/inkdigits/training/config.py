@@ -1,6 +1,6 @@
-"""Every option of a training run: name, default, bounds and help. ``inkdigits train`` makes its options of them.
+"""Every option of a training run: name, default, bounds and help. ``inkdigits train`` takes its options from here.
 
-Apart from the training itself, so that reading the options needs no PyTorch.
+Separate from training, so that reading the options needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from inkdigits.options import Options, did_you_mean, flag, option
 
 __all__ = ["PRUNERS", "SORTS", "MlpConfig", "TrainConfig", "config_of", "read_options", "read_table", "to_toml"]
 
-PRUNERS = ("median", "hyperband", "none")  # how a study chooses the trials that it ends early
-SORTS = ("validation", "test", "started", "seconds")  # what a list of runs can be sorted by
-# Names of options until release 0.1, which commands, files and registries of that time hold.
+PRUNERS = ("median", "hyperband", "none")  # rules by which a study ends trials early
+SORTS = ("validation", "test", "started", "seconds")  # keys to sort a list of runs by
+# Option names until release 0.1, which older commands, files and registries use.
 RENAMED = {"disturbed": "corrupted", "negatives": "non_digits", "coarse": "low_res", "keep": "init_weight"}
 
 _data = partial(option, "mnist", "data to train on: mnist, digits, pen, several joined by +, or a path")
@@ -35,26 +35,26 @@ _validation = partial(
 
 @dataclass(frozen=True)
 class _TrainingOptions(Options):
-    """What the options of all networks share."""
+    """Base of the options of all networks."""
 
     KIND: ClassVar[str] = "training option"
     RENAMED: ClassVar[Mapping[str, str]] = RENAMED
 
     def command(self, out_name: str) -> str:
-        """Return the command that trains with these options; it leaves out defaults, but for network and data."""
+        """Return the command that trains with these options; omit defaults, except network and data."""
         shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
         options = [f"{flag(f.name)} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
         return " ".join(["inkdigits train", *options, f"--out {out_name}"])
 
     def of_data(self) -> TrainConfig:
-        """Return the options that determine the training images, all others at their defaults: a key for caches."""
+        """Return the options that determine the training images, all others at their defaults: a cache key."""
         names = ("data", "validation", "pen_variants", "corrupted", "non_digits")
         return TrainConfig(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
 @dataclass(frozen=True)
 class TrainConfig(_TrainingOptions):
-    """Options of one training run; with the data and the same kind of machine they determine the model to the bit.
+    """Options of one training run. With the data and the kind of machine they determine the model to the bit.
 
     Raises:
         SettingError: a value has the wrong type or is out of bounds; the message names the option.
@@ -113,14 +113,12 @@ class TrainConfig(_TrainingOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.init_weight and not self.init:
-            raise SettingError(
-                f"training option init_weight is {self.init_weight}, but there is no initial model; give init"
-            )
+            raise SettingError(f"training option init_weight is {self.init_weight}, but init is empty; give init")
 
 
 @dataclass(frozen=True)
 class MlpConfig(_TrainingOptions):
-    """Options of one training run of the multilayer perceptron; with the data they determine the model to the bit.
+    """Options of one training run of the multilayer perceptron. With the data they determine the model to the bit.
 
     Raises:
         SettingError: as for TrainConfig; or ``hidden`` is not a list of widths.
@@ -147,46 +145,46 @@ class MlpConfig(_TrainingOptions):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Of the hidden layers."""
+        """Widths of the hidden layers."""
         return tuple(map(int, filter(None, self.hidden.split(","))))
 
 
 def option_types() -> dict[str, type]:
-    """Return the type of each option that any network has, by name."""
+    """Return the type of each option of any network, by name."""
     return {f.name: type(f.default) for kind in (TrainConfig, MlpConfig) for f in fields(kind)}
 
 
 def config_of(options: Mapping[str, Any]) -> TrainConfig | MlpConfig:
-    """Return the config of the network that the options name, the other options at that network's defaults.
+    """Return the config of the network named by the options, the other options at that network's defaults.
 
     Raises:
-        SettingError: an option does not exist for that network, or its value cannot be used.
+        SettingError: an option does not exist for that network, or its value is invalid.
     """
     kind = MlpConfig if options.get("network") == "mlp" else TrainConfig
     own = {f.name for f in fields(kind)}
     for name in kind.renamed(options):
         if name in option_types() and name not in own:
             network = options.get("network", kind.network)
-            raise SettingError(f"training option {name!r} is not one of network {network}'s; leave it out")
+            raise SettingError(f"network {network} has no training option {name!r}; leave it out")
     return kind.from_dict(options)
 
 
 def read_table(path: Path) -> dict[str, Any]:
-    """Read a JSON or TOML file, by its suffix.
+    """Read a JSON or TOML file, depending on its suffix.
 
     Raises:
-        SettingError: it cannot be read, is damaged, or holds no table of names and values.
+        SettingError: the file cannot be read, is damaged, or does not hold a table of names and values.
     """
     import tomllib  # only here: every command imports this module, for its options
 
     readers = {".toml": tomllib.loads, ".json": json.loads}
     if path.suffix.lower() not in readers:
-        raise SettingError(f"{path}: a file of options must end in .toml or .json")
+        raise SettingError(f"{path}: an options file must end in .toml or .json")
     try:
         table = readers[path.suffix.lower()](path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:  # of either format, and of text that is not UTF-8
+    except ValueError as error:  # a syntax error in either format, or text that is not UTF-8
         raise SettingError(f"{path} is damaged: {error}") from None
     if not isinstance(table, dict):
         raise SettingError(f"{path} must hold names and values, not {table!r:.40}")
@@ -194,10 +192,10 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def read_options(path: Path) -> dict[str, Any]:
-    """Read training options from a JSON or TOML file, for :func:`config_of` together with others.
+    """Read training options from a JSON or TOML file, to be merged with others for :func:`config_of`.
 
     Raises:
-        SettingError: as for read_table; or it names something that is not an option of any network.
+        SettingError: as for read_table; or a name is not an option of any network.
     """
     options, known = TrainConfig.renamed(read_table(path)), option_types()
     if unknown := [name for name in options if name not in known]:
@@ -208,5 +206,5 @@ def read_options(path: Path) -> dict[str, Any]:
 
 def to_toml(options: Mapping[str, Any]) -> str:
     """Return options as lines of TOML, which :func:`read_options` reads."""
-    # A JSON string or number is also one of TOML, as long as a DEL is escaped.
+    # JSON strings and numbers are also valid TOML once a DEL is escaped.
     return "".join(f"{name} = {json.dumps(value)}\n".replace("\x7f", "\\u007f") for name, value in options.items())

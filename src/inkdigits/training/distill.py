@@ -1,8 +1,8 @@
-"""Fine-tuning and distillation: the weights of an exported model to start from, its probabilities as targets.
+"""Fine-tuning and distillation: start from the weights of an exported model, or train on its probabilities.
 
-An exported file has its batch normalization folded into the convolutions. :func:`start_from` unfolds it again, so that
-the network answers as the file does and still learns as a fresh one would; :class:`Teachers` gives the probabilities
-that models of any network find, as targets beside the labels.
+In an exported file batch normalization is folded into the convolutions. :func:`start_from` unfolds it again, so that
+the network gives the same logits as the file and trains like a fresh one. :class:`Teachers` returns the probabilities
+of models of any network, as targets in addition to the labels.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from inkdigits.training.export import MAX_DIFFERENCE, export, is_quantized
 
 __all__ = ["Teachers", "blend", "lineage", "start_from"]
 
-_FOLDED = "_bias"  # what the exporter appends to a weight's name for the bias that batch normalization became
+_FOLDED = "_bias"  # suffix that the exporter appends to a weight's name for the bias of its folded batch normalization
 
 
 def start_from(model: str, network: nn.Module, images: Tensor) -> None:
-    """Give a network the weights of an exported model.
+    """Load the weights of an exported model into a network.
 
-    Folded batch normalization is set to pass on what comes, with mean and variance of these images, so that the
-    network answers as the file does when it is measured and normalizes as usual in training.
+    Folded batch normalization becomes an identity for the mean and variance of these images, so that the network gives
+    the same logits as the file in evaluation mode and normalizes as usual in training.
 
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote.
-        network: of the same kind, on the CPU; its weights are replaced.
-        images: (N, 1, 28, 28) float32, as the network will learn from.
+        network: of the same architecture, on the CPU; its weights are replaced.
+        images: (N, 1, 28, 28) float32, as in training.
 
     Raises:
-        ModelError: there is no such model.
-        TrainingError: it is of another network, or does not hold this one's weights.
+        ModelError: the model does not exist.
+        TrainingError: the model has another architecture or is quantized.
     """
     _, path, entry = find_model(model)
     if is_quantized(path):
         origin = next(reversed(entry.get("lineage", {})), "the model that it was made from")
-        raise TrainingError(f"{path} holds 8-bit integers, which no training starts from; give {origin}")
+        raise TrainingError(f"{path} is quantized to 8-bit integers and cannot be fine-tuned; give {origin}")
     stored = _weights(path)
     folded: list[_BatchNorm] = []
 
@@ -61,7 +61,7 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         parameter.copy_(torch.from_numpy(stored[name].copy()))
 
     with torch.no_grad():
-        before = ""  # the weight that a batch normalization without one of its own was folded into
+        before = ""  # the weight that batch normalization without a stored weight was folded into
         for name, module in network.named_modules():
             if isinstance(module, _BatchNorm) and f"{name}.weight" not in stored:
                 module.reset_parameters()
@@ -78,28 +78,28 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         difference = float(np.abs(network(images).numpy() - Recognizer(path).logits(images.numpy())).max())
     if not difference <= MAX_DIFFERENCE:
         raise TrainingError(
-            f"with the weights of {path} this network gives other logits, which differ by {difference:.2g}; "
+            f"with the weights of {path} the logits of this network differ by {difference:.2g}; "
             "start from a model of the same network"
         )
 
 
 def _weights(path: Path) -> dict[str, np.ndarray]:
-    """The stored arrays of an exported file by name."""
+    """Return the stored arrays of an exported file by name."""
     return {each.name: onnx.numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
 
 
 def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> None:
-    """Set mean, variance, weight and bias so that only further training changes the answers."""
+    """Set mean, variance, weight and bias so that the logits stay the same until further training."""
 
-    def still(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
+    def identity(module: _BatchNorm, inputs: tuple[Tensor, ...]) -> None:
         variance, mean = torch.var_mean(inputs[0], dim=[0, *range(2, inputs[0].ndim)], correction=0)
-        assert module.running_mean is not None and module.running_var is not None  # as our networks keep them
+        assert module.running_mean is not None and module.running_var is not None  # as all networks here track them
         module.running_mean.copy_(mean)
         module.running_var.copy_(variance)
         module.weight.copy_(torch.sqrt(variance + module.eps))
         module.bias.add_(mean)
 
-    hooks = [module.register_forward_pre_hook(still) for module in folded]
+    hooks = [module.register_forward_pre_hook(identity) for module in folded]
     network.eval()(images)
     for hook in hooks:
         hook.remove()
@@ -108,19 +108,20 @@ def _unfold(network: nn.Module, folded: list[_BatchNorm], images: Tensor) -> Non
 def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Module:
     """Average the weights of an exported model and of the network that was fine-tuned from it.
 
-    Fine-tuning forgets some of the original task; the average keeps much of both. The weights are those of the
-    exported files, batch normalization folded in. M. Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, 2021,
-    https://arxiv.org/abs/2109.01903
+    Fine-tuning forgets some of the original task; the average keeps most of both. The averaged weights are those of
+    the exported files, with batch normalization folded in.
+
+    M. Wortsman et al., Robust Fine-Tuning of Zero-Shot Models, 2021, https://arxiv.org/abs/2109.01903
 
     Args:
-        network: fine-tuned from the model; it is not changed.
+        network: fine-tuned from the model; unchanged.
         model: name or path of that model.
-        share: of the model's weights, 0 to 1; the rest are the network's.
+        share: weight of the model in the average, 0 to 1.
         images: as for :func:`start_from`.
 
     Raises:
-        ModelError: there is no such model.
-        TrainingError: it is of another network.
+        ModelError: the model does not exist.
+        TrainingError: the model has another architecture.
     """
     _, path, _ = find_model(model)
     before = _weights(path)
@@ -140,26 +141,26 @@ def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Mo
 
 
 class Teachers:
-    """Models to distill: their probabilities are targets next to the labels.
+    """Models to distill: their probabilities are targets in addition to the labels.
 
     G. Hinton, O. Vinyals and J. Dean, Distilling the Knowledge in a Neural Network, 2015,
     https://arxiv.org/abs/1503.02531
 
     Args:
-        models: names or paths, joined by commas.
-        threads: of each.
+        models: names or paths, comma-separated.
+        threads: for each model.
 
     Raises:
-        ModelError: there is no such model.
+        ModelError: a model does not exist.
     """
 
     def __init__(self, models: str, threads: int = 1) -> None:
         self._models = [Recognizer(name.strip(), threads=threads) for name in models.split(",")]
 
     def __call__(self, images: Tensor) -> Tensor:
-        """The mean of their probabilities, (N, 10), for (N, 1, 28, 28) float32 images.
+        """Return the mean of their probabilities, (N, 10), for (N, 1, 28, 28) float32 images.
 
-        Before their temperature: what a calibrated model finds all but certain teaches no more than the label.
+        The temperature is not applied: nearly certain probabilities would add nothing to the label.
         """
         batch = images.contiguous().numpy()
         answers = [torch.from_numpy(model.logits(batch)[:, :CLASSES]).softmax(dim=1) for model in self._models]
@@ -167,10 +168,10 @@ class Teachers:
 
 
 def lineage(*models: str) -> Iterator[tuple[str, dict[str, object]]]:
-    """By file name, what is known of each of these models, comma-separated, and of those that they came from.
+    """Yield the file name and provenance of each of these models, comma-separated, and of their ancestors.
 
     Yields:
-        Name of the file and its SHA-256, and its command, options and training where a registry holds them.
+        Name of the file; its SHA-256, and its command, options and training if a registry has them.
     """
     for name in dict.fromkeys(each.strip() for text in models for each in text.split(",") if each.strip()):
         info = Recognizer(name).model

@@ -1,7 +1,7 @@
-"""Export a trained network to one ONNX file, and check that it gives the same logits.
+"""Export a trained network to one ONNX file, and check that its logits are the same.
 
-The file holds its weights, takes any batch size, and carries in its metadata what belongs to the weights: the version
-of the normalisation they were trained for, and the temperature of their logits.
+The file contains the weights and accepts any batch size. Its metadata holds the version of the normalization that the
+network was trained with, and the temperature of its logits.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from inkdigits.recognizer import Recognizer
 
 __all__ = ["check_parity", "export", "is_quantized", "write_model"]
 
-OPSET = 20  # ONNX operator set; what the exporter writes without converting, and ONNX Runtime reads since 1.17
-MAX_DIFFERENCE = 1e-4  # between a network's logits and its file's; float32 in another order of adding gives 1e-5
+OPSET = 20  # ONNX operator set, which the exporter writes without conversion, and ONNX Runtime reads since 1.17
+MAX_DIFFERENCE = 1e-4  # between the logits of a network and of its file; float32 sums in another order differ by 1e-5
 SINGLES = 32  # samples that the parity check also runs one by one
 
 
 def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32;
-    (N, 11) of a network that rejects non-digits, the last the logit of "this is a digit".
+    """Write a network as an ONNX file: input ``image`` (N, 1, 28, 28) float32, output ``logits`` (N, 10) float32.
 
-    It is exported in evaluation mode, which folds batch normalization into the convolutions. The network itself is
-    left as it is. The same weights give the same bytes.
+    A network that rejects non-digits has (N, 11) logits, the last that of "this is a digit". The network is exported in
+    evaluation mode, which folds batch normalization into the convolutions, and is not changed. The same weights give
+    the same bytes.
 
     Args:
         network: on the CPU.
-        out: replaced in one step where it exists.
-        temperature: what logits are divided by before the softmax.
+        out: replaced atomically if it exists.
+        temperature: divisor of the logits before the softmax.
         metadata: more for the file, such as {"network": "lenet"}; stored as ``inkdigits.network``. "threshold" is the
-            score below which such a network rejects its input.
+            score below which the input is rejected.
 
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
     """
     still = copy.deepcopy(network).eval()
-    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # torch leaves it out of its types
+    still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in the types of torch
     sample = torch.zeros(2, 1, SIDE, SIDE)
     with _quiet():
         try:
@@ -65,16 +65,16 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
             )
         except torch.onnx.OnnxExporterError as error:
             raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
-    assert program is not None  # as dynamo gives one
+    assert program is not None  # as dynamo returns one
     write_model(program.model_proto, out, temperature, metadata or {})
 
 
 def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata: Mapping[str, str]) -> None:
-    """Write a model with what belongs to its weights in the metadata, in one step.
+    """Write a model with its metadata atomically.
 
     Args:
         model: gets the metadata.
-        out: replaced where it exists.
+        out: replaced if it exists.
         temperature, metadata: as for :func:`export`.
 
     Raises:
@@ -88,18 +88,18 @@ def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata:
 
 
 def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
-    """Compare an exported file with its network, on samples one by one and all at once.
+    """Compare an exported file with its network, on samples one by one and in a batch.
 
     Args:
-        network: what was exported.
+        network: the exported network.
         path: the exported file.
         samples: (N, 1, 28, 28) float32, real images.
 
     Returns:
-        The largest absolute difference of a logit.
+        The largest absolute difference between logits.
 
     Raises:
-        TrainingError: it is larger than 1e-4, or not a number.
+        TrainingError: the difference exceeds 1e-4, or is not a number.
     """
     try:
         recognizer = Recognizer(path)
@@ -123,13 +123,13 @@ def check_parity(network: nn.Module, path: Path, samples: Tensor) -> float:
 
 
 def is_quantized(path: Path) -> bool:
-    """Return whether a model's file holds 8-bit integers, as :mod:`inkdigits.training.quantize` writes."""
+    """Return whether a model's file is quantized, as by :mod:`inkdigits.training.quantize`."""
     return any(node.op_type == "QuantizeLinear" for node in onnx.load(path).graph.node)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's own chatter: that torchvision is not installed, and what it deprecates in itself."""
+    """Silence the exporter: a notice that torchvision is not installed, and its own deprecation warnings."""
     registration = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = registration.level
     registration.setLevel(logging.ERROR)
@@ -142,7 +142,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:
-    """Remove the stack traces, with paths of this machine, that the exporter leaves at every node."""
+    """Remove the stack traces, with local paths, that the exporter adds to every node."""
     for message in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output, model.graph):
         message.ClearField("metadata_props")
         message.ClearField("doc_string")

@@ -1,6 +1,6 @@
-"""Networks in PyTorch: the training loop, :func:`fit`, to be read from top to bottom, and what runs it.
+"""Networks in PyTorch: the training loop, :func:`fit`, to be read from top to bottom, and its learner.
 
-One line an epoch; the best epoch is chosen on validation images, and the test part is not touched here.
+The loop prints a line per epoch and selects the best epoch on validation images. It does not use the test set.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from inkdigits.training.validate import tensors_of, validate
 
 __all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit", "train"]
 
-DIGIT = CLASSES  # which output of a network that rejects non-digits is the logit of "this is a digit"
-REJECT_WEIGHT = 0.5  # of the loss of that output, added to the loss of the ten digits
-START_SAMPLES = 2048  # training images by which a network is set that starts from another's weights
+DIGIT = CLASSES  # index of the logit of "this is a digit" in a network that rejects non-digits
+REJECT_WEIGHT = 0.5  # of the loss of that output, relative to the loss of the ten digits
+START_SAMPLES = 2048  # training images for the statistics of a network that starts from the weights of another
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the loop gives: the network with the averaged weights of its best epoch, and how it came about."""
+    """The result of the loop: the network with the averaged weights of its best epoch, and its figures."""
 
     network: nn.Module
     best_epoch: int
@@ -55,27 +55,27 @@ class Fitted:
 
 
 class NetworkLearner(Learner):
-    """Trains a network in PyTorch: from fresh weights, or fine-tuned and distilled from other models.
+    """Trains a network in PyTorch: from scratch, or fine-tuned and distilled from other models.
 
     Args:
         config: every option.
-        checkpoint: file that everything needed to go on is written to after each epoch; None: none.
-        resume: go on from it, to the same model as an uninterrupted run.
+        checkpoint: file to save the state of the run to after each epoch; None: do not save it.
+        resume: continue from the checkpoint, to the same model as an uninterrupted run.
 
     Raises:
-        SettingError: there is no network of that name.
+        SettingError: the network is unknown.
         ModelError: a model to start from does not exist.
     """
 
     def __init__(self, config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> None:
-        build(config.network)  # an unknown name should not wait for the data
+        build(config.network)  # fail on an unknown name before loading data
         self._config, self._checkpoint, self._resume, self._interrupted = config, checkpoint, resume, False
         self._lineage = dict(lineage(config.init, config.teacher))
         if config.threads:
             torch.set_num_threads(config.threads)
 
     def describe(self, data: Prepared) -> str:
-        """Return network, data and arithmetic in a line."""
+        """Return a line with network, data and precision."""
         return (
             f"{self._config.network} on {self._config.data}: {len(data.training):,} images to train on, "
             f"{data.held_out:,} to validate on; torch {torch.__version__}, {_precision(self._config)}, "
@@ -83,10 +83,10 @@ class NetworkLearner(Learner):
         )
 
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
-        """Run the loop, and average the best epoch with the weights it started from if the config says so."""
+        """Run the loop, and average the weights of the best epoch with the initial ones if the config says so."""
         config, checkpoint, resume = self._config, self._checkpoint, self._resume
-        told: dict[str, Any] = {"say": report.say, "progress": report.progress, "record": record}
-        fitted = fit(config, data.training, data.validation, checkpoint, resume=resume, **told)
+        outputs: dict[str, Any] = {"say": report.say, "progress": report.progress, "record": record}
+        fitted = fit(config, data.training, data.validation, checkpoint, resume=resume, **outputs)
         self._interrupted = fitted.interrupted
         network, accuracy, figures = fitted.network, fitted.validation_accuracy, fitted.validation
         report.say(f"best epoch {fitted.best_epoch}: validation accuracy {accuracy:.2%}")
@@ -95,7 +95,7 @@ class NetworkLearner(Learner):
             network = blend(network, config.init, config.init_weight, tensors_of(data.training.take(some))[0])
             _, accuracy, figures = validate(network, data.validation)
             report.say(
-                f"with {config.init_weight:.0%} of the weights it started from: validation accuracy {accuracy:.2%}"
+                f"averaged with {config.init_weight:.0%} of the initial weights: validation accuracy {accuracy:.2%}"
             )
         return Trained(
             network,
@@ -119,9 +119,9 @@ class NetworkLearner(Learner):
         )
 
     def close(self, report: Report) -> None:
-        """Delete the checkpoint of a run that is complete."""
+        """Delete the checkpoint of a complete run."""
         if self._interrupted:
-            report.say(f"stopped early; {self._checkpoint} stays, --resume goes on from it")
+            report.say(f"stopped early; {self._checkpoint} is kept, --resume continues from it")
         elif self._checkpoint:
             self._checkpoint.unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ def train(
     console: Console | None = None,
     watch: Callback | None = None,
 ) -> dict[str, Any]:
-    """Train a network: the old name of :func:`inkdigits.training.train.train`."""
+    """Train a network; the old name of :func:`inkdigits.training.train.train`."""
     learner = NetworkLearner(config, Path(out).with_suffix(".ckpt"), resume=resume)
     return run(config, learner, out, settings, Report(console), watch)
 
@@ -151,27 +151,27 @@ def fit(
     progress: Progress,
     record: Callable[[Mapping[str, float]], None] = lambda figures: None,
 ) -> Fitted:
-    """The loop. Ctrl-C ends it with the best epoch so far; before the first epoch's end it goes through to the caller.
+    """Train a network. Ctrl-C ends the loop with the best epoch so far, or raises before the end of the first epoch.
 
     Args:
         config: every option.
-        training: what to train on.
-        validation: what to choose the epoch by: the accuracy on all that hold digits.
-        checkpoint: file that everything needed to go on is written to after each epoch; None: none.
-        resume: go on from it.
+        training: images to train on.
+        validation: images to select the best epoch by, with the accuracy on digits.
+        checkpoint: file to save the state of the run to after each epoch; None: do not save it.
+        resume: continue from the checkpoint.
         say: called with each line of text.
         progress: shows the steps of an epoch.
-        record: called with each epoch's figures by name; what it raises ends the run.
+        record: called with each epoch's figures by name; an exception in it ends the run.
 
     Raises:
-        TrainingError: there is no checkpoint, or not of this run; or the loss is not a number.
+        TrainingError: the checkpoint is missing or belongs to another run, or the loss is not a number.
     """
     images, labels = torch.from_numpy(training.images)[:, None], torch.from_numpy(training.labels)
     torch.manual_seed(config.seed)  # weights, dropout
     generator = torch.Generator().manual_seed(config.seed)  # order and augmentation of the images
     network = build(config.network, rejects=config.non_digits > 0)
     # 1.6 times as fast for LeNet on a CPU
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out of its types
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the types of torch
     if config.init and not resume:
         sample = images[torch.randperm(len(images), generator=generator)[:START_SAMPLES]].float() / 255
         start_from(config.init, network, augmented(sample, config, generator))
@@ -185,14 +185,14 @@ def fit(
     steps = len(images) // batch
     state: dict[str, Any] = {"epoch": 0, "seconds": 0.0, "best": None}
     if resume:
-        assert checkpoint is not None  # as a run without one cannot go on
+        assert checkpoint is not None  # as resuming needs one
         state = read_checkpoint(checkpoint, config)
         network.load_state_dict(state["network"])
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"])
         generator.set_state(state["generator"])
-        say(f"going on after epoch {state['epoch']} from {checkpoint}")
+        say(f"resuming after epoch {state['epoch']} from {checkpoint}")
     epoch, seconds, best = state["epoch"], state["seconds"], state["best"]
     step = epoch * steps
     interrupted = False
@@ -217,7 +217,7 @@ def fit(
                     objective.backward()
                     optimizer.step()
 
-                    # Early weights are far off and should be forgotten soon.
+                    # Forget the early weights, which are far off, quickly.
                     decay = min(config.ema_decay, (step + 1) / (step + 10)) if config.ema_decay else 0.0
                     _average(pairs, decay)
                     loss_sum += loss.item()
@@ -276,7 +276,7 @@ def fit(
             if len(figures) > 1:
                 say("    " + "  ".join(f"{name} {share:.2%}" for name, share in figures.items()))
     except KeyboardInterrupt:
-        # An epoch of which nothing was kept or reported counts as not done.
+        # The first epoch counts only once it is complete and its checkpoint, if any, is written.
         if best is None or (checkpoint and not checkpoint.exists()):
             raise
         interrupted = True
@@ -287,10 +287,10 @@ def fit(
 def _loss(
     logits: Tensor, labels: Tensor, config: TrainConfig, soft_labels: Tensor | None = None
 ) -> tuple[Tensor, Tensor, int]:
-    """What to descend on, the plain cross-entropy of the digits, and how many of them are right.
+    """Return the objective to minimize, the plain cross-entropy of the digits, and the number of correct digits.
 
-    Where the network has an eleventh output, non-digits train that output only. ``soft_labels`` are the teachers'
-    probabilities, (N, 10), to distill.
+    Non-digits train only the eleventh output, if the network has one. ``soft_labels`` are the probabilities of the
+    teachers, (N, 10), to distill.
     """
     is_digit, smoothing = labels != NO_DIGIT, config.label_smoothing
     log_p, y = F.log_softmax(logits[is_digit, :DIGIT], dim=1), labels[is_digit]
@@ -313,13 +313,13 @@ def _precision(config: TrainConfig) -> str:
 
 def _optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]  # biases and batch normalization: decay only harms them
+    vectors = [p for p in network.parameters() if p.ndim <= 1]  # biases and batch normalization, which decay only harms
     groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
 def _learning_rate(step: int, steps: int, config: TrainConfig) -> float:
-    """Up in a line, then down to zero in half a cosine."""
+    """Return the learning rate: linear warmup, then cosine decay to zero."""
     rise = config.warmup * steps
     if step < rise:
         return config.learning_rate * (step + 1) / (rise + 1)
@@ -328,7 +328,7 @@ def _learning_rate(step: int, steps: int, config: TrainConfig) -> float:
 
 @torch.no_grad()
 def _average(pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
-    """Move each averaged value 1 - decay of the way to its present one; batch statistics, too; counters are copied."""
+    """Update the moving average of all weights and batch statistics; copy counters."""
     for kept, now in pairs:
         if kept.is_floating_point():
             kept.lerp_(now, 1 - decay)

@@ -1,10 +1,10 @@
-"""A multilayer perceptron in NumPy alone: forward, backward, gradient descent, and its ONNX graph by hand.
+"""A multilayer perceptron in NumPy: forward and backward pass, gradient descent, and its ONNX graph written by hand.
 
-Layers of tanh, then a softmax; cross-entropy with an L2 penalty; plain mini-batch gradient descent. Everything that
-the training of a network consists of can be read here in a few lines, and the result is served like any other model.
+Layers of tanh, then a softmax; cross-entropy with an L2 penalty; plain mini-batch gradient descent. It shows all parts
+of neural network training in a few lines, and the result is served like any other model.
 
-Pixels enter as value - 1/2, so that an image whose ink and paper are swapped only has its signs turned. Half of the
-images are shown to it that way, and it reads both alike, without the normalisation's help.
+The inputs are pixel values minus 1/2, so swapping ink and paper only flips their signs. Half of the training images are
+swapped, so the network reads both without normalization of the polarity.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from inkdigits.training.run import Learner, Trained, run
 __all__ = ["Fitted", "Mlp", "MlpLearner", "fit", "initial", "to_onnx", "train"]
 
 CLASSES = 10
-MIDDLE = np.float32(0.5)  # what a pixel is when it is neither ink nor paper
-PIXEL_RMS = 0.46  # of a pixel - 1/2, over MNIST
-OPSET, IR_VERSION = 17, 8  # of ONNX; old ones, which every runtime reads
+MIDDLE = np.float32(0.5)  # value of a pixel halfway between ink and paper
+PIXEL_RMS = 0.46  # of pixel values - 1/2, over MNIST
+OPSET, IR_VERSION = 17, 8  # of ONNX; old versions, which every runtime supports
 
 
 @dataclass(frozen=True, eq=False)
 class Mlp:
-    """Layer after layer, ``tanh(x @ weights + biases)``; the last without tanh gives logits.
+    """The weights of a perceptron: layers of ``tanh(x @ weights + biases)``; the last, without tanh, gives logits.
 
     Attributes:
         weights: for each layer (inputs, outputs) float32; the first has 784 inputs, the last 10 outputs.
@@ -57,25 +57,25 @@ class Mlp:
 
     @property
     def parameters(self) -> int:
-        """Count the weights and biases."""
+        """Number of weights and biases."""
         return sum(array.size for array in (*self.weights, *self.biases))
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(N, …) float32 in [0, 1] with 784 pixels each, to (N, 10) float32."""
+        """Return (N, 10) float32 logits of (N, …) float32 images in [0, 1] with 784 pixels each."""
         return self._activations(images)[-1]
 
     def loss_and_gradients(
         self, images: np.ndarray, labels: np.ndarray, l2: float
     ) -> tuple[float, np.ndarray, list[np.ndarray], list[np.ndarray]]:
-        """Mean cross-entropy, and the way up: D. Rumelhart, G. Hinton, R. Williams, 1986, doi:10.1038/323533a0.
+        """Compute mean cross-entropy and gradients (D. Rumelhart, G. Hinton, R. Williams, 1986, doi:10.1038/323533a0).
 
         Args:
             images: (N, …) float32 in [0, 1] with 784 pixels each.
             labels: (N,) int.
-            l2: half of it times the sum of the squared weights is added to what the gradients are of.
+            l2: strength of the penalty: l2 / 2 times the sum of the squared weights.
 
         Returns:
-            The cross-entropy without the penalty, the logits, and the gradients for the weights and for the biases.
+            The cross-entropy without the penalty, the logits, and the gradients of the weights and of the biases.
         """
         activations = self._activations(images)
         logits = activations[-1]
@@ -85,7 +85,7 @@ class Mlp:
         rows = np.arange(len(labels))
         loss = float((np.log(total[:, 0]) - shifted[rows, labels]).mean())
 
-        # The slope at the logits: softmax minus the truth, a share of the mean each.
+        # The gradient at the logits: softmax minus one-hot labels, divided by N for the mean.
         slope = exponent / total
         slope[rows, labels] -= 1
         slope /= np.float32(len(labels))
@@ -100,7 +100,7 @@ class Mlp:
         return loss, logits, of_weights, of_biases
 
     def _activations(self, images: np.ndarray) -> list[np.ndarray]:
-        """What goes into each layer, and the logits at the end."""
+        """Return the inputs of each layer, and the logits last."""
         activations = [images.reshape(len(images), -1) - MIDDLE]
         for layer, (weights, biases) in enumerate(zip(self.weights, self.biases, strict=True), 1):
             sums = activations[-1] @ weights + biases
@@ -110,18 +110,18 @@ class Mlp:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What :func:`fit` gives: the network of its best epoch, and how it came about."""
+    """The result of :func:`fit`: the network of its best epoch, and its figures."""
 
     network: Mlp
     best_epoch: int
     accuracy: float  # on the validation images
-    swapped_accuracy: float  # on the same with ink and paper swapped
+    swapped_accuracy: float  # on the same images with ink and paper swapped
     epochs: int
     seconds: float
 
 
 def initial(widths: tuple[int, ...], rng: np.random.Generator) -> Mlp:
-    """A network with hidden layers of these widths, its weights drawn so that each layer's sums have variance 1."""
+    """Draw the weights of a network with hidden layers of these widths, so that the sums in each have variance 1."""
     sizes = (SIDE * SIDE, *widths, CLASSES)
     rms = (PIXEL_RMS, *[1.0] * len(widths))
     weights = [
@@ -140,18 +140,18 @@ def fit(
     progress: Progress,
     record: Callable[[Mapping[str, float]], None] = lambda figures: None,
 ) -> Fitted:
-    """Mini-batch gradient descent. Ctrl-C ends it with the best epoch so far; before the first ends it goes through.
+    """Run mini-batch gradient descent. Ctrl-C ends it with the best epoch so far, or raises before the first has ended.
 
-    One line an epoch: ``train_accuracy`` is of the training images as they were shown, ``test_accuracy`` of the
-    validation images, ``swapped`` of these with ink and paper swapped. The best epoch is the best by their mean.
+    It prints a line per epoch: ``train_accuracy`` is on the augmented training images, ``test_accuracy`` on the
+    validation images, ``swapped`` on these with ink and paper swapped. The mean of the last two selects the best epoch.
 
     Args:
         config: every option.
-        training: what to train on.
-        validation: what to choose the epoch by.
+        training: images to train on.
+        validation: images to select the best epoch by.
         say: called with each line of text.
         progress: shows the steps of an epoch.
-        record: called with each epoch's figures by name; what it raises ends the run.
+        record: called with each epoch's figures by name; an exception in it ends the run.
 
     Raises:
         TrainingError: the loss is not a number.
@@ -168,7 +168,7 @@ def fit(
             loss_sum, hits = 0.0, 0
             order = rng.permutation(len(training))
             bar = progress(f"epoch {epoch}/{config.epochs}", steps, "")
-            with bar as advance, np.errstate(over="ignore", invalid="ignore"):  # told below, in better words
+            with bar as advance, np.errstate(over="ignore", invalid="ignore"):  # reported below as an error
                 for step in range(steps):
                     chosen = order[step * batch : (step + 1) * batch]
                     images, labels = _shown(training.images[chosen], config, rng), training.labels[chosen]
@@ -213,22 +213,22 @@ def fit(
     except KeyboardInterrupt:
         if best is None:
             raise
-    assert best is not None  # as there is an epoch at least
+    assert best is not None  # as there is at least one epoch
     return best
 
 
 def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
-    """The network as an ONNX file: ``image`` (N, 1, 28, 28) float32 to ``logits`` (N, 10) float32.
+    """Convert the network to an ONNX file: ``image`` (N, 1, 28, 28) float32 to ``logits`` (N, 10) float32.
 
     The same weights give the same bytes.
 
     Args:
-        network: what to write.
-        temperature: what logits are divided by before the softmax.
-        name: of the network, for the file's metadata.
+        network: trained weights.
+        temperature: divisor of the logits before the softmax.
+        name: of the network, for the metadata.
     """
     helper, tensor = onnx.helper, onnx.TensorProto.FLOAT
-    # (x - 1/2) W + b is x W + (b - W's columns' sums / 2): one step less for every image.
+    # (x - 1/2) W + b is x W + (b - the column sums of W / 2), which saves a step at inference.
     biases = [network.biases[0] - MIDDLE * network.weights[0].sum(axis=0), *network.biases[1:]]
     nodes, weights, value = [helper.make_node("Flatten", ["image"], ["x0"], axis=1)], [], "x0"
     last = len(network.weights)
@@ -256,7 +256,7 @@ def to_onnx(network: Mlp, *, temperature: float, name: str = "mlp") -> bytes:
 
 
 class _Network(nn.Module):
-    """The perceptron as a network, to be calibrated and compared as one."""
+    """The perceptron as a PyTorch module, for calibration and parity checks."""
 
     def __init__(self, mlp: Mlp) -> None:
         super().__init__()
@@ -273,15 +273,15 @@ class MlpLearner(Learner):
         self._config = config
 
     def describe(self, data: Prepared) -> str:
-        """Return widths and data in a line."""
+        """Return a line with widths and data."""
         sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
         counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
         return f"mlp {sizes} on {self._config.data}: {counts}"
 
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
-        """Run the loop."""
+        """Run gradient descent."""
         validation = joined(data.validation.values())
-        # Steps are too small to share among threads, and one thread adds in one order: the same file every time.
+        # Steps are too small for several threads, and one thread sums in a fixed order: the same file every time.
         with threadpool_limits(1):
             fitted = fit(
                 self._config, data.training, validation, say=report.say, progress=report.progress, record=record
@@ -316,12 +316,12 @@ def train(
     console: Console | None = None,
     watch: Callback | None = None,
 ) -> dict[str, Any]:
-    """Train a perceptron: the old name of :func:`inkdigits.training.train.train`."""
+    """Train a perceptron; the old name of :func:`inkdigits.training.train.train`."""
     return run(config, MlpLearner(config), out, settings, Report(console), watch)
 
 
 def _shown(images: np.ndarray, config: MlpConfig, rng: np.random.Generator) -> np.ndarray:
-    """Return a batch (N, 28, 28) uint8 as it is trained on: (N, 28, 28) float32, moved a little, some swapped."""
+    """Augment a batch, (N, 28, 28) uint8, to (N, 28, 28) float32: shift it, and swap ink and paper of some images."""
     n, reach = len(images), config.shift
     if reach:
         around = np.zeros((n, SIDE + 2 * reach, SIDE + 2 * reach), np.uint8)

@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name. Each takes (N, 1, 28, 28) float32, ink 1 on paper 0; returns logits."""
+"""The networks, by name. Each takes (N, 1, 28, 28) float32, ink 1 on paper 0, and returns logits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["NETWORKS", "Cnn", "LeNet", "build"]
 class LeNet(nn.Module):
     """LeNet for 28×28 images: 6 and 16 convolutions of 5×5, each max-pooled by 2 before ReLU, then 120-84-10.
 
-    44,426 parameters. Padded by 2, the image has the 32×32 field of the paper, and 61,706 parameters.
+    44,426 parameters; 61,706 with padding 2, which gives the 32×32 input of the paper.
     Y. LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998,
     http://yann.lecun.com/exdb/publis/pdf/lecun-98.pdf
 
@@ -28,7 +28,7 @@ class LeNet(nn.Module):
 
     def __init__(self, padding: int = 0) -> None:
         super().__init__()
-        side = ((SIDE + 2 * padding - 4) // 2 - 4) // 2  # of a map, after two convolutions and two poolings
+        side = ((SIDE + 2 * padding - 4) // 2 - 4) // 2  # of a feature map, after two convolutions and two poolings
         self.conv1 = nn.Conv2d(1, 6, 5, padding=padding)
         self.conv2 = nn.Conv2d(6, 16, 5)
         self.full1 = nn.Linear(16 * side * side, 120)
@@ -36,8 +36,8 @@ class LeNet(nn.Module):
         self.full3 = nn.Linear(84, 10)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
-        # ReLU keeps the order of values, so pooling first gives the same for a quarter of the ReLUs.
+        """Return (N, 10) logits of (N, 1, 28, 28) images."""
+        # ReLU is monotonic, so pooling first gives the same result with a quarter of the ReLUs.
         x = F.relu(F.max_pool2d(self.conv1(image), 2))
         x = F.relu(F.max_pool2d(self.conv2(x), 2))
         x = F.relu(self.full1(torch.flatten(x, 1)))
@@ -46,19 +46,19 @@ class LeNet(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequential:
-    """3×3 convolution, batch normalization, ReLU."""
+    """Build a 3×3 convolution with batch normalization and ReLU."""
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(channels_out), nn.ReLU()
     )
 
 
 class Cnn(nn.Module):
-    """Seven 3×3 convolutions with batch normalization at 28×28, 14×14 and 7×7 pixels, then one weighted average a map.
+    """Seven 3×3 convolutions with batch normalization at 28×28, 14×14 and 7×7 pixels, then a weighted average per map.
 
-    Strided convolutions do the pooling, so that no time is spent on what is thrown away. The average at the end is a
-    depthwise 7×7 convolution: it costs nothing, and unlike a plain mean it knows where a stroke lies (J. Chen et al.,
-    MobileFaceNets, 2018, https://arxiv.org/abs/1804.07573). With 16, 32 and 80 channels: 166,938 parameters and
-    11 million multiplications an image.
+    Strided convolutions replace pooling, which would compute values only to discard them. The average at the end is a
+    depthwise 7×7 convolution: it costs almost nothing, and unlike a plain mean it depends on the position of strokes
+    (J. Chen et al., MobileFaceNets, 2018, https://arxiv.org/abs/1804.07573). With 16, 32 and 80 channels: 166,938
+    parameters and 11 million multiplications per image.
 
     Args:
         widths: channels at 28×28, 14×14 and 7×7 pixels.
@@ -80,26 +80,26 @@ class Cnn(nn.Module):
         self.full = nn.Linear(third, 10)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
+        """Return (N, 10) logits of (N, 1, 28, 28) images."""
         return self.full(self.pool(self.features(image)).flatten(1))
 
 
 class _Stack(nn.Module):
-    """Convolutions, then dense layers, where there are any, and a last linear one."""
+    """Convolutions, optional dense layers, and a linear layer."""
 
     def __init__(self, features: nn.Sequential, dense: nn.Sequential, full: nn.Linear) -> None:
         super().__init__()
         self.features, self.dense, self.full = features, dense, full
 
     def forward(self, image: Tensor) -> Tensor:
-        """(N, 1, 28, 28) to (N, 10) logits."""
+        """Return (N, 10) logits of (N, 1, 28, 28) images."""
         return self.full(self.dense(self.features(image).flatten(1)))
 
 
 def _baseline() -> nn.Module:
-    """Build the plain network that most begin with: two 3×3 convolutions of 16 and 32, pooling, dropout, dense 128-10.
+    """Build the network of many tutorials: two 3×3 convolutions of 16 and 32, pooling, dropout, dense 128-10.
 
-    206,922 parameters and 1.2 million multiplications an image.
+    206,922 parameters and 1.2 million multiplications per image.
     """
     return _Stack(
         nn.Sequential(
@@ -119,7 +119,7 @@ def _baseline() -> nn.Module:
 def _baseline_deep() -> nn.Module:
     """Build the baseline with each convolution doubled, batch normalization after each, dropout after each pooling.
 
-    218,714 parameters and 4.8 million multiplications an image.
+    218,714 parameters and 4.8 million multiplications per image.
     """
     return _Stack(
         nn.Sequential(
@@ -132,9 +132,9 @@ def _baseline_deep() -> nn.Module:
 
 
 def _sprint() -> nn.Module:
-    """Build three small convolutions, pooled before anything else: the network that trains fastest.
+    """Build three small convolutions, each pooled at once: the network that trains fastest.
 
-    24,466 parameters and 0.8 million multiplications an image.
+    24,466 parameters and 0.8 million multiplications per image.
     """
     return _Stack(
         nn.Sequential(
@@ -162,14 +162,14 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 
 
 def build(name: str, *, rejects: bool = False) -> nn.Module:
-    """Build a network with fresh weights, drawn from torch's global generator.
+    """Build a network with random weights from torch's global generator.
 
     Args:
         name: one of :data:`NETWORKS`.
-        rejects: its last layer has an eleventh output, the logit of "this is a digit".
+        rejects: give the last layer an eleventh output, the logit of "this is a digit".
 
     Raises:
-        SettingError: there is no network of that name.
+        SettingError: the network is unknown.
     """
     if name not in NETWORKS:
         raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}, mlp")

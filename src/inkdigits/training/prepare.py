@@ -1,9 +1,8 @@
-"""The images of a run: made, normalized as for inference, and cached for the next run.
+"""Prepare the images of a run: generate them, normalize them as for inference, and cache them for the next run.
 
-Four kinds can be mixed: images of a data set such as MNIST; pen strokes, each drawn many times by different pens;
-pictures of both, corrupted at full size as by cameras, paper and scanners; and pictures of non-digits, so that the
-model learns to reject them. Making them takes minutes, so the result is cached under a hash of all that determines it:
-options, data and the version of the recipe.
+Four kinds can be mixed: images of a data set such as MNIST; pen strokes, each drawn many times with different pens;
+both corrupted at full size, as by cameras, paper and scanners; and pictures of non-digits, so that the model learns to
+reject them. Generating them takes minutes, so the result is cached under a hash of options, data and recipe version.
 """
 
 from __future__ import annotations
@@ -34,21 +33,21 @@ from inkdigits.training.config import MlpConfig, TrainConfig
 
 __all__ = ["NO_DIGIT", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
-RECIPE_VERSION = "1"  # changes when the same options and data give other pictures; cached ones are then made again
-CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their names in registries, which must not change
-NO_DIGIT = -1  # the label of pictures that show no digit
-VALIDATION_SEED = 0  # of the images held out: the same in every run, so that runs can be compared
-VALIDATION_SHARE = 0.2  # of the training images, at most, for small data sets
+RECIPE_VERSION = "1"  # increase when the same options and data give other pictures, so that cached ones are not used
+CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
+NO_DIGIT = -1  # label of non-digits
+VALIDATION_SEED = 0  # of the held-out images: the same in every run, so that runs can be compared
+VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for small data sets
 CORRUPTED_VALIDATION = 1500  # pictures
 NON_DIGIT_VALIDATION = 1500  # pictures
-TRAINED_SEVERITY = (0.2, 1.0)  # of the corruptions that are trained on
-EMPHASIS = {"motion": 3, "shadow": 2, "table": 2}  # how often the hardest corruptions come, for each other one
-REJECTED_MORE = ("shape", "shape", "scribble", "line", "blank", "noise")  # the hardest to reject, besides each kind
+TRAINED_SEVERITY = (0.2, 1.0)  # range of the severity of corruptions in training
+EMPHASIS = {"motion": 3, "shadow": 2, "table": 2}  # relative frequency of the hardest corruptions; others have 1
+REJECTED_MORE = ("shape", "shape", "scribble", "line", "blank", "noise")  # the hardest, in addition to each kind
 TWICE = 0.3  # share of the corrupted pictures that are corrupted in two ways
-WORTHWHILE = 5000  # pictures, from which several processes and a place in the cache pay
-CHUNK = 500  # pictures a task of a worker process
+WORTHWHILE = 5000  # pictures, from which several processes and caching pay off
+CHUNK = 500  # pictures per task of a worker process
 
-# What the hand does is left to the augmentation of each batch, and the polarity is undone by the normalisation.
+# Augmentation varies the handwriting in each batch, and normalization removes the polarity.
 _TRAINED = tuple(
     kind.name for kind in CORRUPTIONS.values() if kind.trained and kind.group != "hand" and kind.name != "inverted"
 )
@@ -58,7 +57,7 @@ _OFTEN = _OFTEN / _OFTEN.sum()
 
 @dataclass(frozen=True, eq=False)
 class TrainingSet:
-    """Images as a network reads them.
+    """Images as a network reads them, with labels.
 
     Attributes:
         images: (N, 28, 28) uint8, ink 255 on paper 0.
@@ -81,12 +80,12 @@ class Prepared:
     """The images of a run.
 
     Attributes:
-        training: what to train on.
-        validation: held-out images to choose the best epoch by: those of each data set by its name, CORRUPTED_SET ones
-            and NON_DIGIT_SET.
-        sha256: hash by file or array of the data that they were made from.
-        clean: the validation images that are drawn, written or scanned well: to calibrate by.
-        held_out: how many images there are to validate on.
+        training: images to train on.
+        validation: held-out images to select the best epoch by: of each data set by its name, of CORRUPTED_SET and
+            of NON_DIGIT_SET.
+        sha256: hashes of the source data, by file or array.
+        clean: the uncorrupted validation images of digits, for calibration.
+        held_out: number of validation images.
     """
 
     training: TrainingSet
@@ -97,18 +96,18 @@ class Prepared:
 
 
 def split_names(data: str) -> list[str]:
-    """Return the data sets of an option such as "mnist+pen"; a path is one name, whatever it contains."""
+    """Split an option such as "mnist+pen" into data sets; a path is one name, even with a plus sign in it."""
     return [data] if os.sep in data or "." in data else data.split("+")
 
 
 def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progress, *, test: bool = False) -> Prepared:
-    """Make the images of a run, or take them from the cache.
+    """Generate the images of a run, or load them from the cache.
 
     Args:
-        config: the options; those of data count.
+        config: the options; only those of the data matter.
         settings: where data sets and the cache are.
-        progress: shows how the images are made.
-        test: fetch the test part, too, so that a long run does not fail at its last step for want of it.
+        progress: shows progress.
+        test: download the test set, too, so that a long run does not fail for lack of it at the end.
 
     Raises:
         DataError: a data set cannot be loaded.
@@ -131,7 +130,7 @@ def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progr
             sets[name] = (dataset, *stratified(dataset.labels, size, VALIDATION_SEED))
 
     def made(what: str, make: Callable[..., TrainingSet], *columns: Any) -> TrainingSet:
-        """Return what ``make`` gives for columns of sources, labels, seeds…, in parts by several processes."""
+        """Run ``make`` on columns of sources, labels, seeds…, in several processes if there are many rows."""
         if len(columns[0]) < WORTHWHILE:
             with progress(what, len(columns[0]), "") as advance:
                 images = make(*columns)
@@ -160,7 +159,7 @@ def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progr
         training.append(corrupted("train", int(config.corrupted * sum(map(len, training))), 2_000_000))
     if config.non_digits:
         n = int(config.non_digits * sum(map(len, training)))
-        # Both with the training fonts, by other seeds; no run sees the fonts of the test part.
+        # Both use the training fonts with different seeds; the fonts of the test set are never used here.
         validation[NON_DIGIT_SET] = made("drawing non-digits to validate on", _non_digits, range(NON_DIGIT_VALIDATION))
         training.append(made("drawing non-digits to train on", _non_digits, range(3_000_000, 3_000_000 + n)))
     clean = [each for name, each in validation.items() if name not in (CORRUPTED_SET, NON_DIGIT_SET)]
@@ -170,7 +169,7 @@ def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progr
 def _sample(
     images: Sequence[tuple[np.ndarray | Lazy, np.ndarray, np.ndarray]], pen: list[PenDigit], n: int, *, seed: int
 ) -> tuple[list[ImageSource | PenDigit], list[int]]:
-    """Return ``n`` images or pen digits, half of each where there are both, and their labels."""
+    """Draw ``n`` images or pen digits, half of each if both exist, and their labels."""
     rng = np.random.default_rng((4, seed))
     sources: list[ImageSource | PenDigit] = []
     labels: list[int] = []
@@ -186,7 +185,7 @@ def _sample(
     return sources, labels
 
 
-# These make pictures from columns of sources and seeds, in worker processes, and depend on nothing else.
+# The functions below run in worker processes; their results depend only on their arguments.
 
 
 def _plain(images: np.ndarray, labels: np.ndarray) -> TrainingSet:
@@ -217,7 +216,7 @@ def _non_digits(seeds: Sequence[int]) -> TrainingSet:
 
 
 def _normalized(pictures: Any, *, keep_blank: bool = False) -> TrainingSet:
-    """Normalize pictures; leave out one that lost all its ink, as there is nothing to learn."""
+    """Normalize pictures; omit those without any ink left, as they cannot be learned."""
     images, labels = [], []
     for picture, label in pictures:
         seen = preprocess(picture)
@@ -230,11 +229,11 @@ def _normalized(pictures: Any, *, keep_blank: bool = False) -> TrainingSet:
 def _in_parallel(
     what: str, make: Callable[..., TrainingSet], columns: tuple[Any, ...], progress: Progress
 ) -> TrainingSet:
-    """Run ``make`` for CHUNK rows of the columns at a time, each task taking its own rows along."""
+    """Run ``make`` in worker processes, on CHUNK rows of the columns per task."""
     n = len(columns[0])
     tasks = [tuple(column[i : i + CHUNK] for column in columns) for i in range(0, n, CHUNK)]
     made = []
-    # Spawned, not forked: a fork of a process with PyTorch's threads may hang.
+    # Spawn, not fork: a fork of a process with PyTorch's threads may hang.
     workers = ProcessPoolExecutor(min(os.cpu_count() or 1, len(tasks)), get_context("spawn"))
     with progress(what, n, "") as advance, workers:
         for task, images in zip(tasks, workers.map(make, *zip(*tasks, strict=True)), strict=True):
@@ -244,13 +243,13 @@ def _in_parallel(
 
 
 def joined(sets: Iterable[TrainingSet]) -> TrainingSet:
-    """Return one training set of several."""
+    """Concatenate training sets."""
     images, labels = zip(*((each.images, each.labels) for each in sets), strict=True)
     return TrainingSet(np.concatenate(images), np.concatenate(labels))
 
 
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
-    """Return a hash of all that determines some images: the options, the data, and the versions of what makes them."""
+    """Return a cache key for generated images: a hash of options, data and versions of the code that makes them."""
     options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
     parts = [NORMALIZATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -261,7 +260,7 @@ def _cached(key: str, settings: Settings, make: Callable[[], TrainingSet]) -> Tr
     try:
         with np.load(path) as kept:
             return TrainingSet(kept["images"], kept["labels"])
-    except (OSError, ValueError, KeyError):  # not there, or cut short: make it again
+    except (OSError, ValueError, KeyError):  # missing or incomplete: make it again
         made = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     with staged(path) as part:

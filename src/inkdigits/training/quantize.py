@@ -1,9 +1,9 @@
-"""Quantization: from an exported model to one of 8-bit integers, a third of the file and half the time an image.
+"""Quantization of an exported model to 8-bit integers: a third of the file size and half the inference time.
 
-Weights and activations become integers with a scale each, which is found by what the model makes of training images.
-The first two layers and the last, and depthwise convolutions, stay in floating point: they cost little, and what they
-lose is lost for good. Weights keep 7 of the 8 bits: processors without VNNI add products of 8 by 8 bits in 16, which
-may overflow, so that a model would give other results on an older machine.
+Weights and activations become integers with a scale each, calibrated on training images. The first two layers, the
+last one and depthwise convolutions stay in floating point: they cost little time, and precision matters most there.
+Weights keep 7 of the 8 bits: processors without VNNI add products of 8 by 8 bits in 16 bits, which may overflow, so
+that results would differ on an older machine.
 
 B. Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, 2018,
 https://arxiv.org/abs/1712.05877; https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
@@ -26,7 +26,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from inkdigits.errors import SettingError, TrainingError
-from inkdigits.network import find_model
+from inkdigits.network import REGISTRY_NAME, find_model
 from inkdigits.progress import Report
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
@@ -40,80 +40,80 @@ from inkdigits.training.validate import validate
 __all__ = ["Exported", "Quantizer", "quantize", "samples_of", "write_quantized"]
 
 FIRST = 2  # layers that stay in floating point
-SAMPLES = 2000  # training images that the scales are found by
-BATCH = 100  # of them at a time
-SEED = 0  # of which they are
-MOST_LOST = 0.005  # accuracy on the validation images that 8-bit integers may cost without a warning
+SAMPLES = 2000  # training images to calibrate the scales on
+BATCH = 100  # samples per batch
+SEED = 0  # of the choice of samples
+MOST_LOST = 0.005  # of accuracy on the validation images, above which there is a warning
 
 
 def quantize(model: str, out: Path, settings: Settings, *, console: Console | None = None) -> dict[str, Any]:
     """Quantize a model, calibrate it again, measure and register it.
 
     Args:
-        model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote; the registry beside
-            it says what it was trained on.
+        model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote; the registry in
+            its folder says what it was trained on.
         out: the ``.onnx`` file to write; its folder's ``registry.json`` gets the entry.
         settings: where data sets are.
-        console: where this reports; default standard output.
+        console: where progress is printed; default standard output.
 
     Returns:
         The registry's entry.
 
     Raises:
-        ModelError: there is no such model.
-        SettingError: no registry says how it was trained, or it is quantized already.
+        ModelError: the model does not exist.
+        SettingError: no registry says how it was trained, or it is already quantized.
         DataError: the data set cannot be loaded.
-        TrainingError: it cannot be quantized or written.
+        TrainingError: the model cannot be quantized or written.
     """
     learner = Quantizer(model, out)
     return run(learner.config, learner, out, settings, Report(console))
 
 
 class Quantizer(Learner):
-    """Makes a trained model one of 8-bit integers.
+    """Quantizes a trained model to 8-bit integers.
 
     Args:
         model: as for :func:`quantize`.
-        out: the file that it will be written to, for messages.
+        out: the file to write, for messages.
 
     Raises:
-        ModelError: there is no such model.
-        SettingError: no registry says how it was trained, or it is quantized already.
+        ModelError: the model does not exist.
+        SettingError: no registry says how it was trained, or it is already quantized.
     """
 
     def __init__(self, model: str, out: Path) -> None:
         _, self._path, self._entry = find_model(model)
         if "config" not in self._entry or self._entry.get("network") == "mlp":
             raise SettingError(
-                f"{self._path} cannot be quantized: no registry beside it says that inkdigits train made a "
-                "convolutional network of it, and from what data"
+                f"{self._path} cannot be quantized: no {REGISTRY_NAME} in its folder lists it as a convolutional "
+                "network from inkdigits train; give a model with such an entry"
             )
-        Recognizer(self._path)  # which finds damage, and another file than the registry's
+        Recognizer(self._path)  # raises if the file is damaged or does not match its registry
         if is_quantized(self._path):
-            raise SettingError(f"{self._path} is quantized already; give the model that it was made from")
+            raise SettingError(f"{self._path} is already quantized; give the model that it was made from")
         self.config = TrainConfig.from_dict(self._entry["config"])
         self._lineage, self._out = dict(lineage(model)), out
 
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
-        """Quantize with training images, and compare the accuracy with that of before."""
+        """Quantize with training images, and compare the accuracy with that of the original model."""
         path, entry = self._path, self._entry
         with tempfile.TemporaryDirectory() as folder:
             quantized = Path(folder) / "quantized.onnx"
             write_quantized(path, quantized, samples_of(data))
-            whole = onnx.load(quantized)
+            proto = onnx.load(quantized)
             network = Exported(Recognizer(quantized))
         _, accuracy, figures = validate(network, data.validation)
         before, warning = entry["metrics"]["validation"]["accuracy"], ""
-        report.say(f"validation accuracy {accuracy:.2%}, before {before:.2%}")
+        report.say(f"validation accuracy {accuracy:.2%}, before quantization {before:.2%}")
         if not before - accuracy <= MOST_LOST:
             warning = (
-                f"{self._out.name} reads {accuracy:.2%} of the validation images, {path.name} read {before:.2%}: 8-bit "
-                "integers cost this model too much; keep the one in floating point"
+                f"{self._out.name} reads {accuracy:.2%} of the validation images correctly, {path.name} {before:.2%}: "
+                "8-bit integers cost this model too much accuracy; use the floating-point model"
             )
         return Trained(
             network,
             write=lambda staged, found: write_model(
-                whole, staged, found.temperature, {"network": self.config.network, **found.metadata}
+                proto, staged, found.temperature, {"network": self.config.network, **found.metadata}
             ),
             validation={"accuracy": accuracy, **figures},
             parameters=entry["parameters"],
@@ -126,21 +126,21 @@ class Quantizer(Learner):
 
 
 def samples_of(data: Prepared) -> np.ndarray:
-    """Return (N, 1, 28, 28) float32: some of the training images, of every kind."""
+    """Return a random sample of the training images, (N, 1, 28, 28) float32."""
     images = data.training.images
     chosen = np.random.default_rng(SEED).permutation(len(images))[:SAMPLES]
     return images[chosen][:, None].astype(np.float32) / 255
 
 
 def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) -> None:
-    """Quantize one file to another, which has no metadata yet.
+    """Quantize a file into another, without metadata.
 
     Args:
-        samples: (N, 1, 28, 28) float32, to find the scales by.
-        changes: other options of ONNX Runtime's ``quantize_static``, to compare.
+        samples: (N, 1, 28, 28) float32, to calibrate the scales on.
+        changes: options of ONNX Runtime's ``quantize_static`` to override, for benchmarks.
 
     Raises:
-        TrainingError: it cannot be quantized.
+        TrainingError: the model cannot be quantized.
     """
     model = onnx.load(path)
     options = {
@@ -152,24 +152,24 @@ def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) 
         "nodes_to_exclude": _exact(model),
     }
     level = logging.root.level
-    logging.root.setLevel(logging.ERROR)  # it advises steps that change nothing here
+    logging.root.setLevel(logging.ERROR)  # its advice to preprocess the model changes nothing here
     try:
         quantize_static(path, out, _Samples(model.graph.input[0].name, samples), **{**options, **changes})
-    except Exception as error:  # of onnx, ONNX Runtime and its tool, as each has its own
+    except Exception as error:  # onnx, ONNX Runtime and its tool each raise their own
         raise TrainingError(f"{path} cannot be quantized: {error}") from error
     finally:
         logging.root.setLevel(level)
 
 
 def _exact(model: onnx.ModelProto) -> list[str]:
-    """The nodes that stay in floating point."""
+    """Return the names of the nodes that stay in floating point."""
     layers = [node for node in model.graph.node if node.op_type in ("Conv", "Gemm")]
     grouped = [node for node in layers if any(a.name == "group" and a.i > 1 for a in node.attribute)]
     return [node.name for node in (*layers[:FIRST], *layers[-1:], *grouped)]
 
 
 class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Gives them to the tool a batch at a time."""
+    """Passes samples to the tool in batches."""
 
     def __init__(self, name: str, images: np.ndarray) -> None:
         self._batches: Iterator[dict[str, np.ndarray]] = (
@@ -181,7 +181,7 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has 
 
 
 class Exported(nn.Module):
-    """An exported model as a network, to be measured as one: (N, 1, 28, 28) to (N, 10 or 11) logits."""
+    """An exported model as a PyTorch module, from (N, 1, 28, 28) to (N, 10 or 11) logits, to be validated as one."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The end of a training run: the file is measured once on what the model never saw, and registered."""
+"""The end of a training run: measure the file once on the test set, and register it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 __all__ = ["NEAR_CHANCE", "add_entry", "check_out", "check_warning", "measure", "near_chance", "register"]
 
-NEAR_CHANCE = 0.2  # accuracy below which a model learned next to nothing: guessing one of ten digits gives 0.1
+NEAR_CHANCE = 0.2  # accuracy below which a model learned next to nothing; guessing one of ten digits gives 0.1
 
 
 def check_out(out: Path) -> Path:
-    """Return the model's file to write, once its folder exists and can be written to.
+    """Create the folder of a model's file to write if needed, check that it is writable, and return the file.
 
     Raises:
-        SettingError: it is not the name of an ``.onnx`` file.
-        TrainingError: its folder cannot be made or written to.
-        ModelError: the registry in it is damaged, which should not be found out after hours.
+        SettingError: ``out`` is not the name of an ``.onnx`` file.
+        TrainingError: the folder cannot be created or written to.
+        ModelError: the registry in the folder is damaged, which should not be found only after hours of training.
     """
     if out.suffix != ".onnx" or out.is_dir() or is_stream(out):
         raise SettingError(f"the model to write must be a file with suffix .onnx, not {str(out)!r}")
@@ -50,57 +50,57 @@ def check_out(out: Path) -> Path:
     except OSError as error:
         raise TrainingError(f"cannot make folder {out.parent}: {error.strerror}; name another --out") from None
     if not os.access(out.parent, os.W_OK):
-        raise TrainingError(f"cannot write in folder {out.parent}; name another --out")
+        raise TrainingError(f"cannot write to folder {out.parent}; name another --out")
     read_registry(out.parent)
     return out
 
 
 def near_chance(accuracy: float) -> bool:
-    """Return whether a model of this accuracy, 0 to 1, is hardly better than guessing."""
+    """Return whether a model with this accuracy, 0 to 1, is hardly better than guessing."""
     return not accuracy >= NEAR_CHANCE  # also true for NaN
 
 
 def check_warning(out: Path, trained: Trained, learning_rate: float) -> str:
-    """Return what is wrong with a trained model, "" for nothing.
+    """Return a warning about a trained model, "" for none.
 
-    A model with a warning is written and registered, but does not take the place of the registry's default.
+    A model with a warning is written and registered, but must not replace the registry's default.
 
     Raises:
-        TrainingError: it would.
+        TrainingError: the model has a warning and would replace the default.
     """
     warning, accuracy = trained.warning, trained.validation["accuracy"]
     if near_chance(accuracy):
         warning = (
-            f"{out.name} reads {accuracy:.2%} of the validation images, hardly more than guessing: the "
+            f"{out.name} reads {accuracy:.2%} of the validation images, hardly better than guessing: the "
             f"training learned next to nothing. Lower the learning rate, now {learning_rate:g}, or check the labels"
         )
     target = destination(out)
     if warning and any(read_registry(each.parent).get("default") == each.stem for each in (out, target)):
-        raise TrainingError(f"{warning}. The default model {target} stays; name another --out for this one")
+        raise TrainingError(f"{warning}. The default model {target} is kept; name another --out for this one")
     return warning
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A model's file and how it reads the test part of its data."""
+    """A model's file and its results on the test set."""
 
     recognizer: Recognizer
     size: int  # bytes of the file
     tests: Sequence[Evaluation]
-    sha256: Mapping[str, str]  # hash by file of the test data
+    sha256: Mapping[str, str]  # hashes of the test data by file
 
     def lines(self) -> Iterator[str]:
-        """Yield a line of text on each data set."""
+        """Yield a line of text for each data set."""
         for each in self.tests:
             low, high = each.interval
             yield f"{each.dataset} test: {each.accuracy:.2%} of {each.n:,} right (95%: {low:.2%} to {high:.2%})"
 
 
 def measure(file: Path, data: str, settings: Settings, progress: Progress) -> Measured:
-    """Read the test part of the data once, through Recognizer, with the model's file.
+    """Evaluate the model's file on the test set through Recognizer, once.
 
     Raises:
-        DataError: the test part cannot be loaded.
+        DataError: the test set cannot be loaded.
     """
     recognizer = Recognizer(file)
     tests, sha256 = [], {}
@@ -121,7 +121,7 @@ def register(
     measured: Measured,
     warning: str,
 ) -> dict[str, Any]:
-    """Add the model ``out`` to the registry beside it, with all that is known of it; return its entry."""
+    """Add the model ``out``, with its metrics and provenance, to the registry in its folder; return the entry."""
     model = measured.recognizer.model
     entry = {
         "file": out.name,
@@ -153,13 +153,13 @@ def register(
 
 
 def add_entry(out: Path, entry: Mapping[str, Any]) -> None:
-    """Write the entry of model ``out`` into the registry beside it, under the file's name without suffix.
+    """Write the entry of model ``out`` into the registry in its folder, under the file's name without suffix.
 
-    Other entries and the default are kept, also those of trainings that end at the same moment.
+    Other entries and the default are kept. A lock makes this safe for concurrent trainings.
 
     Raises:
         ModelError: the registry is damaged.
-        TrainingError: it cannot be written.
+        TrainingError: the registry cannot be written.
     """
     path = out.parent / REGISTRY_NAME
     try:

@@ -1,6 +1,6 @@
-"""One training run, whatever learns: from a config and its data to an exported, measured and registered model.
+"""A training run for any learner: from a config and its data to an exported, measured and registered model.
 
-Each step takes what the one before gave: :class:`~inkdigits.training.prepare.Prepared` images, a :class:`Trained`
+Each step takes the result of the previous one: :class:`~inkdigits.training.prepare.Prepared` images, a :class:`Trained`
 model, its :class:`~inkdigits.training.calibrate.Calibration`, the measured file, the registry's entry.
 """
 
@@ -26,23 +26,23 @@ from inkdigits.training.validate import tensors_of
 
 __all__ = ["Learner", "Trained", "run"]
 
-PARITY_SAMPLES = 512  # validation images that the exported file is compared on
+PARITY_SAMPLES = 512  # validation images to compare the exported file on
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What a learner gives.
+    """The result of a learner.
 
     Attributes:
-        network: answers as the model does, on the CPU: (N, 1, 28, 28) float32 to logits, (N, 10) or (N, 11).
+        network: gives the logits of the model, on the CPU: (N, 1, 28, 28) float32 to (N, 10) or (N, 11).
         write: writes an ``.onnx`` file with a calibration.
-        validation: "accuracy" on the validation images, and figures by name of their parts.
-        parameters: how many numbers were learned.
-        training: how it went, such as its epochs and seconds.
-        packages: whose versions the registry names.
-        lineage: by file name what is known of the models that it started from or was distilled from.
-        command: the command that makes the model; "" for the config's own.
-        warning: what is wrong with the model, "" for nothing.
+        validation: "accuracy" on the validation images, and figures of their parts by name.
+        parameters: number of learned parameters.
+        training: facts about the training, such as its epochs and seconds.
+        packages: whose versions the registry records.
+        lineage: provenance of the models that it started from or was distilled from, by file name.
+        command: that reproduces the model; "" for that of the config.
+        warning: about the quality of the model, "" for none.
     """
 
     network: nn.Module
@@ -57,14 +57,14 @@ class Trained:
 
 
 class Learner:
-    """What can be trained: a network in PyTorch, a perceptron in NumPy, a model to quantize."""
+    """Base class of everything that produces a model: PyTorch networks, the NumPy perceptron, quantization."""
 
     def describe(self, data: Prepared) -> str:
-        """Return a line on what is trained with what; "" for none."""
+        """Return a line about the network and its data; "" for none."""
         return ""
 
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
-        """Train; ``record`` is called with the figures of each epoch."""
+        """Train, and call ``record`` with the figures of each epoch."""
         raise NotImplementedError
 
     def close(self, report: Report) -> None:
@@ -81,25 +81,25 @@ def run(
 ) -> dict[str, Any]:
     """Prepare, fit, calibrate, export, check, measure and register one model.
 
-    The test part of the data is read once, at the end, by the exported file.
+    The test set is read once, at the end, with the exported file.
 
     Args:
         config: every option.
-        learner: what is trained.
-        out: the ``.onnx`` file to write; it appears, or is replaced, once everything went well. Its folder's
-            ``registry.json`` gets the entry.
+        learner: produces the model.
+        out: the ``.onnx`` file to write, or to replace, after all steps succeeded. The ``registry.json`` in its folder
+            gets the entry.
         settings: where data sets are.
         report: gets lines of text and progress.
-        callback: called as the run goes on, such as ``tracking.Recorder``.
+        callback: called during the run, such as ``tracking.Recorder``.
 
     Returns:
         The registry's entry.
 
     Raises:
-        SettingError: an option cannot be used.
+        SettingError: an option is invalid.
         DataError: the data set cannot be loaded.
         TrainingError: the training fails, or the model cannot be exported or written.
-        ModelError: the registry beside ``out`` is damaged.
+        ModelError: the registry in the folder of ``out`` is damaged.
     """
     callback, out = callback or Callback(), check_out(Path(out))
     data = prepare(config, settings, report.progress, test=True)

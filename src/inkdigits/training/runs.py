@@ -1,7 +1,7 @@
-"""Training runs that were recorded: found, listed and compared. ``tracking`` writes what is read here.
+"""Find, list and compare recorded training runs. ``tracking`` writes what this module reads.
 
-A run is a folder: ``run.json`` with everything that is known of it, ``config.toml``, which ``inkdigits train --config``
-takes, ``metrics.csv`` with a row for each epoch, ``curves.svg``, and TensorBoard's event files.
+A run is a folder with ``run.json``, its record; ``config.toml``, for ``inkdigits train --config``; ``metrics.csv``, a
+row per epoch; ``curves.svg``; and TensorBoard's event files.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from inkdigits.training.config import TrainConfig
 __all__ = ["Run", "aligned", "compared", "curves", "find", "find_all", "listed"]
 
 RECORD, METRICS, CURVES, CONFIG = "run.json", "metrics.csv", "curves.svg", "config.toml"
-EPOCHS_SHOWN = 12  # of a comparison's table; the plot has all
-SMALLEST_ERROR = 1e-4  # that a plot shows; none at all has no place on a logarithmic scale
+EPOCHS_SHOWN = 12  # in the table of a comparison; the plot shows all
+SMALLEST_ERROR = 1e-4  # in a plot, as a logarithmic scale cannot show 0
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Run:
 
     Attributes:
         folder: where it is.
-        record: what ``run.json`` holds.
+        record: content of ``run.json``.
     """
 
     folder: Path
@@ -41,10 +41,10 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """The run in a folder.
+        """Read the run in a folder.
 
         Raises:
-            TrainingError: there is none, or its record is damaged.
+            TrainingError: the folder holds no run, or its record is damaged.
         """
         path = folder / RECORD
         try:
@@ -53,7 +53,7 @@ class Run:
         except OSError as error:
             raise TrainingError(f"cannot read {path}: {error.strerror}; is {folder} the folder of a run?") from None
         except (ValueError, TypeError, AttributeError):
-            raise TrainingError(f"{path} is damaged; delete the folder to have the others listed") from None
+            raise TrainingError(f"{path} is damaged; delete the folder to list the other runs") from None
 
     @property
     def name(self) -> str:
@@ -62,7 +62,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """running, finished, interrupted (its best epoch was exported), failed, or killed."""
+        """State: running, finished, interrupted (its best epoch was exported), failed, or killed."""
         state = str(self.record.get("state"))
         return "killed" if state == "running" and not _lives(self.record) else state
 
@@ -75,11 +75,11 @@ class Run:
         except FileNotFoundError:
             return []
         except (ValueError, TypeError, OSError) as error:
-            raise TrainingError(f"{self.folder / METRICS} is damaged ({error}); mend it or delete the folder") from None
+            raise TrainingError(f"{self.folder / METRICS} is damaged ({error}); fix it or delete the folder") from None
 
     @property
     def validation(self) -> float | None:
-        """Accuracy on the validation images of the epoch that was chosen, or is the best so far."""
+        """Accuracy on the validation images, of the exported model or of the best epoch so far."""
         model = self.record.get("model")
         if model:
             return float(model["metrics"]["validation"]["accuracy"])
@@ -87,28 +87,28 @@ class Run:
 
     @property
     def test(self) -> float | None:
-        """Mean accuracy over the test parts, measured once when the training was over; None before."""
+        """Mean accuracy over the test sets, measured once after training; None before."""
         metrics = (self.record.get("model") or {}).get("metrics", {})
         tests = [figures["accuracy"] for name, figures in metrics.items() if name != "validation"]
         return sum(tests) / len(tests) if tests else None
 
     @property
     def seconds(self) -> float:
-        """Of training, until now."""
+        """Duration of the training until now."""
         return self.rows[-1]["seconds"] if self.rows else 0.0
 
     def curves(self) -> str:
-        """Its learning curves as an SVG file."""
+        """Draw the learning curves as an SVG file."""
         return curves([self])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         summary = {"name": self.name, "folder": str(self.folder), "state": self.state}
         return {**self.record, **summary, "validation": self.validation, "test": self.test, "epochs": self.rows}
 
 
 def find_all(folder: Path) -> list[Run]:
-    """The runs in a folder, the oldest first.
+    """Return the runs in a folder, oldest first.
 
     Raises:
         TrainingError: a record is damaged.
@@ -117,10 +117,10 @@ def find_all(folder: Path) -> list[Run]:
 
 
 def find(folder: Path, name: str) -> Run:
-    """A run by its name, a part of its name that no other has, or the path of its folder.
+    """Find a run by its name, a unique part of its name, or the path of its folder.
 
     Raises:
-        SettingError: there is none, or there are several.
+        SettingError: no run matches, or several do.
         TrainingError: its record is damaged.
     """
     for path in (folder / name, Path(name)):
@@ -136,11 +136,11 @@ def find(folder: Path, name: str) -> Run:
 
 
 def listed(runs: Sequence[Run], sort: str = "validation") -> str:
-    """A table of runs.
+    """Format runs as a table.
 
     Args:
         runs: any.
-        sort: one of config.SORTS; accuracies best first, times smallest first, what is not known last.
+        sort: one of config.SORTS; best accuracies first, smallest times first, unknown values last.
     """
 
     def key(run: Run) -> tuple[bool, Any]:
@@ -165,7 +165,7 @@ def listed(runs: Sequence[Run], sort: str = "validation") -> str:
 
 
 def compared(runs: Sequence[Run]) -> str:
-    """What differs between runs: options, data, code, environment, results; and their validation accuracy by epoch."""
+    """Format what differs between runs: options, data, code, environment and results; and their validation curves."""
     heads = ["", *(run.name for run in runs)]
     facts = [_facts(run) for run in runs]
     table = []
@@ -180,24 +180,24 @@ def compared(runs: Sequence[Run]) -> str:
         [str(n), *(_percent(run.rows[n - 1]["validation_accuracy"] if n <= len(run.rows) else None) for run in runs)]
         for n in shown
     ]
-    parts = [aligned([heads, *differing])] if differing else [f"{' and '.join(heads[1:])} differ in nothing"]
+    parts = [aligned([heads, *differing])] if differing else [f"{' and '.join(heads[1:])} do not differ"]
     if curve:
         parts.append(f"validation %\n{aligned([['epoch', *heads[1:]], *curve], right=range(1, len(heads)))}")
     return "\n\n".join(parts)
 
 
 def curves(runs: Sequence[Run]) -> str:
-    """Learning curves as an SVG file: of one run those of training and validation, of several those of validation.
+    """Draw learning curves as an SVG file: training and validation for one run, validation only for several.
 
     Raises:
-        SettingError: there is no run with a finished epoch, or more than there are colours.
+        SettingError: there is no run with a finished epoch, or there are more than SERIES.
     """
     runs = [run for run in runs if run.rows]
     if not 0 < len(runs) <= SERIES:
-        raise SettingError(f"learning curves are drawn of 1 to {SERIES} runs with a finished epoch, not of {len(runs)}")
+        raise SettingError(f"learning curves need 1 to {SERIES} runs with a finished epoch, not {len(runs)}")
     if len(runs) == 1:
         [run] = runs
-        title, legend = run.name, ["validation images", "training images, as they are shown"]
+        title, legend = run.name, ["validation images", "training images, augmented"]
         errors = [_points(run, "validation_accuracy"), _points(run, "train_accuracy")]
         losses = [_points(run, "validation_loss"), _points(run, "train_loss")]
         what, of = "validation and training", "of validation and training"
@@ -218,7 +218,7 @@ def curves(runs: Sequence[Run]) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> str:
-    """Rows of cells as lines of text with aligned columns; those at ``right`` are aligned to the right."""
+    """Format rows of cells as lines of text with aligned columns; those in ``right`` are right-aligned."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     right = set(right)
     return "\n".join(
@@ -239,7 +239,7 @@ def _plot(curves: Sequence[Sequence[tuple[float, float]]], name: str, label: str
     x = Axis.count(int(min(epochs)), int(max(epochs)), "epoch")
     plot = Plot(
         label,
-        f"By epoch, from {text(values[0])} on.",
+        f"By epoch, starting at {text(values[0])}.",
         x,
         Axis.logarithmic(min(values), max(values), text, label),
         name=name,
@@ -250,7 +250,7 @@ def _plot(curves: Sequence[Sequence[tuple[float, float]]], name: str, label: str
 
 
 def _facts(run: Run) -> tuple[dict[str, str], dict[str, str]]:
-    """Everything that two runs may differ in, as text by name: the options, and all else."""
+    """Return everything in which runs may differ, as text by name: the options, and the rest."""
     record, model = run.record, run.record.get("model") or {}
     best = model.get("training", {}).get("best_epoch")
     git = record.get("git") or {}
@@ -277,7 +277,7 @@ def _percent(share: float | None) -> str:
 
 
 def _lives(record: Mapping[str, Any]) -> bool:
-    """Whether the process that a record tells of is there; where that cannot be known it is taken to be."""
+    """Return whether the process of a recorded run exists; assume so if that cannot be determined."""
     if record.get("host") != platform.node() or os.name == "nt":
         return True
     try:

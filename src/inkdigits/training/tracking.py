@@ -1,6 +1,6 @@
-"""The record of a training run: a folder that ``runs`` and TensorBoard read, and a run in MLflow.
+"""Record a training run: in a folder that ``runs`` and TensorBoard read, and optionally in MLflow.
 
-The run knows nothing of this: :class:`Recorder` is one of its callbacks.
+:class:`Recorder` is a callback, so the run does not depend on it.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from inkdigits.training.runs import CONFIG, CURVES, METRICS, RECORD, Run, find_a
 __all__ = ["Recorder", "git_state"]
 
 EXPERIMENT = "inkdigits"  # in MLflow
-CURVES_SECONDS = 5.0  # between two drawings of the curves of a run under way
+CURVES_SECONDS = 5.0  # between updates of the curves during a run
 MLFLOW_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}  # seconds
 GIT_SECONDS = 10
 
 
 class Recorder(Callback):
-    """Records one run in a folder of its own. A context: how it is left is how the run ended.
+    """Records one run in its own folder. It is a context manager, whose exit records how the run ended.
 
-    The folder is made when the training begins, so that a mistake in the options leaves none behind.
+    The folder is created when training begins, so that invalid options do not leave one behind.
 
     Args:
         config: every option of the run.
-        out: the model's file; a run that is resumed is found by it.
-        runs: folder to make the run's own in.
-        resume: go on in the folder of the last run for that file, if it did not finish.
-        mlflow: URI of an MLflow store that gets the same, such as http://localhost:5000; empty: none.
-        say: called with a line of text that the user should see.
+        out: the model's file, which identifies the run to resume.
+        runs: parent of the run's folder.
+        resume: continue in the folder of the last run for that file, if it did not finish.
+        mlflow: URI of an MLflow store to record in, too, such as http://localhost:5000; empty: none.
+        say: called with each line of text for the user.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class Recorder(Callback):
         self.folder: Path | None = None
 
     def begin(self, sha256: Mapping[str, str]) -> None:
-        """Make the folder, or open that of the run that goes on, and write what is known.
+        """Create the folder, or open that of the resumed run, and write the record.
 
         Raises:
-            TrainingError: it cannot be written, or MLflow does not answer.
+            TrainingError: the folder cannot be written, or MLflow does not respond.
         """
         last = self._unfinished() if self._resume else None
         self.folder = last.folder if last else self._new_folder()
@@ -102,7 +102,7 @@ class Recorder(Callback):
         self._say(f"recorded in {self.folder}")
 
     def epoch(self, figures: Mapping[str, float]) -> None:
-        """Add an epoch. Where it is there already, the run was killed before it wrote its checkpoint: it is undone."""
+        """Add an epoch. Replace it if it exists: the run was killed between recording it and saving its checkpoint."""
         assert self.folder is not None and self._events is not None  # as the run has begun
         path, row = self.folder / METRICS, dict(figures)
         kept = [each for each in self._rows if each["epoch"] < row["epoch"]]
@@ -115,14 +115,14 @@ class Recorder(Callback):
                 file.write(_csv([row.values()]))
             self._events.scalars(row)
         except OSError as error:
-            raise TrainingError(f"cannot write in {self.folder}: {error.strerror}; make room there") from None
+            raise TrainingError(f"cannot write in {self.folder}: {error.strerror}; free some space there") from None
         if time.monotonic() - self._drawn > CURVES_SECONDS:
             self._draw()
         if mlflow := self._mlflow:
-            self._told(lambda: mlflow.epoch(row))
+            self._try(lambda: mlflow.epoch(row))
 
     def end(self, entry: Mapping[str, Any]) -> None:
-        """Add the registry's entry of the model, with its measures."""
+        """Add the registry entry of the model, with its metrics."""
         training, patience = entry["training"], getattr(self._config, "patience", 0)
         short = training["epochs"] < self._config.epochs
         patient = patience and training["epochs"] - training["best_epoch"] >= patience
@@ -146,7 +146,7 @@ class Recorder(Callback):
         if self._events:
             self._events.close()
         if (mlflow := self._mlflow) and mlflow.run_id:
-            self._told(lambda: mlflow.end(self._record, folder))
+            self._try(lambda: mlflow.end(self._record, folder))
 
     def _unfinished(self) -> Run | None:
         mine = [run for run in find_all(self._runs) if run.record.get("out") == str(self._out)]
@@ -163,9 +163,9 @@ class Recorder(Callback):
                     return folder
         except OSError as error:
             raise TrainingError(
-                f"cannot make a folder in {self._runs}: {error.strerror}; name another with --runs, or give --no-record"
+                f"cannot create a folder in {self._runs}: {error.strerror}; give another --runs, or --no-record"
             ) from None
-        raise TrainingError(f"{self._runs} has a thousand runs of this second; name another with --runs")
+        raise TrainingError(f"{self._runs} has a thousand runs from this second; give another --runs")
 
     def _write(self) -> None:
         assert self.folder is not None  # as the run has begun
@@ -176,23 +176,21 @@ class Recorder(Callback):
         if self._rows and self.folder:
             write_atomically(self.folder / CURVES, Run(self.folder, self._record).curves().encode())
 
-    def _told(self, tell: Callable[[], None]) -> None:
-        """Tell MLflow; where it does not answer any more the training goes on without it."""
+    def _try(self, call: Callable[[], None]) -> None:
+        """Call MLflow; if it fails, continue without it."""
         try:
-            tell()
-        except (
-            Exception
-        ) as error:  # what a client raises where the network, the server or its store fails is not listed
+            call()
+        except Exception as error:  # the client's exceptions for network, server and store are not documented
             self._mlflow = None
             self._say(
-                f"MLflow at {self._mlflow_uri} failed ({_line(error)}); the run goes on, recorded in {self.folder}"
+                f"MLflow at {self._mlflow_uri} failed ({_line(error)}); the run continues, recorded in {self.folder}"
             )
 
 
 class _Events:
-    """TensorBoard's event file: records of protocol buffers, flushed one by one, as a killed run should be seen whole.
+    """TensorBoard's event file. Each record is flushed, so that a killed run is complete.
 
-    Written with TensorBoard's own record writer; its event writer would load TensorFlow wherever that is installed.
+    It uses TensorBoard's record writer, as its event writer would load TensorFlow if that is installed.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -210,7 +208,7 @@ class _Events:
             self._add(step=0, summary=Summary(value=[text]))
 
     def scalars(self, row: Mapping[str, float]) -> None:
-        """All figures of an epoch; the first after a resumption undoes what stands from that epoch on."""
+        """Add the figures of an epoch; the first after resuming makes TensorBoard discard that epoch and later ones."""
         step = int(row["epoch"])
         if self._restarts:
             self._add(step=step, session_log=SessionLog(status=SessionLog.START))
@@ -234,10 +232,10 @@ class _Mlflow:
 
     @classmethod
     def check(cls, uri: str) -> _Mlflow:
-        """A client of the store.
+        """Create a client of the store.
 
         Raises:
-            SettingError: the URI is none that MLflow knows.
+            SettingError: MLflow does not support the URI.
         """
         for name, value in {**MLFLOW_PATIENCE, "MLFLOW_DISABLE_TELEMETRY": "true"}.items():
             os.environ.setdefault(name, value)
@@ -250,10 +248,10 @@ class _Mlflow:
             raise SettingError(f"--mlflow {uri} cannot be used: {_line(error)}") from None
 
     def begin(self, name: str, record: Mapping[str, Any], before: Mapping[str, str] | None) -> None:
-        """Open a run, or that of before again.
+        """Create a run, or reopen the earlier one.
 
         Raises:
-            TrainingError: the store does not answer.
+            TrainingError: the store does not respond.
         """
         try:
             if before and before["uri"] == self._uri:
@@ -268,7 +266,7 @@ class _Mlflow:
             self.run_id = self._client.create_run(at, run_name=name, tags=tags).info.run_id
             for option, value in record["config"].items():
                 self._client.log_param(self.run_id, option, value)
-        except Exception as error:  # of MLflow, its HTTP client or its database
+        except Exception as error:  # from MLflow, its HTTP client or its database
             raise TrainingError(
                 f"MLflow at {self._uri} failed: {_line(error)}; start it, or leave out --mlflow"
             ) from None
@@ -290,7 +288,7 @@ class _Mlflow:
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit that a folder's repository stands at, its branch, and the files that differ; None outside of one."""
+    """Return commit, branch and changed files of the Git repository of a folder; None outside a repository."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]

@@ -1,4 +1,4 @@
-"""The door to training: one function for every network."""
+"""The entry point of training: one function for every network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["learner_of", "train"]
 
 
 def learner_of(config: TrainConfig | MlpConfig, checkpoint: Path | None = None, *, resume: bool = False) -> Learner:
-    """Return what trains by this config; ``checkpoint`` and ``resume`` are for networks in PyTorch."""
+    """Return the learner for this config; ``checkpoint`` and ``resume`` apply to networks in PyTorch."""
     return MlpLearner(config) if isinstance(config, MlpConfig) else NetworkLearner(config, checkpoint, resume=resume)
 
 
@@ -34,16 +34,16 @@ def train(
 ) -> dict[str, Any]:
     """Train, calibrate, export, check, measure and register one model.
 
-    Ctrl-C ends the training early: the best epoch so far is exported all the same.
+    Ctrl-C ends the training early; the best epoch so far is still exported.
 
     Args:
         config: every option.
-        out: the ``.onnx`` file to write. Its folder's ``registry.json`` gets the entry; while a network in PyTorch is
-            trained, a checkpoint lies next to it under the suffix ``.ckpt``.
+        out: the ``.onnx`` file to write. The ``registry.json`` in its folder gets the entry. During the training of a
+            network in PyTorch there is a checkpoint next to it with the suffix ``.ckpt``.
         settings: where data sets are.
-        resume: go on from that checkpoint, to the same model as an uninterrupted run.
-        console: where the run reports; default standard output.
-        callback: called as the run goes on, such as ``tracking.Recorder``.
+        resume: continue from that checkpoint, to the same model as an uninterrupted run.
+        console: where progress is printed; default standard output.
+        callback: called during the run, such as ``tracking.Recorder``.
 
     Returns:
         The registry's entry.

@@ -1,4 +1,4 @@
-"""What a network makes of the held-out images: loss, accuracy, logits."""
+"""Validation: loss, accuracy and logits of a network on held-out images."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ BATCH = 500  # images
 
 
 def validate(network: nn.Module, validation: dict[str, TrainingSet]) -> tuple[float, float, dict[str, float]]:
-    """Return loss and accuracy over all images that hold digits, whatever set they are of, and a figure by set.
+    """Return loss and accuracy over the digits of all sets together, and a figure by set.
 
-    Every image counts the same: of two sets the smaller would else decide by chance.
+    The figure is the accuracy, for non-digits the share rejected. Every image has the same weight: with equal weights
+    for the sets, chance in the smallest would decide.
     """
     lost = right = total = 0.0
     figures = {}
@@ -35,12 +36,12 @@ def validate(network: nn.Module, validation: dict[str, TrainingSet]) -> tuple[fl
 
 
 def tensors_of(images: TrainingSet) -> tuple[Tensor, Tensor]:
-    """Return (N, 1, 28, 28) float32 in [0, 1] and (N,) int64."""
+    """Convert to images (N, 1, 28, 28) float32 in [0, 1] and labels (N,) int64."""
     return torch.from_numpy(images.images)[:, None].float() / 255, torch.from_numpy(images.labels)
 
 
 @torch.inference_mode()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the logits of (N, 1, 28, 28) images, a batch at a time."""
+    """Return the logits of (N, 1, 28, 28) images, computed in batches."""
     network.eval()
     return torch.cat([network(batch) for batch in images.split(BATCH)])

@@ -1,1 +1,1 @@
-"""The search for the best training options: the space, its trials in processes of their own, and what they found."""
+"""Hyperparameter search: the search space, trials in worker processes, and results."""

@@ -1,4 +1,4 @@
-"""What a study found: its best options, a table of its trials, and plots of its history and of what mattered."""
+"""Results of a study: the best options, a table of its trials, and plots of history and option importance."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from inkdigits.training.search.space import Space
 __all__ = ["COUNTED", "Summary", "accuracy_of", "write_results"]
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-SMALLEST_ERROR = 1e-4  # that a plot shows; none at all has no place on a logarithmic scale
+SMALLEST_ERROR = 1e-4  # in a plot, as a logarithmic scale cannot show 0
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a study stands.
+    """The state of a study.
 
     Attributes:
-        trials: all of them, in order.
+        trials: all trials, in order.
     """
 
     trials: Sequence[FrozenTrial]
 
     @classmethod
     def of(cls, study: optuna.Study) -> Self:
-        """That of a study, now."""
+        """Summarize the current state of a study."""
         return cls(study.get_trials(deepcopy=False))
 
     def best(self, n: int) -> list[FrozenTrial]:
-        """The ``n`` best of those that went to their end; of equals the earlier."""
+        """Return the ``n`` best complete trials, of equal ones the earlier first."""
         complete = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
         return sorted(complete, key=lambda trial: (-accuracy_of(trial), trial.number))[:n]
 
@@ -53,22 +53,22 @@ class Summary:
 
 
 def accuracy_of(trial: FrozenTrial) -> float:
-    """On the validation images, of a trial that is complete."""
+    """Return the accuracy of a complete trial on the validation images."""
     assert trial.value is not None
     return trial.value
 
 
 def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable[[str], None]) -> FrozenTrial | None:
-    """Write ``trials.csv``, ``best.toml``, ``history.svg`` and ``importance.svg``, and tell the best trial.
+    """Write ``trials.csv``, ``best.toml``, ``history.svg`` and ``importance.svg``; return the best trial.
 
     Args:
         study: any.
-        space: what it searches.
-        folder: to write in.
+        space: its search space.
+        folder: to write to.
         say: called with each line of text.
 
     Returns:
-        The best trial; None, and only ``trials.csv``, where none is complete.
+        The best trial; None if none is complete, and then only ``trials.csv`` is written.
 
     Raises:
         TrainingError: a file cannot be written.
@@ -88,9 +88,9 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
         say("what mattered: " + ", ".join(f"{name} {share:.0%}" for name, share in importance.items()))
     else:
         (folder / "importance.svg").unlink(missing_ok=True)
-        say("too few trials, or too much alike, to tell which option mattered")
+        say("too few or too similar trials to estimate which options mattered")
     if near_chance(accuracy_of(best)):
-        say("warning: even that is hardly more than guessing; search lower learning rates, or look at the labels.")
+        say("warning: even the best trial is hardly better than guessing; search lower learning rates or check labels.")
     say(f"train with it: inkdigits train --config {folder / 'best.toml'} --out best.onnx")
     return best
 
@@ -116,7 +116,7 @@ def _csv(summary: Summary, space: Space) -> str:
 
 
 def _history(summary: Summary) -> str:
-    """Each trial, and the best so far, as shares of errors."""
+    """Draw the error of each trial, and of the best so far."""
     complete = [
         (trial.number, 1 - accuracy_of(trial)) for trial in summary.trials if trial.state == TrialState.COMPLETE
     ]
@@ -145,13 +145,13 @@ def _history(summary: Summary) -> str:
 
 
 def _importance(study: optuna.Study) -> dict[str, float]:
-    """Share of what sets good trials apart by option, the greatest first; empty where it cannot be told.
+    """Return the importance of each option for good trials as a share, largest first; empty if it cannot be estimated.
 
     S. Watanabe et al., PED-ANOVA, 2023, https://arxiv.org/abs/2304.10255
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)  # of too few trials, after which all would be said to be equal
+            warnings.simplefilter("error", UserWarning)  # raised for too few trials, with equal importances
             return dict(optuna.importance.get_param_importances(study))
     except (ValueError, RuntimeError, UserWarning):
         return {}

@@ -1,15 +1,15 @@
-"""What a study searches: a file that fixes some training options and gives others a range or choices.
+"""The search space of a study: a file that fixes some training options and gives others a range or choices.
 
-In TOML (JSON likewise)::
+In TOML, or likewise in JSON::
 
     [fixed]
     network = "sprint"
     epochs = 10
 
     [search]
-    learning_rate = { low = 1e-3, high = 1e-1, log = true }   # a float, as the option is
+    learning_rate = { low = 1e-3, high = 1e-1, log = true }   # a float, like the option
     batch_size = { choices = [32, 64, 128] }
-    patience = { low = 0, high = 4, step = 2 }                # a whole number, as the option is
+    patience = { low = 0, high = 4, step = 2 }                # an integer, like the option
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Range:
     """Numbers from ``low`` to ``high``, both included.
 
     Attributes:
-        low, high: whole numbers for a whole-number option, else floats; low < high.
-        log: drawn evenly by their logarithm.
-        step: only every so many from low on; None: all.
+        low, high: integers for an integer option, else floats; low < high.
+        log: draw uniformly on a logarithmic scale.
+        step: distance between values, starting at low; None: all values.
     """
 
     low: float
@@ -44,11 +44,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Space:
-    """A search space, all of whose options and ends were found to be right.
+    """A validated search space.
 
     Attributes:
-        fixed: training options that every trial has.
-        search: for each other one a range, or the values to choose from.
+        fixed: training options of every trial.
+        search: for each searched option a range, or the values to choose from.
     """
 
     fixed: dict[str, Any]
@@ -56,10 +56,10 @@ class Space:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """The space in a TOML or JSON file.
+        """Read a space from a TOML or JSON file.
 
         Raises:
-            SettingError: the file cannot be read, or something in it cannot be used; the message names it.
+            SettingError: the file cannot be read, or an entry is invalid; the message names it.
         """
         table = read_table(path)
         try:
@@ -69,10 +69,10 @@ class Space:
 
     @classmethod
     def from_dict(cls, table: Mapping[str, Any]) -> Self:
-        """The space of plain values such as a file holds.
+        """Make a space of plain values, as in a file.
 
         Raises:
-            SettingError: something cannot be used; the message names it.
+            SettingError: an entry is invalid; the message names it.
         """
         _known(table, ("fixed", "search"), "part")
         fixed, search = table.get("fixed", {}), table.get("search", {})
@@ -81,13 +81,13 @@ class Space:
                 raise SettingError(f"{name} must be a table of options, not {part!r}")
         if not search:
             raise SettingError(
-                "there is nothing to search; give search.learning_rate = { low = …, high = … } or others"
+                "there is nothing to search; give search.learning_rate = { low = …, high = … } or another option"
             )
         if both := sorted(set(TrainConfig.renamed(fixed)) & set(TrainConfig.renamed(search))):
             raise SettingError(f"option {both[0]!r} is both fixed and searched; leave one of them out")
         config_of(fixed)
         types = option_types()
-        types |= {old: types[new] for old, new in RENAMED.items()}  # a study goes on by the names it began with
+        types |= {old: types[new] for old, new in RENAMED.items()}  # a resumed study keeps its option names
         _known(search, types, "training option")
         space = cls(dict(fixed), {name: _dimension(name, each, types[name]) for name, each in search.items()})
         first = {name: space.ends(name)[0] for name in search}
@@ -97,20 +97,20 @@ class Space:
         return space
 
     def ends(self, name: str) -> tuple[Any, ...]:
-        """Both ends of a searched option, or all its choices."""
+        """Return both ends of a searched option, or all its choices."""
         each = self.search[name]
         return (each.low, each.high) if isinstance(each, Range) else each
 
     def config(self, found: Mapping[str, Any]) -> TrainConfig | MlpConfig:
-        """The config with these values of what is searched.
+        """Make the config with these values of the searched options.
 
         Raises:
-            SettingError: a value cannot be used.
+            SettingError: a value is invalid.
         """
         return config_of({**self.fixed, **found})
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; two spaces with the same are the same."""
+        """Return plain values for JSON; equal values mean equal spaces."""
         search = {
             name: vars(each) if isinstance(each, Range) else {"choices": list(each)}
             for name, each in self.search.items()
@@ -142,7 +142,7 @@ def _dimension(name: str, table: Any, kind: type) -> Range | tuple[Any, ...]:
         raise SettingError(f"search.{name}.log must be true or false, not {log!r}")
     found = Range(kind(numbers["low"]), kind(numbers["high"]), log, None if step is None else kind(step))
     if found.low >= found.high:
-        raise SettingError(f"search.{name}.low must be under high, not {found.low} with high {found.high}")
+        raise SettingError(f"search.{name}.low must be less than high, not {found.low} with high {found.high}")
     if log and (found.low <= 0 or step is not None):
         raise SettingError(f"search.{name} with log = true must have a low above 0 and no step, not {table}")
     if step is not None and step <= 0:

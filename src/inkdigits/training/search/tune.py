@@ -1,7 +1,7 @@
-"""Tuning: a study of many short trainings that looks for the options with the best validation accuracy.
+"""Hyperparameter search: a study of many short trainings for the options with the best validation accuracy.
 
-Optuna proposes the options and says which trial is not worth going on with; it all stands in one SQLite file, so that
-a study that was stopped, or killed, goes on. The test part of the data is never looked at.
+Optuna proposes the options and prunes trials. The study is stored in one SQLite file, so that it resumes after it was
+stopped or killed. The test set is never read.
 
 T. Akiba et al., Optuna: A Next-generation Hyperparameter Optimization Framework, 2019, https://arxiv.org/abs/1907.10902
 """
@@ -34,9 +34,9 @@ from inkdigits.training.search.worker import DONE, EPOCH, PRUNED, Worker
 __all__ = ["tune"]
 
 STUDY = "inkdigits"  # its name in the storage
-RETRIES = 2  # of a trial whose process was killed: more would kill the machine, too
-STARTUP_TRIALS = 5  # that are not pruned, to have something to compare with
-REFRESH_SECONDS = 0.5  # of the table, at the latest
+RETRIES = 2  # of a trial whose process was killed; more could bring down the machine
+STARTUP_TRIALS = 5  # that are not pruned, as later ones are compared with them
+REFRESH_SECONDS = 0.5  # longest time between updates of the table
 BEST_SHOWN = 8  # trials in the table
 
 
@@ -51,31 +51,31 @@ def tune(
     seed: int = 0,
     console: Console | None = None,
 ) -> FrozenTrial | None:
-    """Go on with the study in a folder until it has so many trials, and write what it found.
+    """Run or resume the study in a folder until it has ``trials`` trials, and write its results.
 
-    A trial that fails is recorded and counts. One that was running when the study was killed, or whose process was
+    A trial that fails is recorded and counts. A trial that was interrupted, because the study or its worker process was
     killed, is recorded as failed, does not count, and is tried again with the same options.
 
     The folder gets ``study.db``, ``trials.csv``, ``best.toml`` for ``inkdigits train --config``, ``history.svg`` and
     ``importance.svg``.
 
     Args:
-        space: what to search.
-        folder: made where it is not there.
+        space: the search space.
+        folder: created if missing.
         settings: where data sets are.
-        trials: how many there are to be, those of earlier calls included.
-        workers: processes that train at the same time.
+        trials: total number, including those of earlier calls.
+        workers: processes that train in parallel.
         pruner: one of PRUNERS.
-        seed: of the proposals; with several workers they also depend on which is done first.
-        console: where the study tells how it stands; default standard output.
+        seed: of the proposals; with several workers they also depend on the order in which trials finish.
+        console: where progress is printed; default standard output.
 
     Returns:
-        The best trial; None where none was completed.
+        The best trial; None if none is complete.
 
     Raises:
-        SettingError: the folder holds a study of another space, or an argument cannot be used.
+        SettingError: the folder holds a study of another space, or an argument is invalid.
         TrainingError: the folder cannot be written, or a study is running in it.
-        KeyboardInterrupt: Ctrl-C; what was found until then is written.
+        KeyboardInterrupt: Ctrl-C; the results until then are written.
     """
     for name, value in (("trials", trials), ("workers", workers)):
         if value < 1:
@@ -91,7 +91,7 @@ def tune(
         study = _open(space, folder, pruner, seed)
         bench = _Bench(space, study, trials, console)
         if study.trials:
-            bench.say(f"going on with {folder}: {bench.counted()} of {trials} trials are there")
+            bench.say(f"resuming {folder}: {bench.counted()} of {trials} trials are done")
         bench.again_all("the study was killed")
         try:
             with contextlib.ExitStack() as stack:
@@ -102,7 +102,7 @@ def tune(
 
 
 class _Bench:
-    """Hands out trials to workers and takes what they tell; the only one that writes to the study."""
+    """Gives trials to workers and handles their messages. Only it writes to the study."""
 
     def __init__(self, space: Space, study: optuna.Study, total: int, console: Console) -> None:
         self._space, self._study, self._total, self._console = space, study, total, console
@@ -111,7 +111,7 @@ class _Bench:
         self._epochs: dict[int, int] = {}
 
     def counted(self) -> int:
-        """Trials that are over and are not tried again."""
+        """Count the trials that ended and are not tried again."""
         trials = self._study.get_trials(deepcopy=False, states=COUNTED)
         repeated = self._repeated()
         return sum(trial.number not in repeated for trial in trials)
@@ -120,8 +120,8 @@ class _Bench:
         return {trial.user_attrs.get("again") for trial in self._study.get_trials(deepcopy=False)}
 
     def run(self, settings: Settings, workers: int, stack: contextlib.ExitStack) -> None:
-        """Until the study has its trials."""
-        # More threads than cores would wait for each other far longer than they compute.
+        """Run trials until the study has enough."""
+        # More threads than cores would spend most of their time waiting for each other.
         threads = max(1, usable_cores() // workers)
         team: list[Worker] = []
 
@@ -155,48 +155,48 @@ class _Bench:
             raise
 
     def again_all(self, why: str) -> None:
-        """Have all that are said to be running tried again."""
+        """Try all trials again that are recorded as running."""
         for trial in self._study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
             self._again(trial, why)
 
     def _again(self, trial: FrozenTrial, why: str) -> None:
-        """Record a trial that did not end by itself as failed, and have it tried again."""
-        # This process, too, may be killed between the two steps; then the trial is found running, and enqueued.
+        """Record an interrupted trial as failed, and enqueue its options again."""
+        # If this process is killed between the two steps, the trial is recorded as running, but already enqueued.
         if trial.number not in self._repeated():
             self._study.enqueue_trial(trial.params, user_attrs={"again": trial.number})
         self._study.tell(trial.number, state=TrialState.FAIL)
-        self.say(f"trial {trial.number}: {why}; it is tried again")
+        self.say(f"trial {trial.number}: {why}; trying it again")
 
     def _start(self, worker: Worker) -> None:
         trial = self._study.ask(self._distributions)
         worker.start(trial, {**self._space.fixed, **trial.params})
 
     def _take(self, worker: Worker) -> None:
-        told, what = worker.hear()
+        event, value = worker.receive()
         trial = worker.trial
-        if told == EPOCH:
-            epoch = int(what["epoch"])
-            trial.report(what["validation_accuracy"], epoch)
+        if event == EPOCH:
+            epoch = int(value["epoch"])
+            trial.report(value["validation_accuracy"], epoch)
             self._epochs[trial.number] = epoch
-            worker.answer(go_on=not trial.should_prune())
+            worker.answer(proceed=not trial.should_prune())
             return
-        if told == DONE:
-            self._study.tell(trial, what)
-            self._told(trial, f"{what:.2%}")
-        elif told == PRUNED:
+        if event == DONE:
+            self._study.tell(trial, value)
+            self._report(trial, f"{value:.2%}")
+        elif event == PRUNED:
             self._study.tell(trial, state=TrialState.PRUNED)
-            self._told(trial, f"pruned after epoch {self._epochs[trial.number]}")
+            self._report(trial, f"pruned after epoch {self._epochs[trial.number]}")
         else:
-            self._fail(trial, what)
+            self._fail(trial, value)
         worker.trial = None
 
     def _fail(self, trial: optuna.Trial, why: str) -> None:
         trial.set_user_attr("error", why)
         self._study.tell(trial, state=TrialState.FAIL)
-        self._told(trial, f"failed: {why}")
+        self._report(trial, f"failed: {why}")
 
     def _lost(self, worker: Worker) -> None:
-        """A worker was killed, for want of memory perhaps."""
+        """Try the trial of a killed worker again, at most RETRIES times; it may have run out of memory."""
         if worker.trial is None:
             return
         trial, why = _frozen(worker.trial), f"its process ended with exit code {worker.exit_code}"
@@ -208,7 +208,7 @@ class _Bench:
         else:
             self._fail(worker.trial, why)
 
-    def _told(self, trial: optuna.Trial, how: str) -> None:
+    def _report(self, trial: optuna.Trial, how: str) -> None:
         self.say(f"trial {trial.number}: {how}  {_shown(trial.params)}")
 
     def _table(self, team: list[Worker]) -> Table:
@@ -226,14 +226,14 @@ class _Bench:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds the folder for this process. The system lets go of it when the process ends, however it ends."""
+    """Lock the folder for this process. The operating system releases the lock when the process ends."""
     lock = sqlite3.connect(folder / "lock.db", timeout=0, isolation_level=None)
     try:
         lock.execute("BEGIN EXCLUSIVE")
         yield
     except sqlite3.OperationalError as error:
         raise TrainingError(
-            f"{folder} is held by another inkdigits tune ({error}); wait, or name another --out"
+            f"{folder} is in use by another inkdigits tune ({error}); wait, or name another --out"
         ) from None
     finally:
         lock.close()
@@ -242,7 +242,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _open(space: Space, folder: Path, pruner: str, seed: int) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
-    # What was drawn before a study went on must not be drawn again.
+    # A resumed study must not draw the same proposals again.
     before = sum(each.n_trials for each in optuna.get_all_study_summaries(storage))
     study = optuna.create_study(
         study_name=STUDY,
@@ -254,9 +254,7 @@ def _open(space: Space, folder: Path, pruner: str, seed: int) -> optuna.Study:
     )
     wanted = json.loads(json.dumps(space.to_dict()))
     if study.user_attrs.setdefault("space", wanted) != wanted:
-        raise SettingError(
-            f"{folder} holds a study of another space; name another --out, or give the space it began with"
-        )
+        raise SettingError(f"{folder} holds a study of another space; name another --out, or give the original space")
     study.set_user_attr("space", wanted)
     return study
 

@@ -1,7 +1,7 @@
-"""The trials of a study, in processes of their own: a training that fails, or is killed, takes no other with it.
+"""Worker processes of a study: if a training fails or is killed, the others continue.
 
-A worker gets the options of one trial after the other, tells each epoch's figures, and hears whether to go on. It knows
-nothing of the study and writes no file, so that it can be killed at any time.
+A worker receives the options of one trial after another, sends the figures of each epoch, and receives whether to
+continue. It does not access the study and writes no files, so it can be killed at any time.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from inkdigits.training.train import learner_of
 
 __all__ = ["DONE", "EPOCH", "FAILED", "PRUNED", "Worker"]
 
-EPOCH, DONE, PRUNED, FAILED = "epoch", "done", "pruned", "failed"  # what a worker tells
-STOP_SECONDS = 5.0  # that a worker that is told to end is given
+EPOCH, DONE, PRUNED, FAILED = "epoch", "done", "pruned", "failed"  # messages of a worker
+STOP_SECONDS = 5.0  # for a worker to exit before it is killed
 
 
 class Worker:
     """A process that trains one trial at a time.
 
     Attributes:
-        connection: to wait on; :meth:`hear` reads it.
-        trial: what it is busy with, of the caller's own kind; None while it is idle.
+        connection: to wait on; :meth:`receive` reads from it.
+        trial: the current trial, of any type that the caller chooses; None while idle.
 
     Args:
         settings: where data sets are.
-        threads: of a training that does not say how many.
+        threads: of a training whose options do not set them.
     """
 
     def __init__(self, settings: Settings, threads: int) -> None:
-        # Not forked: threads that PyTorch started before would not be there.
+        # Spawn, not fork: a fork lacks the threads that PyTorch has started.
         context = get_context("spawn")
         self.connection, other = context.Pipe()
         self.trial: Any = None
@@ -53,39 +53,39 @@ class Worker:
         other.close()
 
     def start(self, trial: Any, options: Mapping[str, Any]) -> None:
-        """Give it a trial with these training options."""
+        """Start a trial with these training options."""
         self.trial = trial
         self._send(dict(options))
 
-    def hear(self) -> tuple[str, Any]:
-        """What it tells: (EPOCH, figures), which :meth:`answer` must answer; (DONE, accuracy on the validation images);
-        (PRUNED, None); (FAILED, why).
+    def receive(self) -> tuple[str, Any]:
+        """Receive a message: (EPOCH, figures), to which :meth:`answer` must reply; (DONE, validation accuracy);
+        (PRUNED, None); or (FAILED, reason).
 
         Raises:
-            EOFError: the process is no more.
+            EOFError: the process has ended.
         """
         try:
             return self.connection.recv()
         except ConnectionResetError:
             raise EOFError from None
 
-    def answer(self, *, go_on: bool) -> None:
-        """After an epoch: go on with the trial, or prune it."""
-        self._send(go_on)
+    def answer(self, *, proceed: bool) -> None:
+        """Reply to an epoch: continue the trial, or prune it."""
+        self._send(proceed)
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Process id."""
         return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
-        """Of the process, which has ended: minus the signal's number where one killed it."""
+        """Exit code of the ended process; negative signal number if a signal killed it."""
         self._process.join(STOP_SECONDS)
         return self._process.exitcode
 
     def close(self) -> None:
-        """End the process, whatever it is busy with."""
+        """End the process, even during a trial."""
         self._process.terminate()
         self._process.join(STOP_SECONDS)
         if self._process.is_alive():
@@ -94,16 +94,16 @@ class Worker:
         self.connection.close()
 
     def _send(self, what: Any) -> None:
-        with contextlib.suppress(BrokenPipeError):  # hear() tells that the process is no more
+        with contextlib.suppress(BrokenPipeError):  # receive() raises that the process has ended
             self.connection.send(what)
 
 
 class _Pruned(Exception):
-    """Ends a training from within."""
+    """Raised in a training to end it."""
 
 
 def _work(connection: Connection, settings: Settings, threads: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, too, which ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent also gets Ctrl-C, and ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     report = Report(Console(quiet=True))
     data = functools.lru_cache(maxsize=1)(lambda config: prepare(config, settings, silent))
@@ -123,7 +123,7 @@ def _work(connection: Connection, settings: Settings, threads: int) -> None:
             connection.send((PRUNED, None))
         except (EOFError, BrokenPipeError):
             return
-        except Exception as error:  # whatever it is, it is this trial's; the study goes on
+        except Exception as error:  # any error fails only this trial
             connection.send((FAILED, f"{type(error).__name__}: {error}"))
 
 
