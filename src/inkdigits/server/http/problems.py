@@ -196,7 +196,7 @@ OVERLOADED = ProblemType(
     503,
     "Server overloaded",
     "More requests than the server can handle; the Retry-After header says when to try again.",
-    "4096 connections are open already; ask again later",
+    "4096 connections are open already; try again later",
 )
 STOPPING = ProblemType(
     "stopping",
@@ -232,11 +232,6 @@ class Problem(Exception):
         self.detail = detail
         self.headers = headers
 
-    @property
-    def kind(self) -> ProblemType:
-        """The name of ``type`` in :mod:`inkdigits.server.http.protocol`."""
-        return self.type
-
     def document(self) -> dict[str, Any]:
         """Return the problem document."""
         return self.type.document(self.detail)
@@ -269,9 +264,6 @@ def shorten(text: str) -> str:
     """Return a client's text as valid Unicode, cut to :data:`MAX_QUOTED` characters."""
     text = text if len(text) <= MAX_QUOTED else text[:MAX_QUOTED] + "…"
     return text.encode(errors="replace").decode()
-
-
-shown = shorten  # its name in inkdigits.server.http.protocol and .syntax
 
 
 def answer_of(path: str, problem: Problem) -> Answer:

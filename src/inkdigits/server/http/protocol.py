@@ -29,7 +29,7 @@ from inkdigits.server.http.problems import (
     TOO_SLOW,
     Problem,
     problem_of,
-    shown,
+    shorten,
 )
 from inkdigits.server.http.responses import Answer, serialize
 from inkdigits.server.http.syntax import END, MAX_HEADER
@@ -103,7 +103,7 @@ class Connection(HttpToolsProtocol):
         if (beyond := len(self.connections) - self._rules.most) > 0:
             self._hurried = beyond > min(SPARE, self._rules.beyond // 2)
             self._rules.service.metrics.shed("connections")
-            detail = f"{self._rules.most} connections are open already; ask again later"
+            detail = f"{self._rules.most} connections are open already; try again later"
             self._refuse(Problem(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)}))
             return
         # A client that connects and sends nothing times out, too.
@@ -315,7 +315,9 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
-                raise Problem(NOT_IMPLEMENTED, f"CONNECT {shown(self.url.decode('latin-1'))}: this server is no proxy")
+                raise Problem(
+                    NOT_IMPLEMENTED, f"CONNECT {shorten(self.url.decode('latin-1'))}: this server is no proxy"
+                )
             return
         fields = dict(self.headers)
         host = fields.get(b"host")
@@ -337,7 +339,7 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
         except httptools.HttpParserInvalidURLError:
             self._receiving = False
-            syntax.invalid(f"the target {shown(self.url.decode('latin-1'))!r} cannot be parsed")
+            syntax.invalid(f"the target {shorten(self.url.decode('latin-1'))!r} cannot be parsed")
 
     def _values(self, name: bytes) -> list[bytes]:
         return [value for key, value in self.headers if key == name]
@@ -482,7 +484,7 @@ class Connection(HttpToolsProtocol):
         elif not cycle.response_complete:
             if not cycle.response_started:
                 answer = service.refuse(cycle.scope, problem, count=bool(self._held))
-            cycle.scope[REFUSED] = problem.kind.status  # type: ignore[literal-required]  # a key of our own
+            cycle.scope[REFUSED] = problem.type.status  # type: ignore[literal-required]  # a key of our own
             cycle.disconnected = True  # drop what the application still sends
             cycle.message_event.set()
         if answer:

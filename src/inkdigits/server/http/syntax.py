@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NoReturn
 
-from inkdigits.server.http.problems import BAD_REQUEST, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, Problem, shown
+from inkdigits.server.http.problems import BAD_REQUEST, HEADERS_TOO_LARGE, NOT_IMPLEMENTED, Problem, shorten
 
 __all__ = [
     "END",
@@ -94,13 +94,13 @@ def check_host(hosts: list[bytes], version: str) -> None:
         if hosts or version != "1.0":
             invalid(f"it has {len(hosts) or 'no'} Host headers; expected one")
     elif not _HOST.fullmatch(hosts[0]):
-        invalid(f"its Host is {shown(hosts[0].decode('latin-1'))!r}; expected a host, or a host and a port")
+        invalid(f"its Host is {shorten(hosts[0].decode('latin-1'))!r}; expected a host, or a host and a port")
 
 
 def check_coding(values: list[bytes], version: str) -> None:
     """Check the Transfer-Encoding (section 6.1)."""
     codings = [coding.strip(b" \t").lower() for coding in b",".join(values).split(b",")]
-    seen = shown(b", ".join(codings).decode("latin-1"))
+    seen = shorten(b", ".join(codings).decode("latin-1"))
     if version == "1.0":
         invalid(f"it is HTTP/1.0 and has a Transfer-Encoding, {seen!r}")
     if codings[-1] != b"chunked" or codings.count(b"chunked") > 1:
@@ -120,4 +120,4 @@ def target_of(target: bytes, method: bytes) -> bytes:
         return scheme + mark + authority + b"/" + question + query
     if target == b"*" and method == b"OPTIONS":
         return target
-    invalid(f"the target {shown(target.decode('latin-1'))!r} is neither a path nor a URL")
+    invalid(f"the target {shorten(target.decode('latin-1'))!r} is neither a path nor a URL")
