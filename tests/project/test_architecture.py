@@ -34,7 +34,7 @@ ROOMS = {
     "self_test": {"prediction", "preprocess"},
     "recognizer": {"_aliases", "errors", "network", "prediction", "preprocess", "self_test"},
     "data": {"errors", "prediction", "preprocess", "progress", "settings", "synthesis"},
-    "synthesis": {"errors"},
+    "synthesis": {"errors", "options"},
     "bulk": {"atomic", "data", "errors", "network", "prediction", "preprocess", "progress", "recognizer", "text"},
     "client": {"errors", "prediction", "preprocess"},
     "server": CORE | {"bulk", "self_test"},

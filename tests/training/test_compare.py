@@ -107,14 +107,14 @@ def test_the_table_as_markdown_csv_json_and_text(run):
     assert run.text.splitlines()[-4].startswith("logistic ")
 
 
-def test_the_plot_is_an_image_that_tells_its_numbers(run):
+def test_the_plot_is_an_image_with_its_numbers_as_text(run):
     root = ET.parse(run.folder / "comparison.svg").getroot()
     name = "{http://www.w3.org/2000/svg}"
     assert root.find(f"{name}title").text == "Accuracy of 4 models on digits"
     assert "logistic 9" in root.find(f"{name}desc").text
     width, height = map(float, root.get("viewBox").split()[2:])
     circles = root.findall(f"{name}circle")
-    assert len([c for c in circles if c.get("class") == "mark"]) == 1 + 4  # the legend's, and one a model
+    assert len([c for c in circles if c.get("class") == "mark"]) == 1 + 4  # the legend, and one per model
     assert all(0 <= float(c.get("cx")) <= width and 0 <= float(c.get("cy")) <= height for c in circles)
 
 

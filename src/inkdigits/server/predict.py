@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,6 +12,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.errors import ImageError
+from inkdigits.options import did_you_mean
 from inkdigits.prediction import Prediction
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.cost import Source, is_heavy, load_of
@@ -56,8 +56,7 @@ class Options:
             raise Problem(BAD_REQUEST, detail) from None
         last = {name: values[-1] for name, values in given.items()}
         for name in last.keys() - set(_OPTIONS):
-            near = get_close_matches(name, _OPTIONS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(_OPTIONS)}"
+            hint = did_you_mean(name, _OPTIONS, "query options")
             raise Problem(BAD_REQUEST, f"/predict has no query option {shorten(name)!r}; {hint}")
         return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
 

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from inkdigits.atomic import write_atomically
+from inkdigits.evaluation.charts import svg_file
 from inkdigits.evaluation.latency import environment
 from inkdigits.training.runs import aligned
 
 __all__ = ["Cell", "Comparison", "Mean", "Row"]
 
 TICKS = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)  # accuracies that get a tick on an axis
-WIDTH, ROW, TOP, BOTTOM = 760, 40, 46, 44  # of the plot, in pixels
+WIDTH, ROW, TOP, BOTTOM = 760, 40, 78, 44  # of the plot, in pixels
 NAMES, FIGURES = 168, 120  # pixels for the names at the left, at least, and the figures at the right
 LETTER, MARGIN = 8, 24  # pixels per letter of a name, and around the name
 
@@ -165,40 +166,27 @@ class Comparison:
         left = max(NAMES, LETTER * max(map(len, names)) + MARGIN)
         width = WIDTH + left - NAMES
         right = width - FIGURES
-        height = TOP + ROW * len(self.rows) + BOTTOM
+        floor = TOP + ROW * len(self.rows)
 
         def x(accuracy: float) -> float:
             share = math.log(_error(low) / _error(accuracy)) / math.log(_error(low) / _error(high))
             return left + min(max(share, 0.0), 1.0) * (right - left)
 
-        title = f"Accuracy of {len(self.rows)} models on {test}"
-        told = "; ".join(
-            f"{self._names[row.model]} {mean.percent()}%" for row, mean in zip(self.rows, means, strict=True)
-        )
         parts = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" '
-            f'aria-labelledby="title about"><title id="title">{escape(title)}</title>'
-            f'<desc id="about">{escape(told)}</desc><style>{_STYLE}</style>'
-            f'<rect class="paper" width="{width}" height="{height}"/>'
-            f'<circle class="mark" cx="{left + 6}" cy="18" r="5"/><text x="{left + 18}" y="22.5">test part</text>'
-            f'<circle class="held" cx="{left + 106}" cy="18" r="4"/>'
-            f'<text x="{left + 118}" y="22.5">validation images</text>'
+            f'<circle class="mark" cx="{left + 6}" cy="54" r="5"/><text x="{left + 18}" y="58">test set</text>'
+            f'<circle class="held" cx="{left + 106}" cy="54" r="4"/>'
+            f'<text x="{left + 118}" y="58">validation images</text>'
         ]
-        floor = TOP + ROW * len(self.rows)
         for tick in (t for t in TICKS if low <= t <= high):
             parts.append(f'<path class="grid" d="M{x(tick):.1f} {TOP}V{floor}"/>')
-            parts.append(
-                f'<text class="soft" x="{x(tick):.1f}" y="{floor + 20}" text-anchor="middle">{tick * 100:.4g}</text>'
-            )
+            parts.append(f'<text x="{x(tick):.1f}" y="{floor + 20}" text-anchor="middle">{tick * 100:.4g}</text>')
         parts.append(
-            f'<text class="soft" x="{(left + right) / 2}" y="{floor + 38}" text-anchor="middle">'
+            f'<text x="{(left + right) / 2}" y="{floor + 38}" text-anchor="middle">'
             "accuracy in %, logarithmic by the share of errors</text>"
         )
-        for at, (row, mean) in enumerate(zip(self.rows, means, strict=True)):
+        for at, (name, row, mean) in enumerate(zip(names, self.rows, means, strict=True)):
             y = TOP + ROW * (at + 0.5)
-            parts.append(
-                f'<text x="{left - 14}" y="{y + 4.5}" text-anchor="end">{escape(self._names[row.model])}</text>'
-            )
+            parts.append(f'<text class="label" x="{left - 14}" y="{y + 4.5}" text-anchor="end">{escape(name)}</text>')
             parts.append(f'<path class="grid" d="M{left} {y}H{right}"/>')
             if row.validation:
                 parts.append(f'<circle class="held" cx="{x(row.validation.mean):.1f}" cy="{y}" r="4"/>')
@@ -206,8 +194,9 @@ class Comparison:
                 start, end = x(mean.mean - mean.sd), x(mean.mean + mean.sd)
                 parts.append(f'<path class="whisker" d="M{start:.1f} {y}H{end:.1f}"/>')
             parts.append(f'<circle class="mark" cx="{x(mean.mean):.1f}" cy="{y}" r="5"/>')
-            parts.append(f'<text x="{right + 16}" y="{y + 4.5}">{mean.percent()}</text>')
-        return "".join(parts) + "</svg>\n"
+            parts.append(f'<text class="label" x="{right + 16}" y="{y + 4.5}">{mean.percent()}</text>')
+        about = "; ".join(f"{name} {mean.percent()}%" for name, mean in zip(names, means, strict=True))
+        return svg_file(f"Accuracy of {len(self.rows)} models on {test}", width, floor + BOTTOM, parts, about)
 
     def _row(self, name: str, about: str) -> Row:
         cells = [cell for cell in self.cells if cell.model == name]
@@ -273,13 +262,6 @@ class Comparison:
 
 
 _FIGURES = ("mean", "sd", "n")
-_STYLE = (
-    ".paper{fill:#fcfaf5}text{font:13px -apple-system,'Segoe UI',Roboto,Arial,sans-serif;fill:#1b2333;"
-    "font-variant-numeric:tabular-nums}.soft{fill:#5a5f6d}.grid{stroke:#e0d8c8}.mark{fill:#b0311d}"
-    ".held{fill:none;stroke:#3d6a8a;stroke-width:1.6}.whisker{stroke:#b0311d;stroke-width:2}"
-    "@media(prefers-color-scheme:dark){.paper{fill:#14171d}text{fill:#f2eadb}.soft{fill:#a8a79f}.grid{stroke:#343b47}"
-    ".mark{fill:#ff8e6e}.held{stroke:#8fbfe0}.whisker{stroke:#ff8e6e}}"
-)
 
 
 def _names(models: Sequence[str]) -> dict[str, str]:

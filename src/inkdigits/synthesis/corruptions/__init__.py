@@ -11,7 +11,6 @@ has the same effect on a thumbnail and on a photo. NumPy and Pillow only.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.errors import InvalidPixels, SettingError
+from inkdigits.options import did_you_mean
 from inkdigits.synthesis.corruptions import camera, hand, paper, pen, scanner
 
 __all__ = ["CORRUPTIONS", "SEVERITIES", "Corruption", "corrupt", "picture_of"]
@@ -117,9 +117,7 @@ def corrupt(picture: np.ndarray, kind: str, severity: float, rng: np.random.Gene
         InvalidPixels: the picture has another shape or type.
     """
     if kind not in CORRUPTIONS:
-        close = difflib.get_close_matches(kind, CORRUPTIONS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"the kinds are: {', '.join(CORRUPTIONS)}"
-        raise SettingError(f"unknown kind of corruption {kind!r}; {hint}")
+        raise SettingError(f"unknown kind of corruption {kind!r}; {did_you_mean(kind, CORRUPTIONS, 'kinds')}")
     if not 0 <= severity <= 1:
         raise SettingError(f"the severity of a corruption must be from 0 to 1, not {severity}")
     good = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
