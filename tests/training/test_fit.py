@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_the_best_so_far_and_can_be_resumed(tmp_path):
     entry = train(CONFIG, out, Settings(), console=log)
     assert entry["training"]["best_epoch"] <= 3
     assert Recognizer(out).model.sha256 == entry["sha256"]
-    assert f"stopped early; {out.with_suffix('.ckpt')} stays" in log.text
+    assert f"stopped early; {out.with_suffix('.ckpt')} is kept" in log.text
     with pytest.raises(SystemExit):
         train(CONFIG, out, Settings(), resume=True, console=(again := Log("epoch   4", SystemExit())))
     assert "resuming after epoch 3" in again.text
@@ -227,7 +227,7 @@ def test_resume_refuses_what_is_not_its_run(tmp_path):
     with pytest.raises(SystemExit):
         train(CONFIG, out, Settings(), console=Log("epoch   2", SystemExit()))
     other = TrainConfig.from_dict({**CONFIG.to_dict(), "batch_size": 64})
-    with pytest.raises(TrainingError, match="of another run: batch_size is 32 there and 64 here"):
+    with pytest.raises(TrainingError, match="belongs to another run: batch_size is 32 there and 64 here"):
         train(other, out, Settings(), resume=True, console=Log())
     checkpoint = out.with_suffix(".ckpt")
     checkpoint.write_bytes(checkpoint.read_bytes()[:-1000])
