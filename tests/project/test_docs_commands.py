@@ -268,9 +268,18 @@ def test_the_space_that_the_docs_show_is_the_file_that_they_name():
     assert text == (ROOT / "examples" / "space.toml").read_text()
 
 
+def test_the_picture_of_the_rooms_names_what_is_there():
+    [(_, _, picture)] = blocks("docs/design.md", "mermaid")
+    rooms = re.findall(r'\["([\w.]+/?)<br>', picture)
+    assert len(rooms) >= 10
+    for room in rooms:
+        assert (ROOT / "src" / "inkdigits" / room).exists(), room
+        assert room.endswith("/") == (ROOT / "src" / "inkdigits" / room).is_dir(), room
+
+
 def test_no_language_is_left_out():
     """A block in another language would be run by nobody."""
-    known = {*commands.LANGUAGES, "json", "toml", "text"}
+    known = {*commands.LANGUAGES, "json", "toml", "text", "mermaid"}
     for document in DOCUMENTS:
         text = (ROOT / document).read_text(encoding="utf-8")
         assert {*re.findall(r"^```(\S*)\n.*?^```$", text, re.MULTILINE | re.DOTALL)} <= known, document
