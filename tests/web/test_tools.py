@@ -69,13 +69,13 @@ def write(page, stroke):
 
 @needs_data
 @pytest.mark.parametrize("where", ["server", "device"])
-def test_digits_as_their_writers_wrote_them(visit, where, written_digits):
+def test_digits_as_their_writers_wrote_them(visit, where):
     page = visit(width=500, height=900)  # the default model learnt from pens, though not from these writers'
     if where == "device":
         page.get_by_test_id("on-device").check()
         expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device"))
     right = 0
-    for label, strokes in written_digits:
+    for label, strokes in written_digits():
         for stroke in place(page, strokes, size=0.6, at=(0.2, 0.2)):
             write(page, stroke)
         right += settled(page) == str(label)
