@@ -34,7 +34,7 @@ from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.fit import fit
-from inkdigits.training.prepare import VALIDATION_SEED, Pool
+from inkdigits.training.prepare import VALIDATION_SEED, TrainingSet
 
 from _common import percent, record
 
@@ -101,7 +101,7 @@ def ours(training: Dataset, test: Dataset, config: TrainConfig) -> tuple[Spent, 
     """What it took, and accuracy on the test images."""
     with Spent() as spent, tempfile.TemporaryDirectory() as folder:
         fitting, held = stratified(training.labels, config.validation, VALIDATION_SEED)
-        pools = [Pool(training.images[at], training.labels[at]) for at in (fitting, held)]
+        pools = [TrainingSet(training.images[at], training.labels[at]) for at in (fitting, held)]
         checkpoint = Path(folder, "sprint.ckpt")
         fitted = fit(
             config, pools[0], {"mnist": pools[1]}, checkpoint, resume=False, say=lambda line: None, progress=silent

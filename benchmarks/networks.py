@@ -33,7 +33,7 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.export import export
 from inkdigits.training.fit import fit
 from inkdigits.training.networks import NETWORKS, build
-from inkdigits.training.prepare import Pools, prepare
+from inkdigits.training.prepare import Prepared, prepare
 from inkdigits.training.quantize import Exported, samples_of, write_quantized
 from inkdigits.training.validate import validate
 
@@ -75,7 +75,7 @@ def main() -> None:
                 measure(TrainConfig(**RECIPE, network=name, seed=seed), pools, progress)
 
 
-def measure(config: TrainConfig, pools: Pools, progress: Progress) -> None:
+def measure(config: TrainConfig, pools: Prepared, progress: Progress) -> None:
     torch.set_num_threads(config.threads)
     fitted = fit(config, pools.training, pools.validation, None, resume=False, say=print, progress=progress)
     with quantized(fitted.network, samples_of(pools)) as (before, after):

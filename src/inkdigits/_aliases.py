@@ -27,6 +27,13 @@ MOVED: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "inkdigits.ready": ("inkdigits.preprocess", {"normalise_each": "preprocess_batch"}),
+    "inkdigits.training.data": ("inkdigits.data.catalog", {}),
+    "inkdigits.training.disturb": (
+        "inkdigits.synthesis.corruptions",
+        {"disturb": "corrupt", "KINDS": "CORRUPTIONS", "LEVELS": "SEVERITIES"},
+    ),
+    "inkdigits.training.evaluate": ("inkdigits.evaluation.evaluate", {}),
+    "inkdigits.training.report": ("inkdigits.evaluation.report", {}),
     "inkdigits.recognizer": ("inkdigits.network", {}),  # it is still there, and some of its names are not
 }
 

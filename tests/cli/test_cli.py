@@ -169,6 +169,8 @@ def test_a_reader_that_leaves_early_is_no_error(folder):
         (["predict", "in", "--json", "--csv"], "not allowed with argument"),
         (["predict", "in/four.png", "-o", "gone/o.csv"], "cannot write gone/o.csv: No such file or directory"),
         (["predict", "in", "--colour"], "unrecognized arguments: --colour (see inkdigits predict --help)"),
+        (["predic", "x.png"], "unknown command 'predic'; did you mean predict? (see"),
+        (["train", "--negative", "0.1", "--out", "m.onnx"], "unrecognized arguments: --negative"),
         (["train", "--netwrk=lenet", "--out", "m.onnx"], "arguments: --netwrk=lenet; did you mean --network? (see"),
         (["serve", "--port", "http"], "argument --port: invalid int value: 'http'"),
         (["serve", "--port", "99999"], "port (PORT) must be from 0 to 65535, not 99999"),
@@ -180,7 +182,7 @@ def test_a_reader_that_leaves_early_is_no_error(folder):
         (["evaluate", "gone.onnx"], "no model 'gone.onnx'"),
         (["evaluate", "MODEL", "--data", "mnits"], "mnits"),
         (["data", "--download", "mnits"], "mnits"),
-        (["prdict", "in"], "invalid choice: 'prdict'"),
+        (["prdict", "in"], "unknown command 'prdict'; did you mean predict?"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(run, folder, recognizer, argv, words):

@@ -193,6 +193,39 @@ def test_old_names_work_and_warn(recognizer):
         delattr(inkdigits, name)
 
 
+def test_old_modules_of_training_work_and_warn():
+    with pytest.warns(DeprecationWarning, match=r"inkdigits.training.data.load is now inkdigits.data.catalog.load"):
+        from inkdigits.training.data import load
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.training.evaluate import evaluate
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.training.disturb import KINDS, LEVELS, disturb
+    with pytest.warns(DeprecationWarning):
+        from inkdigits.training.report import measure
+    from inkdigits.data import catalog
+    from inkdigits.evaluation import evaluate as evaluation
+    from inkdigits.evaluation import report
+    from inkdigits.synthesis import corruptions
+
+    assert (load, evaluate, disturb) == (catalog.load, evaluation.evaluate, corruptions.corrupt)
+    assert (KINDS, LEVELS) == (corruptions.CORRUPTIONS, corruptions.SEVERITIES)
+    assert measure is report.measure
+
+
+PROGRAMS = [
+    path for room in ("benchmarks", "examples", "fuzz", "notebooks", "scripts") for path in (ROOT / room).rglob("*.py")
+]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_what_programs_import_of_the_package_is_there(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "inkdigits":
+            module = importlib.import_module(node.module)
+            for each in node.names:
+                assert hasattr(module, each.name) or importlib.util.find_spec(f"{node.module}.{each.name}"), each.name
+
+
 def test_every_error_is_under_one_base_and_in_the_tree_that_its_module_draws():
     for name in errors.__all__:
         assert issubclass(getattr(errors, name), inkdigits.InkdigitsError)

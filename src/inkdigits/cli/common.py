@@ -111,9 +111,17 @@ class Parser(argparse.ArgumentParser):
         """Parse; a command reports its unknown arguments itself, where argparse leaves that to the whole program."""
         found, unknown = super().parse_known_args(args, namespace)
         if unknown and self._subparsers is None:
-            hint = did_you_mean(unknown[0].partition("=")[0], self._option_string_actions)
+            options = [name for name, each in self._option_string_actions.items() if each.help != argparse.SUPPRESS]
+            hint = did_you_mean(unknown[0].partition("=")[0], options)
             self.error("; ".join(filter(None, [f"unrecognized arguments: {' '.join(unknown)}", hint])))
         return found, unknown
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the commands for an unknown one, where argparse would list hidden names, too."""
+        if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
+            hint = did_you_mean(value, [each.dest for each in action._choices_actions], "commands")
+            self.error(f"unknown command {value!r}; {hint}")
+        super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
         self.exit(fail(f"{message} (see {self.prog} --help)", MISTAKE))
@@ -157,7 +165,7 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
         default=default,
         choices=choices,
         metavar={int: "N", float: "X", str: "TEXT"}[kind],
-        help=f"{f.metadata['help']}{unit} ({shown})".replace("%", "%%"),
+        help=f"{f.metadata['help']}{unit}{shown and f' ({shown})'}".replace("%", "%%"),
     )
 
 

@@ -10,7 +10,7 @@ from inkdigits.settings import Settings
 
 __all__ = ["add"]
 
-_NOT_OF_SERVER = ("data", "cache", "runs")  # settings that a server has no use for
+_NOT_OF_SERVER = ("data", "cache", "runs", "ray_address")  # settings that a server has no use for
 
 _SERVE_EXAMPLES = """\
 examples:

@@ -98,8 +98,8 @@ def add(commands: Commands) -> None:
     )
     of_mlp = {f.name: f for f in fields(MlpConfig)}
     for f in fields(TrainConfig):
-        other = of_mlp.pop(f.name, f)
-        note = "" if f.name == "network" or other.default == f.default else f"mlp: {other.default}"
+        other = of_mlp.pop(f.name, None)
+        note = "not mlp" if other is None else "" if other.default in (f.default, "mlp") else f"mlp: {other.default}"
         add_option(train, f, None, note=note, choices=f.metadata["choices"] or None)
     for f in of_mlp.values():
         add_option(train, f, None, note="mlp only")
@@ -112,8 +112,7 @@ def add(commands: Commands) -> None:
         "MODEL --out NEW.onnx",
         _quantize,
         "make a trained model smaller and faster",
-        "Quantize a model that inkdigits train wrote to 8-bit integers, a third of the size and more than twice as "
-        "fast; calibrate, measure and register it.",
+        "Quantize a trained model to 8-bit integers, measure it and register it: a third of the size, twice as fast.",
         _QUANTIZE_EXAMPLES,
         old_name="quantise",
     )

@@ -243,7 +243,8 @@ def image_of(value: Any, at: str = "") -> Source:
     missing = [key for key in PIXEL_NAMES if key not in value]
     if len(missing) == PIXELS:
         seen = ", ".join(map(shorten, list(value)[:5])) or "none"
-        raise Problem(INVALID_PIXELS, f"{name} has neither image, nor pixels, nor {_NAMES} (keys: {seen})")
+        several = "" if at else ", nor instances"
+        raise Problem(INVALID_PIXELS, f"{name} has neither image, nor pixels, nor {_NAMES}{several} (keys: {seen})")
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise Problem(INVALID_PIXELS, f"{dot}{missing[0]}{more} missing; expected {_NAMES}")

@@ -72,7 +72,8 @@ def check_warning(out: Path, trained: Trained, learning_rate: float) -> str:
     if near_chance(accuracy):
         warning = (
             f"{out.name} reads {accuracy:.2%} of the validation images, hardly better than guessing: the "
-            f"training learned next to nothing. Lower the learning rate, now {learning_rate:g}, or check the labels"
+            f"training learned next to nothing. Train for more epochs, lower the learning rate, now {learning_rate:g}, "
+            "or check the labels"
         )
     target = destination(out)
     if warning and any(read_registry(each.parent).get("default") == each.stem for each in (out, target)):

@@ -75,7 +75,11 @@ def write_results(study: optuna.Study, space: Space, folder: Path, say: Callable
     """
     summary = Summary.of(study)
     write_atomically(folder / "trials.csv", _csv(summary, space).encode())
-    say(f"{len(summary.trials)} trials in {folder}: {summary}" if summary.trials else f"no trials in {folder}")
+    say(
+        f"{len(summary.trials)} {'trial' if len(summary.trials) == 1 else 'trials'} in {folder}: {summary}"
+        if summary.trials
+        else f"no trials in {folder}"
+    )
     if not (best := next(iter(summary.best(1)), None)):
         return None
     options = space.config(best.params).to_dict()
