@@ -74,15 +74,17 @@ class Deadline:
     def __init__(self, leave: Callable[[], None]) -> None:
         self._leave = leave
         self._ends: SimpleQueue[float | None] = SimpleQueue()  # safe to use in a signal handler
-        threading.Thread(target=self._run, name="inkdigits-deadline", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="inkdigits-deadline", daemon=True)
+        self._thread.start()
 
     def set(self, seconds: float) -> None:
         """Set the deadline to this many seconds from now, unless it is earlier already."""
         self._ends.put(time.monotonic() + seconds)
 
     def cancel(self) -> None:
-        """Cancel the deadline."""
+        """Cancel the deadline. Its thread ends first: one that still runs while the interpreter exits may crash it."""
         self._ends.put(None)
+        self._thread.join()
 
     def _run(self) -> None:
         end = self._ends.get()
