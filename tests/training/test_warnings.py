@@ -42,7 +42,7 @@ def test_a_learning_rate_that_is_far_too_high(tmp_path):
     assert done.code == 0, done.err
     last = done.out.splitlines()[-1]
     assert last.startswith("warning: mine.onnx reads ")
-    assert f"{WARNING}. Lower the learning rate, now 100, or check the labels." in last
+    assert f"{WARNING}. Train for more epochs, lower the learning rate, now 100, or check the labels." in last
     entry = registry(tmp_path)["models"]["mine"]
     assert entry["metrics"]["validation"]["accuracy"] < 0.2
     assert f"warning: {entry['warning']}." == last
