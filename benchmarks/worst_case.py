@@ -82,11 +82,11 @@ def pictures(side: int) -> Iterator[tuple[str, bytes]]:
     clear = Image.merge("RGBA", (*blocks.split(), blocks.getchannel(0)))
     few = Image.fromarray(rng.integers(0, 8, (side, side), np.uint8))
     yield "PNG grey, finest", encoded(fine, "PNG", compress_level=1)
-    yield "PNG colour", encoded(blocks, "PNG", compress_level=1)
+    yield "PNG color", encoded(blocks, "PNG", compress_level=1)
     yield "PNG with alpha", encoded(clear, "PNG", compress_level=1)
     yield "PNG palette with alpha", encoded(few.convert("P"), "PNG", transparency=bytes(range(256)), compress_level=1)
     yield "PNG grey of 16 bits", encoded(Image.fromarray(np.asarray(few).astype(np.uint16) * 4001), "PNG")
-    yield "PNG of 16 bits with alpha", png(side, side, zlib.compress(bytes((8 * side + 1) * side)), depth=16, colour=6)
+    yield "PNG of 16 bits with alpha", png(side, side, zlib.compress(bytes((8 * side + 1) * side)), depth=16, color=6)
     yield "PNG small, finest", encoded(Image.fromarray(finest(800)), "PNG")
     yield "PNG drawing, finest", encoded(Image.fromarray(finest(511)), "PNG")
     yield "PNG drawing, finest, 280", encoded(Image.fromarray(finest(280)), "PNG")
@@ -110,7 +110,7 @@ def pictures(side: int) -> Iterator[tuple[str, bytes]]:
     yield "WebP lossless, in the process", encoded(blocks.crop((0, 0, 1024, 1024)), "WEBP", lossless=True, method=0)
     yield "GIF", encoded(few, "GIF")
     yield "GIF comments", encoded(Image.new("P", (28, 28)), "GIF", comment=b"x" * 3_000_000)
-    yield "TIFF LZW colour", encoded(blocks, "TIFF", compression="tiff_lzw")
+    yield "TIFF LZW color", encoded(blocks, "TIFF", compression="tiff_lzw")
     yield "TIFF deflate with alpha", encoded(clear, "TIFF", compression="tiff_adobe_deflate")
     yield "TIFF CMYK", encoded(blocks.convert("CMYK"), "TIFF", compression="tiff_lzw")
     yield "TIFF float", encoded(few.convert("F"), "TIFF", compression="tiff_lzw")
@@ -120,7 +120,7 @@ def pictures(side: int) -> Iterator[tuple[str, bytes]]:
     sizes = struct.pack("<I", 122) * strips + struct.pack("<I", 10) * strips
     yield "TIFF of many strips", tiff(*many, width=10, height=strips, tail=sizes)
     yield "TIFF of rationals", tiff((282, 5, 60_000, 98), tail=bytes(500_000))
-    yield "BMP colour", encoded(soft.crop((0, 0, side, min(side, 1700))), "BMP")
+    yield "BMP color", encoded(soft.crop((0, 0, side, min(side, 1700))), "BMP")
     yield "BMP runs", bmp(b"\1\7" * 520_000)
 
 
