@@ -283,7 +283,7 @@ def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monke
     read = reader_of(recognizer, most=100)
     # Nothing but stripes: they vanish in the reduced picture, which is then looked at as finely as any.
     pixels = np.full((320, 320), 255, np.uint8)
-    stripes = [encode(Image.fromarray(np.where(np.arange(320)[:, None] % 2, ink, pixels))) for ink in range(8)]
+    stripes = [encode(Image.fromarray(np.where(np.arange(320)[:, None] % 2, ink, pixels))) for ink in range(12)]
     drawing = encode(picture(7, 280))
 
     async def ask():
@@ -293,7 +293,7 @@ def test_drawings_that_take_long_leave_the_event_loop(recognizer, threads, monke
     (first,), (second,) = asyncio.run(ask())
     assert (first.digit, second.digit) == (7, DIGIT)
     here = threading.get_ident()
-    assert [threads[one] == here for one in stripes] == [True] * 7 + [False]
+    assert [threads[one] == here for one in stripes] == [True] * (6 + 3 + 1) + [False] * 2
     assert threads[THREE] == here != threads[drawing]
 
 
