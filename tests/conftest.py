@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from inkdigits import Recognizer
+from inkdigits.cli import main
 from inkdigits.settings import Settings
 
 pytest.register_assert_rewrite("support")
@@ -20,6 +21,21 @@ from support.servers import START_SECONDS, Server  # noqa: E402
 def recognizer() -> Recognizer:
     """The shipped default model, or the one that INKDIGITS_MODEL names."""
     return Recognizer(Settings.from_env().model or None)
+
+
+@pytest.fixture
+def run_command(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
+    """Runs any command in this process: (exit code, standard output, standard error)."""
+
+    def run_command(*argv: Any) -> tuple[Any, str, str]:
+        capsys.readouterr()
+        try:
+            code: Any = main([str(each) for each in argv])
+        except SystemExit as exit:
+            code = exit.code
+        return code, *capsys.readouterr()
+
+    return run_command
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ import pyarrow.parquet
 import pytest
 
 from inkdigits.bulk.inputs import CHUNK_PICTURES
-from inkdigits.cli import main
 from inkdigits.data.tables import write_csv
 
 from support.bulk import DEADLINE, size_of, start, stopped
@@ -29,21 +28,6 @@ pytestmark = pytest.mark.slow
 FORMS = ("csv", "jsonl", "parquet", "txt")
 root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can make a device")
 posix = pytest.mark.skipif(os.name == "nt", reason="it needs what POSIX has")
-
-
-@pytest.fixture
-def command(capsys):
-    """Runs any command in this process: (exit code, standard output, standard error)."""
-
-    def command(*argv):
-        capsys.readouterr()
-        try:
-            code = main([str(each) for each in argv])
-        except SystemExit as exit:
-            code = exit.code
-        return code, *capsys.readouterr()
-
-    return command
 
 
 @pytest.fixture
@@ -78,16 +62,16 @@ def content_of(path):
         ["evaluate", "cnn", "--data", "labelled.csv", "--json"],
     ],
 )
-def test_a_pipe_is_written_through(inputs, command, argv):
+def test_a_pipe_is_written_through(inputs, run_command, argv):
     os.mkfifo("pipe")
     came = []
     reader = threading.Thread(target=lambda: came.append(Path("pipe").read_bytes()))
     reader.start()
-    code, _, told = command(*argv, "pipe")
+    code, _, told = run_command(*argv, "pipe")
     reader.join(DEADLINE)
     assert code == 0
     assert stat.S_ISFIFO(os.lstat("pipe").st_mode)
-    code, _, err = command(*argv, "file.json" if "--json" in argv else "file.csv")
+    code, _, err = run_command(*argv, "file.json" if "--json" in argv else "file.csv")
     assert (code, err) == (0, told)
     if "--json" in argv:
         assert json.loads(came[0])["n"] == 50
@@ -96,12 +80,12 @@ def test_a_pipe_is_written_through(inputs, command, argv):
 
 
 @posix
-def test_parquet_goes_through_a_pipe(inputs, command):
+def test_parquet_goes_through_a_pipe(inputs, run_command):
     os.mkfifo("pipe.parquet")
     came = []
     reader = threading.Thread(target=lambda: came.append(Path("pipe.parquet").read_bytes()))
     reader.start()
-    assert command("predict", "t.npz", "-o", "pipe.parquet")[0] == 0
+    assert run_command("predict", "t.npz", "-o", "pipe.parquet")[0] == 0
     reader.join(DEADLINE)
     assert pyarrow.parquet.read_table(io.BytesIO(came[0])).num_rows == 50
 
@@ -116,26 +100,26 @@ def test_parquet_goes_through_a_pipe(inputs, command):
         ["evaluate", "cnn", "--data", "labelled.csv", "--report"],
     ],
 )
-def test_a_device_stays_a_device(inputs, command, argv):
+def test_a_device_stays_a_device(inputs, run_command, argv):
     name = "nul.html" if "--report" in argv else "nul"
     os.mknod(name, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    assert command(*argv, name)[0] == 0
+    assert run_command(*argv, name)[0] == 0
     assert stat.S_ISCHR(os.lstat(name).st_mode)
 
 
 @root
 @pytest.mark.parametrize("argv", [["predict", "in", "-o"], ["submit", "t.csv", "-o"]])
-def test_a_full_device_is_told(inputs, command, argv):
+def test_a_full_device_is_told(inputs, run_command, argv):
     os.mknod("full", 0o666 | stat.S_IFCHR, os.makedev(1, 7))
-    code, _, err = command(*argv, "full")
+    code, _, err = run_command(*argv, "full")
     assert (code, err) == (2, "inkdigits: error: cannot write full: No space left on device\n")
     assert stat.S_ISCHR(os.lstat("full").st_mode)
 
 
-def test_a_socket_is_told(inputs, command):
+def test_a_socket_is_told(inputs, run_command):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("s")
-        code, _, err = command("predict", "in", "-o", "s")
+        code, _, err = run_command("predict", "in", "-o", "s")
     assert (code, err) == (2, "inkdigits: error: cannot write s: it is a socket\n")
 
 
@@ -148,24 +132,24 @@ def test_standard_output_by_its_name_is_appended_to(inputs):
     assert len(Path("log").read_text().splitlines()) == 7
 
 
-def test_a_dash_is_standard_output(inputs, command):
-    assert command("predict", "in", "-o", "-") == command("predict", "in")
-    assert command("submit", "t.csv", "-o", "-") == command("submit", "t.csv")
+def test_a_dash_is_standard_output(inputs, run_command):
+    assert run_command("predict", "in", "-o", "-") == run_command("predict", "in")
+    assert run_command("submit", "t.csv", "-o", "-") == run_command("submit", "t.csv")
     assert not Path("-").exists()
 
 
 @posix
-def test_a_symbolic_link_is_followed(inputs, command):
+def test_a_symbolic_link_is_followed(inputs, run_command):
     Path("there").mkdir()
     Path("there/o.csv").write_text("as it was")
     Path("there/o.csv").chmod(0o600)
     Path("o.csv").symlink_to("there/o.csv")
     Path("new.csv").symlink_to("there/new.csv")
     for name in ("o.csv", "new.csv"):
-        assert command("predict", "in", "-o", name)[0] == 0
+        assert run_command("predict", "in", "-o", name)[0] == 0
         assert Path(name).is_symlink()
         assert len(Path("there", name).read_text().splitlines()) == 6
-    assert command("submit", "t.csv", "-o", "o.csv")[0] == 0
+    assert run_command("submit", "t.csv", "-o", "o.csv")[0] == 0
     assert Path("there/o.csv").read_text().startswith("ImageId,")
     assert stat.S_IMODE(Path("there/o.csv").stat().st_mode) == 0o600  # what was private stays so
     assert sorted(path.name for path in Path("there").iterdir()) == ["new.csv", "o.csv"]
@@ -174,7 +158,7 @@ def test_a_symbolic_link_is_followed(inputs, command):
 @posix
 @pytest.mark.parametrize("name", ["o.csv.part", ".o.csv.inkdigits"])
 @pytest.mark.parametrize("make", ["symlink", "dangling", "hard link", "folder", "pipe", "text"])
-def test_what_is_not_ours_is_not_touched(inputs, command, name, make):
+def test_what_is_not_ours_is_not_touched(inputs, run_command, name, make):
     Path("secret").write_text("precious")
     if make == "symlink":
         Path(name).symlink_to("secret")
@@ -192,7 +176,7 @@ def test_what_is_not_ours_is_not_touched(inputs, command, name, make):
         Path(name).write_text("another program's")
     before = os.lstat(name)
     for options in ([], ["--resume"], ["--restart"]):
-        code, _, err = command("predict", "in", "-o", "o.csv", *options)
+        code, _, err = run_command("predict", "in", "-o", "o.csv", *options)
         assert code == 2
         assert name in err
         assert err.count("\n") == 1
@@ -231,7 +215,7 @@ def test_what_is_not_ours_is_not_touched(inputs, command, name, make):
     ],
     ids=" ".join,
 )
-def test_an_output_that_is_an_input_is_refused(inputs, command, argv, recognizer):
+def test_an_output_that_is_an_input_is_refused(inputs, run_command, argv, recognizer):
     Path("link.csv").symlink_to("t.csv")
     os.link("t.csv", "hard.csv")
     os.link("in/3.png", "picture.csv")
@@ -244,16 +228,16 @@ def test_an_output_that_is_an_input_is_refused(inputs, command, argv, recognizer
     Path("l.csv").symlink_to("labelled.csv")
     os.link("labelled.csv", "labelled.onnx")
     before = [content_of(folder) for folder in (".", "in", "in/deep")]
-    code, out, err = command(*argv)
+    code, out, err = run_command(*argv)
     assert (code, out) == (2, "")
     assert "which it would replace; name another" in err
     assert err.count("\n") == 1
     assert [content_of(folder) for folder in (".", "in", "in/deep")] == before
 
 
-def test_an_output_in_the_input_s_folder_is_no_input(inputs, command):
+def test_an_output_in_the_input_s_folder_is_no_input(inputs, run_command):
     for _ in range(2):
-        assert command("predict", "in", "-o", "in/o.csv")[0] == 0
+        assert run_command("predict", "in", "-o", "in/o.csv")[0] == 0
     assert len(Path("in/o.csv").read_text().splitlines()) == 6
 
 
@@ -277,7 +261,7 @@ def test_an_output_in_the_input_s_folder_is_no_input(inputs, command):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_an_output_that_cannot_be_is_told_before_anything_is_read(inputs, command, argv, words, monkeypatch):
+def test_an_output_that_cannot_be_is_told_before_anything_is_read(inputs, run_command, argv, words, monkeypatch):
     def read(*_, **__):
         raise AssertionError("it was read")
 
@@ -285,15 +269,15 @@ def test_an_output_that_cannot_be_is_told_before_anything_is_read(inputs, comman
     monkeypatch.setattr("inkdigits.evaluation.submit.iter_table", read)
     monkeypatch.setattr("inkdigits.evaluation.report.measure", read)
     before = content_of(".")
-    code, out, err = command(*argv)
+    code, out, err = run_command(*argv)
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
     assert content_of(".") == before
 
 
-def test_an_explicit_form_takes_any_ending(inputs, command):
-    assert command("predict", "in", "--csv", "-o", "o.log")[0] == 0
+def test_an_explicit_form_takes_any_ending(inputs, run_command):
+    assert run_command("predict", "in", "--csv", "-o", "o.log")[0] == 0
     assert Path("o.log").read_text().startswith("name,digit")
 
 
@@ -409,13 +393,13 @@ def test_the_last_images_that_are_gone_are_noticed(inputs, run):
     ],
     ids=" ".join,
 )
-def test_the_second_of_two_runs_is_refused(inputs, command, argv, digits):
+def test_the_second_of_two_runs_is_refused(inputs, run_command, argv, digits):
     np.savez("many.npz", images=np.tile(digits, (30, 1, 1)))
     Path("link.csv").symlink_to("o.csv")
     first = start("many.npz", "-o", "o.csv", "--processes", "1")
     try:
         until(lambda: size_of("o.csv.part") > 10_000)
-        code, out, err = command(*argv)
+        code, out, err = run_command(*argv)
         assert first.poll() is None, "it ended before the second began"
         assert (code, out) == (2, "")
         assert f"another inkdigits is writing {argv[3]}; wait until it is done" in err
@@ -427,7 +411,7 @@ def test_the_second_of_two_runs_is_refused(inputs, command, argv, digits):
         first.kill()
         first.communicate()
     assert len(Path("o.csv").read_text().splitlines()) == 1 + 30 * len(digits)
-    assert command(*argv[:4])[0] == 0  # and it is free again
+    assert run_command(*argv[:4])[0] == 0  # and it is free again
     assert not list(Path().glob(".*.inkdigits"))
 
 
@@ -452,13 +436,13 @@ def test_a_kill_frees_the_output(inputs, run, digits):
     ],
     ids=lambda argv: argv[0],
 )
-def test_commands_that_write_more_than_a_file_are_alone_too(inputs, command, argv):
+def test_commands_that_write_more_than_a_file_are_alone_too(inputs, run_command, argv):
     from inkdigits.atomic import Output
 
     Path("m.onnx.folder").mkdir()
     held = {"train": "m.onnx", "evaluate": "m.onnx.html", "compare": "m.onnx.folder/comparison"}[argv[0]]
     with Output(held):  # as another process would have it: a lock is of an open file
-        code, _, err = command(*argv)
+        code, _, err = run_command(*argv)
     assert code == 2
     assert f"another inkdigits is writing {held}" in err
 

@@ -15,7 +15,6 @@ from PIL import Image
 import inkdigits
 from inkdigits.bulk import Row, find_images, read
 from inkdigits.bulk.formats import NAME_WIDTH
-from inkdigits.cli import main
 
 from support.drawings import picture
 
@@ -35,18 +34,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(capsys):
-    """Runs one command line: (exit code, standard output, standard error)."""
-
-    def run(*argv):
-        capsys.readouterr()
-        try:
-            code = main([str(a) for a in argv])
-        except SystemExit as exit:
-            code = exit.code
-        return code, *capsys.readouterr()
-
-    return run
+def run(run_command):
+    """Runs one command line, as ``run_command`` does."""
+    return run_command
 
 
 def rows_of(recognizer, *paths) -> list[Row]:

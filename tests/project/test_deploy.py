@@ -26,7 +26,7 @@ from support.fronts import DEPLOY, STOP_SECONDS, free_ports, nginx, running
 from support.paths import ROOT
 from support.programs import BIN, ran, tool
 from support.requests import THREE
-from support.servers import until
+from support.servers import answers, until
 
 pytestmark = pytest.mark.slow
 
@@ -192,13 +192,6 @@ def test_systemd_takes_its_unit(tmp_path):
     path.write_text(unit.replace("/opt/inkdigits/bin/inkdigits", sys.executable))
     printed = ran(tool("systemd-analyze"), "verify", "--man=no", path)
     assert "inkdigits.service" not in printed, printed
-
-
-def answers(url):
-    try:
-        return httpx.get(f"{url}/ready").status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 def test_the_procfile_starts_the_server(tmp_path):

@@ -19,7 +19,8 @@ from PIL import Image
 
 from inkdigits.self_test import DIGIT
 
-from support.servers import DEADLINE, START_SECONDS, alive, ask, processes, samples, until, workers
+from support.fronts import free_ports
+from support.servers import DEADLINE, START_SECONDS, alive, answers, ask, processes, samples, until, workers
 
 pytestmark = pytest.mark.slow
 
@@ -246,18 +247,12 @@ def test_a_crash_leaves_its_last_words(start_server, number):
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("number", ["1", "2"])
 def test_streams_that_are_closed_at_the_start_are_nobody_s_connection(closed, number):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     serve = f"{sys.executable} -m inkdigits serve --port {port} --workers {number} --log-requests on"
     with subprocess.Popen(["sh", "-c", f"exec {serve} {closed}"], stdout=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-
-            def there():
-                with contextlib.suppress(httpx.ConnectError):
-                    return httpx.get(f"{url}/ready").status_code == 200
-
-            until(there)
+            until(lambda: answers(url))
             answer = httpx.post(f"{url}/predict", content=damaged_tiff(7))
             assert answer.json()["type"] == "/docs#unreadable-image"
             process.terminate()

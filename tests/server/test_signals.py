@@ -19,8 +19,9 @@ from PIL import Image
 from inkdigits.self_test import DIGIT
 from inkdigits.server.processes.run import GRACE_SECONDS
 
+from support.fronts import free_ports
 from support.requests import THREE
-from support.servers import DEADLINE, START_SECONDS, alive, ask, processes, samples, until, workers
+from support.servers import DEADLINE, START_SECONDS, alive, answers, ask, processes, samples, until, workers
 
 pytestmark = [pytest.mark.slow, processes]  # they look at processes, or send what Windows has no signal for
 
@@ -161,19 +162,13 @@ def test_one_signal_that_comes_twice_cuts_no_request_short(start_server, number)
 
 
 def test_under_another_server_no_thread_holds_up_the_end(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    [port] = free_ports(1)
     options = ["inkdigits.server:create_app", "--factory", "--port", str(port), "--timeout-graceful-shutdown", "1"]
     command = [sys.executable, str(stuck(tmp_path, main=UVICORN)), *options]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-
-            def there():
-                with contextlib.suppress(httpx.ConnectError):
-                    return httpx.get(f"{url}/ready").status_code == 200
-
-            until(there)
+            until(lambda: answers(url))
             asked = Asked(url, large())
             until(lambda: heavy(url) == 1)
             process.terminate()

@@ -27,7 +27,7 @@ class Server:
 
     Args:
         script: run in place of ``-m inkdigits``, to serve with something changed.
-        process: options of :class:`subprocess.Popen`, such as ``start_new_session`` or a ``stderr`` of one's own.
+        process: options of :class:`subprocess.Popen`, such as ``start_new_session`` or where ``stderr`` goes.
 
     Attributes:
         url: its address, without a slash at the end.
@@ -70,6 +70,14 @@ POLL_SECONDS = 0.02
 
 
 processes = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="it looks at processes in Linux's /proc")
+
+
+def answers(url):
+    """Return whether a server is there and ready."""
+    try:
+        return httpx.get(f"{url}/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def until(condition, seconds=6 * DEADLINE):
