@@ -11,15 +11,15 @@ import torch
 
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
+from inkdigits.options import Options
 from inkdigits.preprocess import NORMALIZATION_VERSION
-from inkdigits.training.config import TrainConfig
 
 __all__ = ["read_checkpoint", "write_checkpoint"]
 
 _FRESH = "leave out --resume to start again"
 
 
-def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> None:
+def write_checkpoint(path: Path, config: Options, state: dict[str, Any]) -> None:
     """Write the state of a run, tensors and plain values, together with its config, atomically.
 
     Raises:
@@ -30,7 +30,7 @@ def write_checkpoint(path: Path, config: TrainConfig, state: dict[str, Any]) -> 
     write_atomically(path, buffer.getvalue())
 
 
-def read_checkpoint(path: Path, config: TrainConfig) -> dict[str, Any]:
+def read_checkpoint(path: Path, config: Options) -> dict[str, Any]:
     """Read the state that :func:`write_checkpoint` wrote.
 
     Raises:

@@ -17,7 +17,17 @@ from typing import Any, ClassVar
 from inkdigits.errors import SettingError
 from inkdigits.options import Options, did_you_mean, flag, option
 
-__all__ = ["PRUNERS", "SORTS", "MlpConfig", "TrainConfig", "config_of", "read_options", "read_table", "to_toml"]
+__all__ = [
+    "PRUNERS",
+    "SORTS",
+    "InkConfig",
+    "MlpConfig",
+    "TrainConfig",
+    "config_of",
+    "read_options",
+    "read_table",
+    "to_toml",
+]
 
 PRUNERS = ("median", "hyperband", "none")  # rules by which a study ends trials early
 SORTS = ("validation", "test", "started", "seconds")  # keys to sort a list of runs by
@@ -147,6 +157,29 @@ class MlpConfig(_TrainingOptions):
     def widths(self) -> tuple[int, ...]:
         """Widths of the hidden layers."""
         return tuple(map(int, filter(None, self.hidden.split(","))))
+
+
+@dataclass(frozen=True)
+class InkConfig(Options):
+    """Options of one training run of the network that finds ink.
+
+    Raises:
+        SettingError: as for TrainConfig.
+    """
+
+    KIND: ClassVar[str] = "training option"
+
+    steps: int = option(12_000, "batches of composed pages to train on", low=1)
+    learning_rate: float = option(3e-3, "peak learning rate of the schedule, AdamW", low=0)
+    warmup: float = option(0.01, "share of the steps in which the learning rate rises to its peak", low=0, high=1)
+    weight_decay: float = option(0.01, "weight decay, AdamW", low=0)
+    ema_decay: float = option(
+        0.998, "decay of the exponential moving average of the weights; 0: no average", low=0, high=0.99999
+    )
+    seed: int = option(0, "seed of the weights and the pages", low=0, high=2**32 - 1)
+    precision: str = option("float32", "arithmetic of the training steps", choices=("float32", "bfloat16"))
+    threads: int = option(0, "threads; 0: PyTorch's default, one per core", low=0, high=1024)
+    workers: int = option(1, "processes that compose pages; 0: the one that trains", low=0, high=1024)
 
 
 def option_types() -> dict[str, type]:

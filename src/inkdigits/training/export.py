@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from inkdigits.network import METADATA_PREFIX
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["check_parity", "export", "is_quantized", "write_model"]
+__all__ = ["check_parity", "export", "is_quantized", "to_onnx", "write_model"]
 
 OPSET = 20  # ONNX operator set, which the exporter writes without conversion, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between the logits of a network and of its file; float32 sums in another order differ by 1e-5
@@ -48,17 +49,33 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
     """
+    sample = torch.zeros(2, 1, SIDE, SIDE)
+    model = to_onnx(network, sample, "image", "logits", {0: torch.export.Dim("N")})
+    write_model(model, out, temperature, metadata or {})
+
+
+def to_onnx(network: nn.Module, sample: Tensor, name: str, output: str, sizes: Mapping[int, Any]) -> onnx.ModelProto:
+    """Convert a network of one input and one output in evaluation mode; the network is not changed.
+
+    Args:
+        network: on the CPU.
+        sample: an input.
+        name, output: names of the input and the output in the file.
+        sizes: the dimensions of the input that may vary, by index.
+
+    Raises:
+        TrainingError: the network cannot be exported.
+    """
     still = copy.deepcopy(network).eval()
     still.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # missing in the types of torch
-    sample = torch.zeros(2, 1, SIDE, SIDE)
     with _quiet():
         try:
             program = torch.onnx.export(
                 still,
                 (sample,),
-                input_names=["image"],
-                output_names=["logits"],
-                dynamic_shapes=({0: torch.export.Dim("N")},),
+                input_names=[name],
+                output_names=[output],
+                dynamic_shapes=(dict(sizes),),
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
@@ -66,7 +83,7 @@ def export(network: nn.Module, out: Path, *, temperature: float, metadata: Mappi
         except torch.onnx.OnnxExporterError as error:
             raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
     assert program is not None  # as dynamo returns one
-    write_model(program.model_proto, out, temperature, metadata or {})
+    return program.model_proto
 
 
 def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata: Mapping[str, str]) -> None:

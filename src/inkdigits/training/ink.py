@@ -1,0 +1,299 @@
+"""Train the network that finds ink: from a grey picture to the probability, for each pixel, that it is ink.
+
+It is trained on composed pages (:mod:`inkdigits.synthesis.pages`), whose ink is known exactly. Every batch depends
+on the seed and its number alone, so that a resumed run gives the same network as an uninterrupted one.
+
+O. Ronneberger, P. Fischer and T. Brox, U-Net, 2015, https://arxiv.org/abs/1505.04597; depthwise separable convolutions:
+A. Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from inkdigits.data.catalog import PEN_WRITERS, load
+from inkdigits.data.omniglot import HELD_BACK, load_omniglot
+from inkdigits.data.pen import load_pendigits
+from inkdigits.errors import TrainingError
+from inkdigits.progress import Report
+from inkdigits.settings import Settings
+from inkdigits.synthesis.pages import Hands, compose
+from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
+from inkdigits.training.config import InkConfig
+from inkdigits.training.export import to_onnx, write_model
+from inkdigits.training.planes import PLANES, planes
+
+__all__ = ["Figures", "InkNetwork", "export_ink", "hands", "train_ink", "validate"]
+
+CHANNELS = (16, 24, 32, 56)  # at 1/2, 1/4, 1/8 and 1/16 of the picture's side
+STRIDE = 16  # sides of pictures must be multiples of it
+SCANS_HELD_BACK = 5000  # of MNIST's training images
+DRAWERS_HELD_BACK = 4  # of Omniglot's 20
+# Sides of the training pages; a long side of 160 pixels is the most common in pictures that were reduced.
+SIDES = (
+    *[(160, 160)] * 4,
+    *[(160, 112), (112, 160), (128, 128), (160, 128), (128, 160), (160, 80), (80, 160)],
+    *[(96, 96), (96, 64), (64, 96), (64, 64), (160, 48), (48, 160), (112, 112)],
+)
+VALIDATION_SIDES = ((160, 160), (160, 112), (96, 96), (128, 160))
+VALIDATION_PAGES = 48  # of each of these sides
+PIXELS = 16 * 160 * 160  # of a batch, about
+BATCHES = (12, 48)  # fewest and most pages
+NEAR_INK = 7  # pixels, the side of the square in which a pixel is near ink
+NEAR_WEIGHT = 3.0  # by which the loss of pixels near ink is increased
+DICE = 0.5  # weight of the Dice loss
+GRADIENT = 1.0  # largest norm
+REPORT_EVERY = 500  # steps
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How well a network finds the ink of validation pages.
+
+    Attributes:
+        loss: mean over the pages.
+        overlap: mean intersection over union of found and true ink, of pages with ink.
+        poor: share of these pages with an overlap under a half.
+    """
+
+    loss: float
+    overlap: float
+    poor: float
+
+
+class InkNetwork(nn.Module):
+    """A small U-Net: (N, 2, H, W) planes to (N, 1, H, W) logits of ink; H and W are multiples of 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        c0, c1, c2, c3 = CHANNELS
+        self.down0 = nn.Sequential(_conv(PLANES, c0, 4, stride=2), _conv(c0, c0))
+        self.down1 = nn.Sequential(_conv(c0, c1, stride=2), _Separable(c1, c1), _Separable(c1, c1))
+        self.down2 = nn.Sequential(_conv(c1, c2, stride=2), _Separable(c2, c2, 5), _Separable(c2, c2, 5))
+        self.down3 = nn.Sequential(_Separable(c2, c3, 5, stride=2), *(_Separable(c3, c3, 5) for _ in range(3)))
+        self.whole = nn.Conv2d(c3, c3, 1)  # of the mean of the picture
+        self.middle = _Separable(c3, c3, 5)
+        self.lift2, self.lift1, self.lift0 = nn.Conv2d(c3, c2, 1), nn.Conv2d(c2, c1, 1), nn.Conv2d(c1, c0, 1)
+        self.up2 = nn.Sequential(_Separable(c2, c2, 5), _Separable(c2, c2))
+        self.up1 = nn.Sequential(_conv(c1, c1), _Separable(c1, c1))
+        self.up0 = _conv(c0, c0)
+        self.out = nn.Conv2d(c0, 4, 3, padding=1)
+        nn.init.constant_(self.out.bias, -2.0)  # type: ignore[arg-type]  # most pixels are paper
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        a = self.down0(x)
+        b = self.down1(a)
+        c = self.down2(b)
+        d = self.down3(c)
+        d = self.middle(d + self.whole(d.mean((2, 3), keepdim=True)))
+        c = self.up2(F.relu(c + _twice(self.lift2(d))))
+        b = self.up1(F.relu(b + _twice(self.lift1(c))))
+        a = self.up0(F.relu(a + _twice(self.lift0(b))))
+        return F.pixel_shuffle(self.out(a), 2)
+
+
+class _Separable(nn.Module):
+    """A depthwise and a pointwise convolution, around which the input goes if the shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, side: int = 3, *, stride: int = 1) -> None:
+        super().__init__()
+        self.across = _conv(inputs, inputs, side, stride=stride, groups=inputs)
+        self.mix = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.residual = inputs == outputs and stride == 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.mix(self.across(x))
+        return F.relu(x + y if self.residual else y)
+
+
+def _conv(inputs: int, outputs: int, side: int = 3, *, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, side, stride, (side - 1) // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+def _twice(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def hands(settings: Settings, part: str) -> Hands:
+    """Load the handwriting of one part, "train" or "validation"; no hand is in both, nor any test image.
+
+    Raises:
+        DataError: MNIST, the pen strokes or Omniglot cannot be loaded.
+    """
+    train = part == "train"
+    scans = np.asarray(load("mnist", settings, part="train").images)
+    pens = [digit.strokes for digit in load_pendigits(settings) if digit.writer in PEN_WRITERS[part]]
+    known = [c for c in load_omniglot(settings) if c.alphabet != HELD_BACK]
+    last = max(c.drawer for c in known) - DRAWERS_HELD_BACK
+    characters = [c.strokes for c in known if (c.drawer <= last) == train]
+    return Hands(scans[:-SCANS_HELD_BACK] if train else scans[-SCANS_HELD_BACK:], pens, characters)
+
+
+class _Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Batches by number: (planes, ink) of pages of one size."""
+
+    def __init__(self, source: Hands, seed: int, steps: range) -> None:
+        self._source, self._seed, self._steps = source, seed, steps
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng((self._seed, self._steps[number]))
+        height, width = SIDES[rng.integers(len(SIDES))]
+        n = int(np.clip(PIXELS // (height * width), *BATCHES))
+        return _batch(self._source, n, height, width, rng)
+
+
+def _batch(source: Hands, n: int, height: int, width: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    pages = [compose(source, height, width, rng) for _ in range(n)]
+    inputs = np.stack([planes(page.grey.astype(np.float32)) for page in pages])
+    return torch.from_numpy(inputs), torch.from_numpy(np.stack([page.ink for page in pages]))[:, None]
+
+
+def train_ink(
+    config: InkConfig,
+    checkpoint: Path | None,
+    settings: Settings,
+    report: Report,
+    *,
+    resume: bool = False,
+) -> tuple[nn.Module, Figures]:
+    """Train an ink network; return it with averaged weights, and its figures on validation pages.
+
+    Args:
+        config: every option.
+        checkpoint: file to save the state of the run to; None: do not save it.
+        settings: where the data are.
+        report: gets lines of text.
+        resume: continue from the checkpoint.
+
+    Raises:
+        DataError: the data cannot be loaded.
+        TrainingError: the checkpoint is missing or belongs to another run, or the loss is not a number.
+    """
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.manual_seed(config.seed)
+    network: nn.Module = InkNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = copy.deepcopy(network).eval().requires_grad_(False)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    step, seconds = 0, 0.0
+    if resume:
+        assert checkpoint is not None  # as resuming needs one
+        state = read_checkpoint(checkpoint, config)
+        network.load_state_dict(state["network"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        step, seconds = state["step"], state["seconds"]
+        report.say(f"resuming after step {step} from {checkpoint}")
+    rng = np.random.default_rng((config.seed, 2**32))
+    held = hands(settings, "validation")
+    validation = [_batch(held, VALIDATION_PAGES, h, w, rng) for h, w in VALIDATION_SIDES]
+    batches = _Batches(hands(settings, "train"), config.seed, range(step, config.steps))
+    # Spawn, not fork: a fork of a process with PyTorch's threads may hang.
+    loader: Any = DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=config.workers,
+        multiprocessing_context="spawn" if config.workers else None,
+        worker_init_fn=_one_thread if config.workers else None,
+    )
+    report.say(
+        f"ink network, {sum(p.numel() for p in network.parameters()):,} parameters; "
+        f"{config.steps:,} batches of about {PIXELS // 160**2} pages"
+    )
+    started, losses = time.perf_counter() - seconds, []
+    figures = Figures(math.nan, math.nan, math.nan)
+    for inputs, ink in loader:
+        rate = config.learning_rate * min(1, (step + 1) / max(1, config.warmup * config.steps))
+        rate *= 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        network.train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+            logits = network(inputs.contiguous(memory_format=torch.channels_last))
+        loss = _loss(logits.float(), ink)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), GRADIENT)
+        optimizer.step()
+        step += 1
+        _average(averaged, network, min(config.ema_decay, (step + 1) / (step + 10)))
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise TrainingError(f"the loss became {losses[-1]} in step {step}; lower the learning rate, now {rate:.2g}")
+        if step % REPORT_EVERY == 0 or step == config.steps:
+            figures, seconds = validate(averaged, validation), time.perf_counter() - started
+            report.say(
+                f"step {step:6,}/{config.steps:,}  train loss {np.mean(losses):.4f}  val loss {figures.loss:.4f}  "
+                f"overlap {figures.overlap:.3f}  under a half {figures.poor:.1%}  rate {rate:.1e}  {seconds:.0f} s"
+            )
+            losses = []
+            if checkpoint:
+                state = {"step": step, "seconds": seconds, "optimizer": optimizer.state_dict()}
+                state |= {"network": network.state_dict(), "averaged": averaged.state_dict()}
+                write_checkpoint(checkpoint, config, state)
+    return averaged, figures
+
+
+def export_ink(network: nn.Module, out: Path) -> None:
+    """Write an ink network as an ONNX file: input ``planes`` (N, 2, H, W), output ``logits`` (N, 1, H, W), float32.
+
+    Raises:
+        TrainingError: the network cannot be exported, or the file cannot be written.
+    """
+    sides = {0: torch.export.Dim("N"), 2: STRIDE * torch.export.Dim("h"), 3: STRIDE * torch.export.Dim("w")}
+    model = to_onnx(network, torch.zeros(2, PLANES, 4 * STRIDE, 6 * STRIDE), "planes", "logits", sides)
+    write_model(model, out, 1.0, {"network": "ink"})
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def _loss(logits: Tensor, ink: Tensor) -> Tensor:
+    """Return binary cross-entropy, more near ink, and the Dice loss of F. Milletari et al., V-Net, 2016."""
+    weight = 1 + NEAR_WEIGHT * F.max_pool2d(ink, NEAR_INK, 1, NEAR_INK // 2)
+    entropy = (F.binary_cross_entropy_with_logits(logits, ink, reduction="none") * weight).sum() / weight.sum()
+    found, total = torch.sigmoid(logits), partial(torch.sum, dim=(1, 2, 3))
+    dice = 1 - (2 * total(found * ink) + 1) / (total(found * found) + total(ink * ink) + 1)
+    return entropy + DICE * dice.mean()
+
+
+@torch.no_grad()
+def validate(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Figures:
+    """Measure a network on validation pages."""
+    losses, overlaps = [], []
+    for inputs, ink in batches:
+        logits = network(inputs)
+        losses.append(_loss(logits, ink).item())
+        found, true = logits > 0, ink > 0.5
+        both, either = (found & true).sum((1, 2, 3)), (found | true).sum((1, 2, 3))
+        overlaps += (both / either.clamp(min=1))[true.any(dim=3).any(dim=2)[:, 0]].tolist()
+    return Figures(float(np.mean(losses)), float(np.mean(overlaps)), float(np.mean(np.array(overlaps) < 0.5)))
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
+    for kept, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.is_floating_point():
+            kept.lerp_(now, 1 - decay)
+        else:
+            kept.copy_(now)
