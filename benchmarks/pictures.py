@@ -22,7 +22,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 
 from _common import keep, kept, make_parser, provenance
-from picture_sets import real, structured
+from picture_sets import cost, digits, not_digits, real, several, structured
 from picture_sets.tally import HEADING, Measured, Row
 
 SETS: dict[str, Callable[[Measured], Iterator[Row]]] = {
@@ -31,6 +31,10 @@ SETS: dict[str, Callable[[Measured], Iterator[Row]]] = {
     "things": real.with_dark_things,
     "failing": real.failing,
     "structured": structured.structured,
+    "several": several.several,
+    "not_digits": not_digits.not_digits,
+    "plain": digits.plain,
+    "cost": cost.cost,
 }
 
 

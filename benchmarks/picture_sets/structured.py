@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterator
 from statistics import mean
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
-from inkdigits.data.catalog import PEN_WRITERS, load
+from inkdigits.data.catalog import load
 from inkdigits.data.dataset import Dataset
-from inkdigits.data.pen import PenDigit, load_pendigits
+from inkdigits.data.pen import PenDigit
 from inkdigits.synthesis.corruptions.sheet import rounded
-from inkdigits.synthesis.strokes import draw, place
+from inkdigits.synthesis.strokes import draw
 
+from picture_sets.digits import ink_of, test_pens
 from picture_sets.tally import Case, Measured, Row, at_least
 
 __all__ = ["KINDS", "Sheet", "make", "structured"]
@@ -29,9 +29,6 @@ SEED = 17
 EACH = 150  # digits of each of the two sources, per kind
 SIZES = (80, 200)  # pixels, the longer side of the digit
 AROUND = (0.25, 0.6)  # of the digit's size: paper on each side
-PENS = (0.06, 0.13)  # of the digit's size
-TILT = 8.0  # degrees, either way
-SHARPENED = 2.2  # contrast of the edges, which enlarging softens
 PAPERS = (200, 255)  # grey levels
 INKS = ((15, 15, 20), (25, 35, 110), (60, 60, 65), (110, 20, 30))  # black, blue, pencil, red
 WEIGHTS = (0.5, 0.25, 0.15, 0.1)  # of these inks
@@ -321,32 +318,16 @@ def make(kind: str, digit: np.ndarray | PenDigit, number: int) -> np.ndarray:
     """
     rng = np.random.default_rng((SEED, zlib.crc32(kind.encode()), number))
     size = rng.uniform(*SIZES)
-    sheet = Sheet(_drawn(digit, size, rng) if isinstance(digit, PenDigit) else _enlarged(digit, size), rng)
+    sheet = Sheet(ink_of(digit, size, rng), rng)
     picture = KINDS[kind](sheet)
     picture = ndimage.gaussian_filter(picture, (blur := rng.uniform(*BLUR), blur, 0))
     return rounded(picture + rng.uniform(*NOISE) * rng.standard_normal(picture.shape[:2])[..., None])
 
 
-def _enlarged(image: np.ndarray, size: float) -> np.ndarray:
-    ink = Image.fromarray(image).crop(Image.fromarray(image).getbbox())
-    padded = np.pad(np.asarray(ink), 1)
-    scale = size / max(padded.shape)
-    sides = [max(1, round(side * scale)) for side in padded.shape[::-1]]
-    cover = np.asarray(Image.fromarray(padded).resize(sides, Image.Resampling.BICUBIC), np.float32) / 255
-    return np.clip((cover - 0.5) * SHARPENED + 0.5, 0, 1)
-
-
-def _drawn(digit: PenDigit, size: float, rng: np.random.Generator) -> np.ndarray:
-    pen = size * rng.uniform(*PENS)
-    strokes = place(digit.strokes, size - pen, (pen / 2 + 1, pen / 2 + 1), tilt=rng.uniform(-TILT, TILT))
-    width, height = (int(at) + 2 for at in np.concatenate(strokes).max(axis=0) + pen / 2)
-    return draw(strokes, width, height, pen=pen, paper=0, ink=255).astype(np.float32) / 255
-
-
 def structured(measured: Measured) -> Iterator[Row]:
     """Each kind, and the mean of them."""
     images = load("mnist", measured.settings, part="test")
-    pens = [digit for digit in load_pendigits(measured.settings) if digit.writer in PEN_WRITERS["test"]]
+    pens = test_pens(measured.settings)
     shares = []
     for number, kind in enumerate(KINDS):
         row = measured.count(f"structured: {kind}", cases(kind, number, images, pens), at_least(0.8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Measured:
     @cached_property
     def strict_threshold(self) -> float:
         """The threshold of the digit score at which at most 0.5% of the validation digits are rejected."""
-        from picture_sets.not_digits import strict_threshold
+        from picture_sets.not_digits import strict_threshold  # which counts with this class
 
         return strict_threshold(self)
 
@@ -128,15 +129,21 @@ class Measured:
             answers: to the cases, where they have been read already.
             threshold: of the digit score; None is the model's own.
             of: what the share is of: "right" (read right and accepted; or rejected, where the case asks for that),
-                "accepted" or "rejected".
+                "digit" (the digit is right, accepted or not), "accepted" or "rejected".
         """
         answers = self.read(cases) if answers is None else answers
         passed = [accepted(answer, self.recognizer, threshold) for answer in answers]
         right = [_right(case, answer, ok) for case, answer, ok in zip(cases, answers, passed, strict=True)]
         read_right = sum(ok and good for ok, good in zip(passed, right, strict=True))
-        share = {"right": sum(right), "accepted": sum(passed), "rejected": len(cases) - sum(passed)}[of] / len(cases)
-        wanted = {"right": right, "accepted": [not ok for ok in passed], "rejected": passed}[of]
-        self._draw(name, [(c, a) for c, a, good in zip(cases, answers, wanted, strict=True) if not good])
+        counted = {
+            "right": right,
+            "digit": [getattr(a, "digit", None) == case.digit for case, a in zip(cases, answers, strict=True)],
+            "accepted": passed,
+            "rejected": [not ok for ok in passed],
+        }[of]
+        share = round(sum(counted) / len(cases), 4)  # compared as it is printed
+        faults = counted if of == "accepted" else [not good for good in counted]
+        self._draw(name, [(c, a) for c, a, fault in zip(cases, answers, faults, strict=True) if fault])
         return Row(
             set=name,
             share=f"{100 * share:.2f}%",
@@ -152,7 +159,8 @@ class Measured:
     def _draw(self, name: str, wrong: Sequence[tuple[Case, Answer]]) -> None:
         if self._sheets and wrong:
             tiles = ((case.image, f"{'-' if case.digit is None else case.digit}: {_said(a)}") for case, a in wrong)
-            contact_sheet(tiles, len(wrong)).save(self._sheets / f"{name.replace(':', '').replace(' ', '_')}.png")
+            file = re.sub(r"[^\w.-]+", "_", name) + ".png"
+            contact_sheet(tiles, len(wrong)).save(self._sheets / file)
 
 
 def accepted(answer: Answer, recognizer: Recognizer, threshold: float | None = None) -> bool:
