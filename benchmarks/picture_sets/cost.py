@@ -54,8 +54,8 @@ def cost(measured: Measured) -> Iterator[Row]:
     ]
     decoding, predicting = np.median(times, axis=0)
     ratio = predicting / decoding
-    name = f"cost: 12-megapixel JPEG, times its decoding of {decoding / 1000:.0f} ms"
-    yield _row(name, f"{ratio:.2f}", ratio, TIMES_DECODING, PHOTOGRAPHED)
+    yield _row("cost: decoding a 12-megapixel JPEG, ms", f"{decoding / 1000:.1f}", decoding, None, PHOTOGRAPHED)
+    yield _row("cost: predicting it, times that", f"{ratio:.2f}", ratio, TIMES_DECODING, PHOTOGRAPHED)
     path = recognizer.model.path
     files = {path, *path.parent.glob("ink*.onnx")}  # the finder of ink is not of one reader
     size = sum(each.stat().st_size for each in files)

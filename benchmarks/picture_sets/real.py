@@ -28,8 +28,9 @@ HARD = "dida"  # crops of old parish books, often with neighbors: measured apart
 FORMS = ("scan", "framed")  # may have printed lines near the edges
 WITH_ROOM = ("photo", "scan")  # things are put into these
 LEAST_SIDE = 60  # pixels of the shorter side, for a thing to look like one
-LEAST_TALL = 3  # times as high as wide,
-MOST_FILLED = 0.75  # of its box: a 1 of which no more is left than a bar of ink
+NARROW = 0.02  # of the ink's longer side: the margin of pictures that people cut tight
+LEAST_TALL = 3  # times as high as wide, and
+MOST_FILLED = 0.75  # of its box: a 1 of which only a bar of ink is left
 SEVERAL = "several digits"  # in index.csv's ``why``, and as Prediction.reason
 
 
@@ -65,13 +66,28 @@ def as_they_are(measured: Measured) -> Iterator[Row]:
 
 
 def cut_tight(measured: Measured) -> Iterator[Row]:
-    """Each kind cut at its ink, without margin; a 1 of which only a bar of ink is left is not readable and left out."""
-    cases: dict[str, list[Case]] = {}
+    """Each kind cut at its ink, without margin and with a narrow one, where straight strokes go from edge to edge.
+
+    A 1 of which only a bar of ink is left is not readable, and left out.
+    """
+    kept: list[tuple[Picture, ink_box.Ink]] = []
     for picture in pictures(measured.folder("pictures")):
         if picture.about != HARD and (ink := picture.ink()) and not only_a_bar(ink):
-            cut = picture.decoded().crop(ink.box)
-            cases.setdefault(picture.about, []).append(Case(cut, int(picture.label)))
-    yield from _by_kind(measured, "cut tight", cases, {}, at_least(0.993))
+            kept.append((picture, ink))
+    for name, margin in (("cut at the ink", 0), (f"cut with {100 * NARROW:g}% around", NARROW)):
+        cases: dict[str, list[Case]] = {}
+        for picture, ink in kept:
+            left, top, right, bottom = ink.box
+            free = round(margin * max(right - left, bottom - top))
+            whole = picture.decoded()
+            box = (
+                max(0, left - free),
+                max(0, top - free),
+                min(whole.width, right + free),
+                min(whole.height, bottom + free),
+            )
+            cases.setdefault(picture.about, []).append(Case(whole.crop(box), int(picture.label)))
+        yield from _by_kind(measured, name, cases, {}, at_least(0.993))
 
 
 def only_a_bar(ink: ink_box.Ink) -> bool:
