@@ -64,5 +64,5 @@ def cost(measured: Measured) -> Iterator[Row]:
 
 def _row(name: str, share: str, value: float, most: float | None, n: int, *, scale: float = 1) -> Row:
     if most is None:
-        return Row(name, share, n=n)
-    return Row(name, share, f"<= {most / scale:g}", "yes" if value <= most else "no", n=n)
+        return Row(set=name, n=n, share=share)
+    return Row(set=name, n=n, share=share, target=f"<= {most / scale:g}", met="yes" if value <= most else "no")

@@ -67,7 +67,8 @@ def plain(measured: Measured) -> Iterator[Row]:
             confidence, right = (np.array(values) for values in zip(*found, strict=True))
             error, target = calibration_error(confidence, right), at_most(0.005)
             met = "yes" if target.met(error) else "no"
-            yield Row("plain: calibration error, pen test", f"{100 * error:.2f}%", target.text, met, n=len(right))
+            name = "plain: calibration error, pen test"
+            yield Row(set=name, n=len(right), share=f"{100 * error:.2f}%", target=target.text, met=met)
 
 
 def is_read(answer: object) -> bool:

@@ -20,7 +20,7 @@ from inkdigits.preprocess import Limits
 from inkdigits.preprocess.decode import decode
 
 from picture_sets import dark_things, ink_box
-from picture_sets.tally import Case, Measured, Row, at_least
+from picture_sets.tally import Case, Measured, Row, Target, at_least
 
 __all__ = ["as_they_are", "cut_tight", "failing", "with_dark_things"]
 
@@ -80,12 +80,8 @@ def cut_tight(measured: Measured) -> Iterator[Row]:
             left, top, right, bottom = ink.box
             free = round(margin * max(right - left, bottom - top))
             whole = picture.decoded()
-            box = (
-                max(0, left - free),
-                max(0, top - free),
-                min(whole.width, right + free),
-                min(whole.height, bottom + free),
-            )
+            low, high = (max(0, left - free), max(0, top - free)), (right + free, bottom + free)
+            box = (*low, *(min(side, at) for side, at in zip(whole.size, high, strict=True)))
             cases.setdefault(picture.about, []).append(Case(whole.crop(box), int(picture.label)))
         yield from _by_kind(measured, name, cases, {}, at_least(0.993))
 
@@ -123,7 +119,10 @@ def failing(measured: Measured) -> Iterator[Row]:
     yield from _by_kind(measured, "failing", cases, dict.fromkeys(cases, everything), everything)
 
 
-def _by_kind(measured: Measured, name: str, cases: dict[str, list[Case]], targets, target) -> Iterator[Row]:
+def _by_kind(
+    measured: Measured, name: str, cases: dict[str, list[Case]], targets: dict[str, Target], target: Target
+) -> Iterator[Row]:
+    """Count each kind, and all of them but the hard one, for which the last target is."""
     answers = {kind: measured.read(these) for kind, these in cases.items()}
     for kind, these in cases.items():
         yield measured.count(f"{name}: {kind}", these, targets.get(kind), answers=answers[kind])

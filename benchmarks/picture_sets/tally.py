@@ -21,6 +21,7 @@ from inkdigits.settings import Settings
 
 __all__ = ["Answer", "Case", "Measured", "Row", "Target", "accepted", "at_least", "at_most", "contact_sheet"]
 
+NAME = 64  # characters of a set's name in the table
 TILE, COLUMNS, LINE = 120, 12, 13  # pixels, tiles, pixels: of a contact sheet
 SHOWN = 144  # pictures of a sheet, at most
 
@@ -58,26 +59,38 @@ class Case:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One line of the table. ``share`` is what the target bounds; a cost has no counts."""
 
     set: str
-    share: str
-    target: str = ""
-    met: str = ""
     n: int | str = ""
     right_accepted: int | str = ""
     wrong_accepted: int | str = ""
     rejected: int | str = ""
+    share: str
+    target: str = ""
+    met: str = ""
     threshold: str = ""
 
     def __str__(self) -> str:
         counts = "".join(f"{v:>7}" for v in (self.n, self.right_accepted, self.wrong_accepted, self.rejected))
-        return f"{self.set:<44}{counts}{self.share:>10}  {self.target:<10}{self.met:<4}{self.threshold}".rstrip()
+        return f"{self.set:<{NAME}}{counts}{self.share:>10}  {self.target:<10}{self.met:<4}{self.threshold}".rstrip()
 
 
-HEADING = str(Row("set", "share", "target", "met", "n", "right", "wrong", "reject", "threshold"))
+HEADING = str(
+    Row(
+        set="set",
+        n="n",
+        right_accepted="right",
+        wrong_accepted="wrong",
+        rejected="reject",
+        share="share",
+        target="target",
+        met="met",
+        threshold="threshold",
+    )
+)
 
 
 class Measured:

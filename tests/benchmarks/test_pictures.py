@@ -19,7 +19,7 @@ from inkdigits.synthesis.strokes import draw
 from picture_sets import dark_things, ink_box, real, scenes, several, structured
 from picture_sets.digits import ink_of
 from picture_sets.not_digits import ALLOWED, strict_threshold
-from picture_sets.tally import Case, Measured, accepted, at_least, at_most
+from picture_sets.tally import NAME, Case, Measured, accepted, at_least, at_most
 from support.drawings import DIGITS, picture
 from support.paths import ROOT
 
@@ -51,7 +51,7 @@ def test_the_program_counts_pictures_and_names_what_it_could_not_measure(tmp_pat
     before = recorded.read_bytes() if recorded.exists() else None
     done = run(tmp_path / "data", "--only", "pictures", "failing", "--sheets", tmp_path / "sheets")
     assert (done.returncode, done.stderr) == (0, "")
-    rows = {line[:44].strip(): line[44:].split() for line in done.stdout.splitlines()}
+    rows = {line[:NAME].strip(): line[NAME:].split() for line in done.stdout.splitlines()}
     assert rows["pictures: paint"][:5] == ["1", "1", "0", "0", "100.00%"]
     assert rows["pictures: dida"][:5] == ["1", "0", "1", "0", "0.00%"]
     assert rows["pictures: all without dida"] == ["2", "2", "0", "0", "100.00%", ">=", "99.6%", "yes", "model's"]
