@@ -10,35 +10,37 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor, nn
 
+from inkdigits import _aliases
 from inkdigits.errors import TrainingError
 from inkdigits.prediction import CLASSES
 from inkdigits.progress import Progress, Report
-from inkdigits.settings import Settings
 from inkdigits.training.augment import augmented
-from inkdigits.training.callbacks import Callback
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.networks import build
 from inkdigits.training.prepare import NO_DIGIT, Prepared, TrainingSet
-from inkdigits.training.run import Learner, Trained, run
+from inkdigits.training.run import Learner, Trained
 from inkdigits.training.validate import tensors_of, validate
 
-__all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit", "train"]
+__all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit"]
 
 DIGIT = CLASSES  # index of the logit of "this is a digit" in a network that rejects non-digits
 REJECT_WEIGHT = 0.5  # of the loss of that output, relative to the loss of the ten digits
 START_SAMPLES = 2048  # training images for the statistics of a network that starts from the weights of another
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(_aliases.find, __name__)
 
 
 @dataclass(frozen=True)
@@ -124,20 +126,6 @@ class NetworkLearner(Learner):
             report.say(f"stopped early; {self._checkpoint} is kept, --resume continues from it")
         elif self._checkpoint:
             self._checkpoint.unlink(missing_ok=True)
-
-
-def train(
-    config: TrainConfig,
-    out: Path,
-    settings: Settings,
-    *,
-    resume: bool = False,
-    console: Console | None = None,
-    watch: Callback | None = None,
-) -> dict[str, Any]:
-    """Train a network; the old name of :func:`inkdigits.training.train.train`."""
-    learner = NetworkLearner(config, Path(out).with_suffix(".ckpt"), resume=resume)
-    return run(config, learner, out, settings, Report(console), watch)
 
 
 def fit(
