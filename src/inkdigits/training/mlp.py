@@ -273,14 +273,11 @@ class MlpLearner(Learner):
     def __init__(self, config: MlpConfig) -> None:
         self._config = config
 
-    def describe(self, data: Prepared) -> str:
-        """Return a line with widths and data."""
-        sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
-        counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
-        return f"mlp {sizes} on {self._config.data}: {counts}"
-
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
         """Run gradient descent."""
+        sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
+        counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
+        report.say(f"mlp {sizes} on {self._config.data}: {counts}")
         validation = joined(data.validation.values())
         # Steps are too small for several threads, and one thread sums in a fixed order: the same file every time.
         with threadpool_limits(1):
