@@ -88,7 +88,7 @@ class Framing(HttpToolsProtocol):
             self.parser.feed_data(head)
             if self._left > 0 and self._parsed < MAX_PARSED and not self.expect_100_continue:
                 self._parsed += 1
-                self._known = KnownHead(head, dict(self.scope), self.cycle.keep_alive)
+                self._known = KnownHead.of(head, dict(self.scope), self.cycle.keep_alive)
             return after
         except httptools.HttpParserUpgrade:
             # Upgrade is ignored (RFC 9110, section 7.8); the parser must not skip the body.
