@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from inkdigits.bulk import journal
 from inkdigits.bulk.inputs import CHUNK_PICTURES
 from inkdigits.data.tables import PIXELS, write_csv
 
@@ -244,7 +245,6 @@ def test_another_run_s_rest_is_not_gone_on_with(run, folder):
     for options, words in (
         ([folder / "digits.tar", "-o", "o.csv"], "(other inputs: 2 inputs then, 1 now)"),
         ([folder / "digits.csv", folder / "digits.csv", "-o", "o.csv"], "digits.tar then, "),
-        ([folder / "digits.tar", folder / "digits.csv", "-o", "o.csv", "--json"], "another form: csv then, json now"),
         ([folder / "digits.tar", folder / "digits.csv", "-o", "o.csv", "--model", "lenet"], "another model"),
     ):
         for begin in (["--resume"], []):
@@ -258,6 +258,13 @@ def test_another_run_s_rest_is_not_gone_on_with(run, folder):
     assert code == 0
     assert not Path("o.csv.part").exists()
     assert len(rows_of("o.csv")) == N
+
+
+def test_the_rest_of_another_form_is_not_gone_on_with(run, folder):
+    assert stopped(run, folder / "digits.csv", "-o", "digits", "--csv", "--processes", "1")[0] == 130
+    code, _, err = run(folder / "digits.csv", "-o", "digits", "--json", "--processes", "1")
+    assert code == 2
+    assert "another form: csv then, json now" in err
 
 
 def test_pictures_that_came_between_are_noticed(run, folder, tmp_path):
@@ -338,6 +345,32 @@ def test_ctrl_c_leaves_what_is_finished(run, folder):
     assert b"Traceback" not in err
     assert Path("o.csv.part").exists()
     assert not Path("o.csv").exists()
+
+
+def test_ctrl_c_as_soon_as_a_block_is_written(run, folder, monkeypatch):
+    opened = journal.open_own
+
+    def interrupted(*args):
+        file = opened(*args)
+        flushed = []
+
+        def flush():
+            type(file).flush(file)
+            flushed.append(1)
+            if len(flushed) == 2:  # the start of the file, and a block
+                raise KeyboardInterrupt
+
+        file.flush = flush
+        return file
+
+    monkeypatch.setattr(journal, "open_own", interrupted)
+    code, _, err = run(folder / "digits.zip", "-o", "o.csv", "--processes", "1")
+    assert code == 130
+    assert " rows are kept in o.csv.part; --resume continues" in err
+    monkeypatch.undo()
+    code, _, err = run(folder / "digits.zip", "-o", "o.csv", "--processes", "1", "--resume")
+    assert code == 0
+    assert len(rows_of("o.csv")) == N
 
 
 @processes

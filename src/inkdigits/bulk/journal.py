@@ -131,9 +131,13 @@ class Journal:
             return
         counts = _COUNTS.pack(block.rows, block.names, *block.counts)
         crc = zlib.crc32(block.content, zlib.crc32(counts))
-        self._file.write(_RECORD.pack(len(block.content), crc) + counts + block.content)
-        self._file.flush()
-        self._count(block.rows, block.names, *block.counts)
+        self._count(block.rows, block.names, *block.counts)  # first: Ctrl-C may come as soon as the block is written
+        try:
+            self._file.write(_RECORD.pack(len(block.content), crc) + counts + block.content)
+            self._file.flush()
+        except OSError:
+            self.rows -= block.rows
+            raise
 
     def rest(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
         """Yield the chunks that are still to be read.
