@@ -20,6 +20,7 @@ from inkdigits.prediction import CLASSES, SIDE
 
 __all__ = ["Answer", "Form", "ends", "find_form"]
 
+WIDTHS = (CLASSES, CLASSES + 1, CLASSES + 2)  # values per image that a model may give
 SHAPES = ((1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,))  # of one image
 TYPES: dict[str, np.dtype] = {
     "tensor(float)": np.dtype("f4"),
@@ -135,10 +136,10 @@ def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
         seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
         raise ModelError(f"does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}; {ACCEPTED}")
     for each in outputs:
-        if TYPES.get(each.type, _WHOLE).kind == "f" and _width(each) in (0, CLASSES, CLASSES + 1):
+        if TYPES.get(each.type, _WHOLE).kind == "f" and _width(each) in (0, *WIDTHS):
             return inputs[0], each
     seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
-    raise ModelError(f"does not give (N, 10 or 11) logits but {seen}")
+    raise ModelError(f"does not give (N, 10 to 12) logits but {seen}")
 
 
 def find_form(taken: Any, given: Any, run: Run, probes: Callable[[], np.ndarray], *, trusted: bool) -> Form:
@@ -210,8 +211,8 @@ def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tup
         except Exception as error:  # ONNX Runtime's exception types are not exported
             failure = failure or error
             continue
-        if answers.shape[1] not in (CLASSES, CLASSES + 1):
-            raise ModelError(f"does not give (N, 10 or 11) logits but {answers.shape[1]} values an image")
+        if answers.shape[1] not in WIDTHS:
+            raise ModelError(f"does not give (N, 10 to 12) logits but {answers.shape[1]} values an image")
         return form, answers
     raise ModelError(f"cannot be run on ({forms[0]}): {str(failure).strip().splitlines()[0]}")
 

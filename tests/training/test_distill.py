@@ -30,7 +30,7 @@ def images():
 def trained(name, images, rejects=False):
     """A network whose batch normalisation knows these images, as after training."""
     torch.manual_seed(3)
-    network = build(name, rejects=rejects).train()
+    network = build(name, more=int(rejects)).train()
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # the mean of all batches
@@ -48,7 +48,7 @@ def test_a_network_goes_on_where_the_file_stands(tmp_path, images, name, rejects
     path = tmp_path / "model.onnx"
     export(teacher, path, temperature=1.0)
     torch.manual_seed(4)
-    network = build(name, rejects=rejects)
+    network = build(name, more=int(rejects))
     start_from(str(path), network, images)
     with torch.inference_mode():
         expected = Recognizer(path).logits(images.numpy())
@@ -66,7 +66,7 @@ def test_a_model_of_another_network_is_told(tmp_path, images):
     with pytest.raises(TrainingError, match=r"model\.onnx does not hold the weights of this network: features\.0\.0"):
         start_from(str(path), build("cnn_medium"), images)
     with pytest.raises(TrainingError, match=r"full\.weight is \(10, 32\), not \(11, 32\).*the same --non-digits"):
-        start_from(str(path), build("cnn_small", rejects=True), images)
+        start_from(str(path), build("cnn_small", more=1), images)
     with pytest.raises(ModelError, match=r"no model 'nowhere\.onnx'"):
         start_from("nowhere.onnx", build("cnn_small"), images)
 
