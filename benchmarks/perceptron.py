@@ -19,7 +19,7 @@ from inkdigits.preprocess import preprocess
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
-from inkdigits.training.mlp import train
+from inkdigits.training.train import train
 
 from _common import percent, record
 

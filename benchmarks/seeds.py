@@ -20,8 +20,8 @@ from typing import Any
 from inkdigits.network import find_model
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.fit import train
 from inkdigits.training.quantize import quantize
+from inkdigits.training.train import train
 
 from _common import kept, make_parser, percent, record
 

@@ -34,7 +34,10 @@ MOVED: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "inkdigits.training.evaluate": ("inkdigits.evaluation.evaluate", {}),
     "inkdigits.training.report": ("inkdigits.evaluation.report", {}),
-    "inkdigits.recognizer": ("inkdigits.network", {}),  # it is still there, and some of its names are not
+    # These modules are still there, and some of their names are not.
+    "inkdigits.recognizer": ("inkdigits.network", {}),
+    "inkdigits.training.fit": ("inkdigits.training.train", {}),
+    "inkdigits.training.mlp": ("inkdigits.training.train", {}),
 }
 
 

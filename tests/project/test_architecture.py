@@ -39,7 +39,7 @@ ROOMS = {
     "client": {"errors", "prediction", "preprocess"},
     "server": CORE | {"bulk", "self_test"},
     "evaluation": CORE | {"data", "progress", "synthesis"},
-    "training": CORE | {"data", "evaluation", "progress", "synthesis"},
+    "training": CORE | {"_aliases", "data", "evaluation", "progress", "synthesis"},
     "cli": CORE | {"bulk", "data", "evaluation", "progress", "server", "training"},
     "__main__": {"cli"},
     "__init__": {"_aliases", "errors", "preprocess", "prediction", "recognizer", "client"},
@@ -210,6 +210,13 @@ def test_old_modules_of_training_work_and_warn():
     assert (load, evaluate, disturb) == (catalog.load, evaluation.evaluate, corruptions.corrupt)
     assert (KINDS, LEVELS) == (corruptions.CORRUPTIONS, corruptions.SEVERITIES)
     assert measure is report.measure
+    with pytest.warns(DeprecationWarning, match=r"inkdigits.training.fit.train is now inkdigits.training.train.train"):
+        from inkdigits.training.fit import train
+    with pytest.warns(DeprecationWarning, match=r"inkdigits.training.mlp.train is now inkdigits.training.train.train"):
+        from inkdigits.training.mlp import train as train_perceptron
+    from inkdigits.training.train import train as entry_point
+
+    assert train is train_perceptron is entry_point
 
 
 PROGRAMS = [

@@ -74,6 +74,11 @@ NOT_RUN = [
     (r"^inkdigits tune ", "forty trainings; training/test_tune.py", {}),
     (r"^inkdigits train --config study/best\.toml", "of the study that was not made", {}),
     (r"^\.venv/bin/python benchmarks/serving\.py", "needs wrk and a quiet machine", {}),
+    (
+        r"^\.venv/bin/python benchmarks/pictures\.py",
+        "minutes, of pictures that are not shipped; benchmarks/test_pictures.py",
+        {},
+    ),
 ]
 TOOLS = {"curl", "jq"}  # that the docs take to be there; without one, the rest is run and the test is skipped
 # What a reader has done before, of which the document does not speak.

@@ -29,8 +29,9 @@ from inkdigits.server.cost import BATCH, HEAVY_PIXELS, check_pixels, is_heavy, l
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.inference import DRAWING_PIXELS, DRAWINGS, INLINE_BYTES, SMALL_PIXELS
+from inkdigits.server.json_images import file_of, percent_decoded
 from inkdigits.server.observability.metrics import Metrics
-from inkdigits.server.payloads import file_of, parse, percent_decoded
+from inkdigits.server.payloads import parse
 from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.auth import client_of
 from inkdigits.server.http.problems import PROBLEM_TYPES, Problem
-from inkdigits.server.payloads import image_of, parse
+from inkdigits.server.json_images import image_of
+from inkdigits.server.payloads import parse
 from inkdigits.server.predict import Options
 
 from support.paths import ROOT

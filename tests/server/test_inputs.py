@@ -14,7 +14,8 @@ from PIL import Image
 from inkdigits.self_test import DIGIT
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.problems import Problem
-from inkdigits.server.payloads import file_of, levels, parse
+from inkdigits.server.json_images import file_of, levels
+from inkdigits.server.payloads import parse
 
 from support.drawings import picture
 from support.requests import PICTURE, ROW, THREE, answer_of, assert_problem, encode

@@ -24,7 +24,8 @@ from inkdigits.training import fit
 from inkdigits.training import prepare as pools
 from inkdigits.training import register as finish
 from inkdigits.training import run as runs
-from inkdigits.training.fit import TrainConfig, train
+from inkdigits.training.fit import TrainConfig
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 

@@ -21,8 +21,9 @@ from inkdigits.preprocess import preprocess
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training.config import MlpConfig
-from inkdigits.training.mlp import Mlp, fit, initial, to_onnx, train
+from inkdigits.training.mlp import Mlp, fit, initial, to_onnx
 from inkdigits.training.prepare import TrainingSet
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 

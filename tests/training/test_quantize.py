@@ -16,9 +16,9 @@ from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import start_from
 from inkdigits.training.export import is_quantized
-from inkdigits.training.fit import train
 from inkdigits.training.networks import build
 from inkdigits.training.quantize import quantize
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 

@@ -24,11 +24,11 @@ from inkdigits.progress import Report, silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
 from inkdigits.training.config import MlpConfig, TrainConfig, config_of
-from inkdigits.training.mlp import train as train_mlp
 from inkdigits.training.search import tune as tuning
 from inkdigits.training.search import worker as trials
 from inkdigits.training.search.space import Space
 from inkdigits.training.search.worker import Worker
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 
@@ -151,7 +151,7 @@ def test_the_test_part_is_not_looked_at(tmp_path, monkeypatch):
     made = pools.prepare(TrainConfig(data="digits"), Settings(), silent)
     trained = trials.learner_of(config).fit(made, Report(Console(quiet=True)), lambda figures: None)
     assert loaded == ["train"]
-    entry = train_mlp(config, tmp_path / "m.onnx", Settings(), console=Log())
+    entry = train(config, tmp_path / "m.onnx", Settings(), console=Log())
     assert entry["metrics"]["validation"]["accuracy"] == trained.validation["accuracy"]
 
 

@@ -15,8 +15,8 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.training import quantize as module
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.fit import train
 from inkdigits.training.quantize import quantize
+from inkdigits.training.train import train
 
 pytestmark = pytest.mark.slow
 

@@ -31,8 +31,8 @@ from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shorten
 from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
+from inkdigits.server.json_images import PIXELS, check_count, describe, file_of, levels, load
 from inkdigits.server.model_info import version_of
-from inkdigits.server.payloads import PIXELS, check_count, describe, file_of, levels, load
 
 __all__ = ["INPUT", "Infer", "answer", "check_model", "metadata", "parse", "server_metadata"]
 

@@ -2,7 +2,7 @@
 
 A page is made in the order in which light makes a photograph: ink and what is printed on the sheet darken the paper;
 things lie on it; light and shadow fall on all; the camera blurs, adds noise and stores it. The ink of a digit, and of
-whole digits beside it, is the target. Rules, frames, print, stains, and pieces of writing cut by the border are not.
+whole digits next to it, is the target. Rules, frames, print, stains, and pieces of writing cut by the border are not.
 """
 
 from __future__ import annotations

@@ -10,36 +10,38 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from rich.console import Console
 from torch import Tensor, nn
 
+from inkdigits import _aliases
 from inkdigits.errors import TrainingError
 from inkdigits.prediction import CLASSES
 from inkdigits.progress import Progress, Report
-from inkdigits.settings import Settings
 from inkdigits.training.augment import augmented
-from inkdigits.training.callbacks import Callback
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.networks import build
 from inkdigits.training.prepare import SEVERAL, Prepared, TrainingSet
-from inkdigits.training.run import Learner, Trained, run
+from inkdigits.training.run import Learner, Trained
 from inkdigits.training.validate import tensors_of, validate
 
-__all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit", "train"]
+__all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit"]
 
 DIGIT, SEVERAL_DIGITS = CLASSES, CLASSES + 1  # indices of the logits of "this is a digit", "these are several digits"
 REJECT_WEIGHT = 0.5  # of the loss of "this is a digit", relative to the loss of the ten digits
 SEVERAL_WEIGHT = 0.1  # of the loss of "these are several digits", which only non-digits train
 START_SAMPLES = 2048  # training images for the statistics of a network that starts from the weights of another
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(_aliases.find, __name__)
 
 
 @dataclass(frozen=True)
@@ -70,25 +72,21 @@ class NetworkLearner(Learner):
 
     def __init__(self, config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> None:
         build(config.network)  # fail on an unknown name before loading data
-        self._config, self._checkpoint, self._resume, self._interrupted = config, checkpoint, resume, False
+        self._config, self._checkpoint, self._resume = config, checkpoint, resume
         self._lineage = dict(lineage(config.init, config.teacher))
         if config.threads:
             torch.set_num_threads(config.threads)
 
-    def describe(self, data: Prepared) -> str:
-        """Return a line with network, data and precision."""
-        return (
-            f"{self._config.network} on {self._config.data}: {len(data.training):,} images to train on, "
-            f"{data.held_out:,} to validate on; torch {torch.__version__}, {_precision(self._config)}, "
-            f"{torch.get_num_threads()} threads"
-        )
-
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
         """Run the loop, and average the weights of the best epoch with the initial ones if the config says so."""
         config, checkpoint, resume = self._config, self._checkpoint, self._resume
+        report.say(
+            f"{config.network} on {config.data}: {len(data.training):,} images to train on, "
+            f"{data.held_out:,} to validate on; torch {torch.__version__}, {_precision(config)}, "
+            f"{torch.get_num_threads()} threads"
+        )
         outputs: dict[str, Any] = {"say": report.say, "progress": report.progress, "record": record}
         fitted = fit(config, data.training, data.validation, checkpoint, resume=resume, **outputs)
-        self._interrupted = fitted.interrupted
         network, accuracy, figures = fitted.network, fitted.validation_accuracy, fitted.validation
         report.say(f"best epoch {fitted.best_epoch}: validation accuracy {accuracy:.2%}")
         if config.init_weight:
@@ -117,28 +115,9 @@ class NetworkLearner(Learner):
             },
             packages=("torch", "onnx", "onnxruntime", "numpy"),
             lineage=self._lineage,
+            checkpoint=checkpoint,
+            interrupted=fitted.interrupted,
         )
-
-    def close(self, report: Report) -> None:
-        """Delete the checkpoint of a complete run."""
-        if self._interrupted:
-            report.say(f"stopped early; {self._checkpoint} is kept, --resume continues from it")
-        elif self._checkpoint:
-            self._checkpoint.unlink(missing_ok=True)
-
-
-def train(
-    config: TrainConfig,
-    out: Path,
-    settings: Settings,
-    *,
-    resume: bool = False,
-    console: Console | None = None,
-    watch: Callback | None = None,
-) -> dict[str, Any]:
-    """Train a network; the old name of :func:`inkdigits.training.train.train`."""
-    learner = NetworkLearner(config, Path(out).with_suffix(".ckpt"), resume=resume)
-    return run(config, learner, out, settings, Report(console), watch)
 
 
 def fit(
@@ -206,11 +185,11 @@ def fit(
             order = torch.randperm(len(images), generator=generator)
             with progress(f"epoch {epoch + 1}/{config.epochs}", steps, "") as advance:
                 for chosen in order[: steps * batch].split(batch):
-                    x, y = augmented(images[chosen].float() / 255, config, generator), labels[chosen]
                     rate = _learning_rate(step, steps * config.epochs, config)
                     for group in optimizer.param_groups:
                         group["lr"] = rate
 
+                    x, y = augmented(images[chosen].float() / 255, config, generator), labels[chosen]
                     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
                         logits = network(x)
                     objective, loss, right = _loss(logits.float(), y, config, teachers(x) if teachers else None)

@@ -1,7 +1,7 @@
 """Train the network that finds ink: from a grey picture to the probability, for each pixel, that it is ink.
 
-It is trained on composed pages (:mod:`inkdigits.synthesis.pages`), whose ink is known exactly. Every batch is a function
-of the seed and its number alone, so that a resumed run gives the same network as an uninterrupted one.
+It is trained on composed pages (:mod:`inkdigits.synthesis.pages`), whose ink is known exactly. Every batch depends
+on the seed and its number alone, so that a resumed run gives the same network as an uninterrupted one.
 
 O. Ronneberger, P. Fischer and T. Brox, U-Net, 2015, https://arxiv.org/abs/1505.04597; depthwise separable convolutions:
 A. Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861.

@@ -14,33 +14,34 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 import torch
-from rich.console import Console
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from inkdigits import _aliases
 from inkdigits.atomic import write_atomically
 from inkdigits.errors import TrainingError
 from inkdigits.network import METADATA_PREFIX
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
 from inkdigits.progress import Progress, Report
-from inkdigits.settings import Settings
-from inkdigits.training.callbacks import Callback
 from inkdigits.training.config import MlpConfig
 from inkdigits.training.prepare import Prepared, TrainingSet, joined
-from inkdigits.training.run import Learner, Trained, run
+from inkdigits.training.run import Learner, Trained
 
-__all__ = ["Fitted", "Mlp", "MlpLearner", "fit", "initial", "to_onnx", "train"]
+__all__ = ["Fitted", "Mlp", "MlpLearner", "fit", "initial", "to_onnx"]
 
 CLASSES = 10
 MIDDLE = np.float32(0.5)  # value of a pixel halfway between ink and paper
 PIXEL_RMS = 0.46  # of pixel values - 1/2, over MNIST
 OPSET, IR_VERSION = 17, 8  # of ONNX; old versions, which every runtime supports
+
+if not TYPE_CHECKING:
+    __getattr__ = partial(_aliases.find, __name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,14 +273,11 @@ class MlpLearner(Learner):
     def __init__(self, config: MlpConfig) -> None:
         self._config = config
 
-    def describe(self, data: Prepared) -> str:
-        """Return a line with widths and data."""
-        sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
-        counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
-        return f"mlp {sizes} on {self._config.data}: {counts}"
-
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
         """Run gradient descent."""
+        sizes = "-".join(map(str, (SIDE * SIDE, *self._config.widths, CLASSES)))
+        counts = f"{len(data.training):,} images to train on, {data.held_out:,} to validate on"
+        report.say(f"mlp {sizes} on {self._config.data}: {counts}")
         validation = joined(data.validation.values())
         # Steps are too small for several threads, and one thread sums in a fixed order: the same file every time.
         with threadpool_limits(1):
@@ -306,18 +304,6 @@ class MlpLearner(Learner):
             },
             packages=("onnx", "onnxruntime", "numpy"),
         )
-
-
-def train(
-    config: MlpConfig,
-    out: Path,
-    settings: Settings,
-    *,
-    console: Console | None = None,
-    watch: Callback | None = None,
-) -> dict[str, Any]:
-    """Train a perceptron; the old name of :func:`inkdigits.training.train.train`."""
-    return run(config, MlpLearner(config), out, settings, Report(console), watch)
 
 
 def _shown(images: np.ndarray, config: MlpConfig, rng: np.random.Generator) -> np.ndarray:

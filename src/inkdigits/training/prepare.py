@@ -35,7 +35,7 @@ from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, pi
 from inkdigits.synthesis.non_digits import NON_DIGITS, drawn
 from inkdigits.synthesis.residue import changed_image, residue_image
 from inkdigits.synthesis.strings import number_image, photographed
-from inkdigits.training.config import MlpConfig, TrainConfig
+from inkdigits.training.config import TrainConfig
 
 __all__ = ["NO_DIGIT", "SEVERAL", "Hands", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
@@ -137,11 +137,11 @@ def split_names(data: str) -> list[str]:
     return [data] if os.sep in data or "." in data else data.split("+")
 
 
-def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progress, *, test: bool = False) -> Prepared:
+def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test: bool = False) -> Prepared:
     """Generate the images of a run, or load them from the cache.
 
     Args:
-        config: the options; only those of the data matter.
+        config: the options; only those that ``of_data`` keeps matter.
         settings: where data sets and the cache are.
         progress: shows progress.
         test: download the test set, too, so that a long run does not fail for lack of it at the end.
@@ -149,7 +149,6 @@ def prepare(config: TrainConfig | MlpConfig, settings: Settings, progress: Progr
     Raises:
         DataError: a data set cannot be loaded.
     """
-    config = config.of_data()
     if test:
         for name in split_names(config.data):
             fetch(name, settings, progress=progress)

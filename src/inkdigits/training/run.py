@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -43,6 +43,7 @@ class Trained:
         lineage: provenance of the models that it started from or was distilled from, by file name.
         command: that reproduces the model; "" for that of the config.
         warning: about the quality of the model, "" for none.
+        checkpoint: file to delete once the model is registered, unless the training was ``interrupted``.
     """
 
     network: nn.Module
@@ -54,21 +55,16 @@ class Trained:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     warning: str = ""
+    checkpoint: Path | None = None
+    interrupted: bool = False
 
 
-class Learner:
-    """Base class of everything that produces a model: PyTorch networks, the NumPy perceptron, quantization."""
-
-    def describe(self, data: Prepared) -> str:
-        """Return a line about the network and its data; "" for none."""
-        return ""
+class Learner(Protocol):
+    """Produces a model: PyTorch networks, the NumPy perceptron, quantization."""
 
     def fit(self, data: Prepared, report: Report, record: Callable[[Mapping[str, float]], None]) -> Trained:
         """Train, and call ``record`` with the figures of each epoch."""
-        raise NotImplementedError
-
-    def close(self, report: Report) -> None:
-        """Clean up once the model is registered."""
+        ...
 
 
 def run(
@@ -102,12 +98,9 @@ def run(
         ModelError: the registry in the folder of ``out`` is damaged.
     """
     callback, out = callback or Callback(), check_out(Path(out))
-    data = prepare(config, settings, report.progress, test=True)
-    if about := learner.describe(data):
-        report.say(about)
+    data = prepare(config.of_data(), settings, report.progress, test=True)
     callback.begin(data.sha256)
     trained = learner.fit(data, report, callback.epoch)
-    warning = check_warning(out, trained, config.learning_rate)
     calibration = calibrate(trained.network, data.clean, data.non_digits)
     with staged(out) as file:
         trained.write(file, calibration)
@@ -116,6 +109,7 @@ def run(
             f"exported with temperature {calibration.temperature:.3f}; "
             f"differs from the network by at most {difference:.1g}"
         )
+        warning = check_warning(out, trained, config.learning_rate)
         measured = measure(file, config.data, settings, report.progress)
     entry = register(out, config, data, trained, calibration, measured, warning)
     for line in (*measured.lines(), f"wrote {out} ({entry['bytes']:,} bytes), registered as {out.stem}"):
@@ -123,5 +117,8 @@ def run(
     if warning:
         report.say(f"warning: {warning}.")
     callback.end(entry)
-    learner.close(report)
+    if trained.checkpoint and trained.interrupted:
+        report.say(f"stopped early; {trained.checkpoint} is kept, --resume continues from it")
+    elif trained.checkpoint:
+        trained.checkpoint.unlink(missing_ok=True)
     return entry

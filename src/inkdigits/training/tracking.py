@@ -63,6 +63,7 @@ class Recorder(Callback):
         say: Callable[[str], None] = print,
     ) -> None:
         self._config, self._out, self._runs, self._resume, self._say = config, Path(out).resolve(), runs, resume, say
+        self._command, self._toml = config.command(str(self._out)), to_toml(config.to_dict())
         self._mlflow_uri, self._mlflow = mlflow, _Mlflow.check(mlflow) if mlflow else None
         self._record: dict[str, Any] = {}
         self._rows: list[dict[str, float]] = []
@@ -82,7 +83,7 @@ class Recorder(Callback):
         self._record = {
             "state": "running",
             "out": str(self._out),
-            "command": self._config.command(str(self._out)),
+            "command": self._command,
             "started": last.record["started"] if last else _now(),
             **({"resumed": [*last.record.get("resumed", []), _now()]} if last else {}),
             "pid": os.getpid(),
@@ -92,9 +93,9 @@ class Recorder(Callback):
             "environment": _environment(),
             "git": git_state(Path.cwd()),
         }
-        write_atomically(self.folder / CONFIG, to_toml(self._config.to_dict()).encode())
+        write_atomically(self.folder / CONFIG, self._toml.encode())
         self._write()
-        self._events = _Events(self.folder, self._config.to_dict())
+        self._events = _Events(self.folder, self._toml)
         if self._mlflow:
             self._mlflow.begin(self.folder.name, self._record, last.record.get("mlflow") if last else None)
             self._record["mlflow"] = {"uri": self._mlflow_uri, "run_id": self._mlflow.run_id}
@@ -193,7 +194,7 @@ class _Events:
     It uses TensorBoard's record writer, as its event writer would load TensorFlow if that is installed.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, options: str) -> None:
         first = not any(folder.glob("events.out.tfevents.*"))
         name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}.0"
         self._file = (folder / name).open("ab")
@@ -204,7 +205,7 @@ class _Events:
             text = Summary.Value(tag="config/text_summary")
             text.metadata.plugin_data.plugin_name = "text"
             text.tensor.dtype = 7  # DT_STRING
-            text.tensor.string_val.append(("    " + to_toml(config).replace("\n", "\n    ")).encode())
+            text.tensor.string_val.append(("    " + options.replace("\n", "\n    ")).encode())
             self._add(step=0, summary=Summary(value=[text]))
 
     def scalars(self, row: Mapping[str, float]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
-
-from inkdigits.server.http.syntax import END
+from typing import Any, Self
 
 __all__ = ["KnownHead"]
 
@@ -19,21 +17,26 @@ class KnownHead:
     """The head of a request with a Content-Length, and its ASGI scope.
 
     Args:
-        head: valid, as received, up to and including the empty line at its end.
+        start: the head, valid, as received, up to the digits of its length.
+        end: the rest of it, up to and including the empty line.
         scope: of that request, before any application changed it.
         keep_alive: whether the connection is kept after the answer.
     """
 
-    __slots__ = ("_end", "_head", "_index", "_scope", "_start", "keep_alive")
+    __slots__ = ("_end", "_index", "_scope", "_start", "keep_alive")
 
-    def __init__(self, head: bytes, scope: dict[str, Any], keep_alive: bool) -> None:
-        self._head, self._scope, self.keep_alive = head, scope, keep_alive
-        self._start = self._end = b""  # the head around the digits of its length; split when a second one comes
+    def __init__(self, start: bytes, end: bytes, scope: dict[str, Any], keep_alive: bool) -> None:
+        self._start, self._end, self._scope, self.keep_alive = start, end, scope, keep_alive
+        self._index = [name for name, _ in scope["headers"]].index(_NAME)
+
+    @classmethod
+    def of(cls, head: bytes, scope: dict[str, Any], keep_alive: bool) -> Self | None:
+        """Return the known head of a request; None if there are more blanks around its length than any client sends."""
+        found = _LENGTH.search(head)
+        return cls(head[: found.start(1)], head[found.end(1) :], scope, keep_alive) if found else None
 
     def body_of(self, data: bytes, at: int) -> tuple[int, int] | None:
         """Return where the body begins and ends, if a request with this head begins there and is complete."""
-        if not self._start and not self._split():
-            return None
         if not data.startswith(self._start, at):
             return None
         first = at + len(self._start)
@@ -44,15 +47,6 @@ class KnownHead:
         begin = last + len(self._end)
         end = begin + int(digits)
         return (begin, end) if int(digits) <= MAX_BODY and end <= len(data) else None
-
-    def _split(self) -> bool:
-        found = _LENGTH.search(self._head)
-        if not found:  # more blanks around the digits than any client sends
-            self._start = END  # no head begins with this
-            return False
-        self._start, self._end = self._head[: found.start(1)], self._head[found.end(1) :]
-        self._index = [name for name, _ in self._scope["headers"]].index(_NAME)
-        return True
 
     def scope(self, length: int) -> dict[str, Any]:
         """Return the scope of a request with this head, and a body of this length in bytes."""

@@ -26,8 +26,9 @@ from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
 from inkdigits.server.cost import REQUEST_IMAGES
 from inkdigits.server.http.problems import MEDIA_TYPE, PROBLEM_TYPES
+from inkdigits.server.json_images import PIXEL_NAMES
 from inkdigits.server.model_info import about
-from inkdigits.server.payloads import PIXEL_NAMES, Input, parse
+from inkdigits.server.payloads import Input, parse
 from inkdigits.server.predict import Options, answer
 from inkdigits.settings import Settings
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import SkipJsonSchema
 
 from inkdigits.preprocess import SIDE
-from inkdigits.server.payloads import PIXEL_NAMES, PIXELS
+from inkdigits.server.json_images import PIXEL_NAMES, PIXELS
 
 __all__ = [
     "Body",
