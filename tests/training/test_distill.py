@@ -65,10 +65,26 @@ def test_a_model_of_another_network_is_told(tmp_path, images):
     export(trained("cnn_small", images), path, temperature=1.0)
     with pytest.raises(TrainingError, match=r"model\.onnx does not hold the weights of this network: features\.0\.0"):
         start_from(str(path), build("cnn_medium"), images)
-    with pytest.raises(TrainingError, match=r"full\.weight is \(10, 32\), not \(11, 32\).*the same --non-digits"):
-        start_from(str(path), build("cnn_small", more=1), images)
+    export(trained("cnn_small", images, True), path, temperature=1.0)
+    with pytest.raises(TrainingError, match=r"full\.weight is \(11, 32\), not \(10, 32\).*the same --non-digits"):
+        start_from(str(path), build("cnn_small"), images)
     with pytest.raises(ModelError, match=r"no model 'nowhere\.onnx'"):
         start_from("nowhere.onnx", build("cnn_small"), images)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 2), (1, 2)])
+def test_new_outputs_start_from_chance_and_the_others_where_the_file_stands(tmp_path, images, before, after):
+    path = tmp_path / "before.onnx"
+    export(trained("cnn_small", images, before), path, temperature=1.0)
+    network = build("cnn_small", more=after)
+    new = network.full.weight[10 + before :].clone()
+    start_from(str(path), network, images)
+    assert torch.equal(network.full.weight[10 + before :], new)
+    expected = Recognizer(path).logits(images.numpy())
+    blended = blend(network, str(path), 0.5, images)
+    with torch.inference_mode():
+        for each in (network.eval(), blended):
+            assert np.abs(each(images).numpy()[:, : 10 + before] - expected).max() < 1e-4
 
 
 def test_a_blend_lies_between_what_was_and_what_was_learnt(tmp_path, images):
