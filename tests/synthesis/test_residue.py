@@ -7,9 +7,11 @@ import pytest
 
 from inkdigits.data.catalog import PEN_WRITERS
 from inkdigits.data.pen import load_pendigits
+from inkdigits.preprocess import preprocess
+from inkdigits.preprocess.layout import lay_out
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.synthesis.residue import CHANGES, HEIGHT, changed_image, residue_image
+from inkdigits.synthesis.residue import CHANGES, HEIGHT, changed, enlarged, residue
 from inkdigits.synthesis.strings import cover_of
 
 from support.handwriting import needs_data
@@ -25,8 +27,8 @@ def digits():
 def test_a_change_changes_the_ink_and_keeps_most_of_it(digits, name):
     change, _ = CHANGES[name]
     for seed, (digit, other) in enumerate(pairwise(digits)):
-        cover = np.pad(cover_of(digit, HEIGHT, 6, 0), 12)
-        changed = change(cover, cover_of(other, HEIGHT, 6, 0), np.random.default_rng(seed))
+        cover = np.pad(cover_of(digit.strokes, HEIGHT, 6, 0), 12)
+        changed = change(cover, cover_of(other.strokes, HEIGHT, 6, 0), np.random.default_rng(seed))
         assert changed.min() >= 0
         assert changed.max() <= 1
         if name == "neighbor":
@@ -40,14 +42,16 @@ def test_a_change_changes_the_ink_and_keeps_most_of_it(digits, name):
 @needs_data
 def test_people_s_digits_are_still_read_after_a_change(digits):
     recognizer = Recognizer("cnn_float")
-    images = [changed_image([d, digits[i - 1]], np.random.default_rng(i)) for i, d in enumerate(digits)]
+    covers = [cover_of(d.strokes, HEIGHT, 6, 0) for d in digits]
+    rng = np.random.default_rng(1)
+    images = [lay_out(changed(cover, covers[i - 1], rng)) for i, cover in enumerate(covers)]
+    images += [preprocess(enlarged(cover, rng)).image for cover in covers]
     logits = recognizer.logits(np.stack(images)[:, None].astype(np.float32))[:, :10]
-    assert np.mean(logits.argmax(axis=1) == [d.label for d in digits]) >= 0.85
+    assert np.mean(logits.argmax(axis=1) == [d.label for d in digits * 2]) >= 0.85
 
 
 def test_residue_is_ink_on_a_page_and_the_same_again():
-    images = [residue_image(np.random.default_rng(seed)) for seed in range(60)]
-    for seed, image in enumerate(images):
-        assert image.shape == (28, 28)
-        assert image.max() > 0.2
-        np.testing.assert_array_equal(image, residue_image(np.random.default_rng(seed)))
+    for seed in range(60):
+        cover = residue(np.random.default_rng(seed))
+        assert lay_out(cover).max() > 0.2
+        np.testing.assert_array_equal(cover, residue(np.random.default_rng(seed)))

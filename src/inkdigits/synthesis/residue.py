@@ -1,25 +1,21 @@
 """Add to the ink of a digit what preprocessing leaves on hard pictures, or take away what it loses.
 
 Rules, squares, frames, specks and pieces of neighbors remain next to a digit; strokes are interrupted or hidden; small
-pictures are blocks. Each is a digit still. :func:`residue_image` makes the same marks without a digit: non-digits.
+pictures are blocks. Each is a digit still. `residue` makes the same marks without a digit: non-digits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
-from inkdigits.data.pen import PenDigit
-from inkdigits.preprocess import preprocess
-from inkdigits.preprocess.layout import lay_out
-from inkdigits.synthesis.strings import cover_of, cropped
+from inkdigits.synthesis.strings import cropped
 
-__all__ = ["CHANGES", "changed_image", "residue_image"]
+__all__ = ["CHANGES", "HEIGHT", "changed", "enlarged", "residue"]
 
 HEIGHT = 60.0  # pixels, of a digit
-PENS = (0.05, 0.2)  # of the height, for strokes
 ROOM = (8, 30)  # pixels around the digit for what is added
 LINES = (0.02, 0.07)  # of the height, width of a rule
 TONES = (0.3, 1.0)  # cover of what is added
@@ -189,13 +185,12 @@ CHANGES: dict[str, tuple[_Change, int]] = {
     "broken": (_broken, 4),
     "hidden": (_hidden, 2),
 }
-BLOCKY = 0.2  # share of the digits that are enlarged from a small picture instead
 
 _NAMES = [name for name, (_, often) in CHANGES.items() for _ in range(often)]
 
 
-def _blocks(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Enlarge a small picture of a digit: a picture, dark on light."""
+def enlarged(digit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Enlarge a small picture of a digit: the cover of its ink to a picture, (H, W) uint8, dark on light."""
     if rng.random() < 0.5:  # ink counted in 4×4 pixels, as in scikit-learn's digits
         scale = SCAN / max(digit.shape)
         size = max(1, round(digit.shape[1] * scale)), max(1, round(digit.shape[0] * scale))
@@ -222,26 +217,22 @@ def _resized(cover: np.ndarray, size: tuple[int, int], how: Image.Resampling) ->
     return np.asarray(Image.fromarray(cover).resize(size, how), np.float32)
 
 
-def changed_image(sources: Sequence[np.ndarray | PenDigit], rng: np.random.Generator) -> np.ndarray:
-    """Change the ink of the first digit in one or two ways, and lay it out: (28, 28) float32.
+def changed(digit: np.ndarray, other: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Change the ink of a digit in one or two ways: its cover, cropped, (h, w) float32.
 
     Args:
-        sources: the digit and another one, as for :func:`inkdigits.synthesis.strings.cover_of`.
+        digit: cover of HEIGHT pixels, cropped to the ink, (h, w) float32 of 0 to 1.
+        other: of another digit, the neighbor.
         rng: source of all randomness.
     """
-    pen = HEIGHT * float(np.exp(rng.uniform(*np.log(PENS))))
-    digit, other = (cover_of(source, HEIGHT, pen, 0.0) for source in sources[:2])
-    if rng.random() < BLOCKY:
-        seen = preprocess(_blocks(digit, rng))
-        return seen.image if seen.box is not None else lay_out(digit)
     cover = np.pad(digit, int(rng.integers(*ROOM, endpoint=True)))
     for name in dict.fromkeys(rng.choice(_NAMES, 1 + int(rng.random() < 0.25))):
         cover = CHANGES[str(name)][0](cover, other, rng)
-    return _laid_out(cover)
+    return cropped(cover).astype(np.float32)
 
 
-def residue_image(rng: np.random.Generator) -> np.ndarray:
-    """Draw what preprocessing may leave of an empty page: rules, squares, frames and specks, (28, 28) float32.
+def residue(rng: np.random.Generator) -> np.ndarray:
+    """Draw what preprocessing may leave of an empty page: rules, squares, frames and specks, (h, w) float32.
 
     Never a single upright line, nor a corner, which may be read as a 1 or a 7.
     """
@@ -267,8 +258,4 @@ def residue_image(rng: np.random.Generator) -> np.ndarray:
             cover = _specks(_specks(cover, cover, rng), cover, rng)
         if cropped(cover).shape != cover.shape or cover.max() > 0.5:
             break
-    return _laid_out(cover)
-
-
-def _laid_out(cover: np.ndarray) -> np.ndarray:
-    return lay_out(cropped(cover).astype(np.float32))
+    return cropped(cover).astype(np.float32)

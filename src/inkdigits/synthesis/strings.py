@@ -12,13 +12,10 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from inkdigits.data.pen import PenDigit
-from inkdigits.preprocess import preprocess
-from inkdigits.preprocess.layout import lay_out
 from inkdigits.synthesis.corruptions import corrupt
 from inkdigits.synthesis.strokes import draw, place
 
-__all__ = ["cover_of", "cropped", "number", "number_image", "photographed"]
+__all__ = ["cover_of", "cropped", "number", "number_picture", "photographed"]
 
 HEIGHTS = (40.0, 90.0)  # pixels, of a digit
 PENS = (0.04, 0.18)  # of the height, for strokes
@@ -34,7 +31,6 @@ MARGINS = (0.1, 1.0)  # of the height
 CORRUPTED = 0.3  # share of the pictures that are corrupted in one way
 SEVERITIES = (0.1, 0.7)
 KINDS = ("texture", "faint", "stains", "light", "shadow", "fog", "blur", "noise", "jpeg")
-WHOLE = 0.9  # of the number's width and height, that must be left after preprocessing
 INK = 0.25  # cover, at least, of what counts as ink
 
 
@@ -46,17 +42,17 @@ def cropped(cover: np.ndarray) -> np.ndarray:
     return cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def cover_of(source: np.ndarray | PenDigit, height: float, pen: float, slant: float) -> np.ndarray:
+def cover_of(source: np.ndarray | Sequence[np.ndarray], height: float, pen: float, slant: float) -> np.ndarray:
     """Render a digit, cropped to its ink: (h, w) float32, 0 to 1.
 
     Args:
-        source: (28, 28) uint8, ink 255 on paper 0; or strokes.
+        source: (28, 28) uint8, ink 255 on paper 0; or strokes, each (n, 2), x to the right and y downwards.
         height: of the longer side, in pixels.
         pen: width of the line in pixels, for strokes.
         slant: to the right, tangent.
     """
-    if isinstance(source, PenDigit):
-        leaning = [stroke - [[slant, 0]] * stroke[:, 1:] for stroke in source.strokes]
+    if not isinstance(source, np.ndarray):
+        leaning = [stroke - [[slant, 0]] * stroke[:, 1:] for stroke in source]
         strokes = place(leaning, max(height - pen, 4), (pen / 2 + 1, pen / 2 + 1))
         side = np.ceil(np.concatenate(strokes).max(axis=0) + pen / 2 + 2).astype(int)
         return cropped(draw(strokes, *side, pen=pen, paper=0, ink=255).astype(np.float32) / 255)
@@ -74,7 +70,7 @@ def cover_of(source: np.ndarray | PenDigit, height: float, pen: float, slant: fl
     return cropped(np.clip(sharp, 0, 1))
 
 
-def number(sources: Sequence[np.ndarray | PenDigit], rng: np.random.Generator) -> np.ndarray:
+def number(sources: Sequence[np.ndarray | Sequence[np.ndarray]], rng: np.random.Generator) -> np.ndarray:
     """Write digits next to each other: their cover, cropped to the ink, (h, w) float32 of 0 to 1.
 
     Args:
@@ -147,16 +143,9 @@ def photographed(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return corrupt(picture, str(rng.choice(KINDS)), rng.uniform(*SEVERITIES), rng)
 
 
-def number_image(sources: Sequence[np.ndarray | PenDigit], rng: np.random.Generator) -> np.ndarray:
-    """Write digits next to each other and preprocess the picture: (28, 28) float32, with all of the digits.
-
-    Where preprocessing loses a digit, the ink of the number is laid out as it is.
-    """
+def number_picture(
+    sources: Sequence[np.ndarray | Sequence[np.ndarray]], rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write digits next to each other on paper: the picture, (H, W) uint8, and the number's cover, :func:`number`."""
     cover = number(sources, rng)
-    seen = preprocess(photographed(_on_paper(cover, rng), rng))
-    if seen.box is not None:
-        h, w = cover.shape
-        left, top, right, bottom = seen.box
-        if right - left >= WHOLE * w and bottom - top >= WHOLE * h:
-            return seen.image
-    return lay_out(cover)
+    return photographed(_on_paper(cover, rng), rng), cover

@@ -29,12 +29,13 @@ from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.data.qmnist import QMNIST_FILE, QMNIST_SHA256, load_writers
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
+from inkdigits.preprocess.layout import lay_out
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
 from inkdigits.synthesis.non_digits import NON_DIGITS, drawn
-from inkdigits.synthesis.residue import changed_image, residue_image
-from inkdigits.synthesis.strings import number_image, photographed
+from inkdigits.synthesis.residue import HEIGHT, changed, enlarged, residue
+from inkdigits.synthesis.strings import cover_of, number_picture, photographed
 from inkdigits.training.config import TrainConfig
 
 __all__ = ["NO_DIGIT", "SEVERAL", "Hands", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
@@ -51,6 +52,9 @@ RESIDUE_VALIDATION = 1500  # pictures
 VALIDATION_WRITERS = 10  # every tenth of QMNIST's writers is for validation
 VALIDATION_DRAWERS = 17  # Omniglot's drawers from this one on are for validation
 TWO_DIGITS = 0.65  # share of the numbers that have two digits; the others have three
+WHOLE = 0.9  # of a number's width and height, that must be left after preprocessing
+PENS = (0.05, 0.2)  # of the height, for digits with residue
+COARSE = 0.2  # share of the digits with residue that are enlarged from a small picture instead
 EMPTY_SHARE = 0.15  # traces without a digit, as a share of those with one
 TRAINED_SEVERITY = (0.2, 1.0)  # range of the severity of corruptions in training
 EMPHASIS = {"motion": 3, "shadow": 2, "table": 2}  # relative frequency of the hardest corruptions; others have 1
@@ -114,10 +118,11 @@ class Hands:
     """Digits by writer, to compose numbers of one hand.
 
     Attributes:
-        groups: for each group of writers, such as those of a data set, the digits and labels of each writer.
+        groups: for each group of writers, such as those of a data set, the digits, as images or strokes, and labels
+            of each writer.
     """
 
-    groups: list[list[tuple[Sequence[ImageSource | PenDigit], np.ndarray]]]
+    groups: list[list[tuple[Sequence[Any], np.ndarray]]]
 
     def draw(self, sizes: Iterable[int], seed: int) -> tuple[list[tuple[Any, ...]], list[int]]:
         """Draw digits of one writer at a time, each group equally often; also return the label of the first of each."""
@@ -280,7 +285,7 @@ def _hands(
             groups[part].append([(dataset.images[chosen], dataset.labels[chosen]) for chosen in hands])
     for part, digits in pen.items():
         by_pen = [[d for d in digits if d.writer == w] for w in sorted({d.writer for d in digits})]
-        groups[part].append([(hand, np.array([d.label for d in hand])) for hand in by_pen])
+        groups[part].append([([d.strokes for d in hand], np.array([d.label for d in hand])) for hand in by_pen])
     return {part: Hands(found) for part, found in groups.items()}
 
 
@@ -334,18 +339,35 @@ def _non_digits(seeds: Sequence[int]) -> TrainingSet:
 
 
 def _several(sources: list[tuple[Any, ...]], labels: list[int], seeds: Sequence[int]) -> TrainingSet:
-    return _stacked(
-        (number_image(s, np.random.default_rng((9, n))), SEVERAL) for s, n in zip(sources, seeds, strict=True)
-    )
+    def images() -> Iterator[tuple[np.ndarray, int]]:
+        for digits, seed in zip(sources, seeds, strict=True):
+            picture, cover = number_picture(digits, np.random.default_rng((9, seed)))
+            seen = preprocess(picture)
+            left, top, right, bottom = seen.box or (0, 0, 0, 0)
+            h, w = cover.shape
+            is_whole = right - left >= WHOLE * w and bottom - top >= WHOLE * h
+            yield seen.image if is_whole else lay_out(cover), SEVERAL
+
+    return _stacked(images())
 
 
 def _changed(sources: list[tuple[Any, ...]], labels: list[int], seeds: Sequence[int]) -> TrainingSet:
-    rows = zip(sources, labels, seeds, strict=True)
-    return _stacked((changed_image(s, np.random.default_rng((10, n))), label) for s, label, n in rows)
+    def images() -> Iterator[tuple[np.ndarray, int]]:
+        for digits, label, seed in zip(sources, labels, seeds, strict=True):
+            rng = np.random.default_rng((10, seed))
+            pen = HEIGHT * float(np.exp(rng.uniform(*np.log(PENS))))
+            digit, other = (cover_of(source, HEIGHT, pen, 0.0) for source in digits)
+            if rng.random() < COARSE:
+                seen = preprocess(enlarged(digit, rng))
+                yield seen.image if seen.box is not None else lay_out(digit), label
+            else:
+                yield lay_out(changed(digit, other, rng)), label
+
+    return _stacked(images())
 
 
 def _empty(seeds: Sequence[int]) -> TrainingSet:
-    return _stacked((residue_image(np.random.default_rng((11, n))), NO_DIGIT) for n in seeds)
+    return _stacked((lay_out(residue(np.random.default_rng((11, n)))), NO_DIGIT) for n in seeds)
 
 
 def _characters(drawings: list[tuple[np.ndarray, ...]], seeds: Sequence[int]) -> TrainingSet:
