@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
     (tmp_path / "o.csv.part").write_bytes(b"\n".join([magic, json.dumps(about, sort_keys=True).encode(), rest]))
     code, _, err = run(*command, "--resume")
     assert code == 2
-    assert "o.csv.part is of another run (another layout of rows: 1 then, 2 now)" in err
+    assert "o.csv.part is of another run (another layout of rows: 2 then, 3 now)" in err
 
     (tmp_path / "o.csv.part").write_bytes(kept)
     code, _, err = run(*command, "--resume")
