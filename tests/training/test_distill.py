@@ -15,6 +15,7 @@ from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.fit import _loss
 from inkdigits.training.networks import build
+from inkdigits.training.prepare import NO_DIGIT, SEVERAL
 
 pytestmark = pytest.mark.slow
 
@@ -167,3 +168,20 @@ def test_there_is_nothing_to_keep_of_fresh_weights():
 def test_a_teacher_that_is_not_there_ends_the_run_before_the_data_is_read(tmp_path, capsys):
     assert main(["train", "--data", "digits", "--teacher", "nobody", "--no-record", "--out", str(tmp_path / "m.onnx")])
     assert "no model 'nobody'" in capsys.readouterr().err
+
+
+def test_non_digits_train_only_the_outputs_after_the_ten_and_digits_are_not_several():
+    logits = torch.randn(3, 12, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    labels = torch.tensor([4, NO_DIGIT, SEVERAL])
+    config = TrainConfig(label_smoothing=0.0)
+    objective, plain, _ = _loss(logits, labels, config)
+    z = logits.detach()
+    digit, several = (
+        torch.nn.functional.binary_cross_entropy_with_logits(z[:, at], torch.tensor(truth))
+        for at, truth in ((10, [1.0, 0.0, 0.0]), (11, [0.0, 0.0, 1.0]))
+    )
+    cross = -z[0, :10].log_softmax(dim=0)[4]
+    assert plain.item() == pytest.approx(cross.item(), rel=1e-6)
+    assert objective.item() == pytest.approx((cross + 0.5 * digit + 0.2 * several).item(), rel=1e-6)
+    objective.backward()
+    assert logits.grad[1:, :10].abs().max() == 0

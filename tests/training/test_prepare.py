@@ -13,6 +13,7 @@ from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
 from inkdigits.training.config import TrainConfig
+from inkdigits.training.hands import hands_of
 from inkdigits.training.prepare import NO_DIGIT, SEVERAL, prepare, split_names
 
 from support.handwriting import needs_data
@@ -124,7 +125,7 @@ def test_hands_to_validate_numbers_on_are_never_trained_on():
     # Each image is its number, so that it shows which are drawn.
     numbered = Dataset("mnist", "train", np.arange(60000), dataset.labels, {})
     sha256 = {}
-    hands = pools._hands({"mnist": (numbered, fitting, held)}, {}, settings, sha256)
+    hands = hands_of({"mnist": (numbered, fitting, held)}, {}, settings, sha256)
     assert list(sha256) == ["qmnist-train-labels-idx2-int"]
     writers = load_writers(settings)
     drawn = {part: np.array(each.draw([3] * 3000, 1)[0]) for part, each in hands.items()}

@@ -18,7 +18,7 @@ from inkdigits.training.validate import logits_of, tensors_of
 
 __all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "fit_unclear", "rejected_share"]
 
-REJECTED_DIGITS = 0.005  # share of the validation digits below the threshold
+REJECTED_DIGITS = 0.003  # share of the validation digits below the threshold
 TEMPERATURES = (0.2, 5.0)  # without a mistake on validation images the best confidence would be infinite
 
 

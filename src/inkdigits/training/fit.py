@@ -37,7 +37,7 @@ __all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit"]
 
 DIGIT, SEVERAL_DIGITS = CLASSES, CLASSES + 1  # indices of the logits of "this is a digit", "these are several digits"
 REJECT_WEIGHT = 0.5  # of the loss of "this is a digit", relative to the loss of the ten digits
-SEVERAL_WEIGHT = 0.1  # of the loss of "these are several digits", which only non-digits train
+SEVERAL_WEIGHT = 0.2  # of the loss of "these are several digits"
 START_SAMPLES = 2048  # training images for the statistics of a network that starts from the weights of another
 
 if not TYPE_CHECKING:
@@ -269,9 +269,8 @@ def _loss(
 ) -> tuple[Tensor, Tensor, int]:
     """Return the objective to minimize, the plain cross-entropy of the digits, and the number of correct digits.
 
-    Non-digits train only the eleventh output, if the network has one, and the twelfth: whether they are several digits.
-    ``soft_labels`` are the probabilities of the
-    teachers, (N, 10), to distill.
+    Non-digits train only the eleventh output, if the network has one, and the twelfth. ``soft_labels`` are the
+    probabilities of the teachers, (N, 10), to distill.
     """
     is_digit, smoothing = labels >= 0, config.label_smoothing
     log_p, y = F.log_softmax(logits[is_digit, :DIGIT], dim=1), labels[is_digit]
@@ -282,9 +281,10 @@ def _loss(
         objective = (1 - config.distillation) * objective + config.distillation * from_teachers
     if logits.shape[1] > DIGIT:
         objective = objective + REJECT_WEIGHT * F.binary_cross_entropy_with_logits(logits[:, DIGIT], is_digit.float())
-    if logits.shape[1] > SEVERAL_DIGITS and not is_digit.all():
-        several = (labels[~is_digit] == SEVERAL).float()
-        wrong = F.binary_cross_entropy_with_logits(logits[~is_digit, SEVERAL_DIGITS], several)
+    if logits.shape[1] > SEVERAL_DIGITS:
+        # Digits too: one that is rejected is not several digits.
+        several = (labels == SEVERAL).float()
+        wrong = F.binary_cross_entropy_with_logits(logits[:, SEVERAL_DIGITS], several)
         objective = objective + SEVERAL_WEIGHT * wrong
     return objective, loss, int((log_p.argmax(dim=1) == y).sum())
 

@@ -27,7 +27,6 @@ from inkdigits.data.catalog import PEN_WRITERS, fetch, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
-from inkdigits.data.qmnist import QMNIST_FILE, QMNIST_SHA256, load_writers
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
 from inkdigits.preprocess.layout import lay_out
 from inkdigits.progress import Progress
@@ -37,8 +36,9 @@ from inkdigits.synthesis.non_digits import NON_DIGITS, drawn
 from inkdigits.synthesis.residue import HEIGHT, changed, enlarged, residue
 from inkdigits.synthesis.strings import cover_of, number_picture, photographed
 from inkdigits.training.config import TrainConfig
+from inkdigits.training.hands import DataSets, hands_of
 
-__all__ = ["NO_DIGIT", "SEVERAL", "Hands", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
+__all__ = ["NO_DIGIT", "SEVERAL", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
 RECIPE_VERSION = "1"  # increase when the same options and data give other pictures, so that cached ones are not used
 CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
@@ -49,7 +49,6 @@ VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for 
 CORRUPTED_VALIDATION = 1500  # pictures
 NON_DIGIT_VALIDATION = 1500  # pictures, of each sort of non-digits
 RESIDUE_VALIDATION = 1500  # pictures
-VALIDATION_WRITERS = 10  # every tenth of QMNIST's writers is for validation
 VALIDATION_DRAWERS = 17  # Omniglot's drawers from this one on are for validation
 TWO_DIGITS = 0.65  # share of the numbers that have two digits; the others have three
 WHOLE = 0.9  # of a number's width and height, that must be left after preprocessing
@@ -111,30 +110,6 @@ class Prepared:
     clean: list[TrainingSet]
     non_digits: list[TrainingSet]
     held_out: int
-
-
-@dataclass(frozen=True, eq=False)
-class Hands:
-    """Digits by writer, to compose numbers of one hand.
-
-    Attributes:
-        groups: for each group of writers, such as those of a data set, the digits, as images or strokes, and labels
-            of each writer.
-    """
-
-    groups: list[list[tuple[Sequence[Any], np.ndarray]]]
-
-    def draw(self, sizes: Iterable[int], seed: int) -> tuple[list[tuple[Any, ...]], list[int]]:
-        """Draw digits of one writer at a time, each group equally often; also return the label of the first of each."""
-        rng = np.random.default_rng((6, seed))
-        drawn, labels = [], []
-        for size in sizes:
-            group = self.groups[int(rng.integers(len(self.groups)))]
-            digits, truth = group[int(rng.integers(len(group)))]
-            chosen = rng.integers(len(digits), size=size)
-            drawn.append(tuple(digits[int(i)] for i in chosen))
-            labels.append(int(truth[chosen[0]]))
-        return drawn, labels
 
 
 def split_names(data: str) -> list[str]:
@@ -218,12 +193,9 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
     return Prepared(joined(training), validation, sha256, clean, non_digits, sum(map(len, validation.values())))
 
 
-_Sets = Mapping[str, tuple[Dataset, np.ndarray, np.ndarray]]
-
-
 def _hard_sets(
     config: TrainConfig,
-    sets: _Sets,
+    sets: DataSets,
     pen: Mapping[str, list[PenDigit]],
     count: int,
     settings: Settings,
@@ -235,7 +207,7 @@ def _hard_sets(
     """
     sizes = {name: int(getattr(config, name) * count) for name in (SEVERAL_SET, CHARACTER_SET, RESIDUE_SET)}
     if config.several or config.residue:
-        hands = _hands(sets, pen, settings, sha256)
+        hands = hands_of(sets, pen, settings, sha256)
         for name, what, make, first, held in (
             (SEVERAL_SET, "writing {} numbers", _several, 4_000_000, NON_DIGIT_VALIDATION),
             (RESIDUE_SET, "changing {} digits", _changed, 5_000_000, RESIDUE_VALIDATION),
@@ -262,31 +234,6 @@ def _hard_sets(
             chosen = np.random.default_rng((8, seed)).integers(len(among), size=n)
             columns = ([among[i] for i in chosen], range(seed, seed + n))
             yield CHARACTER_SET, part, f"drawing {n} characters", _characters, columns
-
-
-def _hands(
-    sets: _Sets, pen: Mapping[str, list[PenDigit]], settings: Settings, sha256: dict[str, str]
-) -> dict[str, Hands]:
-    """Sort digits by writer, for each part. The digits of a data set without names of writers are of one writer each.
-
-    To train on are the training images of training writers; to validate on, the held-out images of validation writers.
-    """
-    groups: dict[str, list[Any]] = {"train": [], "validation": []}
-    for name, (dataset, fitting, held) in sets.items():
-        if name == "mnist":
-            writers = load_writers(settings)
-            sha256[QMNIST_FILE] = QMNIST_SHA256
-            validating = np.isin(writers, np.unique(writers)[::VALIDATION_WRITERS])
-            chosen = {"train": fitting[~validating[fitting]], "validation": held[validating[held]]}
-            by_writer = {p: [n[writers[n] == w] for w in np.unique(writers[n])] for p, n in chosen.items()}
-        else:
-            by_writer = {"train": [fitting], "validation": [held]}
-        for part, hands in by_writer.items():
-            groups[part].append([(dataset.images[chosen], dataset.labels[chosen]) for chosen in hands])
-    for part, digits in pen.items():
-        by_pen = [[d for d in digits if d.writer == w] for w in sorted({d.writer for d in digits})]
-        groups[part].append([([d.strokes for d in hand], np.array([d.label for d in hand])) for hand in by_pen])
-    return {part: Hands(found) for part, found in groups.items()}
 
 
 def _sample(
