@@ -252,6 +252,8 @@ def test_an_output_in_the_input_s_folder_is_no_input(inputs, run_command):
         (["submit", "t.csv", "-o", "o.parquet"], "its extension must be one of .csv, .txt, none"),
         (["evaluate", "cnn", "--data", "labelled.csv", "--json", "o.html"], "its extension must be one of .json, none"),
         (["runs", "some", "--plot", "o.png"], "its extension must be one of .svg"),
+        (["predict", "in", "--csv", "-o", "o.json"], "--csv and -o o.json name two formats"),
+        (["predict", "in", "--json", "-o", "o.parquet"], "--json and -o o.parquet name two formats"),
         (["predict", "in", "-o", "in"], "cannot write in: it is a folder"),
         (["submit", "t.csv", "-o", "in"], "cannot write in: it is a folder"),
         (["evaluate", "cnn", "--json", "in"], "cannot write in: it is a folder"),

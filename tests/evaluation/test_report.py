@@ -247,6 +247,16 @@ def test_a_report_can_be_made_of_whatever_comes_out(recognizer, constant_model, 
     assert ("read as blank" in text) is (kind == "all blank")
 
 
+@pytest.mark.parametrize(("wrong", "words"), [(1, "300 images are too few to tell"), (15, "It overrates itself")])
+def test_few_mistakes_do_not_tell_whether_it_overrates_itself(recognizer, wrong, words):
+    images, labels = [picture(digit, 60) for digit in range(10)], np.arange(300) % 10
+    labels[:wrong] = (labels[:wrong] + 1) % 10
+    found = measure(recognizer, Dataset("some", "all", Lazy(lambda i: images[i % 10], range(300)), labels, {}))
+    assert found.evaluation.accuracy == 1 - wrong / 300
+    assert (found.evaluation.confidence < found.evaluation.interval[1]) is (wrong == 1)
+    assert words in Page(found.html()).text
+
+
 @pytest.fixture(scope="module")
 def written(whole, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"

@@ -75,7 +75,7 @@ def test_make_all_trains_and_serves_and_make_clean_undoes_it(checkout, tmp_path)
                 break
         else:
             raise AssertionError(printed)
-        epochs = re.findall(r"epoch +(\d+)/30 .* train_accuracy ([\d.]+) +test_accuracy ([\d.]+)", printed)
+        epochs = re.findall(r"epoch +(\d+)/30 .* train_accuracy ([\d.]+) +validation_accuracy ([\d.]+)", printed)
         assert [int(epoch) for epoch, _, _ in epochs] == [*range(1, 31)]
         assert min(map(float, epochs[-1][1:])) > 0.7
         answer = httpx.post(f"{address[1]}/predict", content=THREE).json()

@@ -259,6 +259,32 @@ def test_what_is_wrong_in_bytes(client, name, request_, words):
     assert_protocol_problem(client.post(f"/v2/models/{name}/infer", **request_), 400, words)
 
 
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"content": THREE, "headers": {"Content-Type": "image/png"}}, "the body is an image file"),
+        ({"content": THREE}, "the body is an image file"),
+        ({"content": encode(PICTURE, "BMP")}, "the body is an image file"),
+        ({"content": b"%PDF-1.4", "headers": {"Content-Type": "application/pdf"}}, "is 'application/pdf'"),
+        ({"files": {"image": ("three.png", THREE)}}, "is 'multipart/form-data"),
+    ],
+)
+def test_what_is_not_json(client, name, request_, words):
+    response = client.post(f"/v2/models/{name}/infer", **request_)
+    assert_protocol_problem(response, 415, words)
+    assert "POST /predict reads image files" in response.json()["detail"]
+    assert response.headers["accept-post"] == "application/json, application/octet-stream"
+
+
+def test_json_of_any_type(client, name):
+    document = json.dumps({"inputs": [IMAGE]})
+    for kind in ("text/plain", "application/json; charset=utf-8", "application/x-www-form-urlencoded"):
+        response = client.post(f"/v2/models/{name}/infer", content=document, headers={"Content-Type": kind})
+        assert response.status_code == 200, response.text
+    wrong = client.post(f"/v2/models/{name}/infer", content="{", headers={"Content-Type": "application/json"})
+    assert_protocol_problem(wrong, 400, "not valid JSON")
+
+
 def assert_protocol_problem(response: httpx.Response, status, words):
     """A problem document that holds what the protocol asks for as well."""
     assert response.status_code == status, response.text

@@ -138,7 +138,8 @@ def test_one_line_an_epoch_with_both_accuracies(run):
     lines = [line for line in run.lines if line.startswith("epoch")]
     assert len(lines) == CONFIG.epochs
     pattern = (
-        r"epoch +\d+/30  loss \d+\.\d{4}  train_accuracy [01]\.\d{4}  test_accuracy [01]\.\d{4}  swapped [01]\.\d{4} "
+        r"epoch +\d+/30  loss \d+\.\d{4}  train_accuracy [01]\.\d{4}  validation_accuracy [01]\.\d{4}  "
+        r"swapped [01]\.\d{4} "
     )
     assert all(re.match(pattern, line) for line in lines)
     assert run.lines[0].startswith("mlp 784-100-40-10 on digits: 1,151 images to train on, 287 to validate on")

@@ -106,8 +106,32 @@ def test_integers_that_cost_too_much(tmp_path, monkeypatch):
     lost = Recognizer(tmp_path / "float.onnx").model.metrics["validation"]["accuracy"]
     lost -= entry["metrics"]["validation"]["accuracy"]
     assert lost > 0.005
-    assert "8-bit integers cost this model too much" in entry["warning"] or "guessing" in entry["warning"]
+    assert "8-bit integers cost this model too much" in entry["warning"]
     assert log.file.getvalue().splitlines()[-1] == f"warning: {entry['warning']}."
+
+
+def test_integers_of_a_model_near_chance(tmp_path):
+    done = run(
+        tmp_path,
+        "train",
+        "--network",
+        "lenet",
+        "--data",
+        "digits",
+        "--epochs",
+        "1",
+        "--learning-rate",
+        "1e-9",
+        "--out",
+        "float.onnx",
+        "--no-record",
+    )
+    assert "warning: float.onnx reads" in done.out, done.err
+    done = run(tmp_path, "quantize", "float.onnx", "--out", "small.onnx")
+    assert done.code == 0, done.err
+    [warning] = [line for line in done.out.splitlines() if line.startswith("warning")]
+    assert warning.endswith("hardly better than guessing, as float.onnx does; train that model again.")
+    assert "learning rate" not in warning
 
 
 @pytest.mark.parametrize("accuracy", [0.0967, 0.1999, float("nan")])

@@ -171,6 +171,9 @@ def _predict(args: argparse.Namespace) -> int:
     for path in args.images:
         if Path(path).is_dir() and not any(True for _ in find_images([path])):
             raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
+    named = "lines" if through else format_of(args.output)
+    if args.form and named not in ("lines", args.form):
+        raise SettingError(f"--{args.form} and -o {args.output} name two formats; leave out one, or rename the output")
     form = args.form or ("lines" if is_stdout(args.output) else format_of(args.output))
     if args.explain and form in ("csv", "parquet"):
         raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")

@@ -26,8 +26,8 @@ examples:
   inkdigits train --init cnn_float --data scans/ --non-digits 0.2 --out models/ours.onnx
   inkdigits train --config best.toml --out models/best.onnx
 
-With --network mlp, test_accuracy is the accuracy on the validation set: no training uses the test
-set before it is over.
+The accuracy after each epoch is that on the validation set: no training uses the test set before it
+is over.
 
 Ctrl-C ends the training early and keeps the best epoch so far. The model's entry is added to the
 registry.json next to it, and a folder below runs/ records the run: tensorboard --logdir runs, or

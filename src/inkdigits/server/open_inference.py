@@ -25,20 +25,23 @@ import inkdigits
 from inkdigits.errors import ImageError
 from inkdigits.prediction import CLASSES, Prediction
 from inkdigits.preprocess import SIDE
+from inkdigits.preprocess.files import pixels_of
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.auth import charge
 from inkdigits.server.http.body import Bodies
-from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, Problem, problem_of, shorten
+from inkdigits.server.http.problems import BAD_REQUEST, NOT_FOUND, UNSUPPORTED_MEDIA_TYPE, Problem, problem_of, shorten
 from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
 from inkdigits.server.json_images import PIXELS, check_count, describe, file_of, levels, load
 from inkdigits.server.model_info import version_of
+from inkdigits.server.payloads import UNDECLARED
 
 __all__ = ["INPUT", "Infer", "answer", "check_model", "metadata", "parse", "server_metadata"]
 
 INPUT = "image"
 PLATFORM = "onnx_onnxruntime"  # a name from the protocol's list of platforms
 NO_DIGIT = -1  # the digit of a blank image: a tensor of numbers has no null
+ACCEPT_POST = "application/json, application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
 
 # Dimensions of an image, after the first, which counts images.
@@ -113,7 +116,8 @@ class Infer:
         executor = self._executor
         try:
             async with self._bodies.receive(receive, headers) as body:
-                sent = body, headers.get(HEADER_LENGTH), executor.max_files
+                content_type = headers.get(b"content-type", b"").decode("latin-1")
+                sent = body, headers.get(HEADER_LENGTH), executor.max_files, content_type
                 call = await executor.call(len(body), parse, *sent)
                 charge(scope, len(call.images))
                 render = partial(render_tensors, self._recognizer, call)
@@ -163,12 +167,13 @@ def _value(prediction: Prediction, name: str) -> Any:
     return NO_DIGIT if name == "digit" and prediction.is_blank else getattr(prediction, name)
 
 
-def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
+def parse(body: bytes, header_length: bytes | None, max_images: int, content_type: str = "") -> Call:
     """Parse an inference request.
 
     Args:
         header_length: length in bytes of the JSON, if tensors follow it as bytes; None if the whole body is JSON.
         max_images: maximum number of images in one request.
+        content_type: the request's Content-Type header; it matters only if the body is not JSON.
 
     Raises:
         Problem: the request is invalid, or asks for an output that does not exist.
@@ -182,7 +187,10 @@ def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
                 f"expected a number up to {len(body)}, the body's length"
             )
         head, tail = body[:length], body[length:]
-    document = load(head, max_images)
+    try:
+        document = load(head, max_images)
+    except Problem as problem:
+        raise _not_json(head, content_type) or problem from None
     if not isinstance(document, dict):
         raise _bad(f"the JSON is {describe(document)}, not an object with inputs")
     identifier = document.get("id")
@@ -193,6 +201,19 @@ def parse(body: bytes, header_length: bytes | None, max_images: int) -> Call:
         raise _bad(f"inputs is {describe(inputs)}; expected a list of one tensor, which holds all images")
     outputs = _outputs(document)
     return Call(identifier, _images(inputs[0], tail, max_images), outputs)
+
+
+def _not_json(body: bytes, content_type: str) -> Problem | None:
+    """Return the problem of a body that is not JSON by its Content-Type or content; None if it is meant as JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if pixels_of(body):
+        found = "the body is an image file"
+    elif kind.encode("latin-1") in UNDECLARED or kind == "application/json" or kind.endswith("+json"):
+        return None
+    else:
+        found = f"the Content-Type is {shorten(content_type)!r}"
+    detail = f"{found}; supported are {ACCEPT_POST}. POST /predict reads image files"
+    return Problem(UNSUPPORTED_MEDIA_TYPE, detail, {"Accept-Post": ACCEPT_POST})
 
 
 def _outputs(document: dict[str, Any]) -> dict[str, bool]:

@@ -37,7 +37,7 @@ from inkdigits.server.json_images import (
     pieces,
 )
 
-__all__ = ["ACCEPT_POST", "Input", "parse"]
+__all__ = ["ACCEPT_POST", "UNDECLARED", "Input", "parse"]
 
 FIELD = "image"  # the form field whose text is an image file
 ACCEPT_POST = (
@@ -49,7 +49,7 @@ MAX_OPTIONS = 2000  # bytes of a Content-Type or Content-Disposition; parsing ta
 
 _FORM = b"application/x-www-form-urlencoded"
 # The default of curl, and types that say nothing: the content decides.
-_UNDECLARED = (b"", b"application/octet-stream", _FORM, b"binary/octet-stream")
+UNDECLARED = (b"", b"application/octet-stream", _FORM, b"binary/octet-stream")
 # No image file looks like a form: all have bytes that are not text.
 _A_FORM = re.compile(rb"[\w.%+*-]+=")
 _TEXT = bytes([*range(0x20, 0x7F)]) + b"\r\n"
@@ -83,7 +83,7 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
         return _several(_multipart(body, options.get(b"boundary", b""), max_files))
     if kind == b"application/json" or kind.endswith(b"+json"):
         return _json(body, max_files)
-    if kind in _UNDECLARED:
+    if kind in UNDECLARED:
         # 784 raw pixels may begin with the code of a brace, but hardly end with the other one, too.
         if body.lstrip()[:1] == b"{" and (len(body) != PIXELS or body.rstrip()[-1:] == b"}"):
             return _json(body, max_files)

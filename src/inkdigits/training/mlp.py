@@ -143,8 +143,9 @@ def fit(
 ) -> Fitted:
     """Run mini-batch gradient descent. Ctrl-C ends it with the best epoch so far, or raises before the first has ended.
 
-    It prints a line per epoch: ``train_accuracy`` is on the augmented training images, ``test_accuracy`` on the
-    validation images, ``swapped`` on these with ink and paper swapped. The mean of the last two selects the best epoch.
+    It prints a line per epoch: ``train_accuracy`` is on the augmented training images, ``validation_accuracy`` on
+    the validation images, ``swapped`` on these with ink and paper swapped. The mean of the last two selects the best
+    epoch.
 
     Args:
         config: every option.
@@ -197,8 +198,8 @@ def fit(
                 best = replace(best, epochs=epoch, seconds=seconds)
             say(
                 f"epoch {epoch:3}/{config.epochs}  loss {loss_sum / steps:.4f}  "
-                f"train_accuracy {hits / (steps * batch):.4f}  test_accuracy {accuracy:.4f}  swapped {swapped:.4f}  "
-                f"{seconds:5.1f} s{'  best' * better}"
+                f"train_accuracy {hits / (steps * batch):.4f}  validation_accuracy {accuracy:.4f}  "
+                f"swapped {swapped:.4f}  {seconds:5.1f} s{'  best' * better}"
             )
             record(
                 {

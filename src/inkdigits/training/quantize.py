@@ -34,6 +34,7 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import lineage
 from inkdigits.training.export import is_quantized, write_model
 from inkdigits.training.prepare import Prepared
+from inkdigits.training.register import near_chance
 from inkdigits.training.run import Learner, Trained, run
 from inkdigits.training.validate import validate
 
@@ -109,6 +110,11 @@ class Quantizer(Learner):
             warning = (
                 f"{self._out.name} reads {accuracy:.2%} of the validation images correctly, {path.name} {before:.2%}: "
                 "8-bit integers cost this model too much accuracy; use the floating-point model"
+            )
+        elif near_chance(accuracy):
+            warning = (
+                f"{self._out.name} reads {accuracy:.2%} of the validation images, hardly better than guessing, as "
+                f"{path.name} does; train that model again"
             )
         return Trained(
             network,

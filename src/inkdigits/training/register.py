@@ -69,7 +69,7 @@ def check_warning(out: Path, trained: Trained, learning_rate: float) -> str:
         TrainingError: the model has a warning and would replace the default.
     """
     warning, accuracy = trained.warning, trained.validation["accuracy"]
-    if near_chance(accuracy):
+    if not warning and near_chance(accuracy):
         warning = (
             f"{out.name} reads {accuracy:.2%} of the validation images, hardly better than guessing: the "
             f"training learned next to nothing. Train for more epochs, lower the learning rate, now {learning_rate:g}, "
