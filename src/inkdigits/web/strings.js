@@ -139,7 +139,7 @@ export const text = {
    * @param {string | null | undefined} reason
    * @param {number} nearest digit
    */
-  rejected(reason, nearest) {
+  noDigitBecause(reason, nearest) {
     if (reason === 'several digits') return [text.severalDigits, text.oneAtATime];
     return [reason === 'unclear' ? text.unclear : text.noDigit, text.nearest(nearest)];
   },
