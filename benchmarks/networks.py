@@ -119,9 +119,7 @@ def measure_costs_again() -> None:
     rows = kept()
     found = {}
     for name in dict.fromkeys(row["network"] for row in rows):
-        with quantized(
-            build(name, rejects=True), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)
-        ) as both:
+        with quantized(build(name, more=1), np.random.default_rng(0).random((200, 1, 28, 28), np.float32)) as both:
             costs = costs_of(*both)
         found[name] = {what: us for what, us in costs.items() if what.endswith("_us")}
         print(name, found[name])

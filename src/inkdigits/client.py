@@ -338,6 +338,7 @@ def _prediction(answer: Mapping[str, Any]) -> Prediction:
             is_digit=answer["is_digit"],
             digit_score=answer["digit_score"],
             explanation=np.array(answer["explanation"], np.float32) if "explanation" in answer else None,
+            reason=answer.get("reason"),  # older servers do not send it
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(

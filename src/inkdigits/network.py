@@ -80,7 +80,7 @@ class Network:
         self._adapts = not self.form.is_plain
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Run on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 or 11) float32 logits.
+        """Run on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 to 12) float32 logits.
 
         Raises:
             ModelError: ONNX Runtime cannot run it on them.

@@ -20,6 +20,7 @@ from inkdigits.prediction import CLASSES, SIDE
 
 __all__ = ["Answer", "Form", "ends", "find_form"]
 
+WIDTHS = (CLASSES, CLASSES + 1, CLASSES + 2)  # values per image; twelve only from models that are trained here
 SHAPES = ((1, SIDE, SIDE), (SIDE, SIDE, 1), (SIDE, SIDE), (SIDE * SIDE,))  # of one image
 TYPES: dict[str, np.dtype] = {
     "tensor(float)": np.dtype("f4"),
@@ -66,7 +67,7 @@ class Form:
         paper, ink: values of blank paper and of full ink.
         batch: images per run, if the file fixes it; None: any number.
         answer: what the outputs are.
-        values: outputs per image, 10 or 11.
+        values: outputs per image, 10 to 12: ten digits, "this is a digit", "these are several digits".
         is_first: whether the answers are the first output.
     """
 
@@ -89,7 +90,7 @@ class Form:
         return f"({shape}) {self.dtype} images, paper {self.paper:.3g} and ink {self.ink:.3g}, to {self.answer.value}"
 
     def logits(self, run: Run, images: np.ndarray) -> np.ndarray:
-        """Run the model on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 or 11) float32 logits."""
+        """Run the model on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 to 12) float32 logits."""
         return self._as_logits(self.run(run, images))
 
     def run(self, run: Run, images: np.ndarray) -> np.ndarray:
@@ -135,7 +136,7 @@ def ends(inputs: Sequence[Any], outputs: Sequence[Any]) -> tuple[Any, Any]:
         seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
         raise ModelError(f"does not take (N, 1, {SIDE}, {SIDE}) float32 images but {seen}; {ACCEPTED}")
     for each in outputs:
-        if TYPES.get(each.type, _WHOLE).kind == "f" and _width(each) in (0, CLASSES, CLASSES + 1):
+        if TYPES.get(each.type, _WHOLE).kind == "f" and _width(each) in (0, *WIDTHS):
             return inputs[0], each
     seen = ", ".join(f"{each.name} {each.type} {each.shape}" for each in outputs)
     raise ModelError(f"does not give (N, 10 or 11) logits but {seen}")
@@ -210,7 +211,7 @@ def _first_that_runs(forms: Sequence[Form], run: Run, images: np.ndarray) -> tup
         except Exception as error:  # ONNX Runtime's exception types are not exported
             failure = failure or error
             continue
-        if answers.shape[1] not in (CLASSES, CLASSES + 1):
+        if answers.shape[1] not in WIDTHS[:2]:
             raise ModelError(f"does not give (N, 10 or 11) logits but {answers.shape[1]} values an image")
         return form, answers
     raise ModelError(f"cannot be run on ({forms[0]}): {str(failure).strip().splitlines()[0]}")

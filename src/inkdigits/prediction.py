@@ -9,12 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["CLASSES", "SIDE", "Box", "ModelInfo", "Polarity", "Prediction"]
+__all__ = ["CLASSES", "SIDE", "Box", "ModelInfo", "Polarity", "Prediction", "Reason"]
 
 SIDE = 28  # pixels, of the image that a network sees
 CLASSES = 10  # digits
 
 Polarity = Literal["dark-on-light", "light-on-dark"]
+Reason = Literal["blank", "several digits", "not a digit", "unclear"]  # why an image is rejected
 
 
 class Box(NamedTuple):
@@ -42,6 +43,10 @@ class Prediction:
             that cannot tell, and when blank.
         explanation: where asked for, how much each part of the ink mattered for ``digit``, (28, 28) float32 in [-1, 1]:
             the strongest part has size 1, negative spoke against it, paper is 0.
+        reason: why the image is rejected; None where it is accepted, so where ``is_digit`` is true.
+            "blank": no ink was found. "several digits": the model takes the ink for a number of more than one digit.
+            "unclear": the score is below the threshold, but a digit is more likely than not. "not a digit": any other
+            ink, and all rejected ink of a model that cannot tell.
     """
 
     digit: int | None
@@ -53,6 +58,11 @@ class Prediction:
     is_digit: bool
     digit_score: float | None
     explanation: np.ndarray | None = field(default=None, repr=False, compare=False)
+    reason: Reason | None = None
+
+    def __post_init__(self) -> None:
+        if self.reason is None and not self.is_digit:
+            object.__setattr__(self, "reason", "blank" if self.digit is None else "not a digit")
 
     @property
     def is_blank(self) -> bool:
@@ -69,6 +79,7 @@ class Prediction:
             "confidence": self.confidence,
             "probabilities": list(self.probabilities),
             "is_digit": self.is_digit,
+            "reason": self.reason,
             "digit_score": self.digit_score,
             "blank": self.is_blank,
             "box": self.box._asdict() if self.box else None,

@@ -2,7 +2,8 @@
 
 Server, CLI, notebooks and evaluation all use this class. A picture goes through :mod:`inkdigits.preprocess` and the
 :class:`inkdigits.network.Network`, whose ten logits, divided by a temperature, become probabilities. A model that
-detects non-digits has an eleventh: the logit of "this is a digit".
+detects non-digits has an eleventh, the logit of "this is a digit", and perhaps a twelfth, that of "these are several
+digits".
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ import numpy as np
 from inkdigits import _aliases
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.network import Network, sigmoid, softmax
-from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction
+from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction, Reason
 from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource, Limits, Preprocessed, preprocess, preprocess_batch
 
 __all__ = ["Recognizer"]
 
 BATCH_SIZE = 64  # images per network run; larger batches do not fit the cache and are no faster
+SEVERAL = CLASSES + 1  # index of the logit of "these are several digits"
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation erases, and its stride
 _UNIFORM = (0.1,) * CLASSES
 
@@ -60,7 +62,7 @@ class Recognizer:
         self._limits = limits or Limits()
         self._network = network = Network(model, threads=threads, probes=_probes)
         self.form = network.form
-        temperature, self._threshold = _calibration(network.metadata, network.path)
+        temperature, self._threshold, self._unclear = _calibration(network.metadata, network.path)
         self._scale = np.float32(1 / temperature)
         self._scores = self.form.values > CLASSES
         threshold = self._threshold if self._scores else None
@@ -125,7 +127,7 @@ class Recognizer:
         return results
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
-        """Run the network alone: (N, 1, 28, 28) float32 preprocessed images to (N, 10 or 11) float32 logits.
+        """Run the network alone: (N, 1, 28, 28) float32 preprocessed images to (N, 10 to 12) float32 logits.
 
         Raises:
             ModelError: ONNX Runtime cannot run it on them.
@@ -164,10 +166,13 @@ class Recognizer:
         """
         inked = [s.image for s in seen if s.box is not None]
         rows: Iterator[tuple[list[float], int, float | None]] = iter(())
+        several: Iterator[bool] = repeat(False)
         if inked:
             logits = self.logits(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
             probabilities = softmax(logits[:, :CLASSES] * self._scale)
             scores = sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
+            if logits.shape[1] > SEVERAL:
+                several = iter((logits[:, SEVERAL] > 0).tolist())
             rows = zip(probabilities.tolist(), probabilities.argmax(axis=1).tolist(), scores, strict=False)
         found = []
         for s in seen:
@@ -175,6 +180,7 @@ class Recognizer:
                 found.append(Prediction(None, 0.0, _UNIFORM, s.image, None, None, False, None))
                 continue
             row, digit, score = next(rows)
+            is_number = next(several)
             confidence = row[digit]
             if confidence != confidence or score != score:  # not a number
                 raise ModelError(
@@ -183,10 +189,19 @@ class Recognizer:
                 )
             is_digit = score is None or score >= self._threshold
             explanation = self._explain(s.image, digit) if explain else None
+            reason = None if is_digit else self._reason(score, is_number)
             found.append(
-                Prediction(digit, confidence, tuple(row), s.image, s.box, s.polarity, is_digit, score, explanation)
+                Prediction(
+                    digit, confidence, tuple(row), s.image, s.box, s.polarity, is_digit, score, explanation, reason
+                )
             )
         return found
+
+    def _reason(self, score: float | None, is_number: bool) -> Reason:
+        """Return why ink is rejected."""
+        if is_number:
+            return "several digits"
+        return "unclear" if score is not None and score >= self._unclear else "not a digit"
 
     def answer(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
         """Call :meth:`predict_preprocessed`: the old name, kept for one release."""
@@ -200,8 +215,8 @@ def _probes() -> np.ndarray:
     return probes()
 
 
-def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]:
-    """Return the temperature and the threshold from a file's metadata."""
+def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float, float]:
+    """Return the temperature, the threshold and the score of unclear ink from a file's metadata."""
     version = metadata.get("normalisation", NORMALIZATION_VERSION)
     if version != NORMALIZATION_VERSION:
         raise ModelError(
@@ -212,11 +227,13 @@ def _calibration(metadata: Mapping[str, str], path: Path) -> tuple[float, float]
     if not 0 < temperature < float("inf"):
         seen = metadata["temperature"]
         raise ModelError(f"{path} has temperature {seen!r} in its metadata; expected a positive number")
-    threshold = _number(metadata, "threshold", "0.5")
-    if not 0 <= threshold <= 1:
-        seen = metadata["threshold"]
-        raise ModelError(f"{path} has threshold {seen!r} in its metadata; expected a number from 0 to 1")
-    return temperature, threshold
+    threshold, unclear = (
+        _number(metadata, name, default) for name, default in (("threshold", "0.5"), ("unclear", "1"))
+    )
+    for name, bound in (("threshold", threshold), ("unclear", unclear)):
+        if not 0 <= bound <= 1:
+            raise ModelError(f"{path} has {name} {metadata[name]!r} in its metadata; expected a number from 0 to 1")
+    return temperature, threshold, unclear
 
 
 def _number(metadata: Mapping[str, str], name: str, default: str) -> float:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 DIGITS = {"eight.png": 8, "three.png": 3, "zero.png": 0}
 REFUSED = ("letter.png", "scribble.png", "triangle.png")
 COUNT = "inkdigits: 7 images: 3 digits, 3 not digits, 1 blank\n"
-VALUES = ["digit", "confidence", "is_digit", "digit_score", "accepted", *(f"p{digit}" for digit in range(10))]
+VALUES = ["digit", "confidence", "is_digit", "digit_score", "accepted", "reason", *(f"p{digit}" for digit in range(10))]
 
 
 def sheet(size=200):
@@ -107,7 +107,7 @@ def read_table(path):
             row |= {f"p{digit}": p for digit, p in enumerate(row.pop("probabilities", []))}
     else:
         text = list(csv.DictReader(io.StringIO(path.read_text())))
-        verbatim = ("name", "error")
+        verbatim = ("name", "reason", "error")
         rows = [{k: (v or None) if k in verbatim else json.loads(v or "null") for k, v in r.items()} for r in text]
     return {Path(row["name"]).name: row for row in rows}
 
@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
     (tmp_path / "o.csv.part").write_bytes(b"\n".join([magic, json.dumps(about, sort_keys=True).encode(), rest]))
     code, _, err = run(*command, "--resume")
     assert code == 2
-    assert "o.csv.part is of another run (another layout of rows: 1 then, 2 now)" in err
+    assert "o.csv.part is of another run (another layout of rows: 2 then, 3 now)" in err
 
     (tmp_path / "o.csv.part").write_bytes(kept)
     code, _, err = run(*command, "--resume")

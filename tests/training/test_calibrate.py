@@ -7,7 +7,14 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from inkdigits.training.calibrate import REJECTED_DIGITS, baseline, fit_temperature, fit_threshold, rejected_share
+from inkdigits.training.calibrate import (
+    REJECTED_DIGITS,
+    baseline,
+    fit_temperature,
+    fit_threshold,
+    fit_unclear,
+    rejected_share,
+)
 
 
 def test_the_temperature_is_the_likeliest():
@@ -40,6 +47,15 @@ def test_the_threshold_refuses_the_share_it_is_meant_to():
     threshold = fit_threshold(logits)
     assert 0 < threshold < 1
     assert rejected_share(logits, threshold) == pytest.approx(REJECTED_DIGITS, abs=1e-4)
+
+
+def test_unclear_begins_where_a_digit_is_as_likely_as_a_non_digit():
+    random = np.random.default_rng(5)
+    # Of two normal distributions of the same width the densities are equal halfway, whatever their numbers.
+    digits, others = (torch.from_numpy(random.normal(mean, 1, n)) for mean, n in ((3, 200_000), (-1, 20_000)))
+    assert fit_unclear(digits, others) == pytest.approx(1 / (1 + np.exp(-1)), abs=0.05)
+    apart = fit_unclear(torch.tensor([4.0, 5.0]), torch.tensor([-3.0, -2.0]))
+    assert 1 / (1 + np.exp(2)) < apart <= 1 / (1 + np.exp(-4))
 
 
 def test_the_baseline_is_the_mean_of_confidence_and_ink():

@@ -15,6 +15,7 @@ from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.fit import _loss
 from inkdigits.training.networks import build
+from inkdigits.training.prepare import NO_DIGIT, SEVERAL
 
 pytestmark = pytest.mark.slow
 
@@ -30,7 +31,7 @@ def images():
 def trained(name, images, rejects=False):
     """A network whose batch normalisation knows these images, as after training."""
     torch.manual_seed(3)
-    network = build(name, rejects=rejects).train()
+    network = build(name, more=int(rejects)).train()
     for module in network.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.momentum = None  # the mean of all batches
@@ -48,7 +49,7 @@ def test_a_network_goes_on_where_the_file_stands(tmp_path, images, name, rejects
     path = tmp_path / "model.onnx"
     export(teacher, path, temperature=1.0)
     torch.manual_seed(4)
-    network = build(name, rejects=rejects)
+    network = build(name, more=int(rejects))
     start_from(str(path), network, images)
     with torch.inference_mode():
         expected = Recognizer(path).logits(images.numpy())
@@ -65,10 +66,26 @@ def test_a_model_of_another_network_is_told(tmp_path, images):
     export(trained("cnn_small", images), path, temperature=1.0)
     with pytest.raises(TrainingError, match=r"model\.onnx does not hold the weights of this network: features\.0\.0"):
         start_from(str(path), build("cnn_medium"), images)
-    with pytest.raises(TrainingError, match=r"full\.weight is \(10, 32\), not \(11, 32\).*the same --non-digits"):
-        start_from(str(path), build("cnn_small", rejects=True), images)
+    export(trained("cnn_small", images, True), path, temperature=1.0)
+    with pytest.raises(TrainingError, match=r"full\.weight is \(11, 32\), not \(10, 32\).*the same --non-digits"):
+        start_from(str(path), build("cnn_small"), images)
     with pytest.raises(ModelError, match=r"no model 'nowhere\.onnx'"):
         start_from("nowhere.onnx", build("cnn_small"), images)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (0, 2), (1, 2)])
+def test_new_outputs_start_from_chance_and_the_others_where_the_file_stands(tmp_path, images, before, after):
+    path = tmp_path / "before.onnx"
+    export(trained("cnn_small", images, before), path, temperature=1.0)
+    network = build("cnn_small", more=after)
+    new = network.full.weight[10 + before :].clone()
+    start_from(str(path), network, images)
+    assert torch.equal(network.full.weight[10 + before :], new)
+    expected = Recognizer(path).logits(images.numpy())
+    blended = blend(network, str(path), 0.5, images)
+    with torch.inference_mode():
+        for each in (network.eval(), blended):
+            assert np.abs(each(images).numpy()[:, : 10 + before] - expected).max() < 1e-4
 
 
 def test_a_blend_lies_between_what_was_and_what_was_learnt(tmp_path, images):
@@ -151,3 +168,20 @@ def test_there_is_nothing_to_keep_of_fresh_weights():
 def test_a_teacher_that_is_not_there_ends_the_run_before_the_data_is_read(tmp_path, capsys):
     assert main(["train", "--data", "digits", "--teacher", "nobody", "--no-record", "--out", str(tmp_path / "m.onnx")])
     assert "no model 'nobody'" in capsys.readouterr().err
+
+
+def test_non_digits_train_only_the_outputs_after_the_ten_and_digits_are_not_several():
+    logits = torch.randn(3, 12, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    labels = torch.tensor([4, NO_DIGIT, SEVERAL])
+    config = TrainConfig(label_smoothing=0.0)
+    objective, plain, _ = _loss(logits, labels, config)
+    z = logits.detach()
+    digit, several = (
+        torch.nn.functional.binary_cross_entropy_with_logits(z[:, at], torch.tensor(truth))
+        for at, truth in ((10, [1.0, 0.0, 0.0]), (11, [0.0, 0.0, 1.0]))
+    )
+    cross = -z[0, :10].log_softmax(dim=0)[4]
+    assert plain.item() == pytest.approx(cross.item(), rel=1e-6)
+    assert objective.item() == pytest.approx((cross + 0.5 * digit + 0.2 * several).item(), rel=1e-6)
+    objective.backward()
+    assert logits.grad[1:, :10].abs().max() == 0

@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from inkdigits.data.catalog import PEN_WRITERS, load
-from inkdigits.data.dataset import stratified
+from inkdigits.data.dataset import Dataset, stratified
+from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit
+from inkdigits.data.qmnist import load_writers
 from inkdigits.preprocess import preprocess
 from inkdigits.progress import silent
 from inkdigits.settings import Settings
 from inkdigits.training import prepare as pools
 from inkdigits.training.config import TrainConfig
-from inkdigits.training.prepare import NO_DIGIT, prepare, split_names
+from inkdigits.training.hands import hands_of
+from inkdigits.training.prepare import NO_DIGIT, SEVERAL, prepare, split_names
+
+from support.handwriting import needs_data
 
 MIXED = TrainConfig(data="digits", corrupted=0.1, non_digits=0.2)
 
@@ -89,6 +94,65 @@ def test_other_pictures_are_another_recipe(mixed):
     for name, pool in {"training": mixed.training, **mixed.validation}.items():
         found = pool.images.mean(), (pool.images * ramp).mean()
         assert found == pytest.approx(RECIPE[name], abs=0.02), f"{name} holds other pictures: raise RECIPE_VERSION"
+
+
+def test_numbers_and_residue_are_mixed_in_as_asked_for(settings, monkeypatch):
+    for name in ("CORRUPTED_VALIDATION", "NON_DIGIT_VALIDATION", "RESIDUE_VALIDATION"):
+        monkeypatch.setattr(pools, name, 40)
+    plain = prepare(TrainConfig(data="digits"), settings, silent)
+    made = prepare(TrainConfig(data="digits", several=0.1, residue=0.2), settings, silent)
+    n, labels = len(plain.training), made.training.labels
+    assert (labels == SEVERAL).sum() == int(0.1 * n)
+    assert (labels >= 0).sum() == n + int(0.2 * n)
+    assert (labels == NO_DIGIT).sum() == int(pools.EMPTY_SHARE * int(0.2 * n))
+    assert set(made.validation) == {"digits", "several", "residue", "residue alone"}
+    assert (made.validation["several"].labels == SEVERAL).all()
+    assert (made.validation["residue"].labels >= 0).all()
+    assert len(made.clean) == 1
+    assert [len(each) for each in made.non_digits] == [40, 40]
+    seen = {image.tobytes() for image in made.training.images}
+    for name in ("several", "residue", "residue alone"):
+        assert not any(image.tobytes() in seen for image in made.validation[name].images), name
+    again = prepare(TrainConfig(data="digits", several=0.1, residue=0.2), settings, silent)
+    np.testing.assert_array_equal(again.training.images, made.training.images)
+
+
+@needs_data
+def test_hands_to_validate_numbers_on_are_never_trained_on():
+    settings = Settings.from_env()
+    dataset = load("mnist", settings, part="train")
+    fitting, held = stratified(dataset.labels, 5000, 0)
+    # Each image is its number, so that it shows which are drawn.
+    numbered = Dataset("mnist", "train", np.arange(60000), dataset.labels, {})
+    sha256 = {}
+    hands = hands_of({"mnist": (numbered, fitting, held)}, {}, settings, sha256)
+    assert list(sha256) == ["qmnist-train-labels-idx2-int"]
+    writers = load_writers(settings)
+    drawn = {part: np.array(each.draw([3] * 3000, 1)[0]) for part, each in hands.items()}
+    for part, numbers in drawn.items():
+        of = writers[numbers]
+        assert (of == of[:, :1]).all()  # one hand in each number
+        assert np.isin(numbers, fitting if part == "train" else held).all()
+    assert not set(writers[drawn["train"]].ravel()) & set(writers[drawn["validation"]].ravel())
+
+
+@needs_data
+def test_neither_look_alikes_nor_the_held_back_alphabet_are_drawn(monkeypatch):
+    characters = load_omniglot(Settings.from_env())
+    monkeypatch.setattr(pools, "load_omniglot", lambda settings: characters)
+    by_strokes = {id(c.strokes): c for c in characters}
+    drawn = {}
+    config = TrainConfig(data="digits", characters=1.0)
+    for name, part, _, _, (drawings, _) in pools._hard_sets(config, {}, {}, 4000, Settings.from_env(), {}):
+        assert name == "characters"
+        drawn[part] = [by_strokes[id(drawing)] for drawing in drawings]
+    assert len(drawn["train"]) == 4000
+    assert not {c.drawer for c in drawn["train"]} & {c.drawer for c in drawn["validation"]}
+    keys = {(c.alphabet, c.name) for part in drawn.values() for c in part}
+    assert not keys & LOOKALIKES
+    assert HELD_BACK not in {alphabet for alphabet, _ in keys}
+    rest = {(c.alphabet, c.name) for c in characters if c.alphabet != HELD_BACK}
+    assert keys == rest - LOOKALIKES
 
 
 def test_another_option_is_another_place_in_the_cache():

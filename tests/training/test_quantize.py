@@ -92,7 +92,7 @@ def test_what_cannot_be_quantised(folder, tmp_path):
 
 
 def test_quantized_models_cannot_be_fine_tuned(folder):
-    network = build("lenet", rejects=True)
+    network = build("lenet", more=1)
     with pytest.raises(TrainingError, match=r"small.onnx is quantized to 8-bit integers .*; give float.onnx"):
         start_from(str(folder / "small.onnx"), network, None)
 

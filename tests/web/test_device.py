@@ -174,7 +174,7 @@ def test_pen_drawings_give_the_same_pixels_and_answers(visit, live_server, sourc
         for data, here in zip(files, found, strict=True):
             there = client.post("/predict?image=true", content=data).json()
             assert here.keys() == there.keys()
-            for same in ("digit", "is_digit", "blank", "polarity", "model"):
+            for same in ("digit", "is_digit", "reason", "blank", "polarity", "model"):
                 assert here[same] == there[same]
             assert here["box"] == there["box"] or here["box"] == pytest.approx(there["box"], abs=0.01)
             assert here["probabilities"] == pytest.approx(there["probabilities"], abs=CLOSE)

@@ -102,11 +102,16 @@ def test_text_of_twice_the_size_has_room(visit, width, height):
     files = [scan(3), {"name": "no.png", "mimeType": "image/png", "buffer": b"no"}]
     page.get_by_test_id("upload").set_input_files(files)
     expect(page.get_by_test_id("progress")).to_have_text("2 pictures done, 1 could not be read")
-    for shown in (LETTER, {**LETTER, "is_digit": True}):
+    rejected = {
+        None: "This does not look like a digit",
+        "several digits": "That looks like more than one digit",
+        "unclear": "This is hard to read",
+    }
+    for shown in (*({**LETTER, "reason": reason} for reason in rejected), {**LETTER, "is_digit": True}):
         page.unroute_all()
         page.route(PREDICT, answering(json.dumps(shown)))
         draw(page, DIGITS[5])
-        words = "Likely" if shown["is_digit"] else "This does not look like a digit"
+        words = "Likely" if shown["is_digit"] else rejected[shown["reason"]]
         expect(page.get_by_test_id("confidence")).to_contain_text(words)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(OVERLAPS) == []

@@ -37,7 +37,7 @@ _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
 #: Of a table. The page's own CSV has the same: web/table.js.
 COLUMNS = (
-    *("name", "digit", "confidence", "is_digit", "digit_score", "accepted"),
+    *("name", "digit", "confidence", "is_digit", "digit_score", "accepted", "reason"),
     *(f"p{digit}" for digit in range(10)),
     "error",
 )
@@ -88,7 +88,7 @@ def format_of(path: str) -> Format:
 def _schema() -> pyarrow.Schema:
     import pyarrow as pa
 
-    kinds = {"name": pa.string(), "digit": pa.int8(), "error": pa.string()}
+    kinds = {"name": pa.string(), "digit": pa.int8(), "reason": pa.string(), "error": pa.string()}
     kinds |= {"is_digit": pa.bool_(), "accepted": pa.bool_()}
     return pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
 
@@ -103,8 +103,8 @@ def _values(row: Row) -> list[object]:
     """Return all cells but the name and the error."""
     p = row.prediction
     if p is None:
-        return [None, None, None, None, row.accepted, *[None] * 10]
-    return [p.digit, p.confidence, p.is_digit, p.digit_score, row.accepted, *p.probabilities]
+        return [None, None, None, None, row.accepted, None, *[None] * 10]
+    return [p.digit, p.confidence, p.is_digit, p.digit_score, row.accepted, p.reason, *p.probabilities]
 
 
 def _arrow(rows: Sequence[Row]) -> bytes:
@@ -121,7 +121,8 @@ def _arrow(rows: Sequence[Row]) -> bytes:
 
 def _csv(rows: Sequence[Row]) -> Iterator[str]:
     """Lines of CSV. orjson writes all but text, a quarter of what a row costs otherwise; each number reads the same."""
-    values = orjson.dumps([_values(row) for row in rows])[2:-2].decode().replace("null", "").split("],[")
+    plain = orjson.dumps([_values(row) for row in rows])[2:-2].decode().replace("null", "").replace('"', "")
+    values = plain.split("],[")
     for row, cells in zip(rows, values, strict=True):
         yield f"{_quoted(row.name)},{cells},{'' if row.error is None else _quoted(str(row.error))}\n"
 
@@ -138,6 +139,8 @@ def _line(row: Row, width: int) -> str:
     name = visible(row.name).ljust(width)
     p = row.prediction
     if p is None or p.digit is None:
+        return f"{name}  {row.verdict}"
+    if p.reason == "several digits":
         return f"{name}  {row.verdict}"
     if not p.is_digit:  # how sure it is of the nearest digit would read as how sure it is
         return f"{name}  {row.verdict} (nearest {p.digit})"

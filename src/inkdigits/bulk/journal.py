@@ -29,7 +29,7 @@ from inkdigits.errors import SettingError
 
 __all__ = ["Journal"]
 
-_MAGIC = b"inkdigits spool 2\n"  # a new number for each new form of what follows
+_MAGIC = b"inkdigits spool 3\n"  # a new number for each new form of what follows
 _MOST_ABOUT = 16 << 20  # bytes of the line of JSON
 _COUNTS = struct.Struct(f"<QI{len(VERDICTS)}Q")  # rows, CRC-32 of the names, rows of each verdict
 _RECORD = struct.Struct("<QI")  # bytes of content, CRC-32 of the counts and the content

@@ -14,7 +14,7 @@ from inkdigits.recognizer import BATCH_SIZE, Recognizer
 
 __all__ = ["VERDICTS", "Row", "Verdict", "read"]
 
-Verdict = Literal["digit", "not a digit", "unsure", "blank", "error"]
+Verdict = Literal["digit", "several digits", "not a digit", "unclear", "unsure", "blank", "error"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 
@@ -36,14 +36,12 @@ class Row:
 
     @property
     def verdict(self) -> Verdict:
-        """What the row says of the image, in words; "unsure" is a digit of less than the confidence it needs."""
+        """What the row says of the image: the reason of a rejection; "unsure" is a digit below its confidence."""
         p = self.prediction
         if p is None:
             return "error"
-        if p.is_blank:
-            return "blank"
-        if not p.is_digit:
-            return "not a digit"
+        if p.reason:
+            return p.reason
         return "digit" if p.confidence >= self.min_confidence else "unsure"
 
     @property

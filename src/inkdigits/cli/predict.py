@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 
 __all__ = ["add"]
 
-LAYOUT = 2  # version of the rows that are written; a stopped run resumes only with rows of the same version
+LAYOUT = 3  # version of the rows that are written; a stopped run resumes only with rows of the same version
 # Of each verdict, what one image and what more are counted as.
 _COUNTED = {
     "digit": ("{:,} digit", "{:,} digits"),
+    "several digits": ("{:,} with several digits",) * 2,
     "not a digit": ("{:,} not a digit", "{:,} not digits"),
+    "unclear": ("{:,} unclear",) * 2,
     "unsure": ("{:,} unsure",) * 2,
     "blank": ("{:,} blank",) * 2,
     "error": ("{:,} error", "{:,} errors"),
@@ -55,8 +57,9 @@ examples:
   inkdigits predict scans/ -o digits.csv --resume   continue after Ctrl-C, a kill or a power cut
   inkdigits predict scans/ -o digits.csv --engine ray   on all machines of a Ray cluster
 
-Non-digits are reported as such: "not a digit" in a line, is_digit and accepted in a table or
-JSON. For several images, the last line is a summary on standard error.
+Rejected images are reported with the reason: "blank", "several digits", "not a digit" or
+"unclear", in a line, a table or JSON. For several images, the last line is a summary on standard
+error.
 
 With -o, finished rows are kept in OUT.part until all is done. A run that finds rows there stops,
 and says how to resume with them or discard them.

@@ -124,8 +124,12 @@ def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>This picture is blank.</p>'
     elif row.is_digit:
         content = f'<p class="numeral">{_digit(row)}</p><p>Confidence {_confidence(row)}</p>' + _details(row, open_)
+    elif row.reason == "several digits":
+        words = "This looks like more than one digit. Send one at a time."
+        content = f'<p class="numeral doubtful">{_digit(row)}</p><p>{words}</p>' + _details(row, open_)
     else:
-        words = f"This does not look like a digit. The closest digit is {row.digit}."
+        what = "is hard to read" if row.reason == "unclear" else "does not look like a digit"
+        words = f"This {what}. The closest digit is {row.digit}."
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>{words}</p>' + _details(row, open_)
     name = _name(item) or f"Picture {number + 1}"
     return f'<section id="picture-{number}" class="reading"><h2>{name}</h2>{content}</section>'
@@ -150,9 +154,7 @@ def _details(prediction: Prediction, open_: bool) -> str:
 def _digit(row: Row) -> str:
     if not isinstance(row, Prediction):
         return "error"
-    if row.is_blank:
-        return "blank"
-    return str(row.digit) if row.is_digit else "not a digit"
+    return row.reason or str(row.digit)
 
 
 def _confidence(row: Row) -> str:

@@ -33,7 +33,7 @@ from inkdigits.synthesis.fonts import (
 )
 from inkdigits.synthesis.strokes import draw, place
 
-__all__ = ["DIGIT_LIKE", "NON_DIGITS", "NonDigitKind", "lookalikes", "non_digit_pictures"]
+__all__ = ["DIGIT_LIKE", "NON_DIGITS", "NonDigitKind", "drawn", "lookalikes", "non_digit_pictures"]
 
 SIDES = (100, 260)  # pixels of a picture
 PAPERS = (205, 255)  # grey levels
@@ -117,7 +117,7 @@ def _tones(rng: np.random.Generator) -> tuple[np.int64, np.int64]:
     return rng.integers(*PAPERS, endpoint=True), rng.integers(*INKS, endpoint=True)
 
 
-def _drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
+def drawn(strokes: Strokes, rng: np.random.Generator) -> np.ndarray:
     """Draw strokes with any pen, at any size and place, slightly deformed."""
     side = _side(rng)
     size = side * rng.uniform(*SIZES)
@@ -155,7 +155,7 @@ def _letter(text: str, rng: np.random.Generator, part: Part) -> np.ndarray:
 
 def _stroke_letter(text: str, rng: np.random.Generator, part: Part) -> np.ndarray:
     fonts = STROKE_FONTS[part]
-    return _drawn(strokes_of(text, fonts[rng.integers(len(fonts))]), rng)
+    return drawn(strokes_of(text, fonts[rng.integers(len(fonts))]), rng)
 
 
 def _character(characters: str, rng: np.random.Generator) -> str:
@@ -163,7 +163,7 @@ def _character(characters: str, rng: np.random.Generator) -> str:
 
 
 def _sketch(forms: dict[Part, tuple[Form, ...]]) -> _Maker:
-    return lambda rng, part: _drawn(_one(forms, rng, part)(rng), rng)
+    return lambda rng, part: drawn(_one(forms, rng, part)(rng), rng)
 
 
 def _single(characters: str, *ways: Callable[[str, np.random.Generator, Part], np.ndarray]) -> _Maker:

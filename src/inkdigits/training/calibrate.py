@@ -1,11 +1,12 @@
-"""Calibration: a temperature, a threshold below which input is rejected as out-of-distribution, a baseline for drift.
+"""Calibration: a temperature, bounds of the digit score, a baseline for drift.
 
-All three are fitted on validation images, stored with the model, and used at inference.
+Below the first bound, the threshold, input is rejected as out-of-distribution; from the second up to the threshold,
+what it shows is unclear. All are fitted on validation images, stored with the model, and used at inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,9 +16,9 @@ from inkdigits.prediction import CLASSES
 from inkdigits.training.prepare import TrainingSet
 from inkdigits.training.validate import logits_of, tensors_of
 
-__all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "rejected_share"]
+__all__ = ["Calibration", "baseline", "calibrate", "fit_temperature", "fit_threshold", "fit_unclear", "rejected_share"]
 
-REJECTED_DIGITS = 0.001  # share of the validation digits below the threshold: rejecting a digit is the worse mistake
+REJECTED_DIGITS = 0.003  # share of the validation digits below the threshold
 TEMPERATURES = (0.2, 5.0)  # without a mistake on validation images the best confidence would be infinite
 
 
@@ -28,33 +29,42 @@ class Calibration:
     Attributes:
         temperature: of its logits.
         threshold: score below which a network with an eleventh output rejects its input; None for one without.
+        unclear: score from which rejected input is more likely a digit than not; None where it is not known.
         figures: reference for drift detection: the figures of :func:`baseline`, and the share of rejected digits.
     """
 
     temperature: float
     threshold: float | None
+    unclear: float | None
     figures: dict[str, float]
 
     @property
     def metadata(self) -> dict[str, str]:
         """Return the metadata for the exported file, in addition to the temperature."""
-        return {} if self.threshold is None else {"threshold": repr(self.threshold)}
+        bounds = {"threshold": self.threshold, "unclear": self.unclear}
+        return {name: repr(bound) for name, bound in bounds.items() if bound is not None}
 
 
-def calibrate(network: nn.Module, clean: Iterable[TrainingSet]) -> Calibration:
-    """Fit temperature, threshold and baseline.
+def calibrate(network: nn.Module, clean: Iterable[TrainingSet], non_digits: Sequence[TrainingSet] = ()) -> Calibration:
+    """Fit temperature, bounds of the score, and baseline.
 
     Args:
-        clean: uncorrupted validation images; corrupted ones are not typical.
+        clean: uncorrupted validation images of digits; corrupted ones are not typical.
+        non_digits: validation images of non-digits; without them, the second bound is unknown.
     """
     images, labels = (torch.cat(each) for each in zip(*map(tensors_of, clean), strict=True))
     logits = logits_of(network, images)
     temperature = fit_temperature(logits[:, :CLASSES], labels)
     figures = baseline(logits[:, :CLASSES], images, temperature)
     if logits.shape[1] == CLASSES:
-        return Calibration(temperature, None, figures)
-    threshold = fit_threshold(logits[:, CLASSES])
-    return Calibration(temperature, threshold, {**figures, "refusals": rejected_share(logits[:, CLASSES], threshold)})
+        return Calibration(temperature, None, None, figures)
+    scores = logits[:, CLASSES]
+    threshold, unclear = fit_threshold(scores), None
+    if non_digits:
+        others = torch.cat([logits_of(network, tensors_of(each)[0])[:, CLASSES] for each in non_digits])
+        unclear = fit_unclear(scores, others)
+    figures["refusals"] = rejected_share(scores, threshold)
+    return Calibration(temperature, threshold, unclear, figures)
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
@@ -84,6 +94,21 @@ def fit_threshold(logits: Tensor) -> float:
         logits: (N,) of "this is a digit", for validation images of digits.
     """
     return torch.quantile(logits.double(), REJECTED_DIGITS).sigmoid().item()
+
+
+def fit_unclear(digits: Tensor, others: Tensor) -> float:
+    """Return the score, 0 to 1, from which an image is more likely a digit than a non-digit if both are as frequent.
+
+    It separates the two with the least sum of the share of digits below it and the share of non-digits from it on.
+
+    Args:
+        digits: (N,) logits of "this is a digit", for validation images of digits.
+        others: (M,) the same, for validation images of non-digits.
+    """
+    bounds = torch.cat([digits, others]).double().sort().values
+    below = torch.searchsorted(digits.double().sort().values, bounds) / len(digits)
+    above = 1 - torch.searchsorted(others.double().sort().values, bounds) / len(others)
+    return bounds[(below + above).argmin()].sigmoid().item()
 
 
 def rejected_share(logits: Tensor, threshold: float) -> float:

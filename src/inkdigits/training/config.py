@@ -58,7 +58,7 @@ class _TrainingOptions(Options):
 
     def of_data(self) -> TrainConfig:
         """Return the options that determine the training images, all others at their defaults: a cache key."""
-        names = ("data", "validation", "pen_variants", "corrupted", "non_digits")
+        names = ("data", "validation", "pen_variants", "corrupted", "non_digits", "several", "characters", "residue")
         return TrainConfig(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
@@ -85,6 +85,13 @@ class TrainConfig(_TrainingOptions):
         "pictures of non-digits, to detect out-of-distribution input, as a share of the digits",
         low=0,
         high=10,
+    )
+    several: float = option(
+        0.0, "numbers of two and three digits, as non-digits, as a share of the digits", low=0, high=10
+    )
+    characters: float = option(0.0, "Omniglot's characters, as non-digits, as a share of the digits", low=0, high=10)
+    residue: float = option(
+        0.0, "digits with traces of rules, frames, specks or neighbors, as a share of the digits", low=0, high=10
     )
     epochs: int = option(30, "passes over the training images", low=1)
     batch_size: int = option(128, "images per step", low=1)

@@ -33,7 +33,8 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
     """Load the weights of an exported model into a network.
 
     Folded batch normalization becomes an identity for the mean and variance of these images, so that the network gives
-    the same logits as the file in evaluation mode and normalizes as usual in training.
+    the same logits as the file in evaluation mode and normalizes as usual in training. Outputs that the file does not
+    have, such as "these are several digits", keep their weights.
 
     Args:
         model: name of a shipped model, or path of an ``.onnx`` file that ``inkdigits train`` wrote.
@@ -49,9 +50,12 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
         origin = next(reversed(entry.get("lineage", {})), "the model that it was made from")
         raise TrainingError(f"{path} is quantized to 8-bit integers and cannot be fine-tuned; give {origin}")
     stored = _weights(path)
+    last = [name for name, each in network.named_modules() if isinstance(each, nn.Linear)][-1]
     folded: list[_BatchNorm] = []
 
     def give(parameter: Tensor, name: str) -> None:
+        if name.startswith(f"{last}.") and name in stored and 0 < len(stored[name]) < len(parameter):
+            parameter = parameter[: len(stored[name])]
         if name not in stored or stored[name].shape != tuple(parameter.shape):
             found = stored[name].shape if name in stored else "missing"
             raise TrainingError(
@@ -75,7 +79,8 @@ def start_from(model: str, network: nn.Module, images: Tensor) -> None:
                         give(value, f"{name}.{key}")
         _unfold(network, folded, images)
         network.eval()
-        difference = float(np.abs(network(images).numpy() - Recognizer(path).logits(images.numpy())).max())
+        expected = Recognizer(path).logits(images.numpy())
+        difference = float(np.abs(network(images).numpy()[:, : expected.shape[1]] - expected).max())
     if not difference <= MAX_DIFFERENCE:
         raise TrainingError(
             f"with the weights of {path} the logits of this network differ by {difference:.2g}; "
@@ -132,8 +137,10 @@ def blend(network: nn.Module, model: str, share: float, images: Tensor) -> nn.Mo
         for each in blended.graph.initializer:
             tuned = onnx.numpy_helper.to_array(each)
             if tuned.dtype == np.float32:
-                mixed = share * before.get(each.name, tuned) + (1 - share) * tuned
-                each.CopyFrom(onnx.numpy_helper.from_array(mixed.astype(np.float32), each.name))
+                mixed = tuned.copy()
+                same = before.get(each.name, tuned)
+                mixed[: len(same)] = share * same + (1 - share) * tuned[: len(same)]  # outputs may be new
+                each.CopyFrom(onnx.numpy_helper.from_array(mixed, each.name))
         file.write_bytes(blended.SerializeToString())
         between = copy.deepcopy(network)
         start_from(str(file), between, images)

@@ -29,14 +29,15 @@ from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import Teachers, blend, lineage, start_from
 from inkdigits.training.export import export
 from inkdigits.training.networks import build
-from inkdigits.training.prepare import NO_DIGIT, Prepared, TrainingSet
+from inkdigits.training.prepare import SEVERAL, Prepared, TrainingSet
 from inkdigits.training.run import Learner, Trained
 from inkdigits.training.validate import tensors_of, validate
 
 __all__ = ["Fitted", "NetworkLearner", "TrainConfig", "fit"]
 
-DIGIT = CLASSES  # index of the logit of "this is a digit" in a network that rejects non-digits
-REJECT_WEIGHT = 0.5  # of the loss of that output, relative to the loss of the ten digits
+DIGIT, SEVERAL_DIGITS = CLASSES, CLASSES + 1  # indices of the logits of "this is a digit", "these are several digits"
+REJECT_WEIGHT = 0.5  # of the loss of "this is a digit", relative to the loss of the ten digits
+SEVERAL_WEIGHT = 0.2  # of the loss of "these are several digits"
 START_SAMPLES = 2048  # training images for the statistics of a network that starts from the weights of another
 
 if not TYPE_CHECKING:
@@ -148,7 +149,7 @@ def fit(
     images, labels = torch.from_numpy(training.images)[:, None], torch.from_numpy(training.labels)
     torch.manual_seed(config.seed)  # weights, dropout
     generator = torch.Generator().manual_seed(config.seed)  # order and augmentation of the images
-    network = build(config.network, rejects=config.non_digits > 0)
+    network = build(config.network, more=_more(config))
     # 1.6 times as fast for LeNet on a CPU
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in the types of torch
     if config.init and not resume:
@@ -201,7 +202,7 @@ def fit(
                     _average(pairs, decay)
                     loss_sum += loss.item()
                     hits += right
-                    digits += (y != NO_DIGIT).sum().item()
+                    digits += (y >= 0).sum().item()
                     step += 1
                     advance(1)
             if not math.isfinite(loss_sum):
@@ -268,10 +269,10 @@ def _loss(
 ) -> tuple[Tensor, Tensor, int]:
     """Return the objective to minimize, the plain cross-entropy of the digits, and the number of correct digits.
 
-    Non-digits train only the eleventh output, if the network has one. ``soft_labels`` are the probabilities of the
-    teachers, (N, 10), to distill.
+    Non-digits train only the eleventh output, if the network has one, and the twelfth. ``soft_labels`` are the
+    probabilities of the teachers, (N, 10), to distill.
     """
-    is_digit, smoothing = labels != NO_DIGIT, config.label_smoothing
+    is_digit, smoothing = labels >= 0, config.label_smoothing
     log_p, y = F.log_softmax(logits[is_digit, :DIGIT], dim=1), labels[is_digit]
     loss = F.nll_loss(log_p, y)
     objective = (1 - smoothing) * loss - smoothing * log_p.mean()
@@ -280,7 +281,17 @@ def _loss(
         objective = (1 - config.distillation) * objective + config.distillation * from_teachers
     if logits.shape[1] > DIGIT:
         objective = objective + REJECT_WEIGHT * F.binary_cross_entropy_with_logits(logits[:, DIGIT], is_digit.float())
+    if logits.shape[1] > SEVERAL_DIGITS:
+        # Digits too: one that is rejected is not several digits.
+        several = (labels == SEVERAL).float()
+        wrong = F.binary_cross_entropy_with_logits(logits[:, SEVERAL_DIGITS], several)
+        objective = objective + SEVERAL_WEIGHT * wrong
     return objective, loss, int((log_p.argmax(dim=1) == y).sum())
+
+
+def _more(config: TrainConfig) -> int:
+    """Return how many outputs the network has after the ten digits."""
+    return 2 if config.several else int(config.non_digits > 0 or config.characters > 0 or config.residue > 0)
 
 
 def _precision(config: TrainConfig) -> str:

@@ -161,12 +161,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def build(name: str, *, rejects: bool = False) -> nn.Module:
+def build(name: str, *, more: int = 0) -> nn.Module:
     """Build a network with random weights from torch's global generator.
 
     Args:
         name: one of :data:`NETWORKS`.
-        rejects: give the last layer an eleventh output, the logit of "this is a digit".
+        more: outputs of the last layer after the ten digits: 1 for the logit of "this is a digit", 2 for that of
+            "these are several digits", too.
 
     Raises:
         SettingError: the network is unknown.
@@ -174,8 +175,8 @@ def build(name: str, *, rejects: bool = False) -> nn.Module:
     if name not in NETWORKS:
         raise SettingError(f"unknown network {name!r}; known are: {', '.join(NETWORKS)}, mlp")
     network = NETWORKS[name]()
-    if rejects:
+    if more:
         last, old = [(key, each) for key, each in network.named_modules() if isinstance(each, nn.Linear)][-1]
         owner, _, attribute = last.rpartition(".")
-        setattr(network.get_submodule(owner), attribute, nn.Linear(old.in_features, old.out_features + 1))
+        setattr(network.get_submodule(owner), attribute, nn.Linear(old.in_features, old.out_features + more))
     return network

@@ -1,8 +1,10 @@
 """Prepare the images of a run: generate them, normalize them as for inference, and cache them for the next run.
 
-Four kinds can be mixed: images of a data set such as MNIST; pen strokes, each drawn many times with different pens;
-both corrupted at full size, as by cameras, paper and scanners; and pictures of non-digits, so that the model learns to
-reject them. Generating them takes minutes, so the result is cached under a hash of options, data and recipe version.
+These can be mixed: images of a data set such as MNIST; pen strokes, each drawn many times with different pens; both
+corrupted at full size, as by cameras, paper and scanners; digits with traces of rules, frames and neighbors, broken or
+coarse; and non-digits, so that the model learns to reject them: shapes and letters, numbers of several digits, and
+Omniglot's characters. The writers of the numbers and characters to validate on are never trained on as such.
+Generating them takes minutes, so the result is cached under a hash of options, data and recipe version.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,23 +25,36 @@ import numpy as np
 from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, fetch, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
+from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
+from inkdigits.preprocess.layout import lay_out
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
-from inkdigits.synthesis.non_digits import NON_DIGITS
+from inkdigits.synthesis.non_digits import NON_DIGITS, drawn
+from inkdigits.synthesis.residue import HEIGHT, changed, enlarged, residue
+from inkdigits.synthesis.strings import cover_of, number_picture, photographed
 from inkdigits.training.config import TrainConfig
+from inkdigits.training.hands import DataSets, hands_of
 
-__all__ = ["NO_DIGIT", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
+__all__ = ["NO_DIGIT", "SEVERAL", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
 RECIPE_VERSION = "1"  # increase when the same options and data give other pictures, so that cached ones are not used
 CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
-NO_DIGIT = -1  # label of non-digits
+SEVERAL_SET, CHARACTER_SET, RESIDUE_SET, EMPTY_SET = "several", "characters", "residue", "residue alone"
+NO_DIGIT, SEVERAL = -1, -2  # labels of non-digits; those of several digits
 VALIDATION_SEED = 0  # of the held-out images: the same in every run, so that runs can be compared
 VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for small data sets
 CORRUPTED_VALIDATION = 1500  # pictures
-NON_DIGIT_VALIDATION = 1500  # pictures
+NON_DIGIT_VALIDATION = 1500  # pictures, of each sort of non-digits
+RESIDUE_VALIDATION = 1500  # pictures
+VALIDATION_DRAWERS = 17  # Omniglot's drawers from this one on are for validation
+TWO_DIGITS = 0.65  # share of the numbers that have two digits; the others have three
+WHOLE = 0.9  # of a number's width and height, that must be left after preprocessing
+PENS = (0.05, 0.2)  # of the height, for digits with residue
+COARSE = 0.2  # share of the digits with residue that are enlarged from a small picture instead
+EMPTY_SHARE = 0.15  # traces without a digit, as a share of those with one
 TRAINED_SEVERITY = (0.2, 1.0)  # range of the severity of corruptions in training
 EMPHASIS = {"motion": 3, "shadow": 2, "table": 2}  # relative frequency of the hardest corruptions; others have 1
 REJECTED_MORE = ("shape", "shape", "scribble", "line", "blank", "noise")  # the hardest, in addition to each kind
@@ -61,7 +76,7 @@ class TrainingSet:
 
     Attributes:
         images: (N, 28, 28) uint8, ink 255 on paper 0.
-        labels: (N,) int64, 0 to 9, or NO_DIGIT.
+        labels: (N,) int64, 0 to 9, or NO_DIGIT, or SEVERAL.
     """
 
     images: np.ndarray
@@ -81,10 +96,11 @@ class Prepared:
 
     Attributes:
         training: images to train on.
-        validation: held-out images to select the best epoch by: of each data set by its name, of CORRUPTED_SET and
-            of NON_DIGIT_SET.
+        validation: held-out images to select the best epoch by: of each data set by its name, and of the sets that
+            are named above.
         sha256: hashes of the source data, by file or array.
         clean: the uncorrupted validation images of digits, for calibration.
+        non_digits: the validation images of non-digits, for calibration; empty where there are none.
         held_out: number of validation images.
     """
 
@@ -92,6 +108,7 @@ class Prepared:
     validation: dict[str, TrainingSet]
     sha256: dict[str, str]
     clean: list[TrainingSet]
+    non_digits: list[TrainingSet]
     held_out: int
 
 
@@ -156,13 +173,67 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
 
         validation[CORRUPTED_SET] = corrupted("validation", CORRUPTED_VALIDATION, 0)
         training.append(corrupted("train", int(config.corrupted * sum(map(len, training))), 2_000_000))
+    count = sum(map(len, training))
     if config.non_digits:
-        n = int(config.non_digits * sum(map(len, training)))
+        n = int(config.non_digits * count)
         # Both use the training fonts with different seeds; the fonts of the test set are never used here.
         validation[NON_DIGIT_SET] = made("drawing non-digits to validate on", _non_digits, range(NON_DIGIT_VALIDATION))
         training.append(made("drawing non-digits to train on", _non_digits, range(3_000_000, 3_000_000 + n)))
-    clean = [each for name, each in validation.items() if name not in (CORRUPTED_SET, NON_DIGIT_SET)]
-    return Prepared(joined(training), validation, sha256, clean, sum(map(len, validation.values())))
+    if config.several or config.characters or config.residue:
+        hard = _hard_sets(config, sets, pen, count, settings, sha256)
+        for name, part, what, make, columns in hard:
+            images = made(f"{what} to {part} on", make, *columns)
+            if part == "train":
+                training.append(images)
+            else:
+                validation[name] = images
+    of_digits = [each for name, each in validation.items() if name not in (CORRUPTED_SET, RESIDUE_SET)]
+    clean = [each for each in of_digits if (each.labels >= 0).all()]
+    non_digits = [each for each in of_digits if (each.labels < 0).all()]
+    return Prepared(joined(training), validation, sha256, clean, non_digits, sum(map(len, validation.values())))
+
+
+def _hard_sets(
+    config: TrainConfig,
+    sets: DataSets,
+    pen: Mapping[str, list[PenDigit]],
+    count: int,
+    settings: Settings,
+    sha256: dict[str, str],
+) -> Iterator[tuple[str, str, str, Callable[..., TrainingSet], tuple[Any, ...]]]:
+    """Yield name, part, description, maker and columns of each set of numbers, characters and digits with residue.
+
+    The description has the number of pictures, which the key of the cache needs.
+    """
+    sizes = {name: int(getattr(config, name) * count) for name in (SEVERAL_SET, CHARACTER_SET, RESIDUE_SET)}
+    if config.several or config.residue:
+        hands = hands_of(sets, pen, settings, sha256)
+        for name, what, make, first, held in (
+            (SEVERAL_SET, "writing {} numbers", _several, 4_000_000, NON_DIGIT_VALIDATION),
+            (RESIDUE_SET, "changing {} digits", _changed, 5_000_000, RESIDUE_VALIDATION),
+        ):
+            parts = (("validation", held, 0), ("train", sizes[name], first)) if sizes[name] else ()
+            for part, n, seed in parts:
+                two = np.random.default_rng((7, seed)).random(n) < TWO_DIGITS
+                together = np.where(two | (make is _changed), 2, 3).tolist()
+                columns: tuple[Any, ...] = (*hands[part].draw(together, seed), range(seed, seed + n))
+                yield name, part, what.format(n), make, columns
+    if sizes[RESIDUE_SET]:
+        for part, n, seed in (
+            ("validation", NON_DIGIT_VALIDATION, 0),
+            ("train", int(EMPTY_SHARE * sizes[RESIDUE_SET]), 6_000_000),
+        ):
+            yield EMPTY_SET, part, f"drawing {n} traces", _empty, (range(seed, seed + n),)
+    if sizes[CHARACTER_SET]:
+        characters = [c for c in load_omniglot(settings) if c.alphabet != HELD_BACK]
+        points = b"".join(stroke.tobytes() for c in characters for stroke in c.strokes)
+        sha256["omniglot"] = hashlib.sha256(points).hexdigest()
+        characters = [c for c in characters if (c.alphabet, c.name) not in LOOKALIKES]
+        for part, n, seed in (("validation", NON_DIGIT_VALIDATION, 0), ("train", sizes[CHARACTER_SET], 7_000_000)):
+            among = [c.strokes for c in characters if (c.drawer >= VALIDATION_DRAWERS) == (part == "validation")]
+            chosen = np.random.default_rng((8, seed)).integers(len(among), size=n)
+            columns = ([among[i] for i in chosen], range(seed, seed + n))
+            yield CHARACTER_SET, part, f"drawing {n} characters", _characters, columns
 
 
 def _sample(
@@ -212,6 +283,49 @@ def _corrupted(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
 def _non_digits(seeds: Sequence[int]) -> TrainingSet:
     kinds = [NON_DIGITS[name] for name in (*NON_DIGITS, *REJECTED_MORE)]
     return _normalized((kinds[s % len(kinds)].make(np.random.default_rng((5, s)), "train"), NO_DIGIT) for s in seeds)
+
+
+def _several(sources: list[tuple[Any, ...]], labels: list[int], seeds: Sequence[int]) -> TrainingSet:
+    def images() -> Iterator[tuple[np.ndarray, int]]:
+        for digits, seed in zip(sources, seeds, strict=True):
+            picture, cover = number_picture(digits, np.random.default_rng((9, seed)))
+            seen = preprocess(picture)
+            left, top, right, bottom = seen.box or (0, 0, 0, 0)
+            h, w = cover.shape
+            is_whole = right - left >= WHOLE * w and bottom - top >= WHOLE * h
+            yield seen.image if is_whole else lay_out(cover), SEVERAL
+
+    return _stacked(images())
+
+
+def _changed(sources: list[tuple[Any, ...]], labels: list[int], seeds: Sequence[int]) -> TrainingSet:
+    def images() -> Iterator[tuple[np.ndarray, int]]:
+        for digits, label, seed in zip(sources, labels, seeds, strict=True):
+            rng = np.random.default_rng((10, seed))
+            pen = HEIGHT * float(np.exp(rng.uniform(*np.log(PENS))))
+            digit, other = (cover_of(source, HEIGHT, pen, 0.0) for source in digits)
+            if rng.random() < COARSE:
+                seen = preprocess(enlarged(digit, rng))
+                yield seen.image if seen.box is not None else lay_out(digit), label
+            else:
+                yield lay_out(changed(digit, other, rng)), label
+
+    return _stacked(images())
+
+
+def _empty(seeds: Sequence[int]) -> TrainingSet:
+    return _stacked((lay_out(residue(np.random.default_rng((11, n)))), NO_DIGIT) for n in seeds)
+
+
+def _characters(drawings: list[tuple[np.ndarray, ...]], seeds: Sequence[int]) -> TrainingSet:
+    rngs = (np.random.default_rng((12, n)) for n in seeds)
+    rows = zip(drawings, rngs, strict=True)
+    return _normalized((photographed(drawn(list(strokes), rng), rng), NO_DIGIT) for strokes, rng in rows)
+
+
+def _stacked(images: Iterable[tuple[np.ndarray, int]]) -> TrainingSet:
+    pixels, labels = zip(*((np.rint(image * 255).astype(np.uint8), label) for image, label in images), strict=True)
+    return TrainingSet(np.stack(pixels), np.array(labels, np.int64))
 
 
 def _normalized(pictures: Any, *, keep_blank: bool = False) -> TrainingSet:

@@ -187,7 +187,7 @@ class _Samples(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has 
 
 
 class Exported(nn.Module):
-    """An exported model as a PyTorch module, from (N, 1, 28, 28) to (N, 10 or 11) logits, to be validated as one."""
+    """An exported model as a PyTorch module, from (N, 1, 28, 28) to (N, 10 to 12) logits, to be validated as one."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         super().__init__()

@@ -101,7 +101,7 @@ def run(
     data = prepare(config.of_data(), settings, report.progress, test=True)
     callback.begin(data.sha256)
     trained = learner.fit(data, report, callback.epoch)
-    calibration = calibrate(trained.network, data.clean)
+    calibration = calibrate(trained.network, data.clean, data.non_digits)
     with staged(out) as file:
         trained.write(file, calibration)
         difference = check_parity(trained.network, file, tensors_of(data.clean[0])[0][:PARITY_SAMPLES])

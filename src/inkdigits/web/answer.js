@@ -37,7 +37,7 @@ export class AnswerView {
     const { digit, confidence } = answer;
     this.#show(answer);
     if (digit === null) return this.say(text.blank);
-    const spoken = isDigit(answer) ? text.spoken(digit, confidence) : text.spokenNoDigit(digit);
+    const spoken = isDigit(answer) ? text.spoken(digit, confidence) : text.spokenRejected(text.noDigitBecause(answer.reason, digit));
     clearTimeout(this.#speech);
     this.#speech = setTimeout(() => {
       this.#elements.speech.textContent = spoken;
@@ -114,7 +114,7 @@ export class AnswerView {
 /** @param {Prediction} answer */
 function runnerUpOf(answer) {
   const { digit, probabilities } = answer;
-  if (!isDigit(answer) && digit !== null) return text.nearest(digit);
+  if (!isDigit(answer) && digit !== null) return text.noDigitBecause(answer.reason, digit)[1];
   const others = probabilities.map((probability, each) => ({ probability, each })).filter(({ each }) => each !== digit);
   const next = others.reduce((best, other) => (other.probability > best.probability ? other : best));
   return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
@@ -122,7 +122,7 @@ function runnerUpOf(answer) {
 
 /** @param {Prediction} answer */
 function verdict(answer) {
-  if (!isDigit(answer)) return [span('words', text.noDigit)];
+  if (!isDigit(answer)) return [span('words', text.noDigitBecause(answer.reason, answer.digit ?? 0)[0])];
   const { confidence } = answer;
   return [span('words', text.certainty(confidence)), ' ', span('percent', text.percent(confidence))];
 }

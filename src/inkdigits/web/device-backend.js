@@ -13,6 +13,9 @@ import { loadNetwork } from './runtime/network.js';
 const CLASSES = 10;
 const [OCCLUSION, OCCLUSION_STEP] = [5, 2]; // pixels: side of the window that an explanation erases, and its stride
 const FULL_SCALE = 255;
+const SEVERAL = CLASSES + 1; // index of the logit of "these are several digits"
+/** @type {import('./result.js').Reason} */
+const BLANK = 'blank';
 const LEAST = 1e-9; // probability; its logarithm is taken
 
 /** Reads pictures on this device. The model and the runtime are fetched at the first one. */
@@ -60,7 +63,7 @@ export class DeviceBackend {
     const input = options.image ? { image: rowsOf(image.map((value) => Math.round(value * FULL_SCALE))) } : {};
     if (!box) {
       const probabilities = Array(CLASSES).fill(1 / CLASSES);
-      const none = { digit: null, confidence: 0, is_digit: false, digit_score: null };
+      const none = { digit: null, confidence: 0, is_digit: false, digit_score: null, reason: BLANK };
       return { ...none, probabilities, blank: true, box, polarity, model, ...input };
     }
     const logits = await network.run(image, 1);
@@ -68,12 +71,14 @@ export class DeviceBackend {
     const confidence = Math.max(...probabilities);
     const digit = probabilities.indexOf(confidence);
     const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
+    const isDigit = score === null || score >= network.threshold;
     return {
       digit,
       confidence,
       probabilities,
-      is_digit: score === null || score >= network.threshold,
+      is_digit: isDigit,
       digit_score: score,
+      reason: isDigit ? null : reasonOf(logits, score, network.unclear),
       blank: false,
       box,
       polarity,
@@ -87,6 +92,18 @@ export class DeviceBackend {
   async model() {
     return this.#isLoaded ? ((await this.#network)?.info ?? null) : null;
   }
+}
+
+/**
+ * Why ink is rejected.
+ * @param {Float32Array} logits
+ * @param {number} score
+ * @param {number} unclear score from which a digit is more likely than not
+ * @returns {import('./result.js').Reason}
+ */
+function reasonOf(logits, score, unclear) {
+  if (logits.length > SEVERAL && logits[SEVERAL] > 0) return 'several digits';
+  return score >= unclear ? 'unclear' : 'not a digit';
 }
 
 /** @param {Float32Array} image */

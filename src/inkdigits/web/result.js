@@ -1,6 +1,8 @@
 /** What reading a picture gives, whoever read it, and why it may fail. */
 
 /**
+ * @typedef {'blank' | 'several digits' | 'not a digit' | 'unclear'} Reason
+ *
  * @typedef {object} Prediction
  * @property {number | null} digit 0 to 9; null when the picture is blank
  * @property {number} confidence 0 to 1
@@ -8,6 +10,7 @@
  * @property {boolean} [blank] no ink was found
  * @property {boolean} [is_digit] whether the ink looks like a digit at all; older servers do not send it
  * @property {number | null} [digit_score] 0 to 1, how much it does; null from a model without such an output
+ * @property {Reason | null} [reason] why the ink is rejected; null where it is accepted; older servers do not send it
  * @property {{left: number, top: number, right: number, bottom: number} | null} [box] where the ink is, in pixels
  * @property {string | null} [polarity]
  * @property {string} [model] name of the model

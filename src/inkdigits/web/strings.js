@@ -97,6 +97,9 @@ export const text = {
   waiting: 'The answer appears as you draw',
   blank: 'Nothing to read yet',
   noDigit: 'This does not look like a digit',
+  severalDigits: 'That looks like more than one digit',
+  oneAtATime: 'Write one at a time',
+  unclear: 'This is hard to read',
   awayMore: 'Your drawing is kept until the server is back',
   switchOff: 'Turn off “On this device” to use the server',
   drawKeys: 'Draw with the keyboard',
@@ -131,8 +134,18 @@ export const text = {
    */
   spoken: (digit, confidence) => `${digit}. ${text.certainty(confidence)}, ${text.percent(confidence)}.`,
 
-  /** @param {number} nearest digit */
-  spokenNoDigit: (nearest) => `${text.noDigit}. ${text.nearest(nearest)}.`,
+  /**
+   * Why ink is rejected, and what to do or what it is closest to.
+   * @param {string | null | undefined} reason
+   * @param {number} nearest digit
+   */
+  noDigitBecause(reason, nearest) {
+    if (reason === 'several digits') return [text.severalDigits, text.oneAtATime];
+    return [reason === 'unclear' ? text.unclear : text.noDigit, text.nearest(nearest)];
+  },
+
+  /** @param {string[]} sentences */
+  spokenRejected: (sentences) => sentences.map((sentence) => `${sentence}.`).join(' '),
 
   /** @param {string} model */
   readBy: (model) => `Model: ${model}`,
@@ -249,8 +262,8 @@ export const text = {
 
   itemWaiting: 'Waiting',
   itemReading: 'Reading…',
-  itemBlank: 'blank',
-  itemNoDigit: 'not a digit',
+  /** @param {string | null | undefined} reason why a picture is rejected */
+  item: (reason) => reason ?? 'not a digit',
 
   /** @param {string} name */
   retryNamed: (name) => `Retry ${name}`,

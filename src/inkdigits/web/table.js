@@ -7,7 +7,7 @@ import { text } from './strings.js';
 /** @typedef {import('./batch.js').Batch} Batch */
 /** @typedef {import('./batch.js').Item} Item */
 
-const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted'];
+const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted', 'reason'];
 const COLUMNS = ['name', ...OUTPUTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
 
 // The states of a sorted column in ARIA's terms, and the sign by which confidences are compared.
@@ -116,7 +116,7 @@ export class BatchTable {
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
     const isNone = read !== null && !isDigit(read);
-    const verdict = isNone ? (read.digit === null ? text.itemBlank : text.itemNoDigit) : read?.digit;
+    const verdict = isNone ? text.item(read.digit === null ? 'blank' : read.reason) : read?.digit;
     digit.textContent = String(verdict ?? '');
     digit.classList.toggle('blank', isNone);
     if (read) confidence.textContent = isNone ? '' : text.percent(read.confidence);
@@ -149,11 +149,11 @@ function toCsv(items) {
   const rows = [COLUMNS];
   for (const { file, state, answer, reason } of items) {
     if (state === 'read' && answer) {
-      const { digit, confidence, is_digit, digit_score, probabilities } = answer;
-      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), ...probabilities];
+      const { digit, confidence, is_digit, digit_score, reason: why, probabilities } = answer;
+      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), why, ...probabilities];
       rows.push([file.name, ...values.map((value) => String(value ?? '')), '']);
     } else if (state === 'failed') {
-      rows.push([file.name, '', '', '', '', 'false', ...Array(10).fill(''), reason]);
+      rows.push([file.name, '', '', '', '', 'false', '', ...Array(10).fill(''), reason]);
     }
   }
   return rows.map((row) => `${row.map(quoted).join(',')}\r\n`).join('');

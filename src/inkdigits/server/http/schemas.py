@@ -119,6 +119,9 @@ class Prediction(Schema):
     digit_score: Share | None = Field(
         description="Probability that the ink is a digit; null for a blank image, or if the model cannot reject."
     )
+    reason: Literal["blank", "several digits", "not a digit", "unclear"] | None = Field(
+        description="Why the image is rejected; null if it is accepted. Unclear: more likely a digit than not."
+    )
     blank: bool = Field(description="No ink was found.")
     box: Box | None = Field(description="Where the ink was found, in pixels of the image as displayed.")
     polarity: Literal["dark-on-light", "light-on-dark"] | None = Field(

@@ -24,6 +24,7 @@ const VALUE = 2;
  * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
  * @property {number} temperature by which logits are divided
  * @property {number} threshold digit score under which ink is rejected
+ * @property {number} unclear digit score from which rejected ink is more likely a digit than not
  * @property {import('../result.js').ModelInfo} info
  */
 
@@ -59,6 +60,7 @@ export async function loadNetwork(folder) {
     },
     temperature: Number(metadata.get('inkdigits.temperature') ?? 1),
     threshold: Number(metadata.get('inkdigits.threshold') ?? 0.5),
+    unclear: Number(metadata.get('inkdigits.unclear') ?? 1),
     info,
   };
 }
