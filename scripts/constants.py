@@ -16,7 +16,7 @@ import inkdigits
 
 WEB = Path(inkdigits.__file__).with_name("web")
 PAGE = WEB / "preprocess" / "constants.js"
-STEPS = ("files", "decode", "grey", "background", "segment", "components", "layout")
+STEPS = ("files", "decode", "grey", "paper", "planes", "ink", "components", "layout")
 MODULES = ("prediction", *(f"preprocess.{step}" for step in STEPS))
 WIDTH = 120  # letters of a line
 _HEAD = "/** Numbers of the steps, written from inkdigits/preprocess by scripts/constants.py: change them there. */\n"

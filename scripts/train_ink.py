@@ -1,4 +1,4 @@
-"""Train the network that finds ink, and write it as an ONNX file.
+"""Train the network that finds ink, write it as an ONNX file, and register it in the file's folder.
 
     python scripts/train_ink.py models/ink.onnx --steps 12000 --precision bfloat16
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from inkdigits.errors import InkdigitsError
@@ -19,6 +19,7 @@ from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.training.config import InkConfig
 from inkdigits.training.ink import export_ink, train_ink
+from inkdigits.training.register import check_out, register_ink
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,18 +31,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(flag(f.name), type=type(f.default), default=f.default, help=f.metadata["help"])
     args = vars(parser.parse_args(argv))
     out, resume = args.pop("out"), args.pop("resume")
+    config = InkConfig(**args)
     checkpoint = out.with_suffix(".ckpt")
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        network, _ = train_ink(InkConfig(**args), checkpoint, Settings.from_env(), Report(), resume=resume)
+        check_out(out)
+        network, figures = train_ink(config, checkpoint, Settings.from_env(), Report(), resume=resume)
         export_ink(network, out)
+        shown = [f for f in fields(config) if getattr(config, f.name) != f.default]
+        options = [f"{flag(f.name)} {getattr(config, f.name)}" for f in shown]
+        command = " ".join(["python scripts/train_ink.py", out.name, *options])
+        register_ink(out, command, config, sum(p.numel() for p in network.parameters()), asdict(figures))
     except (InkdigitsError, OSError) as error:
         print(f"train_ink: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     checkpoint.unlink(missing_ok=True)
-    print(f"wrote {out} ({out.stat().st_size:,} bytes)", flush=True)
+    print(f"wrote {out} ({out.stat().st_size:,} bytes), registered in its folder", flush=True)
     return 0
 
 

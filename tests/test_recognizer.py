@@ -7,12 +7,12 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 
 import inkdigits
 from inkdigits import ImageError, ModelError, Prediction, Recognizer, UnreadableImage
-from inkdigits.network import SHIPPED, find_model, read_registry, shipped_models
+from inkdigits.network import SHIPPED, find_model, ink_file, read_registry, shipped_models
 
 from support.drawings import DIGITS, picture
 from support.files import encode
@@ -179,7 +179,9 @@ def test_shipped_models_are_what_the_registry_says():
         assert recognizer.model.sha256 == entry["sha256"]
         assert 0.9 < recognizer.model.metrics["mnist"]["accuracy"] <= 1
     assert Recognizer().model.name == registry["default"]
-    assert {p.name for p in SHIPPED.glob("*.onnx")} == {e["file"] for e in registry["models"].values()}
+    ink, sha256 = ink_file()
+    assert hashlib.sha256(ink.read_bytes()).hexdigest() == sha256
+    assert {p.name for p in SHIPPED.glob("*.onnx")} == {ink.name, *(e["file"] for e in registry["models"].values())}
 
 
 def test_a_changed_model_is_refused(tmp_path):
@@ -327,3 +329,67 @@ def test_a_bad_threshold_is_refused(refusing):
     for bad in ("high", 7):
         with pytest.raises(ModelError, match=f"threshold '{bad}'"):
             Recognizer(refusing(bad))
+
+
+def beside_each_other(*pictures):
+    """One sheet with pictures from left to right."""
+    return np.hstack([np.pad(each, ((0, 200 - len(each)), (0, 0)), constant_values=255) for each in pictures])
+
+
+def scrawl():
+    """A closed shape with many corners, which no digit has."""
+    image = Image.new("L", (200, 200), 255)
+    points = [
+        (30, 100),
+        (60, 30),
+        (75, 90),
+        (120, 25),
+        (110, 95),
+        (170, 100),
+        (115, 120),
+        (130, 175),
+        (80, 125),
+        (40, 165),
+    ]
+    ImageDraw.Draw(image).line([*points, points[0], points[4], points[1], points[6]], fill=0, width=7)
+    return np.asarray(image)
+
+
+def test_the_part_of_the_ink_that_is_a_digit_is_read(recognizer):
+    for digit in (2, 3, 7):
+        for parts in ((scrawl(), picture(digit, 200)), (picture(digit, 200), scrawl())):
+            found = recognizer.predict(beside_each_other(*parts))
+            assert (found.digit, found.is_digit) == (digit, True)
+            assert found.box.right - found.box.left < 200
+            assert (found.box.left > 200) == np.array_equal(parts[1], picture(digit, 200))
+    assert not recognizer.predict(beside_each_other(scrawl(), scrawl())).is_digit
+
+
+def test_two_parts_that_are_digits_are_several_digits(recognizer):
+    for digits in ((2, 3), (7, 0), (1, 1)):
+        found = recognizer.predict(beside_each_other(*(picture(digit, 200) for digit in digits)))
+        assert (found.is_digit, found.reason) == (False, "several digits")
+        assert found.box.right - found.box.left > 200
+    explained = recognizer.predict(beside_each_other(picture(2, 200), picture(3, 200)), explain=True)
+    assert explained.explanation.shape == (28, 28)
+
+
+def test_a_model_that_cannot_reject_reads_all_of_the_ink():
+    pair = beside_each_other(picture(2, 200), picture(3, 200))
+    found = Recognizer("lenet").predict(pair)
+    assert found.is_digit
+    assert found.box.right - found.box.left > 200
+
+
+def test_parts_are_read_in_batches_as_alone(recognizer):
+    pair = beside_each_other(picture(2, 200), picture(3, 200))
+    single = beside_each_other(scrawl(), picture(7, 200))
+    images = [pair, picture(5, 200), single, np.full((50, 50), 255, np.uint8), pair]
+    for found, image in zip(recognizer.predict_batch(images), images, strict=True):
+        alone = recognizer.predict(image)
+        assert (found.digit, found.is_digit, found.reason, found.box) == (
+            alone.digit,
+            alone.is_digit,
+            alone.reason,
+            alone.box,
+        )

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from inkdigits.data import omniglot
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.dataset import stratified
 from inkdigits.data.omniglot import HELD_BACK, load_omniglot
+from inkdigits.data.omniglot import LOOKALIKES as CHARACTERS_ALIKE
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.errors import DataError
 from inkdigits.prediction import Prediction
@@ -70,13 +70,12 @@ def not_digits(measured: Measured) -> Iterator[Row]:
     yield from _both(measured, "letters that look like digits", letters)
     found = [Case(picture, None) for _, picture in scenes(SCENES) + photographs(PHOTOGRAPHS)]
     yield from _both(measured, "not a digit: textures and photographs", found, at_least(0.99))
-    alike = getattr(omniglot, "LOOKALIKES", ())
     apart: dict[bool, list[Case]] = {False: [], True: []}
     for i, character in enumerate(load_omniglot(measured.settings)):
         if character.alphabet == HELD_BACK:
             drawing = PenDigit(-1, character.drawer, character.strokes)
             picture = pen_picture(drawing, np.random.default_rng((SEED, i)))
-            apart[(character.alphabet, character.name) in alike].append(Case(picture, None))
+            apart[(character.alphabet, character.name) in CHARACTERS_ALIKE].append(Case(picture, None))
     yield from _both(measured, f"not a digit: {HELD_BACK}", apart[False], at_least(0.85))
     if apart[True]:
         yield from _both(measured, f"{HELD_BACK}'s characters that look like digits", apart[True])

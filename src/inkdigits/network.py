@@ -18,8 +18,10 @@ from inkdigits.onnx_form import ends, find_form
 __all__ = [
     "METADATA_PREFIX",
     "SHIPPED",
+    "InkFinder",
     "Network",
     "find_model",
+    "ink_file",
     "read_registry",
     "shipped_models",
     "sigmoid",
@@ -54,19 +56,7 @@ class Network:
     def __init__(self, model: str | Path | None, *, threads: int, probes: Callable[[], np.ndarray]) -> None:
         self.name, self.path, self.entry = find_model(model)
         data, self.sha256 = _read_verified(self.path, self.entry.get("sha256"))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # failures are raised; a log line would report them twice
-        # A spinning thread would take the core from the server's event loop.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if self.path.with_name(self.path.name + WEIGHTS_SUFFIX).is_file():
-            folder = str(self.path.parent)
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-        try:
-            self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exception types are not exported
-            raise ModelError(f"{self.path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
+        self._session = _session(self.path, data, threads)
         stored: Mapping[str, str] = self._session.get_modelmeta().custom_metadata_map
         self.metadata = {k.removeprefix(METADATA_PREFIX): v for k, v in stored.items() if k.startswith(METADATA_PREFIX)}
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
@@ -93,6 +83,43 @@ class Network:
     def _run(self, batch: np.ndarray) -> np.ndarray:
         answers: np.ndarray = self._session.run(self._outputs, {self._input: batch})[0]
         return answers
+
+
+class InkFinder:
+    """The shipped network that finds ink, in memory; it runs on one thread.
+
+    Attributes:
+        sha256: of its file.
+
+    Raises:
+        ModelError: its file is missing, damaged, or not the registered one.
+    """
+
+    def __init__(self) -> None:
+        path, sha256 = ink_file()
+        data, self.sha256 = _read_verified(path, sha256)
+        self._session = _session(path, data, 1)
+
+    def logits(self, planes: np.ndarray) -> np.ndarray:
+        """Run on (N, 2, H, W) float32 planes, H and W multiples of 16: (N, 1, H, W) float32 logits of ink."""
+        logits: np.ndarray = self._session.run(None, {"planes": planes})[0]
+        return logits
+
+
+def _session(path: Path, data: bytes, threads: int) -> Any:
+    """Load a model file with ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # failures are raised; a log line would report them twice
+    # A spinning thread would take the core from the server's event loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if path.with_name(path.name + WEIGHTS_SUFFIX).is_file():
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's exception types are not exported
+        raise ModelError(f"{path} is not a model that ONNX Runtime can load: {_first_line(error)}") from None
 
 
 def sigmoid(logits: np.ndarray) -> list[float]:
@@ -146,6 +173,18 @@ def shipped_models() -> dict[str, Any]:
     """Return the shipped registry's entries by name."""
     models: dict[str, Any] = read_registry(SHIPPED)["models"]
     return models
+
+
+def ink_file() -> tuple[Path, str]:
+    """Return path and SHA-256 of the network that finds ink, as the shipped registry has them.
+
+    Raises:
+        ModelError: the registry lists no such network.
+    """
+    entry = read_registry(SHIPPED).get("ink")
+    if not isinstance(entry, dict) or not {"file", "sha256"} <= entry.keys():
+        raise ModelError(f"{SHIPPED / REGISTRY_NAME} lists no network that finds ink; reinstall inkdigits")
+    return SHIPPED / entry["file"], entry["sha256"]
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:

@@ -44,7 +44,7 @@ class Prediction:
         explanation: where asked for, how much each part of the ink mattered for ``digit``, (28, 28) float32 in [-1, 1]:
             the strongest part has size 1, negative spoke against it, paper is 0.
         reason: why the image is rejected; None where it is accepted, so where ``is_digit`` is true.
-            "blank": no ink was found. "several digits": the model takes the ink for a number of more than one digit.
+            "blank": no ink was found. "several digits": the ink is a number of more than one digit.
             "unclear": the score is below the threshold, but a digit is more likely than not. "not a digit": any other
             ink, and all rejected ink of a model that cannot tell.
     """

@@ -9,6 +9,7 @@ digits".
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
@@ -160,10 +161,25 @@ class Recognizer:
     def predict_preprocessed(self, seen: Sequence[Preprocessed], *, explain: bool = False) -> list[Prediction]:
         """Read preprocessed pictures in one network run: the second half of :meth:`predict`.
 
+        Ink that consists of parts far apart is read as a whole, and each part by itself. If two parts are digits, the
+        picture shows several digits; if one is and the whole is not, that part is the digit. What the ink network took
+        for rules or a frame is read as ink, too: if that makes it several digits, or a digit where there was none, it
+        was ink.
+
         Args:
             seen: results of :func:`inkdigits.preprocess.preprocess`.
             explain: as for :meth:`predict`; costs one batch per image.
         """
+        if self._scores and any(s.parts or s.otherwise for s in seen):
+            read = iter(self._read([each for s in seen for each in _inks(s)]))
+            found = [_chosen(s, [next(read) for _ in _inks(s)]) for s in seen]
+        else:
+            found = self._read(seen)
+        if explain:
+            found = [p if p.digit is None else replace(p, explanation=self._explain(p.image, p.digit)) for p in found]
+        return found
+
+    def _read(self, seen: Sequence[Preprocessed]) -> list[Prediction]:
         inked = [s.image for s in seen if s.box is not None]
         rows: Iterator[tuple[list[float], int, float | None]] = iter(())
         several: Iterator[bool] = repeat(False)
@@ -188,12 +204,9 @@ class Recognizer:
                     "reinstall inkdigits, or train the model again"
                 )
             is_digit = score is None or score >= self._threshold
-            explanation = self._explain(s.image, digit) if explain else None
             reason = None if is_digit else self._reason(score, is_number)
             found.append(
-                Prediction(
-                    digit, confidence, tuple(row), s.image, s.box, s.polarity, is_digit, score, explanation, reason
-                )
+                Prediction(digit, confidence, tuple(row), s.image, s.box, s.polarity, is_digit, score, None, reason)
             )
         return found
 
@@ -207,6 +220,26 @@ class Recognizer:
         """Call :meth:`predict_preprocessed`: the old name, kept for one release."""
         _aliases.renamed("Recognizer.answer", "Recognizer.predict_preprocessed")
         return self.predict_preprocessed(seen, explain=explain)
+
+
+def _inks(seen: Preprocessed) -> list[Preprocessed]:
+    """Return all that may be the digit of a picture, in the order in which :func:`_chosen` takes their predictions."""
+    return [seen, *seen.parts, *([seen.otherwise] if seen.otherwise else [])]
+
+
+def _chosen(seen: Preprocessed, read: Sequence[Prediction]) -> Prediction:
+    """Return the prediction for a picture from those of its inks."""
+    whole, parts = read[0], read[1 : 1 + len(seen.parts)]
+    digits = [part for part in parts if part.is_digit]
+    if len(digits) > 1 or (not whole.is_digit and any(part.reason == "several digits" for part in parts)):
+        return replace(whole, is_digit=False, reason="several digits")
+    found = digits[0] if digits and not whole.is_digit and whole.reason != "several digits" else whole
+    if seen.otherwise:
+        otherwise = read[-1]
+        is_another = otherwise.is_digit and not found.is_digit and found.reason != "several digits"
+        if is_another or (found.is_digit and otherwise.reason == "several digits"):
+            return otherwise
+    return found
 
 
 def _probes() -> np.ndarray:

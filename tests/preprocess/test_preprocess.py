@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from inkdigits.preprocess import SIDE, preprocess
-from inkdigits.preprocess.layout import BOX_SIDE, CENTER, _resampling
+from inkdigits.preprocess.layout import BOX_SIDE, CENTER, resampling
 from inkdigits.synthesis.strokes import draw, place
 
 from support.drawings import DIGITS, picture
@@ -216,7 +216,7 @@ def test_a_tight_crop_has_the_right_polarity():
 
 
 @pytest.mark.parametrize(("size", "to"), [(200, 20), (47, 20), (20, 20), (21, 20), (7, 20), (1, 20), (5, 1), (1, 1)])
-def test_resampling_against_pillow(size, to):
+def testresampling_against_pillow(size, to):
     line = np.random.default_rng(size).random((1, size), np.float32)
     filter = Image.Resampling.BOX if size >= to else Image.Resampling.BILINEAR
     # Pillow's box takes whole pixels by their centers; the exact area average is its reduction from a finer line.
@@ -224,7 +224,7 @@ def test_resampling_against_pillow(size, to):
         expected = np.repeat(line, to, axis=1).reshape(to, size).mean(axis=1)
     else:
         expected = np.asarray(Image.fromarray(line).resize((to, 1), filter))[0]
-    np.testing.assert_allclose(_resampling(size, to) @ line[0], expected, atol=1e-5)
+    np.testing.assert_allclose(resampling(size, to) @ line[0], expected, atol=1e-5)
 
 
 def test_a_single_dot_and_a_full_line():

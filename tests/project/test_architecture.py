@@ -30,7 +30,7 @@ ROOMS = {
     "progress": set(),
     "onnx_form": {"errors", "prediction"},
     "network": {"errors", "onnx_form"},
-    "preprocess": {"errors", "prediction"},
+    "preprocess": {"errors", "network", "prediction"},
     "self_test": {"prediction", "preprocess"},
     "recognizer": {"_aliases", "errors", "network", "prediction", "preprocess", "self_test"},
     "data": {"errors", "prediction", "preprocess", "progress", "settings", "synthesis"},

@@ -1,5 +1,8 @@
 """The network that finds ink: its pages, its input, its training and its file."""
 
+import hashlib
+import json
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -13,7 +16,7 @@ from inkdigits.synthesis.pages import Hands, compose
 from inkdigits.training import ink
 from inkdigits.training.config import InkConfig
 from inkdigits.training.ink import InkNetwork, export_ink, train_ink
-from inkdigits.training.planes import FAINTEST, MOST, NEAR, planes
+from inkdigits.training.register import register_ink
 
 from support.drawings import DIGITS
 
@@ -50,27 +53,6 @@ def test_pages_are_reproducible_and_their_ink_differs_from_the_paper(drawn):
         around = ndimage.binary_dilation(solid, iterations=3) & (page.ink < 0.05)
         told += not around.any() or abs(page.grey[solid].mean() - page.grey[around].mean()) > 3
     assert told >= 57
-
-
-@pytest.mark.parametrize("shape", [(160, 160), (40, 160), (16, 16)])
-def test_planes_equal_their_definition(shape):
-    grey = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
-    whole, local = planes(grey)
-    levels = np.sort(grey.ravel())
-    low, middle, high = (levels[int(q * (levels.size - 1))] for q in (0.01, 0.5, 0.99))
-    assert np.allclose(whole, (grey - middle) / (high - low), atol=1e-6)
-    for y, x in [(0, 0), (shape[0] - 1, 3), (shape[0] // 2, shape[1] // 2)]:
-        near = grey[max(y - NEAR, 0) : y + NEAR + 1, max(x - NEAR, 0) : x + NEAR + 1].astype(float)
-        expected = (grey[y, x] - near.mean()) / max(near.std(), FAINTEST)
-        assert local[y, x] == pytest.approx(np.clip(expected, -MOST, MOST), abs=1e-4)
-
-
-def test_planes_ignore_brightness_and_contrast_and_a_negative_changes_the_sign():
-    grey = np.random.default_rng(0).integers(100, 200, (64, 48)).astype(np.float32)
-    assert np.allclose(planes(grey), planes(0.5 * grey + 20), atol=1e-5)
-    negative = planes(255 - grey)
-    assert np.allclose(planes(grey)[1], -negative[1], atol=1e-4)
-    assert not planes(np.full((20, 20), 77, np.float32)).any()
 
 
 def test_a_resumed_run_gives_the_same_network(drawn, tmp_path, capsys):
@@ -110,4 +92,19 @@ def test_the_file_gives_the_same_logits_at_any_size(tmp_path):
         with torch.inference_mode():
             expected = network(torch.from_numpy(x)).numpy()
         assert found.shape == (shape[0], 1, *shape[2:])
-        assert np.abs(found - expected).max() < 1e-4
+        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.999  # 8-bit weights
+        assert np.abs(found - expected).max() < 0.05 * np.ptp(expected)
+    assert (tmp_path / "ink.onnx").stat().st_size < 150_000
+
+
+def test_the_registry_knows_the_file(tmp_path):
+    out = tmp_path / "ink.onnx"
+    export_ink(InkNetwork().eval(), out)
+    (tmp_path / "registry.json").write_text('{"default": "a", "models": {"a": {"file": "a.onnx"}}}')
+    config = InkConfig(steps=60, threads=1)
+    register_ink(out, "python scripts/train_ink.py ink.onnx", config, 59_484, {"loss": 0.3})
+    registry = json.loads((tmp_path / "registry.json").read_text())
+    assert registry["default"] == "a"
+    assert list(registry["models"]) == ["a"]
+    assert registry["ink"]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert registry["ink"]["config"]["steps"] == 60

@@ -48,9 +48,11 @@ ANSWER = """async (pictures) => {
 }"""
 READ = """async (pictures) => {
   const { preprocess } = await import('./preprocess/index.js');
+  const { loadNetwork } = await import('./runtime/network.js');
+  window.network ??= await loadNetwork(new URL('.', location.href));
   return Promise.all(pictures.map(async (picture) => {
     const bytes = Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0));
-    const { image, box, polarity } = await preprocess(new Blob([bytes]));
+    const { image, box, polarity } = await preprocess(new Blob([bytes]), window.network.inkLogits);
     return [[...image], box, polarity];
   }));
 }"""
@@ -128,6 +130,28 @@ def odd_pictures():
         yield f"{digit} on nothing", clear
     yield "blank", np.full((60, 90), 180, np.uint8)
     yield "noise", rng.integers(0, 255, (90, 90)).astype(np.uint8)
+
+
+def test_parts_far_apart_are_read_as_in_python(visit, recognizer):
+    rng = np.random.default_rng(5)
+    scribble = np.full((200, 200), 255, np.uint8)
+    for _ in range(12):
+        (y0, x0), (y1, x1) = rng.integers(20, 180, (2, 2))
+        scribble[min(y0, y1) : max(y0, y1) + 6, x0 : x0 + 6] = scribble[y1 : y1 + 6, min(x0, x1) : max(x0, x1) + 6] = 0
+    sheets = [(picture(2, 200), picture(3, 200)), (scribble, picture(7, 200)), (picture(4, 200), scribble)]
+    sheets += [(picture(1, 200), picture(1, 200)), (scribble, scribble)]
+    files = [encode(np.hstack(sheet)) for sheet in sheets]
+    reasons = set()
+    for file, found in zip(files, visit().evaluate(ANSWER, encoded(files)), strict=True):
+        expected = recognizer.predict(file)
+        assert (found["digit"], found["is_digit"], found["reason"]) == (
+            expected.digit,
+            expected.is_digit,
+            expected.reason,
+        )
+        assert list(found["box"].values()) == pytest.approx(expected.box)
+        reasons.add(expected.reason)
+    assert reasons >= {None, "several digits"}
 
 
 def test_odd_pictures_come_out_as_in_python(visit):

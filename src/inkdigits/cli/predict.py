@@ -217,14 +217,14 @@ def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
 
 def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
     from inkdigits.bulk.journal import Journal
-    from inkdigits.network import find_model
+    from inkdigits.network import find_model, ink_file
     from inkdigits.progress import bars
 
     _, path, entry = find_model(job.model)
     about = {  # all that a row depends on
         "version": inkdigits.__version__,
         "inputs": [_state(path) for path in args.images],
-        "model": entry.get("sha256") or _state(path),
+        "model": [entry.get("sha256") or _state(path), ink_file()[1]],
         "form": job.form,
         "limits": [job.limits.max_bytes, job.limits.max_pixels],
         "explain": job.explain,

@@ -1,21 +1,20 @@
 """Turn any picture into 28×28 pixels in MNIST's layout, ink 1 on paper 0. Every digit is preprocessed here.
 
-A picture is decoded first (:mod:`.decode`, :mod:`.files`). :func:`preprocess_picture` then takes five steps:
+A picture is decoded first (:mod:`.decode`, :mod:`.files`). :func:`preprocess_picture` then takes four steps:
 
 1. grey        reduce the picture; project its colors on the axis along which they vary most
-2. background  subtract the paper: one level, or a smooth surface where the light is uneven
-3. segment     find the ink, on the heavier side of the paper's level
-4. components  keep the connected components of the digit; drop ruled lines and specks
-5. layout      scale the ink to 20×20 and move its center of mass to the center of 28×28, as MNIST does
+2. ink         find the ink: on clean paper by thresholds (:mod:`.paper`), else by a network (:mod:`.planes`)
+3. components  choose the connected components of the digit, without specks and pieces of neighbors
+4. layout      scale the ink to 20×20 and move its center of mass to the center of 28×28, as MNIST does
 
 Small ink in a large picture is processed again at a higher resolution. 28×28 pictures of 8-bit grey are processed in
-batches by :mod:`.fast28`, bit for bit the same. Swapping ink and paper changes only the polarity.
+batches by :mod:`.fast28`, bit for bit the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -23,14 +22,13 @@ from PIL import Image
 
 from inkdigits.errors import ImageError
 from inkdigits.prediction import SIDE, Box
-from inkdigits.preprocess.background import background
-from inkdigits.preprocess.components import components
+from inkdigits.preprocess.components import Ink
 from inkdigits.preprocess.decode import ImageSource, decode
 from inkdigits.preprocess.fast28 import Plain28, preprocess28
 from inkdigits.preprocess.files import Limits
 from inkdigits.preprocess.grey import Region, closer, to_grey
+from inkdigits.preprocess.ink import find_ink
 from inkdigits.preprocess.layout import BLANK, NORMALIZATION_VERSION, Preprocessed, lay_out
-from inkdigits.preprocess.segment import segment
 
 __all__ = [
     "NORMALIZATION_VERSION",
@@ -47,7 +45,7 @@ __all__ = [
 
 @dataclass(slots=True)
 class Spent:
-    """Seconds spent on decoding, and on the five steps after it."""
+    """Seconds spent on decoding, and on the four steps after it."""
 
     decode: float = 0.0
     normalize: float = 0.0
@@ -106,18 +104,17 @@ def preprocess_batch(
 
 
 def preprocess_picture(picture: Image.Image) -> Preprocessed:
-    """Take the five steps for a picture from :func:`.decode.decode`."""
+    """Take the four steps for a picture from :func:`.decode.decode`."""
     region: Region = (0, 0, *picture.size)
     finer = False
     while True:
         grey, step = to_grey(picture, region, finer=finer)
-        relief = background(grey)
-        marks = segment(relief)
-        ink = components(marks) if marks else None
-        if ink:
-            again = closer(region, ink.bounds, step)
+        found = find_ink(grey)
+        if found.inks:
+            again = closer(region, found.inks[0].bounds, step / found.times)
             if again is None:
-                return Preprocessed(lay_out(ink.cover), _box(region, ink.bounds, step), ink.polarity)
+                otherwise = _laid_out([found.otherwise], region, step) if found.otherwise else None
+                return replace(_laid_out(found.inks, region, step / found.times), otherwise=otherwise)
             region, finer = again, False
         elif step > 1 and not finer:
             finer = True  # a speck at this resolution may be a digit in a huge picture
@@ -125,9 +122,12 @@ def preprocess_picture(picture: Image.Image) -> Preprocessed:
             return BLANK
 
 
-def _box(region: Region, bounds: tuple[int, int, int, int], step: float) -> Box:
+def _laid_out(inks: Sequence[Ink], region: Region, step: float) -> Preprocessed:
+    """Lay out ink and its parts, the rest of the inks."""
+    whole, *parts = inks
     left, top, right, bottom = region
-    x0, y0, x1, y1 = bounds
+    x0, y0, x1, y1 = whole.bounds
     # The last pixel of a strip that was reduced to few pixels may reach beyond its edge.
     box = (left + x0 * step, top + y0 * step, min(left + x1 * step, right), min(top + y1 * step, bottom))
-    return Box(*(round(float(v), 2) for v in box))
+    laid_out = tuple(_laid_out([part], region, step) for part in parts)
+    return Preprocessed(lay_out(whole.cover), Box(*(round(float(v), 2) for v in box)), whole.polarity, laid_out)

@@ -1,4 +1,4 @@
-"""Step 4, components: keep the connected components of the digit, without ruled lines and specks."""
+"""Step 3, components: which connected components of the ink are the digit."""
 
 from __future__ import annotations
 
@@ -7,51 +7,145 @@ from typing import NamedTuple
 import numpy as np
 
 from inkdigits.prediction import SIDE, Polarity
-from inkdigits.preprocess.background import border
-from inkdigits.preprocess.segment import Marks
+from inkdigits.preprocess.paper import LARGE, Marks
 
-__all__ = ["Ink", "components", "connected_components", "dilate"]
+__all__ = ["Ink", "components", "dilate"]
 
-REACH = 3  # pixels that soft ink may lie from sure ink
-GRAIN_CUT = 2.0  # standard deviations of the paper's grain; fainter ink is paper
-RULE_SIDE = 48  # pixels; smaller pictures are not searched for ruled lines
-RULE_SHARE = 0.8  # of the picture's width that a ruled line covers
-RULE_WIDTH = 0.05  # of the picture's height; a thicker line is not a ruled line
-RULE_SLOPES = (0.0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05)  # of ruled lines, rise per pixel
-MOST_LEFT_ON_EDGE = 0.2  # of the ink on the outermost pixels may remain when the rules are removed
+REACH = 3  # pixels that soft ink may lie from solid ink
 PIECE_SHARE = 0.03  # of the largest component; smaller components are specks
-MAIN_SHARE = 0.5  # of the largest component; smaller components may be remains of a rule
 SMALL = SIDE * SIDE  # pixels of a picture; in a larger one a single pixel is a speck
+CUT = 0.5  # weight of a component that touches the border, as a cut neighbor does
+CUT_GAP = 0.08  # of the largest component's longer side, up to which one that the border cuts belongs to it
+PART_SHARE = 0.15  # of the largest component; a smaller one belongs to it only if it is near
+PART_GAP = 0.35  # of the largest component's longer side, that is near
+PART_SIDE = 0.5  # of the longest part; a shorter one is not a digit of its own
+MOST_PARTS = 4  # the largest
+TALL = 0.75  # of the largest component's longer side; a shorter component that the border cuts is a piece
 
 
 class Ink(NamedTuple):
-    """A digit's ink.
+    """The ink of one digit, or of what may be one.
 
     Attributes:
         cover: (y1 - y0, x1 - x0) float32, the ink within its bounds, 0 paper to 1 full ink.
         bounds: x0, y0, x1, y1 of the ink in pixels of the picture; x1 and y1 exclusive.
         polarity: whether it is darker or lighter than the paper.
+        is_framed: whether one component lies within the bounds of another.
     """
 
     cover: np.ndarray
     bounds: tuple[int, int, int, int]
     polarity: Polarity
+    is_framed: bool = False
 
 
-def components(marks: Marks) -> Ink | None:
-    """Keep the sure ink without rules and specks, and the soft ink around it; return None if nothing is left."""
-    solid = connected_components(_without_rules(marks.solid, marks.faint))
-    if solid is None:
-        return None
+class _Components(NamedTuple):
+    """Connected components by number, and the runs of pixels in rows that they consist of.
+
+    Attributes:
+        starts, ends, of: (R,) int, of each run in the flat mask with one more column on each side, and its component.
+        area: (N,) pixels.
+        boxes: (N, 4) int x0, y0, x1, y1.
+    """
+
+    starts: np.ndarray
+    ends: np.ndarray
+    of: np.ndarray
+    area: np.ndarray
+    boxes: np.ndarray
+
+    def drawn(self, chosen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Draw the mask of the components that (N,) bool chooses."""
+        runs = chosen[self.of]
+        h, stride = shape[0], shape[1] + 2
+        steps = np.zeros(h * stride, np.int8)
+        steps[self.starts[runs] + 1] = 1
+        steps[self.ends[runs] + 1] = -1
+        return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
+
+
+def components(marks: Marks) -> list[Ink]:
+    """Choose the components of the digit, without specks and pieces of neighbors.
+
+    Returns:
+        The ink, or nothing if there is none. If there are parts that are far apart, or tall ones at the border, the
+        parts follow, the longest first: each of them may be the digit, or they are several digits.
+    """
+    mask = marks.depth > marks.solid
+    found = _connected(mask)
+    good = found.area >= max(PIECE_SHARE * found.area.max(initial=0), 2 if mask.size > SMALL else 1)
+    if not good.any():
+        return []
+    if min(mask.shape) < LARGE or good.sum() == 1:
+        return [_ink(marks, mask if good.all() else found.drawn(good, mask.shape))]
+    chosen, parts = _chosen(found, good, mask.shape)
+    whole, *rest = (
+        _ink(marks, found.drawn(some, mask.shape), found.drawn(good & ~some, mask.shape)) for some in (chosen, *parts)
+    )
+    return [whole._replace(is_framed=_is_framed(found.boxes[chosen])), *rest]
+
+
+def _chosen(found: _Components, good: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the components of the ink, (N,) bool, and those of each of its parts if there are several."""
+    h, w = shape
+    x0, y0, x1, y1 = found.boxes.T
+    is_cut = (x0 == 0) | (y0 == 0) | (x1 == w) | (y1 == h)
+    main = int(np.argmax(np.where(good, found.area * np.where(is_cut, CUT, 1), 0)))
+    side = np.maximum(x1 - x0, y1 - y0)
+    gap = _gaps(found.boxes, found.boxes[main])
+    share = found.area / found.area[main]
+    chosen = good & (share >= PIECE_SHARE) & ~((share < PART_SHARE) & (gap > PART_GAP * side[main]))
+    cut_off = is_cut & (gap > CUT_GAP * side[main]) & ~is_cut[main]
+    chosen &= ~cut_off
+    parts = [np.arange(len(side)) == i for i in np.flatnonzero(good & cut_off & (side >= TALL * side[main]))]
+    rest = chosen.copy()
+    while rest.any():
+        part = np.zeros_like(rest)
+        part[np.argmax(np.where(rest, found.area, 0))] = True
+        while True:
+            bounds = np.concatenate([found.boxes[part, :2].min(axis=0), found.boxes[part, 2:].max(axis=0)])
+            near = rest & (_gaps(found.boxes, bounds) <= PART_GAP * max(bounds[2] - bounds[0], bounds[3] - bounds[1]))
+            if not (near & ~part).any():
+                break
+            part |= near
+        parts.append(part)
+        rest &= ~part
+    sides = np.array(
+        [max(np.ptp(found.boxes[part][:, [0, 2]]), np.ptp(found.boxes[part][:, [1, 3]])) for part in parts]
+    )
+    parts = [parts[i] for i in np.argsort(-sides, kind="stable") if sides[i] >= PART_SIDE * sides.max()]
+    return chosen, parts[:MOST_PARTS] if len(parts) > 1 else []
+
+
+def _gaps(boxes: np.ndarray, box: np.ndarray) -> np.ndarray:
+    """Return the distance of (N, 4) boxes from one box along the axis where it is larger; 0 if they overlap."""
+    gaps: np.ndarray = np.maximum(boxes[:, :2] - box[2:], box[:2] - boxes[:, 2:]).max(axis=1).clip(0)
+    return gaps
+
+
+def _is_framed(boxes: np.ndarray) -> bool:
+    """Return whether one of (N, 4) boxes lies within another."""
+    within = (boxes[:, None, :2] < boxes[None, :, :2]).all(axis=2) & (boxes[:, None, 2:] > boxes[None, :, 2:]).all(
+        axis=2
+    )
+    return bool(within.any())
+
+
+def _ink(marks: Marks, solid: np.ndarray, others: np.ndarray | None = None) -> Ink:
+    """Return solid ink and the soft ink around it that is not one of the others."""
     x0, y0, x1, y1 = _bounds(solid)
     left, top = max(x0 - REACH - 1, 0), max(y0 - REACH - 1, 0)
     around = slice(top, y1 + REACH + 1), slice(left, x1 + REACH + 1)
     depth = marks.depth[around]
     keep = dilate(solid[around], REACH) & (depth > marks.soft)
+    if others is not None:
+        keep &= ~others[around]
     cover = np.clip(depth * np.float32(1 / marks.full), 0, 1)
     if marks.grain > 0:
-        cover[cover < GRAIN_CUT * marks.grain / marks.full] = 0
+        cover[cover < marks.grain / marks.full] = 0
     cover *= dilate(keep, 1)
+    if others is not None:
+        cover[others[around]] = 0
     x0, y0, x1, y1 = _bounds(keep)
     return Ink(cover[y0:y1, x0:x1], (left + x0, top + y0, left + x1, top + y1), marks.polarity)
 
@@ -62,93 +156,11 @@ def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _without_rules(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """Remove ruled lines and table borders, thin lines from border to border, if a digit remains.
-
-    The rest must hardly touch the border, and its main component not at all: in a tight crop of a digit, its own bars
-    go from border to border.
-
-    Args:
-        mask: the ink.
-        faint: the ink, and marks too faint for a digit next to it, as lines often are.
-    """
-    if min(mask.shape) < RULE_SIDE or not border(faint).any():
-        return mask
-    rest = connected_components(_without_rules_across(_without_rules_across(mask, faint).T, faint.T).T)
-    if rest is None or _on_edge(rest) > MOST_LEFT_ON_EDGE * _on_edge(mask):
-        return mask
-    main = connected_components(rest, MAIN_SHARE)
-    return mask if main is not None and _on_edge(main) else rest
-
-
-def _on_edge(mask: np.ndarray) -> int:
-    """Count the outermost pixels that are set; a corner counts twice."""
-    return int(mask[0].sum() + mask[-1].sum() + mask[:, 0].sum() + mask[:, -1].sum())
-
-
-def _without_rules_across(mask: np.ndarray, faint: np.ndarray) -> np.ndarray:
-    """Remove the lines that go from left to right, sloping by a few degrees at most."""
-    h, w = mask.shape
-    x = np.arange(w)
-    rest = mask
-    near = faint.copy()  # a line wavers by a pixel
-    near[1:] |= faint[:-1]
-    near[:-1] |= faint[1:]
-    for slope in RULE_SLOPES:
-        shift = np.rint(slope * (x - w / 2)).astype(int)
-        y = np.arange(h)[:, None] + shift  # lines of this slope become rows
-        inside = (y >= 0) & (y < h)
-        y = np.clip(y, 0, h - 1)
-        share = (near[y, x] & inside).sum(axis=1) / np.maximum(inside.sum(axis=1), w // 2)
-        if share.max() < RULE_SHARE:
-            continue
-        level = rest[y, x] & inside
-        rest = rest.copy()
-        rule = share > RULE_SHARE
-        edges = np.diff(np.concatenate([[0], rule.astype(np.int8), [0]]))
-        for top, bottom in zip((edges == 1).nonzero()[0], (edges == -1).nonzero()[0], strict=True):
-            if bottom - top > max(2, RULE_WIDTH * h) + 2:
-                continue
-            # Keep strokes that cross the line: they continue above and below it.
-            crossing = level[max(top - 2, 0)] & level[min(bottom + 1, h - 1)]
-            lines = slice(max(top - 1, 0), min(bottom + 1, h))
-            wiped = level[lines] & ~crossing
-            rows, columns = wiped.nonzero()
-            rest[y[lines][rows, columns], columns] = False
-            level[lines] &= ~wiped
-    return rest
-
-
-def connected_components(mask: np.ndarray, share: float = PIECE_SHARE) -> np.ndarray | None:
-    """Keep the 8-connected components of at least a share of the largest; return None if nothing is left."""
-    starts, ends, area = _runs(mask)
-    if not len(starts):
-        return None
-    good = area >= max(share * area.max(), 2 if mask.size > SMALL else 1)
-    if good.all():
-        return mask
-    if not good.any():
-        return None
-    return _drawn(starts[good], ends[good], mask.shape)
-
-
-def _drawn(starts: np.ndarray, ends: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Draw a mask from its runs, as :func:`_runs` returns them."""
-    h, stride = shape[0], shape[1] + 2
-    steps = np.zeros(h * stride, np.int8)
-    steps[starts + 1] = 1
-    steps[ends + 1] = -1
-    return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
-
-
-def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the runs of set pixels in the rows of a mask, and the area of each run's component.
+def _connected(mask: np.ndarray) -> _Components:
+    """Find the 8-connected components of a mask.
 
     Runs of neighboring rows that touch are joined, and each run takes the smallest label among its neighbors until
     nothing changes. Labels are followed to their roots after each round, so that a few rounds are enough for any ink.
-
-    Returns:
-        Starts and ends of the runs, (R,) int, in the flat mask with one more column on each side; and (R,) float areas.
     """
     h, w = mask.shape
     padded = np.zeros((h, w + 2), np.int8)
@@ -174,7 +186,18 @@ def _runs(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             label = root
         if np.array_equal(label, before):
             break
-    return starts, ends, np.bincount(label, weights=ends - starts, minlength=len(starts))[label]
+    roots, of = np.unique(label, return_inverse=True)
+    n = len(roots)
+    area = np.bincount(of, weights=ends - starts, minlength=n)
+    row, x0 = np.divmod(starts, stride)
+    x1 = ends - row * stride
+    boxes = np.empty((n, 4), int)
+    for column, values, extreme, start in ((0, x0, np.minimum, w), (1, row, np.minimum, h), (2, x1, np.maximum, 0)):
+        boxes[:, column] = start
+        extreme.at(boxes[:, column], of, values)
+    boxes[:, 3] = 0
+    np.maximum.at(boxes[:, 3], of, row + 1)
+    return _Components(starts, ends, of, area, boxes)
 
 
 def dilate(mask: np.ndarray, reach: int) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""A fast path for 28×28 pictures of 8-bit grey: whole batches, bit for bit the same as the five steps.
+"""A fast path for 28×28 pictures of 8-bit grey: whole batches, bit for bit the same as the four steps.
 
-Data sets bring millions of these, and the NumPy calls of the five steps would cost more than the network. This module
-needs few calls for the plain case: no grain, a border of one level. Levels are arrays of all pictures. Masks are Python
+Data sets bring millions of these, and the NumPy calls of the four steps would cost more than the network. This module
+needs few calls for the plain case: no grain, level paper. Levels are arrays of all pictures. Masks are Python
 integers, one bit per pixel, so that an operation on a whole picture is one integer operation. A test compares both
 paths bit for bit.
 """
@@ -14,11 +14,19 @@ import numpy as np
 from PIL import Image
 
 from inkdigits.prediction import SIDE, Box
-from inkdigits.preprocess.background import MIN_CONTRAST, UNEVEN, UNEVEN_QUANTILES, border
 from inkdigits.preprocess.components import PIECE_SHARE, REACH
 from inkdigits.preprocess.files import Limits, plain_png
 from inkdigits.preprocess.layout import BLANK, BOX_SIDE, CENTER, TIE, Preprocessed, lay_out
-from inkdigits.preprocess.segment import FULL_SHARE, ISOLATED, SOFT, SOFT_MOST, SOLID, SOLID_MOST
+from inkdigits.preprocess.paper import (
+    FULL_SHARE,
+    ISOLATED,
+    MIN_CONTRAST,
+    SOFT,
+    SOFT_MOST,
+    SOLID,
+    SOLID_MOST,
+    border,
+)
 
 __all__ = ["Plain28", "preprocess28"]
 
@@ -27,7 +35,6 @@ _NO_TIE = 1e-3  # pixels; a center of mass this close to a tie is computed by la
 WHITE = 255
 
 _BORDER = border(np.arange(SIDE * SIDE).reshape(SIDE, SIDE))  # where the border is in a flat picture
-_LOW, _HIGH = (int(q * (len(_BORDER) - 1)) for q in UNEVEN_QUANTILES)
 _NO_GRAIN = SIDE * (SIDE - 2) // 2  # triples of pixels; if more of them are flat, the median second difference is 0
 _SHAPE = (SIDE, SIDE)
 _PNG_SIZE, _SIZE = slice(16, 24), 2 * SIDE.to_bytes(4)  # where a PNG header has its size, and 28×28 there
@@ -123,7 +130,7 @@ def _block(levels: np.ndarray) -> list[Preprocessed | None]:
     border = levels.reshape(n, -1).take(_BORDER, axis=1)
     border.sort(axis=1)
     paper = border[:, len(_BORDER) // 2]
-    spread = np.subtract(border[:, _HIGH], border[:, _LOW], dtype=np.int16).tolist()
+    is_level = _is_level(border, paper).tolist()
     light = _is_light(levels, paper)
     depth = _depth(levels, paper, light)
     full = np.partition(depth.reshape(n, -1), _FULL, axis=1)[:, _FULL]
@@ -137,7 +144,7 @@ def _block(levels: np.ndarray) -> list[Preprocessed | None]:
     found: list[Preprocessed | None] = [BLANK] * n
     inks, bounds = [0] * n, {}
     for i, deepest in enumerate(full.tolist()):
-        if spread[i] > UNEVEN or (same[i] & same[i] >> 1).bit_count() <= _NO_GRAIN:
+        if not is_level[i] or (same[i] & same[i] >> 1).bit_count() <= _NO_GRAIN:
             found[i] = None
         elif deepest >= MIN_CONTRAST:
             inks[i], bounds[i] = _ink(_without_specks(solid[i]), soft[i])
@@ -180,6 +187,13 @@ def _laid_out(
             sheet = np.zeros(_SHAPE, np.float32)
             sheet[top : top + h, left : left + w] = cover[i, y0:y1, x0:x1]
             yield i, sheet
+
+
+def _is_level(border: np.ndarray, paper: np.ndarray) -> np.ndarray:
+    """Return (N,) bool, whether no (N, B) sorted levels are darker than the paper, or none are lighter."""
+    paper = paper.astype(np.int16)
+    level: np.ndarray = (border[:, 0] >= paper - MIN_CONTRAST) | (border[:, -1] <= paper + MIN_CONTRAST)
+    return level
 
 
 def _is_light(levels: np.ndarray, paper: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ FINER = 5  # times the resolution, for a second pass over a picture in which not
 # further, so that the longest one costs no more than a square.
 WORK_PIXELS = 4 * WORK_SIDE**2
 FINER_PIXELS = (FINER * WORK_SIDE) ** 2
+GAP = 2  # times the wanted size, that a larger picture is first reduced to by whole factors, which is faster
 CLOSE_SIDE = 56  # pixels; smaller ink in a reduced picture is processed again at a higher resolution
 CLOSE_MARGIN = 0.4  # of the ink's longer side, kept around it then
 
@@ -40,7 +41,7 @@ def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tup
     )
     if step > 1:
         size = (max(1, round(width / step)), max(1, round(height / step)))
-        picture = picture.resize(size, Image.Resampling.BOX, box=region)
+        picture = picture.resize(size, Image.Resampling.BOX, box=region, reducing_gap=GAP)
     elif (width, height) != picture.size:
         picture = picture.crop((int(left), int(top), int(right), int(bottom)))
     pixels = np.asarray(picture, np.float32)

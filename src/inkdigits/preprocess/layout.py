@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from inkdigits.prediction import SIDE, Box, Polarity
-from inkdigits.preprocess.segment import ISOLATED
+from inkdigits.preprocess.paper import ISOLATED
 
-__all__ = ["BLANK", "NORMALIZATION_VERSION", "Preprocessed", "lay_out"]
+__all__ = ["BLANK", "NORMALIZATION_VERSION", "Preprocessed", "lay_out", "resampling"]
 
-NORMALIZATION_VERSION = "2"  # changes if pictures of 24 or more pixels per side, as models are trained on, change
+NORMALIZATION_VERSION = "2"  # changes if clean pictures of 24 or more pixels per side, as of data sets, change
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit
 CENTER = 14  # pixel index that the center of mass is rounded to, as in MNIST's files
 FULL_INK = 0.6  # of the darkest pixels after scaling down counts as full ink, so that thin pens give solid lines
@@ -29,11 +29,16 @@ class Preprocessed:
         image: (28, 28) float32 in [0, 1], ink 1 on paper 0; all 0 when blank.
         box: bounds of the ink, in pixels of the upright picture; None when blank.
         polarity: whether the ink is darker or lighter than the paper; None when blank.
+        parts: if the ink consists of parts that are far apart, each of them by itself.
+        otherwise: the ink with what the ink network took for rules, frames or other things at the border, where that
+            may be part of a digit.
     """
 
     image: np.ndarray
     box: Box | None
     polarity: Polarity | None
+    parts: tuple[Preprocessed, ...] = ()
+    otherwise: Preprocessed | None = None
 
 
 BLANK = Preprocessed(np.zeros((SIDE, SIDE), np.float32), None, None)
@@ -46,7 +51,7 @@ def lay_out(ink: np.ndarray) -> np.ndarray:
     scale = max(h, w) / BOX_SIDE
     if scale != 1:
         rows, columns = max(1, int(h / scale + 0.5)), max(1, int(w / scale + 0.5))
-        ink = _resampling(h, rows) @ ink @ _resampling(w, columns).T
+        ink = resampling(h, rows) @ ink @ resampling(w, columns).T
         # Scaling down fades a thin line to grey; MNIST's lines are solid.
         peak = np.partition(ink, -ISOLATED, axis=None)[-ISOLATED:].mean() if ink.size >= ISOLATED else ink.max()
         if peak < 1:
@@ -62,7 +67,7 @@ def lay_out(ink: np.ndarray) -> np.ndarray:
     return out
 
 
-def _resampling(size: int, to: int) -> np.ndarray:
+def resampling(size: int, to: int) -> np.ndarray:
     """Return (to, size) float32 weights that resample a line: area average to scale down, linear to scale up."""
     scale = size / to
     if scale >= 1:

@@ -24,13 +24,19 @@ __all__ = ["Hands", "Page", "compose"]
 
 TIGHT = 0.25  # share of the pages that are cut at the ink
 EMPTY = 0.07  # share of the pages without ink
+EMPTY_UNREAD = 0.7  # share of the pages without ink among those without a digit
 CLEAN = 0.12  # share of the pages without anything but ink
 TRIES = 6  # pages drawn until the ink can be distinguished from its paper
 VISIBLE = 3.5  # grey levels between ink and the paper around it, at least
+NUMBER, TIGHT_NUMBER = 0.12, 0.4  # share of the digits that are numbers of two or three, and of those cut at the ink
+APART = (0.0, 0.8)  # of the height, from one digit of a number to the next
 SHARES = (0.34, 0.80, 0.93)  # cumulative: scanned digits, pen digits, characters; the rest are scribbles
 STRAIGHT = 0.45  # share of the pen digits drawn with a few straight lines, as with a mouse
 PEN = (1.0, 25.0)  # pixels
 WIDEST_PEN = 0.24  # of the digit's size
+THICK, THICKEST_PEN = 0.12, 0.34  # share of the pens that may be thicker, and the widest of them
+SOFT = 0.08  # share of the digits whose strokes fade at their edges, as a brush's or an airbrush's
+SOFTEST = 0.05  # of the digit's size, the largest standard deviation of that edge
 PRINT = "abcdefghiklmnoprstuvwz ABCDEGHN0123456789.,:- "
 PRINT_SIZES = (7, 8, 10, 12, 14, 18)  # pixels
 OVERSAMPLED = 2  # times the resolution that shapes are drawn in
@@ -66,10 +72,19 @@ class Page(NamedTuple):
     ink: np.ndarray
 
 
-def compose(hands: Hands, height: int, width: int, rng: np.random.Generator) -> Page:
-    """Compose a page; the same generator state gives the same page."""
+def compose(
+    hands: Hands | None, height: int, width: int, rng: np.random.Generator, *, digits: int | None = None
+) -> Page:
+    """Compose a page; the same generator state gives the same page.
+
+    Args:
+        hands: handwriting to choose from; None only where there are 0 digits.
+        height, width: of the page in pixels.
+        rng: source of all randomness.
+        digits: write this many digits in a row, and nothing else; 0: a scribble or nothing; None: anything or nothing.
+    """
     for _ in range(TRIES):
-        page = _Composer(hands, height, width, rng).page()
+        page = _Composer(hands, height, width, rng, digits).page()
         if _is_visible(page):
             break
     return page
@@ -87,8 +102,11 @@ def _is_visible(page: Page) -> bool:
 class _Composer:
     """Composes one page; each method adds one thing to it."""
 
-    def __init__(self, hands: Hands, height: int, width: int, rng: np.random.Generator) -> None:
-        self.hands, self.h, self.w, self.rng = hands, height, width, rng
+    def __init__(
+        self, hands: Hands | None, height: int, width: int, rng: np.random.Generator, digits: int | None
+    ) -> None:
+        self.hands = hands or Hands(np.zeros((0, 28, 28), np.uint8), [], [])
+        self.h, self.w, self.rng, self.digits = height, width, rng, digits
         self.y, self.x = np.mgrid[0:height, 0:width].astype(np.float32)
 
     # --- random numbers ----------------------------------------------------------------------------------------------
@@ -114,10 +132,15 @@ class _Composer:
     def page(self) -> Page:
         tight, empty, clean = self.chance(TIGHT), self.chance(EMPTY), self.chance(CLEAN)
         ink = np.zeros((self.h, self.w), np.float32)
-        if not empty:
+        if self.digits == 0:
+            empty = self.chance(EMPTY_UNREAD)
+        if self.digits or not empty:
             ink = self.handwriting(tight=tight)
-            if not tight and self.chance(0.10):
+            if self.digits is None and not tight and self.chance(0.10):
                 ink = np.maximum(ink, self.handwriting(tight=False))
+            if self.chance(SOFT):
+                left, top, right, bottom = self.box(ink)
+                ink = ndimage.gaussian_filter(ink, self.between(0, SOFTEST) * max(right - left, bottom - top))
         paper = self.between(0.35, 1) if self.chance(0.4) else self.between(0.75, 1)
         depth = self.between(0.08, 0.4) if self.chance(0.3) else self.between(0.4, 1)
         light = np.full((self.h, self.w), paper, np.float32)  # reflected by the sheet, 0 to 1
@@ -167,14 +190,19 @@ class _Composer:
     def handwriting(self, *, tight: bool) -> np.ndarray:
         """Draw one digit, character or scribble, anywhere or filling the page: its cover, (h, w) float32."""
         kind = int(np.searchsorted(SHARES, self.rng.random()))
+        n = int(self.rng.integers(2, 4)) if self.chance(TIGHT_NUMBER if tight else NUMBER) else 1
+        if self.digits is not None:
+            kind, n = (3, 1) if self.digits == 0 else (int(len(self.hands.scans) == 0), self.digits)
         if kind == 0:
-            return self.scanned(tight)
+            return self.scanned(tight, n)
         if kind == 3:
             strokes: Strokes = SCRIBBLES["train"][self.rng.integers(len(SCRIBBLES["train"]))](self.rng)
+        elif kind == 1 and n > 1:
+            strokes = self.number(n)
         else:
             among = self.hands.pens if kind == 1 else self.hands.characters
             strokes = among[int(self.rng.integers(len(among)))]
-        if kind < 3 and self.chance(STRAIGHT):
+        if kind < 3 and not self.digits and self.chance(STRAIGHT):  # such strokes may be no digit any more
             strokes = [self.straightened(stroke) for stroke in strokes]
         strokes, pen = self.filling(strokes) if tight else self.placed(strokes)
         widths = None
@@ -189,10 +217,34 @@ class _Composer:
             return self.scale(min(20 if longer > 60 else 12, longer), min(140, longer))
         return self.between(0.35, 0.95) * shorter
 
-    def scanned(self, tight: bool) -> np.ndarray:
+    def number(self, n: int) -> list[np.ndarray]:
+        """Write digits in a row, as strokes of height 1."""
+        strokes: list[np.ndarray] = []
+        right = 0.0
+        for _ in range(n):
+            digit = self.hands.pens[int(self.rng.integers(len(self.hands.pens)))]
+            points = np.concatenate(digit)
+            height = max(float(np.ptp(points[:, 1])), 0.5 * float(np.ptp(points[:, 0])), 1e-3)
+            moved = [(stroke - points.min(axis=0)) / height * self.between(0.85, 1.1) for stroke in digit]
+            at = np.array([right, self.between(0, 0.1)])
+            strokes += [stroke + at for stroke in moved]
+            right = float(np.concatenate(strokes)[:, 0].max()) + self.between(*APART)
+        return strokes
+
+    def scan(self) -> np.ndarray:
         scan = self.hands.scans[self.rng.integers(len(self.hands.scans))]
-        rows, columns = np.nonzero(scan.max(axis=1) > 40)[0], np.nonzero(scan.max(axis=0) > 40)[0]
-        scan = scan[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        rows = np.nonzero(scan.max(axis=1) > 40)[0]
+        columns = np.nonzero(scan.max(axis=0) > 40)[0]
+        kept: np.ndarray = scan[:, columns[0] : columns[-1] + 1]
+        return kept[rows[0] : rows[-1] + 1]
+
+    def scanned(self, tight: bool, n: int) -> np.ndarray:
+        parts = [self.scan()]
+        for _ in range(n - 1):
+            height = max(len(part) for part in parts)
+            parts += [np.zeros((height, int(self.between(*APART) * height)), np.uint8), self.scan()]
+        height = max(len(part) for part in parts)
+        scan = np.hstack([np.pad(part, ((0, height - len(part)), (0, 0))) for part in parts])
         h, w = scan.shape
         factor = min(self.h / h, self.w / w) if tight else min(self.size() / max(h, w), self.h / h, self.w / w)
         th, tw = max(2, int(h * factor)), max(2, int(w * factor))
@@ -218,8 +270,9 @@ class _Composer:
 
     def placed(self, strokes: Strokes) -> tuple[list[np.ndarray], float]:
         size = self.size()
-        pen = self.scale(*PEN) if self.chance(0.5) else self.between(2, max(2.0, WIDEST_PEN * size))
-        pen = max(min(pen, size * WIDEST_PEN), 0.8)
+        widest = (THICKEST_PEN if self.chance(THICK) else WIDEST_PEN) * size
+        pen = self.scale(*PEN) if self.chance(0.5) else self.between(2, max(2.0, widest))
+        pen = max(min(pen, widest), 0.8)
         aspect = float(np.exp(self.rng.normal(0, 0.15)))
         moved = place(strokes, max(size - pen, 6), (0, 0), tilt=self.between(-15, 15), aspect=aspect)
         room = np.array([self.w, self.h]) - np.concatenate(moved).max(axis=0) - pen - 2
@@ -311,10 +364,11 @@ class _Composer:
 
     def round_border(self, left: float, top: float, right: float, bottom: float, width: float) -> Image.Image:
         image = Image.new("L", (self.w * OVERSAMPLED, self.h * OVERSAMPLED))
-        corners = [side * OVERSAMPLED for side in (left, top, right, bottom)]
+        corners = [round(side * OVERSAMPLED) for side in (left, top, right, bottom)]
         pen = max(1, int(width * OVERSAMPLED))
         if self.chance(0.6):
-            radius = self.between(2, 20) * OVERSAMPLED
+            room = min(corners[2] - corners[0], corners[3] - corners[1])
+            radius = min(round(self.between(2, 20) * OVERSAMPLED), room // 2 - 1)
             ImageDraw.Draw(image).rounded_rectangle(corners, radius, outline=255, width=pen)
         else:
             more = 0.2 * (corners[2] - corners[0])

@@ -58,7 +58,17 @@ class _TrainingOptions(Options):
 
     def of_data(self) -> TrainConfig:
         """Return the options that determine the training images, all others at their defaults: a cache key."""
-        names = ("data", "validation", "pen_variants", "corrupted", "non_digits", "several", "characters", "residue")
+        names = (
+            "data",
+            "validation",
+            "pen_variants",
+            "corrupted",
+            "non_digits",
+            "several",
+            "characters",
+            "residue",
+            "pages",
+        )
         return TrainConfig(**{name: getattr(self, name) for name in names if hasattr(self, name)})
 
 
@@ -92,6 +102,12 @@ class TrainConfig(_TrainingOptions):
     characters: float = option(0.0, "Omniglot's characters, as non-digits, as a share of the digits", low=0, high=10)
     residue: float = option(
         0.0, "digits with traces of rules, frames, specks or neighbors, as a share of the digits", low=0, high=10
+    )
+    pages: float = option(
+        0.0,
+        "digits and numbers on composed pages, with rules, shadows and things, as a share of the digits",
+        low=0,
+        high=10,
     )
     epochs: int = option(30, "passes over the training images", low=1)
     batch_size: int = option(128, "images per step", low=1)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,18 +28,18 @@ from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.omniglot import HELD_BACK, load_omniglot
 from inkdigits.data.pen import load_pendigits
 from inkdigits.errors import TrainingError
+from inkdigits.preprocess.ink import STRIDE, enlarged, enlargement
+from inkdigits.preprocess.planes import PLANES, planes
 from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.synthesis.pages import Hands, compose
 from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import InkConfig
 from inkdigits.training.export import to_onnx, write_model
-from inkdigits.training.planes import PLANES, planes
 
 __all__ = ["Figures", "InkNetwork", "export_ink", "hands", "train_ink", "validate"]
 
 CHANNELS = (16, 24, 32, 56)  # at 1/2, 1/4, 1/8 and 1/16 of the picture's side
-STRIDE = 16  # sides of pictures must be multiples of it
 SCANS_HELD_BACK = 5000  # of MNIST's training images
 DRAWERS_HELD_BACK = 4  # of Omniglot's 20
 # Sides of the training pages; a long side of 160 pixels is the most common in pictures that were reduced.
@@ -46,8 +47,9 @@ SIDES = (
     *[(160, 160)] * 4,
     *[(160, 112), (112, 160), (128, 128), (160, 128), (128, 160), (160, 80), (80, 160)],
     *[(96, 96), (96, 64), (64, 96), (64, 64), (160, 48), (48, 160), (112, 112)],
+    *[(28, 28), (40, 28), (48, 56)],  # enlarged for the network
 )
-VALIDATION_SIDES = ((160, 160), (160, 112), (96, 96), (128, 160))
+VALIDATION_SIDES = ((160, 160), (160, 112), (96, 96), (128, 160), (40, 28))
 VALIDATION_PAGES = 48  # of each of these sides
 PIXELS = 16 * 160 * 160  # of a batch, about
 BATCHES = (12, 48)  # fewest and most pages
@@ -158,14 +160,20 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self._seed, self._steps[number]))
         height, width = SIDES[rng.integers(len(SIDES))]
-        n = int(np.clip(PIXELS // (height * width), *BATCHES))
+        n = int(np.clip(PIXELS // (height * width * enlargement(height, width) ** 2), *BATCHES))
         return _batch(self._source, n, height, width, rng)
 
 
 def _batch(source: Hands, n: int, height: int, width: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    times = enlargement(height, width)
+    down, across = -height * times % STRIDE, -width * times % STRIDE
+    margins = ((down // 2, down - down // 2), (across // 2, across - across // 2))
     pages = [compose(source, height, width, rng) for _ in range(n)]
-    inputs = np.stack([planes(page.grey.astype(np.float32)) for page in pages])
-    return torch.from_numpy(inputs), torch.from_numpy(np.stack([page.ink for page in pages]))[:, None]
+    inputs = [
+        np.pad(planes(enlarged(page.grey.astype(np.float32), times)), ((0, 0), *margins), "edge") for page in pages
+    ]
+    inks = [np.pad(enlarged(page.ink, times), margins, "edge") for page in pages]
+    return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(inks))[:, None]
 
 
 def train_ink(
@@ -256,12 +264,31 @@ def train_ink(
 def export_ink(network: nn.Module, out: Path) -> None:
     """Write an ink network as an ONNX file: input ``planes`` (N, 2, H, W), output ``logits`` (N, 1, H, W), float32.
 
+    The weights are stored as 8-bit integers, and the arithmetic is in floating point, which gives the same logits on
+    every processor and in browsers.
+
     Raises:
         TrainingError: the network cannot be exported, or the file cannot be written.
     """
     sides = {0: torch.export.Dim("N"), 2: STRIDE * torch.export.Dim("h"), 3: STRIDE * torch.export.Dim("w")}
     model = to_onnx(network, torch.zeros(2, PLANES, 4 * STRIDE, 6 * STRIDE), "planes", "logits", sides)
+    _store_in_8_bits(model.graph)
     write_model(model, out, 1.0, {"network": "ink"})
+
+
+def _store_in_8_bits(graph: onnx.GraphProto) -> None:
+    """Replace the weights of convolutions by integers and a scale for each output channel."""
+    names = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    for stored in [each for each in graph.initializer if each.name in names]:
+        weights = onnx.numpy_helper.to_array(stored)
+        scale = np.abs(weights).reshape(len(weights), -1).max(axis=1) / 127
+        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
+        integers = np.rint(weights / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
+        parts = {"integers": integers, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
+        inputs = [f"{stored.name}.{part}" for part in parts]
+        graph.initializer.extend(map(onnx.numpy_helper.from_array, parts.values(), inputs))
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", inputs, [stored.name], axis=0))
+        graph.initializer.remove(stored)
 
 
 def _one_thread(worker: int) -> None:

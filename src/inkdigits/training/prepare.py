@@ -1,10 +1,11 @@
 """Prepare the images of a run: generate them, normalize them as for inference, and cache them for the next run.
 
 These can be mixed: images of a data set such as MNIST; pen strokes, each drawn many times with different pens; both
-corrupted at full size, as by cameras, paper and scanners; digits with traces of rules, frames and neighbors, broken or
-coarse; and non-digits, so that the model learns to reject them: shapes and letters, numbers of several digits, and
-Omniglot's characters. The writers of the numbers and characters to validate on are never trained on as such.
-Generating them takes minutes, so the result is cached under a hash of options, data and recipe version.
+corrupted at full size, as by cameras, paper and scanners; digits and numbers on composed pages, with rules, shadows and
+things at the edge; digits with traces of rules, frames and neighbors, broken or coarse; and non-digits, so that the
+model learns to reject them: shapes and letters, numbers of several digits, and Omniglot's characters. The writers of
+the numbers and characters to validate on are never trained on as such. Generating them takes minutes, so the result is
+cached under a hash of options, data and recipe version.
 """
 
 from __future__ import annotations
@@ -27,28 +28,39 @@ from inkdigits.data.catalog import PEN_WRITERS, fetch, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
+from inkdigits.network import ink_file
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
+from inkdigits.preprocess.components import dilate
 from inkdigits.preprocess.layout import lay_out
 from inkdigits.progress import Progress
 from inkdigits.settings import Settings
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES, corrupt, picture_of
 from inkdigits.synthesis.non_digits import NON_DIGITS, drawn
+from inkdigits.synthesis.pages import Hands as PageHands
+from inkdigits.synthesis.pages import compose
 from inkdigits.synthesis.residue import HEIGHT, changed, enlarged, residue
-from inkdigits.synthesis.strings import cover_of, number_picture, photographed
+from inkdigits.synthesis.strings import cover_of, cropped, number_picture, photographed
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.hands import DataSets, hands_of
 
 __all__ = ["NO_DIGIT", "SEVERAL", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
-RECIPE_VERSION = "1"  # increase when the same options and data give other pictures, so that cached ones are not used
+RECIPE_VERSION = "2"  # increase when the same options and data give other pictures, so that cached ones are not used
 CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
 SEVERAL_SET, CHARACTER_SET, RESIDUE_SET, EMPTY_SET = "several", "characters", "residue", "residue alone"
+PAGE_SET, REJECTED_PAGE_SET = "pages", "rejected on pages"
 NO_DIGIT, SEVERAL = -1, -2  # labels of non-digits; those of several digits
 VALIDATION_SEED = 0  # of the held-out images: the same in every run, so that runs can be compared
 VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for small data sets
 CORRUPTED_VALIDATION = 1500  # pictures
 NON_DIGIT_VALIDATION = 1500  # pictures, of each sort of non-digits
 RESIDUE_VALIDATION = 1500  # pictures
+PAGE_VALIDATION = 1500  # pictures
+PAGE_SIDES = ((160, 160), (160, 112), (112, 160), (128, 128), (160, 80), (96, 96), (64, 64), (40, 28))  # pixels
+PAGE_NUMBERS = 0.15  # share of the pages with two or three digits
+PAGE_EMPTY = 0.2  # share of the pages without a digit: empty, or with a scribble
+INKED = 0.3  # cover, at least, of what counts as ink
+FOUND = 0.75  # share of a page's ink that preprocessing must find, and of what it finds that must be ink
 VALIDATION_DRAWERS = 17  # Omniglot's drawers from this one on are for validation
 TWO_DIGITS = 0.65  # share of the numbers that have two digits; the others have three
 WHOLE = 0.9  # of a number's width and height, that must be left after preprocessing
@@ -174,6 +186,17 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
         validation[CORRUPTED_SET] = corrupted("validation", CORRUPTED_VALIDATION, 0)
         training.append(corrupted("train", int(config.corrupted * sum(map(len, training))), 2_000_000))
     count = sum(map(len, training))
+    if config.pages:
+
+        def on_pages(part: str, n: int, first_seed: int) -> TrainingSet:
+            images = [(d.images, d.labels, fitting if part == "train" else held) for d, fitting, held in sets.values()]
+            rows = _rows(*_sample(images, pen.get(part, []), 3 * n, seed=first_seed + 1), first_seed)
+            return made(f"composing {n} pages to {part} on", _on_pages, *rows)
+
+        pages = on_pages("validation", PAGE_VALIDATION, 0)
+        validation[PAGE_SET] = pages.take(np.flatnonzero(pages.labels >= 0))
+        validation[REJECTED_PAGE_SET] = pages.take(np.flatnonzero(pages.labels < 0))
+        training.append(on_pages("train", int(config.pages * count), 8_000_000))
     if config.non_digits:
         n = int(config.non_digits * count)
         # Both use the training fonts with different seeds; the fonts of the test set are never used here.
@@ -187,7 +210,7 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
                 training.append(images)
             else:
                 validation[name] = images
-    of_digits = [each for name, each in validation.items() if name not in (CORRUPTED_SET, RESIDUE_SET)]
+    of_digits = [each for name, each in validation.items() if name not in (CORRUPTED_SET, RESIDUE_SET, PAGE_SET)]
     clean = [each for each in of_digits if (each.labels >= 0).all()]
     non_digits = [each for each in of_digits if (each.labels < 0).all()]
     return Prepared(joined(training), validation, sha256, clean, non_digits, sum(map(len, validation.values())))
@@ -255,6 +278,19 @@ def _sample(
     return sources, labels
 
 
+def _rows(digits: list[Any], labels: list[int], seed: int) -> tuple[list[Any], list[int], range]:
+    """Arrange digits as rows of one to three, each with a label, and a seed."""
+    rng = np.random.default_rng((13, seed))
+    rows, truth = [], []
+    for i in range(0, len(digits), 3):
+        n = int(rng.integers(2, 4)) if rng.random() < PAGE_NUMBERS else 1
+        alike = [d for d in digits[i : i + n] if isinstance(d, PenDigit) == isinstance(digits[i], PenDigit)]
+        is_empty = rng.random() < PAGE_EMPTY
+        rows.append([] if is_empty else alike)
+        truth.append(NO_DIGIT if is_empty else labels[i] if len(alike) == 1 else SEVERAL)
+    return rows, truth, range(seed, seed + len(rows))
+
+
 # The functions below run in worker processes; their results depend only on their arguments.
 
 
@@ -278,6 +314,40 @@ def _corrupted(part: str, sources: list[np.ndarray | PenDigit], labels: list[int
             yield picture, label
 
     return _normalized(pictures())
+
+
+def _on_pages(rows: list[Any], labels: list[int], seeds: Sequence[int]) -> TrainingSet:
+    """Compose a page of each row of digits; leave out those whose ink preprocessing does not find.
+
+    A page of no digits is empty, or has a scribble; it is left out if preprocessing finds no ink at all.
+    """
+
+    def images() -> Iterator[tuple[np.ndarray, int]]:
+        for row, label, seed in zip(rows, labels, seeds, strict=True):
+            rng = np.random.default_rng((14, seed))
+            height, width = PAGE_SIDES[int(rng.integers(len(PAGE_SIDES)))]
+            if not row:
+                seen = preprocess(compose(None, height, width, rng, digits=0).grey)
+                if seen.box is not None:
+                    yield seen.image, label
+                continue
+            are_pens = isinstance(row[0], PenDigit)
+            scans = np.zeros((0, SIDE, SIDE), np.uint8) if are_pens else np.stack(row)
+            hands = PageHands(scans, [digit.strokes for digit in row] if are_pens else [], [])
+            page = compose(hands, height, width, rng, digits=len(row))
+            seen = preprocess(page.grey)
+            if seen.box is not None and page.ink.max() > INKED and _is_found(seen.image, lay_out(cropped(page.ink))):
+                yield seen.image, label
+
+    return _stacked(images())
+
+
+def _is_found(found: np.ndarray, true: np.ndarray) -> bool:
+    """Return whether most ink of a page was found, and most of what was found is ink; both (28, 28), laid out."""
+    found, true = found > INKED, true > INKED
+    recall = (true & dilate(found, 1)).sum() / true.sum()
+    precision = (found & dilate(true, 1)).sum() / max(found.sum(), 1)
+    return bool(min(recall, precision) >= FOUND)
 
 
 def _non_digits(seeds: Sequence[int]) -> TrainingSet:
@@ -364,7 +434,7 @@ def joined(sets: Iterable[TrainingSet]) -> TrainingSet:
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """Return a cache key for generated images: a hash of options, data and versions of the code that makes them."""
     options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
-    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, what, options, sorted(sha256.items())]
+    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, ink_file()[1], what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,10 +28,19 @@ from inkdigits.training.prepare import Prepared, split_names
 
 if TYPE_CHECKING:
     from inkdigits.training.calibrate import Calibration
-    from inkdigits.training.config import MlpConfig, TrainConfig
+    from inkdigits.training.config import InkConfig, MlpConfig, TrainConfig
     from inkdigits.training.run import Trained
 
-__all__ = ["NEAR_CHANCE", "add_entry", "check_out", "check_warning", "measure", "near_chance", "register"]
+__all__ = [
+    "NEAR_CHANCE",
+    "add_entry",
+    "check_out",
+    "check_warning",
+    "measure",
+    "near_chance",
+    "register",
+    "register_ink",
+]
 
 NEAR_CHANCE = 0.2  # accuracy below which a model learned next to nothing; guessing one of ten digits gives 0.1
 
@@ -153,6 +163,28 @@ def register(
     return entry
 
 
+def register_ink(out: Path, command: str, config: InkConfig, parameters: int, figures: Mapping[str, float]) -> None:
+    """Add an ink network, with its validation figures and how it was made, to the registry in its folder.
+
+    Raises:
+        ModelError: the registry is damaged.
+        TrainingError: the registry cannot be written.
+    """
+    content = out.read_bytes()
+    entry = {
+        "file": out.name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "network": "ink",
+        "parameters": parameters,
+        "bytes": len(content),
+        "metrics": {"validation": dict(figures)},
+        "command": command,
+        "config": config.to_dict(),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _change(out.parent, lambda registry: registry.update(ink=entry))
+
+
 def add_entry(out: Path, entry: Mapping[str, Any]) -> None:
     """Write the entry of model ``out`` into the registry in its folder, under the file's name without suffix.
 
@@ -162,12 +194,16 @@ def add_entry(out: Path, entry: Mapping[str, Any]) -> None:
         ModelError: the registry is damaged.
         TrainingError: the registry cannot be written.
     """
-    path = out.parent / REGISTRY_NAME
+    _change(out.parent, lambda registry: registry["models"].update({out.stem: dict(entry)}))
+
+
+def _change(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / REGISTRY_NAME
     try:
         lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
     except OSError as error:
         raise TrainingError(f"cannot lock {path}: {error.strerror}; name another folder, or make it writable") from None
     with lock:
-        registry = read_registry(out.parent)
-        registry["models"][out.stem] = dict(entry)
+        registry = read_registry(folder)
+        change(registry)
         write_atomically(path, (json.dumps(registry, indent=2, ensure_ascii=False) + "\n").encode())

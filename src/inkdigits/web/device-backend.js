@@ -8,6 +8,7 @@ import { preprocess } from './preprocess/index.js';
 import { loadNetwork } from './runtime/network.js';
 
 /** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./preprocess/index.js').Preprocessed} Preprocessed */
 /** @typedef {import('./runtime/network.js').Network} Network */
 
 const CLASSES = 10;
@@ -16,6 +17,8 @@ const FULL_SCALE = 255;
 const SEVERAL = CLASSES + 1; // index of the logit of "these are several digits"
 /** @type {import('./result.js').Reason} */
 const BLANK = 'blank';
+/** @type {import('./result.js').Reason} */
+const SEVERAL_DIGITS = 'several digits';
 const LEAST = 1e-9; // probability; its logarithm is taken
 
 /** Reads pictures on this device. The model and the runtime are fetched at the first one. */
@@ -58,33 +61,21 @@ export class DeviceBackend {
    */
   async predict(picture, options = {}) {
     const network = await this.load();
-    const { image, box, polarity } = await preprocess(picture);
+    const whole = await preprocess(picture, network.inkLogits);
     const model = network.info.name;
-    const input = options.image ? { image: rowsOf(image.map((value) => Math.round(value * FULL_SCALE))) } : {};
-    if (!box) {
+    if (!whole.box) {
       const probabilities = Array(CLASSES).fill(1 / CLASSES);
       const none = { digit: null, confidence: 0, is_digit: false, digit_score: null, reason: BLANK };
-      return { ...none, probabilities, blank: true, box, polarity, model, ...input };
+      const input = options.image ? { image: levelsOf(whole.image) } : {};
+      return { ...none, probabilities, blank: true, box: null, polarity: null, model, ...input };
     }
-    const logits = await network.run(image, 1);
-    const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature);
-    const confidence = Math.max(...probabilities);
-    const digit = probabilities.indexOf(confidence);
-    const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
-    const isDigit = score === null || score >= network.threshold;
+    const { image, ...prediction } = await readInks(network, whole);
     return {
-      digit,
-      confidence,
-      probabilities,
-      is_digit: isDigit,
-      digit_score: score,
-      reason: isDigit ? null : reasonOf(logits, score, network.unclear),
+      ...prediction,
       blank: false,
-      box,
-      polarity,
       model,
-      ...input,
-      ...(options.explain ? { explanation: rowsOf(await explain(network, image, digit)) } : {}),
+      ...(options.image ? { image: levelsOf(image) } : {}),
+      ...(options.explain ? { explanation: rowsOf(await explain(network, image, prediction.digit)) } : {}),
     };
   }
 
@@ -95,6 +86,55 @@ export class DeviceBackend {
 }
 
 /**
+ * Read all that may be the digit of a picture, and choose as inkdigits/recognizer.py does.
+ * @param {Network} network
+ * @param {Preprocessed} whole
+ */
+async function readInks(network, whole) {
+  const { parts = [], otherwise } = whole;
+  const inks = [whole, ...parts, ...(otherwise ? [otherwise] : [])];
+  const size = whole.image.length;
+  const batch = new Float32Array(inks.length * size);
+  inks.forEach(({ image }, i) => batch.set(image, i * size));
+  const logits = await network.run(batch, inks.length);
+  const classes = logits.length / inks.length;
+  const read = inks.map((ink, i) => answerOf(network, ink, logits.subarray(i * classes, (i + 1) * classes)));
+  const [first, last] = [read[0], read[read.length - 1]];
+  if (first.digit_score === null) return first;
+  const pieces = read.slice(1, parts.length + 1);
+  const digits = pieces.filter((part) => part.is_digit);
+  const hasSeveral = !first.is_digit && pieces.some((part) => part.reason === SEVERAL_DIGITS);
+  if (digits.length > 1 || hasSeveral) return { ...first, is_digit: false, reason: SEVERAL_DIGITS };
+  const found = digits.length && !first.is_digit && first.reason !== SEVERAL_DIGITS ? digits[0] : first;
+  const isAnother = last.is_digit && !found.is_digit && found.reason !== SEVERAL_DIGITS;
+  const isMore = found.is_digit && last.reason === SEVERAL_DIGITS;
+  return otherwise && (isAnother || isMore) ? last : found;
+}
+
+/**
+ * @param {Network} network
+ * @param {Preprocessed} ink
+ * @param {Float32Array} logits
+ */
+function answerOf(network, { image, box, polarity }, logits) {
+  const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature);
+  const confidence = Math.max(...probabilities);
+  const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
+  const isDigit = score === null || score >= network.threshold;
+  return {
+    image,
+    digit: probabilities.indexOf(confidence),
+    confidence,
+    probabilities,
+    is_digit: isDigit,
+    digit_score: score,
+    reason: isDigit ? null : reasonOf(logits, score, network.unclear),
+    box,
+    polarity,
+  };
+}
+
+/**
  * Why ink is rejected.
  * @param {Float32Array} logits
  * @param {number} score
@@ -102,9 +142,12 @@ export class DeviceBackend {
  * @returns {import('./result.js').Reason}
  */
 function reasonOf(logits, score, unclear) {
-  if (logits.length > SEVERAL && logits[SEVERAL] > 0) return 'several digits';
+  if (logits.length > SEVERAL && logits[SEVERAL] > 0) return SEVERAL_DIGITS;
   return score >= unclear ? 'unclear' : 'not a digit';
 }
+
+/** @param {Float32Array} image */
+const levelsOf = (image) => rowsOf(image.map((value) => Math.round(value * FULL_SCALE)));
 
 /** @param {Float32Array} image */
 const rowsOf = (image) => Array.from({ length: SIDE }, (_, y) => [...image.subarray(y * SIDE, (y + 1) * SIDE)]);

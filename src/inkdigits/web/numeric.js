@@ -48,18 +48,6 @@ export function mapped(values, function_) {
 export const sorted = (values) => /** @type {T} */ (values.slice().sort());
 
 /**
- * @param {Floats} values one or more
- * @returns {number} the middle one, or the mean of the two in the middle
- */
-export function median(values) {
-  const order = sorted(values);
-  const middle = order.length >> 1;
-  if (order.length % 2) return order[middle];
-  const round = precision(values);
-  return round(round(order[middle - 1] + order[middle]) / 2);
-}
-
-/**
  * Return the value below which a share of the values lies, interpolated linearly.
  * @param {Floats} order ascending
  * @param {number} share 0 to 1
@@ -80,31 +68,4 @@ export function sum(from, to, term) {
   let total = 0;
   for (let i = from; i < to; i += 1) total += term(i);
   return total;
-}
-
-/**
- * Solve a · x = b by Gaussian elimination with partial pivoting. Both are overwritten.
- * @param {number[][]} a n × n, not singular
- * @param {number[]} b
- * @returns {number[]}
- */
-export function solve(a, b) {
-  const n = b.length;
-  for (let column = 0; column < n; column += 1) {
-    let pivot = column;
-    for (let row = column + 1; row < n; row += 1) {
-      if (Math.abs(a[row][column]) > Math.abs(a[pivot][column])) pivot = row;
-    }
-    [a[column], a[pivot]] = [a[pivot], a[column]];
-    [b[column], b[pivot]] = [b[pivot], b[column]];
-    for (let row = column + 1; row < n; row += 1) {
-      const factor = a[row][column] / a[column][column];
-      for (let k = column; k < n; k += 1) a[row][k] -= factor * a[column][k];
-      b[row] -= factor * b[column];
-    }
-  }
-  for (let row = n - 1; row >= 0; row -= 1) {
-    b[row] = (b[row] - sum(row + 1, n, (k) => a[row][k] * b[k])) / a[row][row];
-  }
-  return b;
 }

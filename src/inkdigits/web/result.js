@@ -24,6 +24,7 @@
  * @typedef {object} ModelInfo
  * @property {string} name
  * @property {string} sha256
+ * @property {string} ink_sha256 of the network that finds ink
  * @property {string | null} [network]
  * @property {number | null} [parameters]
  * @property {string | null} [created]

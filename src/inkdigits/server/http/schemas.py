@@ -180,6 +180,7 @@ class Model(Schema):
     name: str
     version: str = Field(description="The first characters of the hash.")
     sha256: str = Field(description="Of the model's file.")
+    ink_sha256: str = Field(description="Of the network that finds ink.")
     metrics: dict[str, Any] = Field(description="Measurements by data set.")
     card: str = Field(description="Address of the model card, relative to this one.")
     network: str | None

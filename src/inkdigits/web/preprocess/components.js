@@ -1,18 +1,18 @@
-/** Step 4, components: keep the connected components of the digit, without ruled lines and specks. */
+/** Step 3, components: which connected components of the ink are the digit. */
 
-import { mapped, rint } from '../numeric.js';
-import { border } from './background.js';
+import { mapped } from '../numeric.js';
 import {
-  GRAIN_CUT,
-  MAIN_SHARE,
-  MOST_LEFT_ON_EDGE,
+  CUT,
+  CUT_GAP,
+  LARGE,
+  MOST_PARTS,
+  PART_GAP,
+  PART_SHARE,
+  PART_SIDE,
   PIECE_SHARE,
   REACH,
-  RULE_SHARE,
-  RULE_SIDE,
-  RULE_SLOPES,
-  RULE_WIDTH,
   SMALL,
+  TALL,
 } from './constants.js';
 
 /** @typedef {import('../numeric.js').Mask} Mask */
@@ -20,44 +20,145 @@ import {
 /** @typedef {[x0: number, y0: number, x1: number, y1: number]} Bounds x1 and y1 exclusive */
 
 /**
- * @typedef {object} Ink a digit's ink
+ * @typedef {object} Ink the ink of one digit, or of what may be one
  * @property {Plane} cover the ink within its bounds, 0 paper to 1 full ink
  * @property {Bounds} bounds of the ink in pixels of the picture
- * @property {import('./segment.js').Polarity} polarity
+ * @property {import('./paper.js').Polarity} polarity
+ * @property {boolean} isFramed whether one component lies within the bounds of another
+ *
+ * @typedef {object} Component a connected component
+ * @property {number} root of its pixels in `label`
+ * @property {number} area pixels
+ * @property {Bounds} box
  */
 
 /**
- * Keep the sure ink without rules and specks, and the soft ink around it.
- * @param {import('./segment.js').Marks} marks
- * @returns {Ink | null} null if none is left
+ * Choose the components of the digit, without specks and pieces of neighbors.
+ * @param {import('./paper.js').Marks} marks
+ * @returns {Ink[]} the ink, and its parts if they are far apart or tall at the border, the longest first
  */
-export function components({ depth, full, solid, faint, soft, grain, polarity }) {
-  const sure = connectedComponents(withoutRules(solid, faint));
-  if (!sure) return null;
-  const [x0, y0, x1, y1] = boundsOf(sure);
+export function components(marks) {
+  const { width, height, data } = marks.depth;
+  /** @type {Mask} */
+  const mask = { width, height, data: Uint8Array.from(data, (value) => (value > marks.solid ? 1 : 0)) };
+  const [label, found] = connected(mask);
+  const largest = found.reduce((most, { area }) => Math.max(most, area), 0);
+  const least = Math.max(PIECE_SHARE * largest, data.length > SMALL ? 2 : 1);
+  const good = found.filter(({ area }) => area >= least);
+  if (!good.length) return [];
+  const drawn = (/** @type {Component[]} */ some) => {
+    const roots = new Set(some.map(({ root }) => root));
+    return { width, height, data: mask.data.map((set, i) => (set && roots.has(label[i]) ? 1 : 0)) };
+  };
+  if (Math.min(width, height) < LARGE || good.length === 1) return [inkOf(marks, drawn(good))];
+  const [kept, parts] = chosen(good, width, height);
+  const [whole, ...rest] = [kept, ...parts].map((some) => {
+    const others = good.filter((each) => !some.includes(each));
+    return inkOf(marks, drawn(some), drawn(others));
+  });
+  return [{ ...whole, isFramed: kept.some(({ box: a }) => kept.some(({ box: b }) => isWithin(a, b))) }, ...rest];
+}
+
+/**
+ * Return the components of the ink, and those of each of its parts if there are several.
+ * @param {Component[]} good
+ * @param {number} width
+ * @param {number} height
+ * @returns {[Component[], Component[][]]}
+ */
+function chosen(good, width, height) {
+  const isCut = (/** @type {Component} */ { box: [x0, y0, x1, y1] }) =>
+    x0 === 0 || y0 === 0 || x1 === width || y1 === height;
+  const weight = (/** @type {Component} */ each) => each.area * (isCut(each) ? CUT : 1);
+  const main = good.reduce((best, each) => (weight(each) > weight(best) ? each : best));
+  const side = sideOf(main.box);
+  const isCutOff = (/** @type {Component} */ each) =>
+    isCut(each) && !isCut(main) && gapOf(each.box, main.box) > CUT_GAP * side;
+  const kept = good.filter((each) => {
+    if (each === main) return true;
+    const [gap, share] = [gapOf(each.box, main.box), each.area / main.area];
+    return share >= PIECE_SHARE && (share >= PART_SHARE || gap <= PART_GAP * side) && !isCutOff(each);
+  });
+  const parts = good.filter((each) => isCutOff(each) && sideOf(each.box) >= TALL * side).map((each) => [each]);
+  let rest = kept;
+  while (rest.length) {
+    let part = [rest.reduce((best, each) => (each.area > best.area ? each : best))];
+    for (;;) {
+      const bounds = around(part);
+      const near = rest.filter((each) => part.includes(each) || gapOf(each.box, bounds) <= PART_GAP * sideOf(bounds));
+      if (near.length === part.length) break;
+      part = near;
+    }
+    parts.push(part);
+    rest = rest.filter((each) => !part.includes(each));
+  }
+  const sides = parts.map((part) => sideOf(around(part)));
+  const order = [...sides.keys()].sort((a, b) => sides[b] - sides[a]);
+  const large = order.filter((i) => sides[i] >= PART_SIDE * Math.max(...sides)).map((i) => parts[i]);
+  return [kept, large.length > 1 ? large.slice(0, MOST_PARTS) : []];
+}
+
+/** @param {Bounds} box */
+const sideOf = ([x0, y0, x1, y1]) => Math.max(x1 - x0, y1 - y0);
+
+/**
+ * Return the bounds of components.
+ * @param {Component[]} part
+ * @returns {Bounds}
+ */
+function around(part) {
+  const of = (/** @type {number} */ side) => part.map(({ box }) => box[side]);
+  return [Math.min(...of(0)), Math.min(...of(1)), Math.max(...of(2)), Math.max(...of(3))];
+}
+
+/**
+ * Return the distance of two boxes along the axis where it is larger; 0 if they overlap.
+ * @param {Bounds} a
+ * @param {Bounds} b
+ */
+const gapOf = (a, b) => Math.max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3], 0);
+
+/**
+ * @param {Bounds} outer
+ * @param {Bounds} inner
+ */
+const isWithin = (outer, inner) =>
+  outer[0] < inner[0] && outer[1] < inner[1] && outer[2] > inner[2] && outer[3] > inner[3];
+
+/**
+ * Return solid ink and the soft ink around it that is not one of the others.
+ * @param {import('./paper.js').Marks} marks
+ * @param {Mask} solid
+ * @param {Mask | null} [others]
+ * @returns {Ink}
+ */
+function inkOf({ depth, full, soft, grain, polarity }, solid, others = null) {
+  const [x0, y0, x1, y1] = boundsOf(solid);
   /** @type {Bounds} */
-  const around = [
+  const window = [
     Math.max(x0 - REACH - 1, 0),
     Math.max(y0 - REACH - 1, 0),
     Math.min(x1 + REACH + 1, depth.width),
     Math.min(y1 + REACH + 1, depth.height),
   ];
-  const near = cropped(depth, around);
-  const keep = dilate(cropped(sure, around), REACH);
-  keep.data = keep.data.map((set, i) => (set && near.data[i] > soft ? 1 : 0));
+  const near = cropped(depth, window);
+  const foreign = others && cropped(others, window).data;
+  const keep = dilate(cropped(solid, window), REACH);
+  keep.data = keep.data.map((set, i) => (set && near.data[i] > soft && !foreign?.[i] ? 1 : 0));
   const edge = dilate(keep, 1).data;
   const share = Math.fround(1 / full);
-  const grainy = grain > 0 ? Math.fround((GRAIN_CUT * grain) / full) : 0;
+  const grainy = grain > 0 ? Math.fround(grain / full) : 0;
   const cover = mapped(near.data, (value, i) => {
     const covered = Math.min(Math.max(Math.fround(value * share), 0), 1);
-    return edge[i] && covered >= grainy ? covered : 0;
+    return edge[i] && covered >= grainy && !foreign?.[i] ? covered : 0;
   });
   const bounds = boundsOf(keep);
-  const [left, top] = around;
+  const [left, top] = window;
   return {
     cover: cropped({ ...near, data: cover }, bounds),
     bounds: [left + bounds[0], top + bounds[1], left + bounds[2], top + bounds[3]],
     polarity,
+    isFramed: false,
   };
 }
 
@@ -98,7 +199,7 @@ function cropped({ width, data }, [x0, y0, x1, y1]) {
  * @param {number} reach
  * @returns {Mask}
  */
-function dilate({ width, height, data }, reach) {
+export function dilate({ width, height, data }, reach) {
   for (let step = 0; step < reach; step += 1) {
     const wide = data.slice();
     for (let i = width; i < data.length; i += 1) {
@@ -116,14 +217,12 @@ function dilate({ width, height, data }, reach) {
 }
 
 /**
- * Keep the 8-connected components of at least a share of the largest; return null if nothing is left.
+ * Find the 8-connected components of a mask.
  * @param {Mask} mask
- * @param {number} [share]
- * @returns {Mask | null}
+ * @returns {[Int32Array, Component[]]} the component's root at each pixel that is set, and the components
  */
-function connectedComponents({ width, height, data }, share = PIECE_SHARE) {
+function connected({ width, height, data }) {
   const label = new Int32Array(data.length).fill(-1);
-  const area = new Int32Array(data.length); // of the piece that a pixel is the root of
   const rootOf = (/** @type {number} */ i) => {
     while (label[i] !== i) i = label[i] = label[label[i]];
     return i;
@@ -138,124 +237,20 @@ function connectedComponents({ width, height, data }, share = PIECE_SHARE) {
       }
     }
   }
-  let largest = 0;
-  for (let i = 0; i < data.length; i += 1) {
-    if (data[i]) largest = Math.max(largest, (area[rootOf(i)] += 1));
-  }
-  const least = Math.max(share * largest, data.length > SMALL ? 2 : 1);
-  if (largest < least) return null;
-  return { width, height, data: data.map((set, i) => (set && area[rootOf(i)] >= least ? 1 : 0)) };
-}
-
-/**
- * Remove ruled lines and table borders, thin lines from border to border, if a digit remains.
- *
- * The rest must hardly touch the border, and its main component not at all: in a tight crop of a digit, its own bars go
- * from border to border.
- * @param {Mask} mask the ink
- * @param {Mask} faint the ink, and marks too faint for a digit next to it, as lines often are
- * @returns {Mask}
- */
-function withoutRules(mask, faint) {
-  if (Math.min(mask.width, mask.height) < RULE_SIDE || !border(faint).includes(1)) return mask;
-  const across = withoutRulesAcross(mask, faint);
-  const rest = connectedComponents(turned(withoutRulesAcross(turned(across), turned(faint))));
-  if (!rest || onEdge(rest) > MOST_LEFT_ON_EDGE * onEdge(mask)) return mask;
-  const main = connectedComponents(rest, MAIN_SHARE);
-  return main && onEdge(main) ? mask : rest;
-}
-
-/**
- * Count the outermost pixels that are set; a corner counts twice.
- * @param {Mask} mask
- */
-function onEdge({ width, height, data }) {
-  let set = 0;
-  for (let x = 0; x < width; x += 1) set += data[x] + data[(height - 1) * width + x];
-  for (let y = 0; y < height; y += 1) set += data[y * width] + data[y * width + width - 1];
-  return set;
-}
-
-/**
- * Transpose a mask.
- * @param {Mask} mask
- * @returns {Mask}
- */
-function turned({ width, height, data }) {
-  const out = data.map((_, i) => data[(i % height) * width + Math.trunc(i / height)]);
-  return { width: height, height: width, data: out };
-}
-
-/**
- * Remove the lines that go from left to right, sloping by a few degrees at most.
- * @param {Mask} mask
- * @param {Mask} faint
- * @returns {Mask}
- */
-function withoutRulesAcross({ width, height, data }, faint) {
-  const rest = data.slice();
-  const near = faint.data.slice(); // a line wavers by a pixel
-  for (let i = width; i < near.length; i += 1) {
-    near[i] |= faint.data[i - width];
-    near[i - width] |= faint.data[i];
-  }
-  for (const slope of RULE_SLOPES) {
-    const shift = Array.from({ length: width }, (_, x) => rint(slope * (x - width / 2)));
-    const share = Array.from({ length: height }, (_, y) => shareOf(near, y, shift, height));
-    const lines = runs(share.map((each) => each > RULE_SHARE));
-    if (!lines.length) continue;
-    // Lines of this slope are rows now.
-    const level = data.map((_, i) => {
-      const y = Math.trunc(i / width) + shift[i % width];
-      return y >= 0 && y < height ? rest[y * width + (i % width)] : 0;
-    });
-    for (const [top, bottom] of lines) {
-      if (bottom - top > Math.max(2, RULE_WIDTH * height) + 2) continue;
-      const above = Math.max(top - 2, 0) * width;
-      const below = Math.min(bottom + 1, height - 1) * width;
-      for (let x = 0; x < width; x += 1) {
-        // Keep strokes that cross the line: they continue above and below it.
-        if (level[above + x] && level[below + x]) continue;
-        for (let y = Math.max(top - 1, 0); y < Math.min(bottom + 1, height); y += 1) {
-          if (level[y * width + x]) rest[(y + shift[x]) * width + x] = level[y * width + x] = 0;
-        }
+  /** @type {Map<number, Component>} */
+  const found = new Map();
+  for (let y = 0, i = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1, i += 1) {
+      if (!data[i]) continue;
+      const root = (label[i] = rootOf(i));
+      const each = found.get(root);
+      if (!each) {
+        found.set(root, { root, area: 1, box: [x, y, x + 1, y + 1] });
+        continue;
       }
+      each.area += 1;
+      each.box = [Math.min(each.box[0], x), each.box[1], Math.max(each.box[2], x + 1), y + 1];
     }
   }
-  return { width, height, data: rest };
-}
-
-/**
- * Return the share of a sloping line that is set, of its part in the picture, or of half the width if that is more.
- * @param {Uint8Array} near
- * @param {number} y
- * @param {number[]} shift
- * @param {number} height
- */
-function shareOf(near, y, shift, height) {
-  const width = shift.length;
-  let [set, inside] = [0, 0];
-  for (let x = 0; x < width; x += 1) {
-    const row = y + shift[x];
-    if (row < 0 || row >= height) continue;
-    inside += 1;
-    set += near[row * width + x];
-  }
-  return set / Math.max(inside, width >> 1);
-}
-
-/**
- * Return the first index and the last, exclusive, of each run of set pixels.
- * @param {boolean[]} line
- * @returns {[number, number][]}
- */
-function runs(line) {
-  /** @type {[number, number][]} */
-  const found = [];
-  for (let i = 0; i < line.length; i += 1) {
-    if (!line[i]) continue;
-    if (i > 0 && line[i - 1]) found[found.length - 1][1] = i + 1;
-    else found.push([i, i + 1]);
-  }
-  return found;
+  return [label, [...found.values()]];
 }

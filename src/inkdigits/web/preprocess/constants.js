@@ -20,53 +20,63 @@ export const WORK_SHORT = 32; // pixels that the shorter side keeps, if it has t
 export const FINER = 5; // times the resolution, for a second pass over a picture in which nothing was found
 export const WORK_PIXELS = 102400;
 export const FINER_PIXELS = 640000;
+// times the wanted size, that a larger picture is first reduced to by whole factors, which is faster
+export const GAP = 2;
 export const CLOSE_SIDE = 56; // pixels; smaller ink in a reduced picture is processed again at a higher resolution
 export const CLOSE_MARGIN = 0.4; // of the ink's longer side, kept around it then
 
-// background.py
-export const FULL_SCALE = 255; // grey levels from black to white
-export const MIN_CONTRAST = 15; // grey levels; a picture with less is blank
+// paper.py
+export const MIN_CONTRAST = 15; // grey levels; a picture with less is blank, and a clean border varies by no more
 export const BORDER = 0.03; // of the shorter side: the border that shows the paper
-// grey levels between the border's darker and lighter part (quantiles below) that one paper may have
-export const UNEVEN = 10;
-export const UNEVEN_QUANTILES = [0.1, 0.9];
-export const WINDOW = 0.3; // of the longer side: wider than any stroke, narrower than what light and shadow do
-export const SURFACE_SAMPLES = 64; // per side, that the surface of the paper is fitted to
-export const MOST_INK_ON_BORDER = 0.35; // of the border, at most, is ink that touches it
-export const AS_DEEP = 0.6; // of the deepest ink; what touches the border is ink only if it is deeper than that
+export const LARGE = 48; // pixels of the shorter side; in a smaller picture, what touches the border is ink
+// pixels of the longer side; the network cannot read smaller pictures, so that all of them count as clean
+export const TINY = 24;
 export const MAD = 1.4826; // median absolute deviation → standard deviation, for normal noise
-export const GRAINY = 2.5; // grey levels; a picture whose grain has a larger standard deviation is smoothed first
+export const GRAINY = 2.5; // grey levels; clean paper has grain of no larger standard deviation
 export const GRAIN_SIDE = 24; // pixels of the shorter side; in smaller pictures the digit's edges would count as grain
 export const GRAIN_ROWS = 32; // rows that the grain is estimated from
-export const SMOOTH = 64; // pixels of the longer side per pixel of the smoothing radius
-export const NOISE_FACTOR = 4.5; // ink differs from the paper by more than this many standard deviations of its grain
-
-// segment.py
+export const GRAIN_CUT = 2; // standard deviations of the paper's grain; fainter ink is paper
 export const INK_QUANTILE = 0.1; // of the ink is darker than full ink, so that a hot pixel does not set it
-// of the picture, at most, is darker than full ink: stains and rules outnumber thin strokes
-export const FULL_SHARE = 0.004;
+export const FULL_SHARE = 0.004; // of the picture, at most, is darker than full ink: blots outnumber thin strokes
 export const ISOLATED = 4; // pixels, at least, that full ink is estimated from
 export const SOLID = 0.45; // of full ink; a deeper pixel is ink
 export const SOFT = 0.2; // of full ink; a deeper pixel next to solid ink is ink
-export const SOLID_MOST = 0.7; // of full ink, the highest threshold of solid ink, whatever the grain
+export const SOLID_MOST = 0.7; // of full ink, the highest threshold of solid ink
 export const SOFT_MOST = 0.5; // likewise, of soft ink
-export const RULE_LEVEL = 0.25; // of full ink; a deeper pixel may be part of a ruled line
+
+// planes.py
+export const EXTREME = 0.01; // share of the pixels that are darker, or lighter, than the range of the whole picture
+export const NEAR = 15; // pixels to each side that the local contrast is taken over
+// grey levels; a smaller deviation is taken as this one, so that noise does not fill the range
+export const FAINTEST = 3;
+export const MOST = 4; // standard deviations, or ranges of the picture, to which values are clipped
+
+// ink.py
+export const STRIDE = 16; // sides of the network's input are multiples of it
+export const LEAST_SIDE = 80; // pixels of the longer side; a smaller picture is enlarged for the network
+export const ENLARGED_SIDE = 112; // pixels, about, that it is enlarged to, by a whole factor
+export const PAPER = 0.15; // probability at which a pixel is all paper
+export const INK = 0.85; // probability at which a pixel is all ink
+export const SOLID_INK = 0.5; // probability above which a pixel is ink
+export const SOFT_INK = 0.25; // probability above which a pixel next to solid ink is ink
+export const FILLED = 0.7; // of a picture's width and height, at least, that ink has in a picture that is cut at it
+export const RING = [1, 4]; // pixels from the ink, where the paper is that its polarity is compared with
 
 // components.py
-export const REACH = 3; // pixels that soft ink may lie from sure ink
-export const GRAIN_CUT = 2; // standard deviations of the paper's grain; fainter ink is paper
-export const RULE_SIDE = 48; // pixels; smaller pictures are not searched for ruled lines
-export const RULE_SHARE = 0.8; // of the picture's width that a ruled line covers
-export const RULE_WIDTH = 0.05; // of the picture's height; a thicker line is not a ruled line
-// of ruled lines, rise per pixel
-export const RULE_SLOPES = [0, -0.01, 0.01, -0.02, 0.02, -0.03, 0.03, -0.04, 0.04, -0.05, 0.05];
-export const MOST_LEFT_ON_EDGE = 0.2; // of the ink on the outermost pixels may remain when the rules are removed
+export const REACH = 3; // pixels that soft ink may lie from solid ink
 export const PIECE_SHARE = 0.03; // of the largest component; smaller components are specks
-export const MAIN_SHARE = 0.5; // of the largest component; smaller components may be remains of a rule
 export const SMALL = 784; // pixels of a picture; in a larger one a single pixel is a speck
+export const CUT = 0.5; // weight of a component that touches the border, as a cut neighbor does
+// of the largest component's longer side, up to which one that the border cuts belongs to it
+export const CUT_GAP = 0.08;
+export const PART_SHARE = 0.15; // of the largest component; a smaller one belongs to it only if it is near
+export const PART_GAP = 0.35; // of the largest component's longer side, that is near
+export const PART_SIDE = 0.5; // of the longest part; a shorter one is not a digit of its own
+export const MOST_PARTS = 4; // the largest
+export const TALL = 0.75; // of the largest component's longer side; a shorter component that the border cuts is a piece
 
 // layout.py
-// changes if pictures of 24 or more pixels per side, as models are trained on, change
+// changes if clean pictures of 24 or more pixels per side, as of data sets, change
 export const NORMALIZATION_VERSION = '2';
 export const BOX_SIDE = 20; // pixels, that the ink is scaled to fit
 export const CENTER = 14; // pixel index that the center of mass is rounded to, as in MNIST's files

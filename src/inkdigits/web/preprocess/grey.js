@@ -6,6 +6,7 @@ import {
   CLOSE_SIDE,
   FINER,
   FINER_PIXELS,
+  GAP,
   WORK_PIXELS,
   WORK_SHORT,
   WORK_SIDE,
@@ -16,6 +17,7 @@ import {
 /** @typedef {import('./decode.js').Picture} Picture */
 
 const WEIGHT_BITS = 22; // of the integers that Pillow's resampling weighs pixels with
+const REDUCE_BITS = 24; // of the shares that Pillow's reduction multiplies sums by
 const SQRT3 = 3 ** -0.5;
 
 /**
@@ -85,7 +87,8 @@ function mixed({ width, height, bands, data }) {
 }
 
 /**
- * Scale a region by area, bit for bit like Pillow's `resize` with its box filter: across, then down, in integers.
+ * Scale a region by area, bit for bit like Pillow's `resize` with its box filter and reducing gap: first by whole
+ * factors, then across, then down, in integers.
  * https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Resample.c
  * @param {Picture} picture
  * @param {number} across
@@ -94,13 +97,20 @@ function mixed({ width, height, bands, data }) {
  * @returns {Picture}
  */
 function resized(picture, across, down, [x0, y0, x1, y1]) {
+  if (across === picture.width && down === picture.height && x0 === 0 && y0 === 0) return picture;
+  const fx = Math.trunc((x1 - x0) / across / GAP) || 1;
+  const fy = Math.trunc((y1 - y0) / down / GAP) || 1;
+  if (fx > 1 || fy > 1) {
+    picture = reduced(picture, fx, fy, [x0, y0, x1, y1]);
+    [x0, y0, x1, y1] = [0, 0, (x1 - x0) / fx, (y1 - y0) / fy];
+  }
   const { width, height, bands, data } = picture;
-  if (across === width && down === height && x0 === 0 && y0 === 0) return picture;
   const columns = weights(width, across, x0, x1);
   const rows = weights(height, down, y0, y1);
   const rounding = 2 ** (WEIGHT_BITS - 1);
-  const between = new Uint8Array((y1 - y0) * across * bands);
-  for (let y = y0, k = 0; y < y1; y += 1) {
+  const [top, end] = [rows[0].from, rows[down - 1].from + rows[down - 1].shares.length];
+  const between = new Uint8Array((end - top) * across * bands);
+  for (let y = top, k = 0; y < end; y += 1) {
     for (const { from, shares } of columns) {
       for (let band = 0; band < bands; band += 1, k += 1) {
         let total = rounding;
@@ -115,11 +125,43 @@ function resized(picture, across, down, [x0, y0, x1, y1]) {
   rows.forEach(({ from, shares }, y) => {
     for (let x = 0; x < stride; x += 1) {
       let total = rounding;
-      let i = (from - y0) * stride + x;
+      let i = (from - top) * stride + x;
       for (let each = 0; each < shares.length; each += 1, i += stride) total += between[i] * shares[each];
       out[y * stride + x] = Math.min(total >> WEIGHT_BITS, 255);
     }
   });
+  return { width: across, height: down, bands, data: out };
+}
+
+/**
+ * Reduce a region by whole factors, bit for bit like Pillow's `reduce`; the last pixels average what is left.
+ * https://github.com/python-pillow/Pillow/blob/main/src/libImaging/Reduce.c
+ * @param {Picture} picture
+ * @param {number} fx
+ * @param {number} fy
+ * @param {Bounds} region
+ * @returns {Picture}
+ */
+function reduced({ width, bands, data }, fx, fy, [x0, y0, x1, y1]) {
+  const [across, down] = [Math.ceil((x1 - x0) / fx), Math.ceil((y1 - y0) / fy)];
+  const out = new Uint8Array(across * down * bands);
+  const totals = new Float64Array(across * bands);
+  for (let row = 0; row < down; row += 1) {
+    const [top, end] = [y0 + row * fy, Math.min(y0 + (row + 1) * fy, y1)];
+    totals.fill(0);
+    for (let y = top; y < end; y += 1) {
+      for (let x = x0, i = (y * width + x0) * bands; x < x1; x += 1) {
+        const k = Math.trunc((x - x0) / fx) * bands;
+        for (let band = 0; band < bands; band += 1, i += 1) totals[k + band] += data[i];
+      }
+    }
+    for (let k = 0; k < totals.length; k += 1) {
+      const columns = Math.min(fx, x1 - x0 - Math.trunc(k / bands) * fx);
+      const count = columns * (end - top);
+      const share = Math.trunc(2 ** REDUCE_BITS / count);
+      out[row * totals.length + k] = Math.trunc(((totals[k] + Math.trunc(count / 2)) * share) / 2 ** REDUCE_BITS);
+    }
+  }
   return { width: across, height: down, bands, data: out };
 }
 

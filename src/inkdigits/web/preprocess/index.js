@@ -3,43 +3,45 @@
  * whose modules have the same names and give the reasons. A test compares both.
  */
 
-import { background } from './background.js';
-import { components } from './components.js';
 import { SIDE } from './constants.js';
 import { decode } from './decode.js';
 import { closer, toGrey } from './grey.js';
+import { findInk } from './ink.js';
 import { layOut } from './layout.js';
-import { segment } from './segment.js';
 
 /**
  * @typedef {object} Preprocessed
  * @property {Float32Array} image 28 × 28 of 0 to 1, ink 1 on paper 0
  * @property {{left: number, top: number, right: number, bottom: number} | null} box bounds of the ink, in pixels of
  *   the picture; null when blank
- * @property {import('./segment.js').Polarity | null} polarity null when blank
+ * @property {import('./paper.js').Polarity | null} polarity null when blank
+ * @property {Preprocessed[]} [parts] if the ink consists of parts that are far apart, each of them by itself
+ * @property {Preprocessed} [otherwise] the ink with what the ink network took for rules or things at the border
  */
 
 /**
  * Find the digit in an image file and lay it out as the networks expect.
  * @param {Blob} file
+ * @param {import('./ink.js').InkLogits} inkLogits
  * @returns {Promise<Preprocessed>}
  * @throws {import('../result.js').Rejected} the image cannot be read
  */
-export async function preprocess(file) {
+export async function preprocess(file, inkLogits) {
   const picture = await decode(file);
   /** @type {import('./components.js').Bounds} */
   let region = [0, 0, picture.width, picture.height];
   let finer = false;
   for (;;) {
-    const [grey, step] = toGrey(picture, region, finer);
-    const relief = background(grey);
-    const marks = segment(relief);
-    const ink = marks && components(marks);
-    if (ink) {
-      const again = closer(region, ink.bounds, step);
-      if (!again) return { image: layOut(ink.cover), box: boxOf(region, ink.bounds, step), polarity: ink.polarity };
+    const [grey, reduced] = toGrey(picture, region, finer);
+    const { inks, times, otherwise } = await findInk(grey, inkLogits);
+    if (inks.length) {
+      const again = closer(region, inks[0].bounds, reduced / times);
+      if (!again) {
+        const [whole, ...parts] = inks.map((ink) => laidOut(ink, region, reduced / times));
+        return { ...whole, parts, ...(otherwise ? { otherwise: laidOut(otherwise, region, reduced) } : {}) };
+      }
       [region, finer] = [again, false];
-    } else if (step > 1 && !finer) {
+    } else if (reduced > 1 && !finer) {
       finer = true; // a speck at this size may be a digit in a huge picture
     } else {
       return { image: new Float32Array(SIDE * SIDE), box: null, polarity: null };
@@ -48,12 +50,13 @@ export async function preprocess(file) {
 }
 
 /**
+ * @param {import('./components.js').Ink} ink
  * @param {import('./components.js').Bounds} region
- * @param {import('./components.js').Bounds} bounds
  * @param {number} step
+ * @returns {Preprocessed}
  */
-function boxOf([left, top, right, bottom], [x0, y0, x1, y1], step) {
+function laidOut({ cover, bounds: [x0, y0, x1, y1], polarity }, [left, top, right, bottom], step) {
   // The last pixel of a strip that was reduced to few pixels may reach beyond its edge.
   const [end, foot] = [Math.min(left + x1 * step, right), Math.min(top + y1 * step, bottom)];
-  return { left: left + x0 * step, top: top + y0 * step, right: end, bottom: foot };
+  return { image: layOut(cover), box: { left: left + x0 * step, top: top + y0 * step, right: end, bottom: foot }, polarity };
 }

@@ -44,7 +44,7 @@ export function layOut({ width, height, data }) {
  * @param {Float32Array} values
  * @param {number} width
  */
-function turned(values, width) {
+export function turned(values, width) {
   const height = values.length / width;
   return values.map((_, i) => values[(i % height) * width + Math.trunc(i / height)]);
 }
@@ -54,7 +54,7 @@ function turned(values, width) {
  * @param {number} size
  * @param {number} to
  */
-function resampling(size, to) {
+export function resampling(size, to) {
   const scale = size / to;
   return Array.from({ length: to }, (_, i) => {
     const center = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), size - 1);
@@ -77,7 +77,7 @@ function resampling(size, to) {
  * @param {Float32Array} values
  * @param {number} width
  */
-function product(lines, values, width) {
+export function product(lines, values, width) {
   const out = new Float32Array(lines.length * width);
   lines.forEach(({ first, shares }, row) => {
     for (let x = 0; x < width; x += 1) {

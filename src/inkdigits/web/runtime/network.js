@@ -1,6 +1,6 @@
 /**
- * One ONNX file: fetched, verified by its hash, run by ONNX Runtime's WebAssembly build. As inkdigits/network.py, the
- * only module that knows the runtime.
+ * The model and the network that finds ink: fetched, verified by their hashes, run by ONNX Runtime's WebAssembly build.
+ * As inkdigits/network.py, the only module that knows the runtime.
  */
 
 import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
@@ -12,6 +12,7 @@ import { text } from '../strings.js';
 const RUNTIME = 'vendor/ort.wasm.bundle.min.js';
 const WASM = 'vendor/ort-wasm-simd-threaded.wasm';
 const MODEL = 'model.onnx';
+const INK = 'ink.onnx';
 const INFO = 'model.json';
 
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: field numbers of the messages
@@ -22,6 +23,7 @@ const VALUE = 2;
 /**
  * @typedef {object} Network
  * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
+ * @property {import('../preprocess/ink.js').InkLogits} inkLogits
  * @property {number} temperature by which logits are divided
  * @property {number} threshold digit score under which ink is rejected
  * @property {number} unclear digit score from which rejected ink is more likely a digit than not
@@ -37,31 +39,44 @@ const VALUE = 2;
 export async function loadNetwork(folder) {
   const info = toModelInfo(await (await fetched(folder, INFO)).json(), folder);
   if (info.not_on_device) throw new DeviceUnavailable(text.serverOnly);
-  const [runtime, file] = await Promise.all([loadRuntime(folder), fetched(folder, MODEL)]);
-  const bytes = new Uint8Array(await file.arrayBuffer());
-  await verify(bytes, info.sha256);
+  const [runtime, bytes, inkBytes] = await Promise.all([
+    loadRuntime(folder),
+    verified(folder, MODEL, info.sha256),
+    verified(folder, INK, info.ink_sha256),
+  ]);
   const metadata = metadataOf(bytes);
   const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
   if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
-  const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
-  const [input, output] = [session.inputNames[0], session.outputNames[0]];
-  const runNow = async (/** @type {Float32Array} */ images, /** @type {number} */ count) => {
-    const batch = new runtime.Tensor('float32', images, [count, 1, SIDE, SIDE]);
-    const results = await session.run({ [input]: batch });
-    return /** @type {Float32Array} */ (results[output].data);
-  };
-  /** @type {Promise<unknown>} a session runs one batch at a time */
-  let last = Promise.resolve();
+  const [run, runInk] = await Promise.all([sessionOf(runtime, bytes), sessionOf(runtime, inkBytes)]);
   return {
-    run: (images, count) => {
-      const result = last.then(() => runNow(images, count));
-      last = result.catch(() => {});
-      return result;
-    },
+    run: (images, count) => run(images, [count, 1, SIDE, SIDE]),
+    inkLogits: (planes, height, width) => runInk(planes, [1, planes.length / (height * width), height, width]),
     temperature: Number(metadata.get('inkdigits.temperature') ?? 1),
     threshold: Number(metadata.get('inkdigits.threshold') ?? 0.5),
     unclear: Number(metadata.get('inkdigits.unclear') ?? 1),
     info,
+  };
+}
+
+/**
+ * Return the function that runs a model with one input and one output.
+ * @param {Runtime} runtime
+ * @param {Uint8Array} bytes of its file
+ * @returns {Promise<(values: Float32Array, shape: number[]) => Promise<Float32Array>>}
+ */
+async function sessionOf(runtime, bytes) {
+  const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+  const [input, output] = [session.inputNames[0], session.outputNames[0]];
+  const runNow = async (/** @type {Float32Array} */ values, /** @type {number[]} */ shape) => {
+    const results = await session.run({ [input]: new runtime.Tensor('float32', values, shape) });
+    return /** @type {Float32Array} */ (results[output].data);
+  };
+  /** @type {Promise<unknown>} a session runs one batch at a time */
+  let last = Promise.resolve();
+  return (values, shape) => {
+    const result = last.then(() => runNow(values, shape));
+    last = result.catch(() => {});
+    return result;
   };
 }
 
@@ -94,14 +109,17 @@ async function fetched(folder, name) {
 }
 
 /**
- * @param {Uint8Array<ArrayBuffer>} bytes
+ * @param {URL} folder
+ * @param {string} name
  * @param {string} sha256 of the file as registered
  */
-async function verify(bytes, sha256) {
-  if (!globalThis.crypto?.subtle) return; // browsers offer no hashes to a page that came over plain HTTP
+async function verified(folder, name, sha256) {
+  const bytes = new Uint8Array(await (await fetched(folder, name)).arrayBuffer());
+  if (!globalThis.crypto?.subtle) return bytes; // browsers offer no hashes to a page that came over plain HTTP
   const found = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes));
   const hex = Array.from(found, (byte) => byte.toString(16).padStart(2, '0')).join('');
   if (hex !== sha256) throw new DeviceUnavailable(text.otherModel);
+  return bytes;
 }
 
 /**

@@ -7,7 +7,7 @@ import numpy as np
 __all__ = ["PLANES", "planes"]
 
 PLANES = 2
-EXTREMES = (0.01, 0.99)  # quantiles between which the grey levels of the whole picture are spread
+EXTREME = 0.01  # share of the pixels that are darker, or lighter, than the range of the whole picture
 NEAR = 15  # pixels to each side that the local contrast is taken over
 FAINTEST = 3.0  # grey levels; a smaller deviation is taken as this one, so that noise does not fill the range
 MOST = 4.0  # standard deviations, or ranges of the picture, to which values are clipped
@@ -15,6 +15,8 @@ MOST = 4.0  # standard deviations, or ranges of the picture, to which values are
 
 def planes(grey: np.ndarray) -> np.ndarray:
     """Return a picture relative to all of it, and relative to the surroundings of each pixel.
+
+    A picture and its negative give the same planes: those of the one whose darkest pixels are farther from the median.
 
     Args:
         grey: (h, w) float32, 0 to 255.
@@ -24,9 +26,13 @@ def planes(grey: np.ndarray) -> np.ndarray:
         deviations.
     """
     levels = np.sort(grey, axis=None)
-    low, middle, high = (float(levels[int(q * (levels.size - 1))]) for q in (EXTREMES[0], 0.5, EXTREMES[1]))
-    whole = (grey - np.float32(middle)) * np.float32(1 / max(high - low, FAINTEST))
+    n, k = levels.size, int(EXTREME * (levels.size - 1))
+    low, high = float(levels[k]), float(levels[n - 1 - k])
+    middle = (float(levels[(n - 1) // 2]) + float(levels[n // 2])) / 2
     centered = grey.astype(np.float64) - middle  # small sums, so that the difference of squares stays exact
+    if high - middle > middle - low:
+        centered = -centered
+    whole = centered.astype(np.float32) * np.float32(1 / max(high - low, FAINTEST))
     mean = _near_mean(centered)
     deviation = np.sqrt(np.maximum(_near_mean(centered * centered) - mean * mean, FAINTEST**2))
     local = (centered - mean) / deviation

@@ -1,0 +1,116 @@
+"""Step 2, ink: find the ink in a picture.
+
+On clean paper thresholds find it (:mod:`.paper`). On any other paper, with rules, squares, shadows, stains or things at
+the edge, a small convolutional network does, which was trained on composed pages (:mod:`inkdigits.training.ink`).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from inkdigits.prediction import Polarity
+from inkdigits.preprocess.components import Ink, components, dilate
+from inkdigits.preprocess.layout import resampling
+from inkdigits.preprocess.paper import Marks, level_paper, threshold
+from inkdigits.preprocess.planes import planes
+
+if TYPE_CHECKING:
+    from inkdigits.network import InkFinder
+
+__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability"]
+
+STRIDE = 16  # sides of the network's input are multiples of it
+LEAST_SIDE = 80  # pixels of the longer side; a smaller picture is enlarged for the network
+ENLARGED_SIDE = 112  # pixels, about, that it is enlarged to, by a whole factor
+PAPER = 0.15  # probability at which a pixel is all paper
+INK = 0.85  # probability at which a pixel is all ink
+SOLID_INK = 0.5  # probability above which a pixel is ink
+SOFT_INK = 0.25  # probability above which a pixel next to solid ink is ink
+FILLED = 0.7  # of a picture's width and height, at least, that ink has in a picture that is cut at it
+RING = (1, 4)  # pixels from the ink, where the paper is that its polarity is compared with
+
+
+class Found(NamedTuple):
+    """The ink of a picture.
+
+    Attributes:
+        inks: the ink, and its parts, as :func:`.components.components` returns them; empty for a blank picture.
+        times: how many pixels of the ink a pixel of the picture became.
+        otherwise: what thresholds found, in pixels of the picture, where the network and they may differ: on level
+            paper, something touches the border.
+    """
+
+    inks: list[Ink]
+    times: int = 1
+    otherwise: Ink | None = None
+
+
+def find_ink(grey: np.ndarray) -> Found:
+    """Find the ink of a picture.
+
+    Args:
+        grey: (h, w) float32, 0 to 255.
+    """
+    paper = level_paper(grey)
+    marks = threshold(grey, paper) if paper else None
+    plain = components(marks) if marks else []
+    if paper and paper.is_clean and not (plain and plain[0].is_framed):
+        return Found(plain)
+    times = enlargement(*grey.shape)
+    large = enlarged(grey, times)
+    inks = components(_marks(large, ink_probability(large)))
+    if not inks and plain and _fills(plain[0].bounds, grey.shape):
+        return Found(plain)
+    return Found(inks, times, plain[0] if plain else None)
+
+
+def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
+    """Return whether ink fills a picture, as a 1 does that is cut at its ink."""
+    x0, y0, x1, y1 = bounds
+    return x1 - x0 >= FILLED * shape[1] and y1 - y0 >= FILLED * shape[0]
+
+
+def ink_probability(grey: np.ndarray) -> np.ndarray:
+    """Run the network: (h, w) float32 grey, 0 to 255, to the probability of each pixel to be ink, (h, w) float32."""
+    h, w = grey.shape
+    down, across = -h % STRIDE, -w % STRIDE
+    margins = [(0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)]
+    logits = _network().logits(np.pad(planes(grey), margins, mode="edge")[None])[0, 0]
+    logits = logits[down // 2 : down // 2 + h, across // 2 : across // 2 + w]
+    probability: np.ndarray = 0.5 + 0.5 * np.tanh(0.5 * logits)
+    return probability
+
+
+@cache
+def _network() -> InkFinder:
+    from inkdigits.network import InkFinder  # clean paper needs no runtime
+
+    return InkFinder()
+
+
+def _marks(grey: np.ndarray, probability: np.ndarray) -> Marks:
+    scale = 1 / (INK - PAPER)
+    depth = (probability - np.float32(PAPER)) * np.float32(scale)
+    ink = probability > SOLID_INK
+    ring = dilate(ink, RING[1]) & ~dilate(ink, RING[0]) & (depth < 0)
+    is_light = ink.any() and ring.any() and float(grey[ink].mean()) > float(grey[ring].mean())
+    polarity: Polarity = "light-on-dark" if is_light else "dark-on-light"
+    return Marks(depth, 1.0, (SOLID_INK - PAPER) * scale, (SOFT_INK - PAPER) * scale, 0.0, polarity)
+
+
+def enlargement(height: int, width: int) -> int:
+    """Return how many times a picture is enlarged for the network."""
+    side = max(height, width)
+    return max(1, round(ENLARGED_SIDE / side)) if side < LEAST_SIDE else 1
+
+
+def enlarged(values: np.ndarray, times: int) -> np.ndarray:
+    """Enlarge (h, w) float32 by a whole factor, linearly."""
+    if times == 1:
+        return values
+    h, w = values.shape
+    large: np.ndarray = resampling(h, times * h) @ values @ resampling(w, times * w).T
+    return large
