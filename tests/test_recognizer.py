@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -13,6 +14,8 @@ from sklearn.datasets import load_digits
 import inkdigits
 from inkdigits import ImageError, ModelError, Prediction, Recognizer, UnreadableImage
 from inkdigits.network import SHIPPED, find_model, ink_file, read_registry, shipped_models
+from inkdigits.preprocess import Preprocessed
+from inkdigits.recognizer import _chosen
 
 from support.drawings import DIGITS, picture
 from support.files import encode
@@ -355,14 +358,37 @@ def scrawl():
     return np.asarray(image)
 
 
-def test_the_part_of_the_ink_that_is_a_digit_is_read(recognizer):
-    for digit in (2, 3, 7):
-        for parts in ((scrawl(), picture(digit, 200)), (picture(digit, 200), scrawl())):
-            found = recognizer.predict(beside_each_other(*parts))
-            assert (found.digit, found.is_digit) == (digit, True)
-            assert found.box.right - found.box.left < 200
-            assert (found.box.left > 200) == np.array_equal(parts[1], picture(digit, 200))
-    assert not recognizer.predict(beside_each_other(scrawl(), scrawl())).is_digit
+def read(digit=None, reason=None):
+    return Prediction(digit or 4, 0.9, (0.1,) * 10, np.zeros((28, 28)), None, None, reason is None, 0.5, None, reason)
+
+
+SEVEN, TWO, OTHER, MANY = read(7), read(2), read(reason="not a digit"), read(reason="several digits")
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts", "otherwise", "expected"),
+    [
+        (SEVEN, [], None, (7, None)),
+        (OTHER, [SEVEN, OTHER], None, (7, None)),
+        (SEVEN, [SEVEN, OTHER], None, (7, None)),
+        (OTHER, [SEVEN, TWO], None, (4, "several digits")),
+        (SEVEN, [SEVEN, TWO], None, (7, "several digits")),
+        (OTHER, [SEVEN, MANY], None, (4, "several digits")),
+        (MANY, [SEVEN, OTHER], None, (4, "several digits")),
+        (OTHER, [OTHER, OTHER], None, (4, "not a digit")),
+        (OTHER, [], SEVEN, (7, None)),
+        (MANY, [], SEVEN, (4, "several digits")),
+        (SEVEN, [], TWO, (7, None)),
+        (SEVEN, [], MANY, (4, "several digits")),
+        (SEVEN, [], OTHER, (7, None)),
+    ],
+)
+def test_the_prediction_for_a_picture_follows_from_those_of_its_inks(whole, parts, otherwise, expected):
+    ink = Preprocessed(np.zeros((28, 28), np.float32), None, None)
+    seen = replace(ink, parts=(ink,) * len(parts), otherwise=ink if otherwise else None)
+    found = _chosen(seen, [whole, *parts, *([otherwise] if otherwise else [])])
+    assert (found.digit, found.reason) == expected
+    assert found.is_digit == (expected[1] is None)
 
 
 def test_two_parts_that_are_digits_are_several_digits(recognizer):

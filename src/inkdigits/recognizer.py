@@ -162,9 +162,9 @@ class Recognizer:
         """Read preprocessed pictures in one network run: the second half of :meth:`predict`.
 
         Ink that consists of parts far apart is read as a whole, and each part by itself. If two parts are digits, the
-        picture shows several digits; if one is and the whole is not, that part is the digit. What the ink network took
-        for rules or a frame is read as ink, too: if that makes it several digits, or a digit where there was none, it
-        was ink.
+        picture shows several digits; if one is, and the whole is neither a digit nor several, that part is the digit.
+        What the ink network took for rules or a frame is read as ink, too: if that makes it several digits, or a digit
+        where there was none, it was ink.
 
         Args:
             seen: results of :func:`inkdigits.preprocess.preprocess`.

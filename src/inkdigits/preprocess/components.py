@@ -9,7 +9,7 @@ import numpy as np
 from inkdigits.prediction import SIDE, Polarity
 from inkdigits.preprocess.paper import LARGE, Marks
 
-__all__ = ["Ink", "components", "dilate"]
+__all__ = ["Ink", "components", "dilate", "stroke_width"]
 
 REACH = 3  # pixels that soft ink may lie from solid ink
 PIECE_SHARE = 0.03  # of the largest component; smaller components are specks
@@ -19,6 +19,7 @@ CUT_GAP = 0.08  # of the largest component's longer side, up to which one that t
 PART_SHARE = 0.15  # of the largest component; a smaller one belongs to it only if it is near
 PART_GAP = 0.35  # of the largest component's longer side, that is near
 PART_SIDE = 0.5  # of the longest part; a shorter one is not a digit of its own
+SOLID_COVER = 0.5  # share of a pixel that ink covers, above which it counts for the width of strokes
 MOST_PARTS = 4  # the largest
 TALL = 0.75  # of the largest component's longer side; a shorter component that the border cuts is a piece
 
@@ -83,6 +84,13 @@ def components(marks: Marks) -> list[Ink]:
         _ink(marks, found.drawn(some, mask.shape), found.drawn(good & ~some, mask.shape)) for some in (chosen, *parts)
     )
     return [whole._replace(is_framed=_is_framed(found.boxes[chosen])), *rest]
+
+
+def stroke_width(ink: Ink) -> float:
+    """Return the mean width of the ink's strokes, in pixels: twice its area by its outline."""
+    mask = np.pad(ink.cover > SOLID_COVER, 1)
+    inner = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return float(2 * mask.sum() / max(mask.sum() - inner.sum(), 1))
 
 
 def _chosen(found: _Components, good: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from inkdigits.prediction import Polarity
-from inkdigits.preprocess.components import Ink, components, dilate
+from inkdigits.preprocess.components import Ink, components, dilate, stroke_width
 from inkdigits.preprocess.layout import resampling
 from inkdigits.preprocess.paper import Marks, level_paper, threshold
 from inkdigits.preprocess.planes import planes
@@ -30,6 +30,7 @@ INK = 0.85  # probability at which a pixel is all ink
 SOLID_INK = 0.5  # probability above which a pixel is ink
 SOFT_INK = 0.25  # probability above which a pixel next to solid ink is ink
 FILLED = 0.7  # of a picture's width and height, at least, that ink has in a picture that is cut at it
+WIDER = 1.25  # times the strokes that the network found, at most, is ink that it may have missed; else, it is a thing
 RING = (1, 4)  # pixels from the ink, where the paper is that its polarity is compared with
 
 
@@ -64,7 +65,9 @@ def find_ink(grey: np.ndarray) -> Found:
     inks = components(_marks(large, ink_probability(large)))
     if not inks and plain and _fills(plain[0].bounds, grey.shape):
         return Found(plain)
-    return Found(inks, times, plain[0] if plain else None)
+    if not inks or not plain or stroke_width(plain[0]) > WIDER * stroke_width(inks[0]) / times:
+        return Found(inks, times)
+    return Found(inks, times, plain[0])
 
 
 def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:

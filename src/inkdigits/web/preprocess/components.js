@@ -12,6 +12,7 @@ import {
   PIECE_SHARE,
   REACH,
   SMALL,
+  SOLID_COVER,
   TALL,
 } from './constants.js';
 
@@ -57,6 +58,24 @@ export function components(marks) {
     return inkOf(marks, drawn(some), drawn(others));
   });
   return [{ ...whole, isFramed: kept.some(({ box: a }) => kept.some(({ box: b }) => isWithin(a, b))) }, ...rest];
+}
+
+/**
+ * Return the mean width of the ink's strokes, in pixels: twice its area by its outline.
+ * @param {Ink} ink
+ */
+export function strokeWidth({ cover: { width, height, data } }) {
+  const isSet = (/** @type {number} */ x, /** @type {number} */ y) =>
+    x >= 0 && y >= 0 && x < width && y < height && data[y * width + x] > SOLID_COVER;
+  let [area, inner] = [0, 0];
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      if (!isSet(x, y)) continue;
+      area += 1;
+      if (isSet(x - 1, y) && isSet(x + 1, y) && isSet(x, y - 1) && isSet(x, y + 1)) inner += 1;
+    }
+  }
+  return (2 * area) / Math.max(area - inner, 1);
 }
 
 /**

@@ -60,6 +60,8 @@ export const INK = 0.85; // probability at which a pixel is all ink
 export const SOLID_INK = 0.5; // probability above which a pixel is ink
 export const SOFT_INK = 0.25; // probability above which a pixel next to solid ink is ink
 export const FILLED = 0.7; // of a picture's width and height, at least, that ink has in a picture that is cut at it
+// times the strokes that the network found, at most, is ink that it may have missed; else, it is a thing
+export const WIDER = 1.25;
 export const RING = [1, 4]; // pixels from the ink, where the paper is that its polarity is compared with
 
 // components.py
@@ -72,6 +74,7 @@ export const CUT_GAP = 0.08;
 export const PART_SHARE = 0.15; // of the largest component; a smaller one belongs to it only if it is near
 export const PART_GAP = 0.35; // of the largest component's longer side, that is near
 export const PART_SIDE = 0.5; // of the longest part; a shorter one is not a digit of its own
+export const SOLID_COVER = 0.5; // share of a pixel that ink covers, above which it counts for the width of strokes
 export const MOST_PARTS = 4; // the largest
 export const TALL = 0.75; // of the largest component's longer side; a shorter component that the border cuts is a piece
 

@@ -3,8 +3,8 @@
  */
 
 import { mapped, rint } from '../numeric.js';
-import { components, dilate } from './components.js';
-import { ENLARGED_SIDE, FILLED, INK, LEAST_SIDE, PAPER, RING, SOFT_INK, SOLID_INK, STRIDE } from './constants.js';
+import { components, dilate, strokeWidth } from './components.js';
+import { ENLARGED_SIDE, FILLED, INK, LEAST_SIDE, PAPER, RING, SOFT_INK, SOLID_INK, STRIDE, WIDER } from './constants.js';
 import { product, resampling, turned } from './layout.js';
 import { levelPaper, threshold } from './paper.js';
 import { planes } from './planes.js';
@@ -37,7 +37,9 @@ export async function findInk(grey, inkLogits) {
   const large = times > 1 ? enlarged(grey, times) : grey;
   const inks = components(marksOf(large, await inkProbability(large, inkLogits)));
   if (!inks.length && plain.length && fills(plain[0].bounds, grey)) return { inks: plain, times: 1 };
-  return { inks, times, otherwise: plain[0] };
+  const isThing =
+    !inks.length || !plain.length || strokeWidth(plain[0]) > (WIDER * strokeWidth(inks[0])) / times;
+  return { inks, times, ...(isThing ? {} : { otherwise: plain[0] }) };
 }
 
 /**
