@@ -262,7 +262,7 @@ def test_larger_pictures_leave_the_event_loop(recognizer, threads, size):
 
 def test_no_small_picture_waits_for_many_drawings(recognizer, threads):
     read = reader_of(recognizer, most=100)
-    drawings = [encode(picture(i % 10, 280, at=(0.1 * i, 0.0))) for i in range(30)]
+    drawings = [encode(picture(i % 10, 280, at=(60 + 0.1 * i, 40.0))) for i in range(30)]
     order = []
 
     async def ask(data):

@@ -151,7 +151,7 @@ def test_parts_far_apart_are_read_as_in_python(visit, recognizer):
         )
         assert list(found["box"].values()) == pytest.approx(expected.box)
         reasons.add(expected.reason)
-    assert reasons >= {None, "several digits"}
+    assert "several digits" in reasons
 
 
 def test_odd_pictures_come_out_as_in_python(visit):
