@@ -31,15 +31,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.add_argument(flag(f.name), type=type(f.default), default=f.default, help=f.metadata["help"])
     args = vars(parser.parse_args(argv))
     out, resume = args.pop("out"), args.pop("resume")
-    config = InkConfig(**args)
     checkpoint = out.with_suffix(".ckpt")
     try:
+        config = InkConfig(**args)
         check_out(out)
         network, figures = train_ink(config, checkpoint, Settings.from_env(), Report(), resume=resume)
         export_ink(network, out)
-        shown = [f for f in fields(config) if getattr(config, f.name) != f.default]
-        options = [f"{flag(f.name)} {getattr(config, f.name)}" for f in shown]
-        command = " ".join(["python scripts/train_ink.py", out.name, *options])
+        command = " ".join(["python scripts/train_ink.py", out.name, *config.arguments()])
         register_ink(out, command, config, sum(p.numel() for p in network.parameters()), asdict(figures))
     except (InkdigitsError, OSError) as error:
         print(f"train_ink: {error}", file=sys.stderr)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Iterable, Mapping
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
@@ -114,6 +115,11 @@ class Options:
     def renamed(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options with old names replaced by today's."""
         return {cls.RENAMED.get(name, name): value for name, value in options.items()}
+
+    def arguments(self, always: Collection[str] = ()) -> list[str]:
+        """Return the options as a command line has them, quoted for a shell; omit defaults, except those named."""
+        shown = [f for f in fields(self) if f.name in always or getattr(self, f.name) != f.default]
+        return [f"{flag(f.name)} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options as plain values, for JSON."""

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -19,6 +22,8 @@ from inkdigits.training.ink import InkNetwork, export_ink, train_ink
 from inkdigits.training.register import register_ink
 
 from support.drawings import DIGITS
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -108,3 +113,12 @@ def test_the_registry_knows_the_file(tmp_path):
     assert list(registry["models"]) == ["a"]
     assert registry["ink"]["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     assert registry["ink"]["config"]["steps"] == 60
+
+
+def test_the_script_names_an_option_that_cannot_be_used(tmp_path):
+    command = [sys.executable, "scripts/train_ink.py", str(tmp_path / "ink.onnx"), "--steps", "0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("train_ink: ")
+    assert "steps" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import partial
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from inkdigits.errors import SettingError
-from inkdigits.options import Options, did_you_mean, flag, option
+from inkdigits.options import Options, did_you_mean, option
 
 __all__ = [
     "PRUNERS",
@@ -52,9 +51,7 @@ class _TrainingOptions(Options):
 
     def command(self, out_name: str) -> str:
         """Return the command that trains with these options; omit defaults, except network and data."""
-        shown = [f for f in fields(self) if f.name in ("network", "data") or getattr(self, f.name) != f.default]
-        options = [f"{flag(f.name)} {shlex.quote(str(getattr(self, f.name)))}" for f in shown]
-        return " ".join(["inkdigits train", *options, f"--out {out_name}"])
+        return " ".join(["inkdigits train", *self.arguments(("network", "data")), f"--out {out_name}"])
 
     def of_data(self) -> TrainConfig:
         """Return the options that determine the training images, all others at their defaults: a cache key."""
