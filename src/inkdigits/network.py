@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,7 @@ def shipped_models() -> dict[str, Any]:
     return models
 
 
+@cache
 def ink_file() -> tuple[Path, str]:
     """Return path and SHA-256 of the network that finds ink, as the shipped registry has them.
 

@@ -36,9 +36,9 @@ def test_connected_components_against_scipy():
         assert len(found.area) == n
         boxes = [(c.start, r.start, c.stop, r.stop) for r, c in ndimage.find_objects(labels)]
         expected = sorted(zip(np.bincount(labels.ravel(), minlength=n + 1)[1:], boxes, strict=True))
-        assert sorted(zip(found.area, map(tuple, found.boxes), strict=True)) == expected
+        assert sorted(zip(found.area, map(tuple, found.boxes()), strict=True)) == expected
         for i in range(n):
-            drawn = found.drawn(np.arange(n) == i, mask.shape)
+            drawn = found.drawn(np.arange(n) == i)
             assert drawn.sum() == found.area[i]
             assert len(np.unique(labels[drawn])) == 1
 

@@ -46,19 +46,30 @@ class _Components(NamedTuple):
     Attributes:
         starts, ends, of: (R,) int, of each run in the flat mask with one more column on each side, and its component.
         area: (N,) pixels.
-        boxes: (N, 4) int x0, y0, x1, y1.
+        shape: of the mask.
     """
 
     starts: np.ndarray
     ends: np.ndarray
     of: np.ndarray
     area: np.ndarray
-    boxes: np.ndarray
+    shape: tuple[int, int]
 
-    def drawn(self, chosen: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def boxes(self) -> np.ndarray:
+        """Return x0, y0, x1, y1 of each component, (N, 4) int, x1 and y1 exclusive."""
+        h, w = self.shape
+        row, x0 = np.divmod(self.starts, w + 2)
+        boxes = np.full((len(self.area), 4), (w, h, 0, 0))
+        np.minimum.at(boxes[:, 0], self.of, x0)
+        np.minimum.at(boxes[:, 1], self.of, row)
+        np.maximum.at(boxes[:, 2], self.of, x0 + self.ends - self.starts)
+        np.maximum.at(boxes[:, 3], self.of, row + 1)
+        return boxes
+
+    def drawn(self, chosen: np.ndarray) -> np.ndarray:
         """Draw the mask of the components that (N,) bool chooses."""
         runs = chosen[self.of]
-        h, stride = shape[0], shape[1] + 2
+        h, stride = self.shape[0], self.shape[1] + 2
         steps = np.zeros(h * stride, np.int8)
         steps[self.starts[runs] + 1] = 1
         steps[self.ends[runs] + 1] = -1
@@ -78,12 +89,11 @@ def components(marks: Marks) -> list[Ink]:
     if not good.any():
         return []
     if min(mask.shape) < LARGE or good.sum() == 1:
-        return [_ink(marks, mask if good.all() else found.drawn(good, mask.shape))]
-    chosen, parts = _chosen(found, good, mask.shape)
-    whole, *rest = (
-        _ink(marks, found.drawn(some, mask.shape), found.drawn(good & ~some, mask.shape)) for some in (chosen, *parts)
-    )
-    return [whole._replace(is_framed=_is_framed(found.boxes[chosen])), *rest]
+        return [_ink(marks, mask if good.all() else found.drawn(good))]
+    boxes = found.boxes()
+    chosen, parts = _chosen(found.area, boxes, good, mask.shape)
+    whole, *rest = (_ink(marks, found.drawn(some), found.drawn(good & ~some)) for some in (chosen, *parts))
+    return [whole._replace(is_framed=_is_framed(boxes[chosen])), *rest]
 
 
 def stroke_width(ink: Ink) -> float:
@@ -93,15 +103,17 @@ def stroke_width(ink: Ink) -> float:
     return float(2 * mask.sum() / max(mask.sum() - inner.sum(), 1))
 
 
-def _chosen(found: _Components, good: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
+def _chosen(
+    area: np.ndarray, boxes: np.ndarray, good: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the components of the ink, (N,) bool, and those of each of its parts if there are several."""
     h, w = shape
-    x0, y0, x1, y1 = found.boxes.T
+    x0, y0, x1, y1 = boxes.T
     is_cut = (x0 == 0) | (y0 == 0) | (x1 == w) | (y1 == h)
-    main = int(np.argmax(np.where(good, found.area * np.where(is_cut, CUT, 1), 0)))
+    main = int(np.argmax(np.where(good, area * np.where(is_cut, CUT, 1), 0)))
     side = np.maximum(x1 - x0, y1 - y0)
-    gap = _gaps(found.boxes, found.boxes[main])
-    share = found.area / found.area[main]
+    gap = _gaps(boxes, boxes[main])
+    share = area / area[main]
     chosen = good & (share >= PIECE_SHARE) & ~((share < PART_SHARE) & (gap > PART_GAP * side[main]))
     cut_off = is_cut & (gap > CUT_GAP * side[main]) & ~is_cut[main]
     chosen &= ~cut_off
@@ -109,18 +121,16 @@ def _chosen(found: _Components, good: np.ndarray, shape: tuple[int, int]) -> tup
     rest = chosen.copy()
     while rest.any():
         part = np.zeros_like(rest)
-        part[np.argmax(np.where(rest, found.area, 0))] = True
+        part[np.argmax(np.where(rest, area, 0))] = True
         while True:
-            bounds = np.concatenate([found.boxes[part, :2].min(axis=0), found.boxes[part, 2:].max(axis=0)])
-            near = rest & (_gaps(found.boxes, bounds) <= PART_GAP * max(bounds[2] - bounds[0], bounds[3] - bounds[1]))
+            bounds = np.concatenate([boxes[part, :2].min(axis=0), boxes[part, 2:].max(axis=0)])
+            near = rest & (_gaps(boxes, bounds) <= PART_GAP * max(bounds[2] - bounds[0], bounds[3] - bounds[1]))
             if not (near & ~part).any():
                 break
             part |= near
         parts.append(part)
         rest &= ~part
-    sides = np.array(
-        [max(np.ptp(found.boxes[part][:, [0, 2]]), np.ptp(found.boxes[part][:, [1, 3]])) for part in parts]
-    )
+    sides = np.array([max(np.ptp(boxes[part][:, [0, 2]]), np.ptp(boxes[part][:, [1, 3]])) for part in parts])
     parts = [parts[i] for i in np.argsort(-sides, kind="stable") if sides[i] >= PART_SIDE * sides.max()]
     return chosen, parts[:MOST_PARTS] if len(parts) > 1 else []
 
@@ -195,17 +205,8 @@ def _connected(mask: np.ndarray) -> _Components:
         if np.array_equal(label, before):
             break
     roots, of = np.unique(label, return_inverse=True)
-    n = len(roots)
-    area = np.bincount(of, weights=ends - starts, minlength=n)
-    row, x0 = np.divmod(starts, stride)
-    x1 = ends - row * stride
-    boxes = np.empty((n, 4), int)
-    for column, values, extreme, start in ((0, x0, np.minimum, w), (1, row, np.minimum, h), (2, x1, np.maximum, 0)):
-        boxes[:, column] = start
-        extreme.at(boxes[:, column], of, values)
-    boxes[:, 3] = 0
-    np.maximum.at(boxes[:, 3], of, row + 1)
-    return _Components(starts, ends, of, area, boxes)
+    area = np.bincount(of, weights=ends - starts, minlength=len(roots))
+    return _Components(starts, ends, of, area, (h, w))
 
 
 def dilate(mask: np.ndarray, reach: int) -> np.ndarray:

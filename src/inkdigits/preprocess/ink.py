@@ -20,7 +20,7 @@ from inkdigits.preprocess.planes import planes
 if TYPE_CHECKING:
     from inkdigits.network import InkFinder
 
-__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability"]
+__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability", "padded"]
 
 STRIDE = 16  # sides of the network's input are multiples of it
 LEAST_SIDE = 80  # pixels of the longer side; a smaller picture is enlarged for the network
@@ -79,12 +79,17 @@ def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
 def ink_probability(grey: np.ndarray) -> np.ndarray:
     """Run the network: (h, w) float32 grey, 0 to 255, to the probability of each pixel to be ink, (h, w) float32."""
     h, w = grey.shape
-    down, across = -h % STRIDE, -w % STRIDE
-    margins = [(0, 0), (down // 2, down - down // 2), (across // 2, across - across // 2)]
-    logits = _network().logits(np.pad(planes(grey), margins, mode="edge")[None])[0, 0]
-    logits = logits[down // 2 : down // 2 + h, across // 2 : across // 2 + w]
+    logits = _network().logits(padded(planes(grey))[None])[0, 0]
+    top, left = -h % STRIDE // 2, -w % STRIDE // 2
+    logits = logits[top : top + h, left : left + w]
     probability: np.ndarray = 0.5 + 0.5 * np.tanh(0.5 * logits)
     return probability
+
+
+def padded(values: np.ndarray) -> np.ndarray:
+    """Repeat the border of (..., h, w) values on all sides until both sides are multiples of the network's stride."""
+    extra = [0] * (values.ndim - 2) + [-side % STRIDE for side in values.shape[-2:]]
+    return np.pad(values, [(n // 2, n - n // 2) for n in extra], mode="edge")
 
 
 @cache

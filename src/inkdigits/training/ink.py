@@ -28,7 +28,7 @@ from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.omniglot import HELD_BACK, load_omniglot
 from inkdigits.data.pen import load_pendigits
 from inkdigits.errors import TrainingError
-from inkdigits.preprocess.ink import STRIDE, enlarged, enlargement
+from inkdigits.preprocess.ink import STRIDE, enlarged, enlargement, padded
 from inkdigits.preprocess.planes import PLANES, planes
 from inkdigits.progress import Report
 from inkdigits.settings import Settings
@@ -166,13 +166,9 @@ class _Batches(Dataset[tuple[Tensor, Tensor]]):
 
 def _batch(source: Hands, n: int, height: int, width: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     times = enlargement(height, width)
-    down, across = -height * times % STRIDE, -width * times % STRIDE
-    margins = ((down // 2, down - down // 2), (across // 2, across - across // 2))
     pages = [compose(source, height, width, rng) for _ in range(n)]
-    inputs = [
-        np.pad(planes(enlarged(page.grey.astype(np.float32), times)), ((0, 0), *margins), "edge") for page in pages
-    ]
-    inks = [np.pad(enlarged(page.ink, times), margins, "edge") for page in pages]
+    inputs = [padded(planes(enlarged(page.grey.astype(np.float32), times))) for page in pages]
+    inks = [padded(enlarged(page.ink, times)) for page in pages]
     return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(inks))[:, None]
 
 

@@ -166,6 +166,10 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
             return images
         return _cached(_key(config, sha256, what), settings, lambda: _in_parallel(what, make, columns, progress))
 
+    def sample(part: str, n: int, seed: int) -> tuple[list[ImageSource | PenDigit], list[int]]:
+        images = [(d.images, d.labels, fitting if part == "train" else held) for d, fitting, held in sets.values()]
+        return _sample(images, pen.get(part, []), n, seed=seed)
+
     training, validation = [], {}
     for name, (dataset, fitting, held) in sets.items():
         whole = made(f"normalizing {name}", _plain, dataset.images, dataset.labels)
@@ -178,8 +182,7 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
     if config.corrupted:
 
         def corrupted(part: str, n: int, first_seed: int) -> TrainingSet:
-            images = [(d.images, d.labels, fitting if part == "train" else held) for d, fitting, held in sets.values()]
-            sources = _sample(images, pen.get(part, []), n, seed=part == "train")
+            sources = sample(part, n, int(part == "train"))
             make = partial(_corrupted, part)
             return made(f"corrupting pictures to {part} on", make, *sources, range(first_seed, first_seed + n))
 
@@ -189,8 +192,7 @@ def prepare(config: TrainConfig, settings: Settings, progress: Progress, *, test
     if config.pages:
 
         def on_pages(part: str, n: int, first_seed: int) -> TrainingSet:
-            images = [(d.images, d.labels, fitting if part == "train" else held) for d, fitting, held in sets.values()]
-            rows = _rows(*_sample(images, pen.get(part, []), 3 * n, seed=first_seed + 1), first_seed)
+            rows = _rows(*sample(part, 3 * n, first_seed + 1), first_seed)
             return made(f"composing {n} pages to {part} on", _on_pages, *rows)
 
         pages = on_pages("validation", PAGE_VALIDATION, 0)

@@ -142,7 +142,7 @@ def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) 
     """Quantize a file into another, without metadata.
 
     Args:
-        samples: (N, C, H, W) float32, to calibrate the scales on.
+        samples: (N, 1, 28, 28) float32, to calibrate the scales on.
         changes: options of ONNX Runtime's ``quantize_static`` to override, for benchmarks.
 
     Raises:
