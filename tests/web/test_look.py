@@ -117,6 +117,20 @@ def test_text_of_twice_the_size_has_room(visit, width, height):
         assert page.evaluate(OVERLAPS) == []
 
 
+@pytest.mark.parametrize("width", [320, 360, 390, 430, 520])
+@pytest.mark.parametrize("reason", [None, "several digits", "unclear"])
+def test_why_ink_is_rejected_has_room_above_the_bars(visit, width, reason):
+    page = visit(width=width, height=844)
+    page.route(PREDICT, answering(json.dumps({**LETTER, "reason": reason})))
+    draw(page, DIGITS[5])
+    expect(page.get_by_test_id("runner-up")).to_contain_text(re.compile("."))
+    bottom, top = page.evaluate("""() => [
+      document.querySelector('#runner-up span').getBoundingClientRect().bottom,
+      document.querySelector('#bars').getBoundingClientRect().top,
+    ]""")
+    assert bottom <= top
+
+
 def test_light_and_dark(visit):
     levels = {}
     for scheme in ("light", "dark"):
