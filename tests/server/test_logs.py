@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from inkdigits.self_test import DIGIT
+from inkdigits.server.observability.logs import Lines
 
 from support.fronts import free_ports
 from support.servers import DEADLINE, START_SECONDS, alive, answers, ask, processes, samples, until, workers
@@ -200,6 +202,21 @@ def test_what_damaged_pictures_make_libraries_print_is_lines_of_the_log_and_not_
     assert told
     assert sum(told) + len(theirs) >= 120
     assert len(theirs) < 120
+
+
+def test_the_end_waits_for_the_number_of_dropped_lines():
+    class Slow(logging.Formatter):
+        def format(self, record):
+            time.sleep(0.3)
+            return record.getMessage()
+
+    source, target = os.pipe()
+    os.set_blocking(source, False)
+    lines = Lines(target, "utf-8", 4096)
+    lines.setFormatter(Slow())
+    lines.drop(3)
+    lines.flush()
+    assert os.read(source, 1000).startswith(b"3 log lines were dropped")
 
 
 @pytest.mark.parametrize("number", ["1", "2"])

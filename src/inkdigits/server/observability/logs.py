@@ -94,6 +94,7 @@ class Lines(logging.Handler):
         self._lines: list[str] = []
         self._size = 0  # characters waiting or being written
         self._dropped = 0  # lines since the thread last looked
+        self._writing = False
         self._on_drop: Callable[[int], None] = lambda lines: None
         self._changed = threading.Condition()
         threading.Thread(target=self._run, name="inkdigits-log", daemon=True).start()
@@ -115,9 +116,9 @@ class Lines(logging.Handler):
                 self._changed.notify_all()
 
     def flush(self) -> None:
-        """Wait until all lines are written, for at most :data:`DRAIN_SECONDS`."""
+        """Wait until all lines and the number of dropped ones are written, for at most :data:`DRAIN_SECONDS`."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._size, DRAIN_SECONDS)
+            self._changed.wait_for(lambda: not (self._lines or self._dropped or self._writing), DRAIN_SECONDS)
 
     def drop(self, lines: int) -> None:
         """Count dropped lines; the log reports how many."""
@@ -135,7 +136,7 @@ class Lines(logging.Handler):
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._lines or self._dropped)
-                lines, self._lines = self._lines, []
+                lines, self._lines, self._writing = self._lines, [], True
                 unreported, self._dropped = unreported + self._dropped, 0
             size = sum(map(len, lines))
             try:
@@ -148,6 +149,7 @@ class Lines(logging.Handler):
                 if failed:
                     self._on_drop(failed)
                 self._size -= size
+                self._writing = False
                 self._changed.notify_all()
 
     def _drop_message(self, dropped: int) -> str:
