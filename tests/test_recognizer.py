@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 
 import inkdigits
 from inkdigits import ImageError, ModelError, Prediction, Recognizer, UnreadableImage
-from inkdigits.network import SHIPPED, find_model, ink_file, read_registry, shipped_models
+from inkdigits.network import SHIPPED, find_model, read_registry, shipped_models, shipped_network
 from inkdigits.preprocess import Preprocessed
 from inkdigits.recognizer import _chosen
 
@@ -182,9 +182,12 @@ def test_shipped_models_are_what_the_registry_says():
         assert recognizer.model.sha256 == entry["sha256"]
         assert 0.9 < recognizer.model.metrics["mnist"]["accuracy"] <= 1
     assert Recognizer().model.name == registry["default"]
-    ink, sha256 = ink_file()
-    assert hashlib.sha256(ink.read_bytes()).hexdigest() == sha256
-    assert {p.name for p in SHIPPED.glob("*.onnx")} == {ink.name, *(e["file"] for e in registry["models"].values())}
+    others = []
+    for name in ("ink", "line"):
+        path, sha256 = shipped_network(name)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+        others.append(path.name)
+    assert {p.name for p in SHIPPED.glob("*.onnx")} == {*others, *(e["file"] for e in registry["models"].values())}
 
 
 def test_a_changed_model_is_refused(tmp_path):
@@ -368,25 +371,28 @@ SEVEN, TWO, OTHER, MANY = read(7), read(2), read(reason="not a digit"), read(rea
 @pytest.mark.parametrize(
     ("whole", "parts", "otherwise", "expected"),
     [
-        (SEVEN, [], None, (7, None)),
-        (OTHER, [SEVEN, OTHER], None, (7, None)),
-        (SEVEN, [SEVEN, OTHER], None, (7, None)),
-        (OTHER, [SEVEN, TWO], None, (4, "several digits")),
-        (SEVEN, [SEVEN, TWO], None, (7, "several digits")),
-        (OTHER, [SEVEN, MANY], None, (4, "several digits")),
-        (MANY, [SEVEN, OTHER], None, (4, "several digits")),
-        (OTHER, [OTHER, OTHER], None, (4, "not a digit")),
-        (OTHER, [], SEVEN, (7, None)),
-        (MANY, [], SEVEN, (4, "several digits")),
-        (SEVEN, [], TWO, (7, None)),
-        (SEVEN, [], MANY, (4, "several digits")),
-        (SEVEN, [], OTHER, (7, None)),
+        (SEVEN, [], [], (7, None)),
+        (OTHER, [SEVEN, OTHER], [], (7, None)),
+        (SEVEN, [SEVEN, OTHER], [], (7, None)),
+        (OTHER, [SEVEN, TWO], [], (4, "several digits")),
+        (SEVEN, [SEVEN, TWO], [], (7, "several digits")),
+        (OTHER, [SEVEN, MANY], [], (4, "several digits")),
+        (MANY, [SEVEN, OTHER], [], (4, "several digits")),
+        (OTHER, [OTHER, OTHER], [], (4, "not a digit")),
+        (OTHER, [], [SEVEN], (7, None)),
+        (MANY, [], [SEVEN], (4, "several digits")),
+        (SEVEN, [], [TWO], (7, None)),
+        (SEVEN, [], [MANY], (7, None)),
+        (SEVEN, [], [MANY, SEVEN, OTHER], (7, None)),
+        (SEVEN, [], [MANY, SEVEN, TWO], (4, "several digits")),
+        (SEVEN, [], [OTHER], (7, None)),
     ],
 )
 def test_the_prediction_for_a_picture_follows_from_those_of_its_inks(whole, parts, otherwise, expected):
     ink = Preprocessed(np.zeros((28, 28), np.float32), None, None)
-    seen = replace(ink, parts=(ink,) * len(parts), otherwise=ink if otherwise else None)
-    found = _chosen(seen, [whole, *parts, *([otherwise] if otherwise else [])])
+    other = replace(ink, parts=(ink,) * (len(otherwise) - 1)) if otherwise else None
+    seen = replace(ink, parts=(ink,) * len(parts), otherwise=other)
+    found = _chosen(seen, [whole, *parts, *otherwise])
     assert (found.digit, found.reason) == expected
     assert found.is_digit == (expected[1] is None)
 

@@ -1,4 +1,4 @@
-"""inkdigits reads handwritten digits from any picture and reports how sure it is."""
+"""inkdigits reads handwritten digits and numbers from any picture and reports how sure it is."""
 
 from importlib import import_module
 from os import environ as _environ
@@ -12,6 +12,7 @@ from inkdigits.errors import (
     ImageTooSmall,
     InkdigitsError,
     InvalidPixels,
+    InvalidStrokes,
     ModelError,
     NotAnImage,
     ServerBusy,
@@ -24,7 +25,7 @@ from inkdigits.errors import (
 
 if TYPE_CHECKING:
     from inkdigits.client import Client
-    from inkdigits.prediction import Box, ModelInfo, Prediction
+    from inkdigits.prediction import Alternative, Box, Digit, ModelInfo, Number, Prediction, Reading
     from inkdigits.preprocess import Limits
     from inkdigits.recognizer import Recognizer
 
@@ -38,19 +39,24 @@ _aliases.install()
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alternative",
     "Box",
     "Client",
     "DataError",
+    "Digit",
     "ImageError",
     "ImageTooLarge",
     "ImageTooSmall",
     "InkdigitsError",
     "InvalidPixels",
+    "InvalidStrokes",
     "Limits",
     "ModelError",
     "ModelInfo",
     "NotAnImage",
+    "Number",
     "Prediction",
+    "Reading",
     "Recognizer",
     "ServerBusy",
     "ServerError",
@@ -63,11 +69,15 @@ __all__ = [
 
 # Imported when first asked for: they bring NumPy and ONNX Runtime, which `inkdigits --help` has no use for.
 _LATE = {
+    "Alternative": "inkdigits.prediction",
     "Box": "inkdigits.prediction",
     "Client": "inkdigits.client",
+    "Digit": "inkdigits.prediction",
     "Limits": "inkdigits.preprocess",
     "ModelInfo": "inkdigits.prediction",
+    "Number": "inkdigits.prediction",
     "Prediction": "inkdigits.prediction",
+    "Reading": "inkdigits.prediction",
     "Recognizer": "inkdigits.recognizer",
 }
 

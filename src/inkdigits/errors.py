@@ -9,7 +9,8 @@ The tree::
     │   ├── UnreadableImage   a supported format, but truncated or damaged
     │   ├── ImageTooSmall
     │   ├── ImageTooLarge     too many pixels or too many bytes
-    │   └── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
+    │   ├── InvalidPixels     numbers that are not pixels: wrong count, range, type or NaN
+    │   └── InvalidStrokes    pen strokes without points, with too many, or with other values than x and y
     ├── ModelError            a model is unknown, damaged, or not a digit recognizer
     ├── DataError             a data set is missing, incomplete, damaged or of another format
     ├── TrainingError         a training run cannot start, continue or be exported
@@ -27,6 +28,7 @@ __all__ = [
     "ImageTooSmall",
     "InkdigitsError",
     "InvalidPixels",
+    "InvalidStrokes",
     "ModelError",
     "NotAnImage",
     "ServerBusy",
@@ -68,6 +70,10 @@ class ImageTooLarge(ImageError):
 
 class InvalidPixels(ImageError):
     """Numbers that are not pixels: wrong count, shape, range or type, or NaN."""
+
+
+class InvalidStrokes(ImageError):
+    """Pen strokes that cannot be drawn: no points, too many, or other values than finite x and y."""
 
 
 class ModelError(InkdigitsError):

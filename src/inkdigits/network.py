@@ -19,12 +19,13 @@ from inkdigits.onnx_form import ends, find_form
 __all__ = [
     "METADATA_PREFIX",
     "SHIPPED",
-    "InkFinder",
     "Network",
+    "ShippedNetwork",
     "find_model",
-    "ink_file",
     "read_registry",
+    "shipped_entry",
     "shipped_models",
+    "shipped_network",
     "sigmoid",
     "softmax",
 ]
@@ -86,8 +87,11 @@ class Network:
         return answers
 
 
-class InkFinder:
-    """The shipped network that finds ink, in memory; it runs on one thread.
+class ShippedNetwork:
+    """A network that ships in addition to the models, in memory: it finds ink, or reads lines. It runs on one thread.
+
+    Args:
+        name: "ink" or "line", as in the shipped registry.
 
     Attributes:
         sha256: of its file.
@@ -96,15 +100,16 @@ class InkFinder:
         ModelError: its file is missing, damaged, or not the registered one.
     """
 
-    def __init__(self) -> None:
-        path, sha256 = ink_file()
+    def __init__(self, name: str) -> None:
+        path, sha256 = shipped_network(name)
         data, self.sha256 = _read_verified(path, sha256)
         self._session = _session(path, data, 1)
+        self._input = self._session.get_inputs()[0].name
 
-    def logits(self, planes: np.ndarray) -> np.ndarray:
-        """Run on (N, 2, H, W) float32 planes, H and W multiples of 16: (N, 1, H, W) float32 logits of ink."""
-        logits: np.ndarray = self._session.run(None, {"planes": planes})[0]
-        return logits
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """Run on a float32 batch of its input: its output, float32."""
+        output: np.ndarray = self._session.run(None, {self._input: batch})[0]
+        return output
 
 
 def _session(path: Path, data: bytes, threads: int) -> Any:
@@ -177,16 +182,27 @@ def shipped_models() -> dict[str, Any]:
 
 
 @cache
-def ink_file() -> tuple[Path, str]:
-    """Return path and SHA-256 of the network that finds ink, as the shipped registry has them.
+def shipped_network(name: str) -> tuple[Path, str]:
+    """Return path and SHA-256 of a network that ships in addition to the models, "ink" or "line".
 
     Raises:
-        ModelError: the registry lists no such network.
+        ModelError: the shipped registry does not list it.
     """
-    entry = read_registry(SHIPPED).get("ink")
-    if not isinstance(entry, dict) or not {"file", "sha256"} <= entry.keys():
-        raise ModelError(f"{SHIPPED / REGISTRY_NAME} lists no network that finds ink; reinstall inkdigits")
+    entry = shipped_entry(name)
     return SHIPPED / entry["file"], entry["sha256"]
+
+
+@cache
+def shipped_entry(name: str) -> dict[str, Any]:
+    """Return the shipped registry's entry of the network "ink" or "line".
+
+    Raises:
+        ModelError: the shipped registry does not list it.
+    """
+    entry: Any = read_registry(SHIPPED).get(name)
+    if not isinstance(entry, dict) or not {"file", "sha256"} <= entry.keys():
+        raise ModelError(f"{SHIPPED / REGISTRY_NAME} lists no {name} network; reinstall inkdigits")
+    return entry
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:

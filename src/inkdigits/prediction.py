@@ -1,18 +1,37 @@
-"""What an image was read as, and by which model: plain data, which needs no ONNX Runtime."""
+"""What was read in an image, one digit or numbers, and by which model: plain data, which needs no ONNX Runtime."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-__all__ = ["CLASSES", "SIDE", "Box", "ModelInfo", "Polarity", "Prediction", "Reason"]
+__all__ = [
+    "CHARACTERS",
+    "CLASSES",
+    "MARK",
+    "SIDE",
+    "Alternative",
+    "Box",
+    "Digit",
+    "ModelInfo",
+    "Number",
+    "Polarity",
+    "Prediction",
+    "Reading",
+    "Reason",
+]
 
 SIDE = 28  # pixels, of the image that a network sees
 CLASSES = 10  # digits
+CHARACTERS = "0123456789.,-?"  # that numbers are read as
+MARK = "?"  # stands for any other ink
 
 Polarity = Literal["dark-on-light", "light-on-dark"]
 Reason = Literal["blank", "several digits", "not a digit", "unclear"]  # why an image is rejected
@@ -90,6 +109,177 @@ class Prediction:
         if self.explanation is not None:
             answer["explanation"] = np.round(self.explanation.astype(float), 3).tolist()
         return answer
+
+
+@dataclass(frozen=True, slots=True)
+class Digit:
+    """One character of a number.
+
+    Attributes:
+        char: "0" to "9"; ".", "," or "-"; "?" for any other ink.
+        digit: 0 to 9; None where ``char`` is not a digit.
+        confidence: probability of ``char``, 0 to 1.
+        box: where it is, in pixels of the upright image.
+        touching: whether its ink touches that of the character before or after it.
+    """
+
+    char: str
+    digit: int | None
+    confidence: float
+    box: Box
+    touching: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "char": self.char,
+            "digit": self.digit,
+            "confidence": self.confidence,
+            "box": self.box._asdict(),
+            "touching": self.touching,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Digit:
+        """Return the digit that :meth:`to_dict` returned the values of."""
+        return cls(
+            document["char"],
+            document["digit"],
+            document["confidence"],
+            Box(**document["box"]),
+            document["touching"],
+        )
+
+
+class Alternative(NamedTuple):
+    """Another text that a number may be, and its probability."""
+
+    text: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it is written.
+
+    Attributes:
+        text: its digits, with zeros in front, points, commas and dashes; "?" for any other ink.
+        value: what it is worth; None where the text is ambiguous, as "1.420" is, or has a "?".
+        confidence: probability that all of the text is right, 0 to 1.
+        is_number: whether it is accepted: its confidence reaches the threshold, and it has a digit and no "?".
+        box: where it is, in pixels of the upright image.
+        digits: each character of the text, in order.
+        alternatives: other texts, the most likely first, as many as were asked for.
+    """
+
+    text: str
+    value: int | float | None
+    confidence: float
+    is_number: bool
+    box: Box
+    digits: tuple[Digit, ...]
+    alternatives: tuple[Alternative, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "text": self.text,
+            "value": self.value,
+            "confidence": self.confidence,
+            "is_number": self.is_number,
+            "box": self.box._asdict(),
+            "digits": [digit.to_dict() for digit in self.digits],
+            "alternatives": [alternative._asdict() for alternative in self.alternatives],
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Number:
+        """Return the number that :meth:`to_dict` returned the values of."""
+        return cls(
+            document["text"],
+            document["value"],
+            document["confidence"],
+            document["is_number"],
+            Box(**document["box"]),
+            tuple(map(Digit.from_dict, document["digits"])),
+            tuple(Alternative(**each) for each in document["alternatives"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The numbers in an image.
+
+    Attributes:
+        numbers: from top to bottom, and from left to right.
+        lines: the numbers of each line, by their indices.
+        table: rows of cells, each the index of a number, or None for an empty cell; None where the image has no table.
+        polarity: whether the ink is darker or lighter than the paper; None when blank.
+    """
+
+    numbers: tuple[Number, ...]
+    lines: tuple[tuple[int, ...], ...]
+    table: tuple[tuple[int | None, ...], ...] | None
+    polarity: Polarity | None
+
+    @property
+    def text(self) -> str:
+        """The text of all numbers: a line for each of :attr:`lines`, with spaces between numbers; "" when blank."""
+        return "\n".join(" ".join(self.numbers[i].text for i in line) for line in self.lines)
+
+    @property
+    def confidence(self) -> float:
+        """Probability that every number is right, if they are independent; 0.0 when blank."""
+        return math.prod(number.confidence for number in self.numbers) if self.numbers else 0.0
+
+    @property
+    def is_number(self) -> bool:
+        """Whether there are numbers and each of them is accepted."""
+        return bool(self.numbers) and all(number.is_number for number in self.numbers)
+
+    @property
+    def is_blank(self) -> bool:
+        """No ink was found."""
+        return not self.numbers
+
+    def rows(self) -> list[list[str | None]]:
+        """Return the texts in rows, those of the table if there is one, else those of the lines."""
+        cells: Sequence[Sequence[int | None]] = self.lines if self.table is None else self.table
+        return [[None if i is None else self.numbers[i].text for i in row] for row in cells]
+
+    def to_csv(self) -> str:
+        """Return :meth:`rows` as CSV; an empty cell is empty."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows(self.rows())
+        return file.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "text": self.text,
+            "confidence": self.confidence,
+            "is_number": self.is_number,
+            "numbers": [number.to_dict() for number in self.numbers],
+            "lines": [list(line) for line in self.lines],
+            "table": None if self.table is None else [list(row) for row in self.table],
+            "blank": self.is_blank,
+            "polarity": self.polarity,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Reading:
+        """Return the reading that :meth:`to_dict` returned the values of; other keys are ignored.
+
+        Raises:
+            KeyError, TypeError: the document is not of a reading.
+        """
+        table = document["table"]
+        return cls(
+            tuple(map(Number.from_dict, document["numbers"])),
+            tuple(map(tuple, document["lines"])),
+            None if table is None else tuple(map(tuple, table)),
+            document["polarity"],
+        )
 
 
 @dataclass(frozen=True)

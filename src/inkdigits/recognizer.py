@@ -21,8 +21,18 @@ import numpy as np
 from inkdigits import _aliases
 from inkdigits.errors import ImageError, ModelError
 from inkdigits.network import Network, sigmoid, softmax
-from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction, Reason
-from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource, Limits, Preprocessed, preprocess, preprocess_batch
+from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction, Reading, Reason
+from inkdigits.preprocess import (
+    NORMALIZATION_VERSION,
+    ImageSource,
+    Limits,
+    Preprocessed,
+    preprocess,
+    preprocess_batch,
+    preprocess_picture,
+)
+from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.strokes import Drawing, Strokes, check_strokes, draw_strokes
 
 __all__ = ["Recognizer"]
 
@@ -31,7 +41,11 @@ SEVERAL = CLASSES + 1  # index of the logit of "these are several digits"
 OCCLUSION, OCCLUSION_STEP = 5, 2  # pixels: side of the window that an explanation erases, and its stride
 _UNIFORM = (0.1,) * CLASSES
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from inkdigits.reading import Layout, Options
+else:
     __getattr__ = partial(_aliases.find, __name__)
 
 
@@ -127,6 +141,75 @@ class Recognizer:
             results.extend(s if isinstance(s, ImageError) else next(answers) for s in seen)
         return results
 
+    def read(
+        self,
+        image: ImageSource | Strokes,
+        *,
+        layout: Layout = "auto",
+        length: int | None = None,
+        pattern: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        alternatives: int = 0,
+    ) -> Reading:
+        """Read the numbers in one image: one or many, apart or touching, in lines or in a table.
+
+        An image of one digit reads the same as with :meth:`predict`.
+
+        Args:
+            image: as for :meth:`predict`, or a drawing as pen strokes: a list or tuple of strokes, each a list of
+                points (x, y) or an array of shape (n, 2), x to the right and y down, in any unit. The boxes of the
+                reading are in that unit then.
+            layout: "auto", or "line" for one number, whatever the gaps between its digits, or "lines" for numbers in
+                lines, even where the image looks like one digit; "boxes" for printed boxes with one digit each, whose
+                rows are numbers; "grid" for a printed table or sudoku, with a number in each cell. "auto" finds boxes
+                and grids that are clearly there. Without rules, "boxes" is read as "line", and "grid" as "lines".
+            length: number of digits of each number, such as 8 for a code; None: any.
+            pattern: of each number, "d" for a digit, and ".", "," and "-" for themselves, such as "dd.dd.dddd".
+            decimal: the decimal sign, "." or ",", where "1.420" would be ambiguous.
+            alternatives: how many other texts to return for each number.
+
+        Raises:
+            ImageError: the image cannot be read; the subclass says why, InvalidStrokes for a drawing.
+            ModelError: the model cannot be run, or outputs NaN.
+            ValueError: an argument has no such value.
+        """
+        from inkdigits.reading import Options  # images of digits do not need it
+
+        options = Options(layout, length, pattern, decimal, alternatives)
+        if isinstance(image, (list, tuple)):
+            return self.read_drawing(draw_strokes(check_strokes(image)), options)
+        return self.read_decoded(decode(image, self._limits), options)
+
+    def read_drawing(self, drawing: Drawing, options: Options) -> Reading:
+        """Read the numbers in a drawing: the second half of :meth:`read` for strokes.
+
+        Args:
+            drawing: from :func:`inkdigits.preprocess.strokes.draw_strokes`.
+            options: the arguments of :meth:`read`.
+        """
+        return drawing.in_units(self.read_decoded(drawing.picture, options, drawing.strokes))
+
+    def read_decoded(self, picture: Image.Image, options: Options, strokes: Sequence[np.ndarray] = ()) -> Reading:
+        """Read the numbers in a decoded picture: the second half of :meth:`read`.
+
+        Args:
+            picture: from :func:`inkdigits.preprocess.decode.decode`, or of a drawing.
+            options: the arguments of :meth:`read`.
+            strokes: of a drawing, in pixels of its picture.
+        """
+        from inkdigits.reading import read_picture
+
+        return read_picture(
+            picture,
+            self.predict_preprocessed([preprocess_picture(picture)])[0],
+            self,
+            layout=options.layout,
+            restriction=options.restriction,
+            decimal=options.decimal,
+            alternatives=options.alternatives,
+            strokes=strokes,
+        )
+
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Run the network alone: (N, 1, 28, 28) float32 preprocessed images to (N, 10 to 12) float32 logits.
 
@@ -163,8 +246,8 @@ class Recognizer:
 
         Ink that consists of parts far apart is read as a whole, and each part by itself. If two parts are digits, the
         picture shows several digits; if one is, and the whole is neither a digit nor several, that part is the digit.
-        What the ink network took for rules or a frame is read as ink, too: if that makes it several digits, or a digit
-        where there was none, it was ink.
+        What the ink network took for rules or a frame is read as ink, too: if that makes a digit where there was none,
+        or several of which two are digits by themselves, it was ink.
 
         Args:
             seen: results of :func:`inkdigits.preprocess.preprocess`.
@@ -224,20 +307,23 @@ class Recognizer:
 
 def _inks(seen: Preprocessed) -> list[Preprocessed]:
     """Return all that may be the digit of a picture, in the order in which :func:`_chosen` takes their predictions."""
-    return [seen, *seen.parts, *([seen.otherwise] if seen.otherwise else [])]
+    return [seen, *seen.parts, *(_inks(seen.otherwise) if seen.otherwise else [])]
 
 
 def _chosen(seen: Preprocessed, read: Sequence[Prediction]) -> Prediction:
     """Return the prediction for a picture from those of its inks."""
-    whole, parts = read[0], read[1 : 1 + len(seen.parts)]
+    n = 1 + len(seen.parts)
+    whole, parts, others = read[0], read[1:n], read[n:]
     digits = [part for part in parts if part.is_digit]
     if len(digits) > 1 or (not whole.is_digit and any(part.reason == "several digits" for part in parts)):
         return replace(whole, is_digit=False, reason="several digits")
     found = digits[0] if digits and not whole.is_digit and whole.reason != "several digits" else whole
-    if seen.otherwise:
-        otherwise = read[-1]
+    if others:
+        otherwise, *pieces = others
         is_another = otherwise.is_digit and not found.is_digit and found.reason != "several digits"
-        if is_another or (found.is_digit and otherwise.reason == "several digits"):
+        # A thing at the border may make several digits of one, but does not look like one.
+        are_digits = sum(piece.is_digit for piece in pieces) > 1
+        if is_another or (found.is_digit and otherwise.reason == "several digits" and are_digits):
             return otherwise
     return found
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from inkdigits.preprocess.components import PIECE_SHARE, SMALL, _connected, components
+from inkdigits.preprocess.components import MOST_COMPONENTS, MOST_PARTS, PIECE_SHARE, SMALL, components, connected
 from inkdigits.preprocess.paper import Marks
 
 SIDE = 160
@@ -27,12 +27,23 @@ def bounds_of(*boxes, side=SIDE):
     return [ink.bounds for ink in components(marks_of(blocks(*boxes, side=side)))]
 
 
+def test_labels_are_the_numbers_of_the_components():
+    mask = np.random.default_rng(4).random((40, 60)) < 0.4
+    found = connected(mask)
+    labels = found.labels(np.arange(1, len(found.area) + 1))
+    assert np.array_equal(labels > 0, mask)
+    expected, n = ndimage.label(mask, np.ones((3, 3)))
+    assert n == len(found.area)
+    assert len(set(zip(labels[mask], expected[mask], strict=True))) == n
+    assert np.array_equal(np.bincount(labels.ravel())[1:], found.area)
+
+
 def test_connected_components_against_scipy():
     rng = np.random.default_rng(3)
     for _ in range(60):
         mask = rng.random(rng.integers(1, 60, 2)) < rng.uniform(0.02, 0.7)
         labels, n = ndimage.label(mask, np.ones((3, 3)))
-        found = _connected(mask)
+        found = connected(mask)
         assert len(found.area) == n
         boxes = [(c.start, r.start, c.stop, r.stop) for r, c in ndimage.find_objects(labels)]
         expected = sorted(zip(np.bincount(labels.ravel(), minlength=n + 1)[1:], boxes, strict=True))
@@ -116,3 +127,14 @@ def test_a_ring_that_fills_a_tiny_picture_is_kept(side):
     [found] = components(marks_of(np.asarray(large.resize((side, side), Image.Resampling.BOX)) / 255))
     margin = side // 10
     assert found.bounds == (margin, margin, side - margin, side - margin)
+
+
+def test_of_many_components_the_largest_are_taken():
+    """A page of dots costs no more than one of few."""
+    page = np.zeros((900, 900), np.float32)
+    for y in range(3):
+        for x in range(3):
+            page[y::12, x::12] = 1
+    whole, *parts = components(Marks(page, 1.0, 0.5, 0.2, 0.0, "dark-on-light"))
+    assert (whole.cover > 0.5).sum() <= 9 * MOST_COMPONENTS
+    assert len(parts) <= MOST_PARTS

@@ -95,7 +95,7 @@ def test_all_ink_of_a_tight_crop_is_there_in_case_the_network_misses_some():
         x0, y0, x1, y1 = ink_of(image.astype(np.float32)).bounds
         crop = image[y0:y1, x0:x1].astype(np.float32)
         found = find_ink(crop)
-        everything = found.otherwise or found.inks[0]
+        everything = (found.otherwise or found.inks)[0]
         assert apart(laid_out(everything, crop.shape), 1 - crop / 255) < 0.05, digit
 
 

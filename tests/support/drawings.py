@@ -36,3 +36,49 @@ def picture(digit, size=280, *, height=None, ink_size=None, at=None, pen=None, p
     span = np.ptp(np.concatenate(strokes), axis=0)
     at = at or ((size - span[0]) / 2, (height - span[1]) / 2)
     return draw([s + at for s in strokes], size, height, pen=pen, paper=paper, ink=ink)
+
+
+# In heights of a digit.
+SIGNS = {
+    ".": np.array([[0.04, 0.94], [0.0, 0.96]]),
+    ",": np.array([[0.06, 0.94], [0.0, 1.12]]),
+    "-": np.array([[0.0, 0.5], [0.4, 0.5]]),
+}
+GAP, SPACE = 0.4, 1.5
+
+
+def page(*rows, ink_size=60, pen=6.0, paper=255, ink=0):
+    """A uint8 picture of digits and signs in rows, each well apart from the next."""
+    strokes = []
+    right = 0.0
+    for i, row in enumerate(rows):
+        x = 1.0
+        for character in row:
+            if character == " ":
+                x += SPACE
+                continue
+            at = (x * ink_size, (1 + 2 * i) * ink_size)
+            if character in SIGNS:
+                written = [SIGNS[character] * ink_size + at]
+            else:
+                written = place(DIGITS[int(character)], ink_size, at)
+            strokes += written
+            x = np.concatenate(written)[:, 0].max() / ink_size + GAP
+        right = max(right, x)
+    return draw(strokes, round((right + 1) * ink_size), (1 + 2 * len(rows)) * ink_size, pen=pen, paper=paper, ink=ink)
+
+
+def number_strokes(text, height=80.0, gap=0.35):
+    """Strokes of digits side by side, of one height, at gaps in heights."""
+    strokes = []
+    for digit in map(int, text):
+        left = np.concatenate(strokes)[:, 0].max() + gap * height if strokes else 0.0
+        strokes += place(DIGITS[digit], height, (left, 0.0))
+    return strokes
+
+
+def number(text, height=80, margin=40):
+    """A uint8 picture of digits side by side."""
+    strokes = [stroke + margin for stroke in number_strokes(text, height)]
+    width = np.concatenate(strokes)[:, 0].max() + margin
+    return draw(strokes, round(width), height + 2 * margin, pen=0.09 * height)

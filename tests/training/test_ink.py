@@ -16,10 +16,10 @@ from inkdigits.errors import TrainingError
 from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.synthesis.pages import Hands, compose
-from inkdigits.training import ink
+from inkdigits.training import ink, steps
 from inkdigits.training.config import InkConfig
 from inkdigits.training.ink import InkNetwork, export_ink, train_ink
-from inkdigits.training.register import register_ink
+from inkdigits.training.register import register_network
 
 from support.drawings import DIGITS
 
@@ -35,7 +35,7 @@ def drawn(monkeypatch):
     hands = Hands(scan[None], strokes, strokes[:2])
     monkeypatch.setattr(ink, "hands", lambda settings, part: hands)
     monkeypatch.setattr(ink, "VALIDATION_PAGES", 4)
-    monkeypatch.setattr(ink, "REPORT_EVERY", 5)
+    monkeypatch.setattr(steps, "REPORT_EVERY", 5)
     monkeypatch.setattr(ink, "SIDES", ((64, 64), (48, 64)))
     return hands
 
@@ -63,7 +63,7 @@ def test_pages_are_reproducible_and_their_ink_differs_from_the_paper(drawn):
 def test_a_resumed_run_gives_the_same_network(drawn, tmp_path, capsys):
     config = InkConfig(steps=10, threads=1, workers=0)
     whole, figures = train_ink(config, None, Settings(), Report())
-    assert 0 <= figures.overlap <= 1
+    assert 0 <= figures["overlap"] <= 1
     real, seen = ink.validate, []
 
     def stopped(*args):
@@ -107,7 +107,7 @@ def test_the_registry_knows_the_file(tmp_path):
     export_ink(InkNetwork().eval(), out)
     (tmp_path / "registry.json").write_text('{"default": "a", "models": {"a": {"file": "a.onnx"}}}')
     config = InkConfig(steps=60, threads=1)
-    register_ink(out, "python scripts/train_ink.py ink.onnx", config, 59_484, {"loss": 0.3})
+    register_network(out, "python scripts/train_ink.py ink.onnx", config, 59_484, {"loss": 0.3})
     registry = json.loads((tmp_path / "registry.json").read_text())
     assert registry["default"] == "a"
     assert list(registry["models"]) == ["a"]

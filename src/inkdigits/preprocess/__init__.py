@@ -113,7 +113,7 @@ def preprocess_picture(picture: Image.Image) -> Preprocessed:
         if found.inks:
             again = closer(region, found.inks[0].bounds, step / found.times)
             if again is None:
-                otherwise = _laid_out([found.otherwise], region, step) if found.otherwise else None
+                otherwise = _laid_out(found.otherwise, region, step) if found.otherwise else None
                 return replace(_laid_out(found.inks, region, step / found.times), otherwise=otherwise)
             region, finer = again, False
         elif step > 1 and not finer:

@@ -9,7 +9,7 @@ import numpy as np
 from inkdigits.prediction import SIDE, Polarity
 from inkdigits.preprocess.paper import LARGE, Marks
 
-__all__ = ["Ink", "components", "dilate", "stroke_width"]
+__all__ = ["Connected", "Ink", "components", "connected", "dilate", "stroke_width"]
 
 REACH = 3  # pixels that soft ink may lie from solid ink
 PIECE_SHARE = 0.03  # of the largest component; smaller components are specks
@@ -21,6 +21,7 @@ PART_GAP = 0.35  # of the largest component's longer side, that is near
 PART_SIDE = 0.5  # of the longest part; a shorter one is not a digit of its own
 SOLID_COVER = 0.5  # share of a pixel that ink covers, above which it counts for the width of strokes
 MOST_PARTS = 4  # the largest
+MOST_COMPONENTS = 300  # components, the largest, that the digit is chosen from
 TALL = 0.75  # of the largest component's longer side; a shorter component that the border cuts is a piece
 
 
@@ -40,7 +41,7 @@ class Ink(NamedTuple):
     is_framed: bool = False
 
 
-class _Components(NamedTuple):
+class Connected(NamedTuple):
     """Connected components by number, and the runs of pixels in rows that they consist of.
 
     Attributes:
@@ -75,6 +76,14 @@ class _Components(NamedTuple):
         steps[self.ends[runs] + 1] = -1
         return np.cumsum(steps, dtype=np.int8).reshape(h, stride)[:, 1:-1].astype(bool)
 
+    def labels(self, numbers: np.ndarray) -> np.ndarray:
+        """Draw (N,) numbers at the pixels of each component, 0 elsewhere: (h, w) int32."""
+        h, stride = self.shape[0], self.shape[1] + 2
+        steps = np.zeros(h * stride, np.int32)
+        steps[self.starts + 1] = numbers[self.of]
+        steps[self.ends + 1] -= numbers[self.of].astype(np.int32)
+        return np.cumsum(steps, dtype=np.int32).reshape(h, stride)[:, 1:-1]
+
 
 def components(marks: Marks) -> list[Ink]:
     """Choose the components of the digit, without specks and pieces of neighbors.
@@ -84,15 +93,20 @@ def components(marks: Marks) -> list[Ink]:
         parts follow, the longest first: each of them may be the digit, or they are several digits.
     """
     mask = marks.depth > marks.solid
-    found = _connected(mask)
+    found = connected(mask)
     good = found.area >= max(PIECE_SHARE * found.area.max(initial=0), 2 if mask.size > SMALL else 1)
     if not good.any():
         return []
+    if good.sum() > MOST_COMPONENTS:
+        largest = np.argsort(-np.where(good, found.area, 0), kind="stable")[:MOST_COMPONENTS]
+        good = np.isin(np.arange(len(good)), largest)
     if min(mask.shape) < LARGE or good.sum() == 1:
         return [_ink(marks, mask if good.all() else found.drawn(good))]
-    boxes = found.boxes()
-    chosen, parts = _chosen(found.area, boxes, good, mask.shape)
-    whole, *rest = (_ink(marks, found.drawn(some), found.drawn(good & ~some)) for some in (chosen, *parts))
+    places = np.flatnonzero(good)
+    boxes = found.boxes()[places]
+    chosen, parts = _chosen(found.area[places], boxes, mask.shape)
+    drawn = [np.isin(np.arange(len(good)), places[some]) for some in (chosen, *parts)]
+    whole, *rest = (_ink(marks, found.drawn(some), found.drawn(good & ~some)) for some in drawn)
     return [whole._replace(is_framed=_is_framed(boxes[chosen])), *rest]
 
 
@@ -103,21 +117,19 @@ def stroke_width(ink: Ink) -> float:
     return float(2 * mask.sum() / max(mask.sum() - inner.sum(), 1))
 
 
-def _chosen(
-    area: np.ndarray, boxes: np.ndarray, good: np.ndarray, shape: tuple[int, int]
-) -> tuple[np.ndarray, list[np.ndarray]]:
+def _chosen(area: np.ndarray, boxes: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the components of the ink, (N,) bool, and those of each of its parts if there are several."""
     h, w = shape
     x0, y0, x1, y1 = boxes.T
     is_cut = (x0 == 0) | (y0 == 0) | (x1 == w) | (y1 == h)
-    main = int(np.argmax(np.where(good, area * np.where(is_cut, CUT, 1), 0)))
+    main = int(np.argmax(area * np.where(is_cut, CUT, 1)))
     side = np.maximum(x1 - x0, y1 - y0)
     gap = _gaps(boxes, boxes[main])
     share = area / area[main]
-    chosen = good & (share >= PIECE_SHARE) & ~((share < PART_SHARE) & (gap > PART_GAP * side[main]))
+    chosen = (share >= PIECE_SHARE) & ~((share < PART_SHARE) & (gap > PART_GAP * side[main]))
     cut_off = is_cut & (gap > CUT_GAP * side[main]) & ~is_cut[main]
     chosen &= ~cut_off
-    parts = [np.arange(len(side)) == i for i in np.flatnonzero(good & cut_off & (side >= TALL * side[main]))]
+    parts = [np.arange(len(side)) == i for i in np.flatnonzero(cut_off & (side >= TALL * side[main]))]
     rest = chosen.copy()
     while rest.any():
         part = np.zeros_like(rest)
@@ -174,7 +186,7 @@ def _bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _connected(mask: np.ndarray) -> _Components:
+def connected(mask: np.ndarray) -> Connected:
     """Find the 8-connected components of a mask.
 
     Runs of neighboring rows that touch are joined, and each run takes the smallest label among its neighbors until
@@ -206,7 +218,7 @@ def _connected(mask: np.ndarray) -> _Components:
             break
     roots, of = np.unique(label, return_inverse=True)
     area = np.bincount(of, weights=ends - starts, minlength=len(roots))
-    return _Components(starts, ends, of, area, (h, w))
+    return Connected(starts, ends, of, area, (h, w))
 
 
 def dilate(mask: np.ndarray, reach: int) -> np.ndarray:

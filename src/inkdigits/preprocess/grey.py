@@ -7,7 +7,7 @@ from math import ceil, floor
 import numpy as np
 from PIL import Image
 
-__all__ = ["Region", "closer", "to_grey"]
+__all__ = ["Region", "closer", "reduced", "to_grey"]
 
 WORK_SIDE = 160  # pixels, the longer side of a reduced picture
 WORK_SHORT = 32  # pixels that the shorter side keeps, if it has them: a strip is not reduced to a line
@@ -39,13 +39,29 @@ def to_grey(picture: Image.Image, region: Region, *, finer: bool = False) -> tup
         (width * height / most) ** 0.5,
         max(width, height) * WORK_SHORT / most,  # bounds the length of a strip thinner than WORK_SHORT, too
     )
-    if step > 1:
-        size = (max(1, round(width / step)), max(1, round(height / step)))
-        picture = picture.resize(size, Image.Resampling.BOX, box=region, reducing_gap=GAP)
-    elif (width, height) != picture.size:
+    if step == 1 and (width, height) != picture.size:
         picture = picture.crop((int(left), int(top), int(right), int(bottom)))
+    return _grey(picture, step, region), step
+
+
+def reduced(picture: Image.Image, side: int, pixels: int) -> tuple[np.ndarray, float]:
+    """Area-average a picture to at most ``side`` pixels of its longer side, and ``pixels`` of all, and mix its colors.
+
+    Returns:
+        As :func:`to_grey`.
+    """
+    width, height = picture.size
+    step = max(1.0, max(width, height) / side, (width * height / pixels) ** 0.5)
+    return _grey(picture, step, (0, 0, width, height)), step
+
+
+def _grey(picture: Image.Image, step: float, region: Region) -> np.ndarray:
+    if step > 1:
+        left, top, right, bottom = region
+        size = (max(1, round((right - left) / step)), max(1, round((bottom - top) / step)))
+        picture = picture.resize(size, Image.Resampling.BOX, box=region, reducing_gap=GAP)
     pixels = np.asarray(picture, np.float32)
-    return (_mixed(pixels) if pixels.ndim == 3 else pixels), step
+    return _mixed(pixels) if pixels.ndim == 3 else pixels
 
 
 def closer(region: Region, bounds: tuple[int, int, int, int], step: float) -> Region | None:

@@ -6,6 +6,7 @@ the edge, a small convolutional network does, which was trained on composed page
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,9 +19,9 @@ from inkdigits.preprocess.paper import Marks, level_paper, threshold
 from inkdigits.preprocess.planes import planes
 
 if TYPE_CHECKING:
-    from inkdigits.network import InkFinder
+    from inkdigits.network import ShippedNetwork
 
-__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability", "padded"]
+__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability", "network_marks", "padded"]
 
 STRIDE = 16  # sides of the network's input are multiples of it
 LEAST_SIDE = 80  # pixels of the longer side; a smaller picture is enlarged for the network
@@ -40,13 +41,13 @@ class Found(NamedTuple):
     Attributes:
         inks: the ink, and its parts, as :func:`.components.components` returns them; empty for a blank picture.
         times: how many pixels of the ink a pixel of the picture became.
-        otherwise: what thresholds found, in pixels of the picture, where the network and they may differ: on level
-            paper, something touches the border.
+        otherwise: what thresholds found, and its parts, in pixels of the picture, where the network and they may
+            differ: on level paper, something touches the border.
     """
 
     inks: list[Ink]
     times: int = 1
-    otherwise: Ink | None = None
+    otherwise: Sequence[Ink] = ()
 
 
 def find_ink(grey: np.ndarray) -> Found:
@@ -60,14 +61,20 @@ def find_ink(grey: np.ndarray) -> Found:
     plain = components(marks) if marks else []
     if paper and paper.is_clean and not (plain and plain[0].is_framed):
         return Found(plain)
-    times = enlargement(*grey.shape)
-    large = enlarged(grey, times)
-    inks = components(_marks(large, ink_probability(large)))
+    marks, times = network_marks(grey)
+    inks = components(marks)
     if not inks and plain and _fills(plain[0].bounds, grey.shape):
         return Found(plain)
     if not inks or not plain or stroke_width(plain[0]) > WIDER * stroke_width(inks[0]) / times:
         return Found(inks, times)
-    return Found(inks, times, plain[0])
+    return Found(inks, times, plain)
+
+
+def network_marks(grey: np.ndarray) -> tuple[Marks, int]:
+    """Let the network find the ink of a picture; return it, and how many times the picture was enlarged for it."""
+    times = enlargement(*grey.shape)
+    large = enlarged(grey, times)
+    return _marks(large, ink_probability(large)), times
 
 
 def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
@@ -79,7 +86,7 @@ def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
 def ink_probability(grey: np.ndarray) -> np.ndarray:
     """Run the network: (h, w) float32 grey, 0 to 255, to the probability of each pixel to be ink, (h, w) float32."""
     h, w = grey.shape
-    logits = _network().logits(padded(planes(grey))[None])[0, 0]
+    logits = _network().run(padded(planes(grey))[None])[0, 0]
     top, left = -h % STRIDE // 2, -w % STRIDE // 2
     logits = logits[top : top + h, left : left + w]
     probability: np.ndarray = 0.5 + 0.5 * np.tanh(0.5 * logits)
@@ -93,10 +100,10 @@ def padded(values: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _network() -> InkFinder:
-    from inkdigits.network import InkFinder  # clean paper needs no runtime
+def _network() -> ShippedNetwork:
+    from inkdigits.network import ShippedNetwork  # clean paper needs no runtime
 
-    return InkFinder()
+    return ShippedNetwork("ink")
 
 
 def _marks(grey: np.ndarray, probability: np.ndarray) -> Marks:

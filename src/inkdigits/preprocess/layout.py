@@ -1,5 +1,7 @@
 """Step 5, layout: scale the ink to fit 20×20 and center it in 28×28 by its center of mass, as MNIST does.
 
+The ink of a line of digits is scaled to one height, and is as wide as it is.
+
 See https://yann.lecun.com/exdb/mnist/. An MNIST image is left as it is, except for faint pixels off the ink.
 """
 
@@ -12,12 +14,25 @@ import numpy as np
 from inkdigits.prediction import SIDE, Box, Polarity
 from inkdigits.preprocess.paper import ISOLATED
 
-__all__ = ["BLANK", "NORMALIZATION_VERSION", "Preprocessed", "lay_out", "resampling"]
+__all__ = [
+    "BLANK",
+    "LINE_FILL",
+    "LINE_HEIGHT",
+    "NORMALIZATION_VERSION",
+    "Preprocessed",
+    "lay_out",
+    "lay_out_line",
+    "resampling",
+]
 
 NORMALIZATION_VERSION = "2"  # changes if clean pictures of 24 or more pixels per side, as of data sets, change
 BOX_SIDE = 20  # pixels, that the ink is scaled to fit
 CENTER = 14  # pixel index that the center of mass is rounded to, as in MNIST's files
 FULL_INK = 0.6  # of the darkest pixels after scaling down counts as full ink, so that thin pens give solid lines
+LINE_HEIGHT = 32  # pixels of a line as the network sees it
+LINE_FILL = 0.82  # of that height, that its ink fills
+LINE_MARGIN = 5  # pixels of paper before and after its ink
+LINE_PEAK = 0.02  # of the pixels of a line's ink are darker than its full ink
 TIE = 1e-5  # pixels; a symmetric digit's center is between two pixels: choose the same one whatever the rounding
 
 
@@ -31,7 +46,7 @@ class Preprocessed:
         polarity: whether the ink is darker or lighter than the paper; None when blank.
         parts: if the ink consists of parts that are far apart, each of them by itself.
         otherwise: the ink with what the ink network took for rules, frames or other things at the border, where that
-            may be part of a digit.
+            may be part of a digit, or another digit; with its parts.
     """
 
     image: np.ndarray
@@ -65,6 +80,29 @@ def lay_out(ink: np.ndarray) -> np.ndarray:
     out = np.zeros((SIDE, SIDE), np.float32)
     out[top : top + h, left : left + w] = ink
     return out
+
+
+def lay_out_line(ink: np.ndarray) -> tuple[np.ndarray, float]:
+    """Lay out the ink of a line, cropped to its bounds: (h, w) to (LINE_HEIGHT, W) float32.
+
+    Returns:
+        The line, W even; and pixels of it per pixel of the ink. The ink starts LINE_MARGIN pixels from the left, and is
+        centered from top to bottom.
+    """
+    h, w = ink.shape
+    rows = max(1, round(LINE_FILL * LINE_HEIGHT))
+    scale = rows / h
+    columns = max(1, round(w * scale))
+    ink = resampling(h, rows) @ ink @ resampling(w, columns).T
+    inked = ink[ink > 0]
+    if len(inked):  # scaling down fades thin strokes
+        rank = max(1, int(LINE_PEAK * len(inked)))
+        ink = np.minimum(ink / max(float(np.partition(inked, -rank)[-rank]), 1e-3), 1)
+    top = (LINE_HEIGHT - rows) // 2
+    width = columns + 2 * LINE_MARGIN
+    line = np.zeros((LINE_HEIGHT, width + width % 2), np.float32)
+    line[top : top + rows, LINE_MARGIN : LINE_MARGIN + columns] = ink
+    return line, scale
 
 
 def resampling(size: int, to: int) -> np.ndarray:

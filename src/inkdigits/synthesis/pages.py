@@ -19,11 +19,12 @@ from scipy import ndimage
 
 from inkdigits.synthesis.doodles import SCRIBBLES
 from inkdigits.synthesis.strokes import draw, place
+from inkdigits.synthesis.surfaces import surface
 
 __all__ = ["Hands", "Page", "compose"]
 
 TIGHT = 0.25  # share of the pages that are cut at the ink
-EMPTY = 0.07  # share of the pages without ink
+EMPTY = 0.1  # share of the pages without ink
 EMPTY_UNREAD = 0.7  # share of the pages without ink among those without a digit
 CLEAN = 0.12  # share of the pages without anything but ink
 TRIES = 6  # pages drawn until the ink can be distinguished from its paper
@@ -151,9 +152,12 @@ class _Composer:
             cover = ink * np.clip(1 - self.between(0.05, 0.45) * np.abs(self.field(self.between(0.8, 12))), 0.15, 1)
         light = light * (1 - depth * cover)
         if not clean:
-            if self.chance(0.22):
-                for _ in range(1 if self.chance(0.8) else 2):
-                    light = self.covered(light, ink, paper)
+            if self.chance(0.3):
+                if self.chance(0.4):
+                    light = self.laid(light, ink)
+                else:
+                    for _ in range(1 if self.chance(0.8) else 2):
+                        light = self.covered(light, ink, paper)
             light = light * self.illumination()
         return self.captured(light, ink, clean)
 
@@ -183,6 +187,9 @@ class _Composer:
             left *= 1 - self.between(0.03, 0.25) * np.clip(self.field(self.between(15, 60)), 0, 1)
         if self.chance(0.08):
             left *= self.fold()
+        if self.chance(0.1):
+            for _ in range(int(self.rng.integers(1, 4))):
+                left *= self.tint(box)
         return left
 
     # --- handwriting -------------------------------------------------------------------------------------------------
@@ -424,6 +431,21 @@ class _Composer:
         crease = 1 - self.between(0.05, 0.35) * np.exp(-((across / self.between(0.7, 4)) ** 2))
         return crease * (1 + self.between(-0.12, 0.12) * np.tanh(across / self.between(1, 20)))
 
+    def tint(self, box: Box) -> np.ndarray:
+        """Color a rectangle, as a marker, a note or a shaded cell does, at the ink or anywhere."""
+        middle = self.rng.uniform((box[0], box[1]), (box[2] + 1, box[3] + 1))
+        if self.chance(0.5):
+            middle = self.rng.uniform(0, (self.w, self.h))
+        turn = np.deg2rad(self.rng.normal(0, 5) if self.chance(0.5) else self.between(-90, 90))
+        sides = [self.scale(0.06, 0.8) * max(self.h, self.w) for _ in range(2)]
+        along, across = self.across(turn, *middle), self.across(turn + np.pi / 2, *middle)
+        inside = np.minimum(sides[0] - np.abs(along), sides[1] - np.abs(across))
+        cover = np.clip(inside / self.between(0.6, 3) + 0.5, 0, 1)
+        if self.chance(0.3):  # its edge shows
+            cover = cover + self.between(0.2, 1) * np.exp(-((inside / self.between(0.7, 2)) ** 2))
+        tinted: np.ndarray = 1 - self.between(0.03, 0.45) * cover
+        return tinted
+
     def across(self, angle: float, x: float, y: float) -> np.ndarray:
         """Return the distance of each pixel from a line through a point, positive on the side of its normal."""
         distance: np.ndarray = np.cos(angle) * (self.x - x) + np.sin(angle) * (self.y - y)
@@ -451,11 +473,37 @@ class _Composer:
         if (cover * ink).sum() > 0.01 * ink.sum():
             return light
         level = self.between(0, 0.6) * paper if self.chance(0.8) else min(1, paper * self.between(1.1, 1.8))
-        surface = np.clip(level * (1 + self.between(0, 0.3) * self.field(self.between(2, 20))), 0, 1)
-        if self.chance(0.4):  # its shadow
+        thing = np.clip(level * (1 + self.between(0, 0.3) * self.field(self.between(2, 20))), 0, 1)
+        if kind < 0.75 and self.chance(0.5):
+            thing = surface(self.h, self.w, self.rng)
+        return self.shown(light, thing, inside, cover)
+
+    def laid(self, light: np.ndarray, ink: np.ndarray) -> np.ndarray:
+        """Lay the sheet, turned and cut on one to four sides, on a surface that is seen around it."""
+        left, top, right, bottom = self.box(ink)
+        size = max(right - left, bottom - top, 8)
+        turn = np.deg2rad(self.rng.normal(0, 10))
+        inside = np.full((self.h, self.w), np.float32(-1e3))
+        sides = self.rng.permutation(4)[: int(self.rng.integers(1, 5))]
+        for side in sides:
+            angle = turn + side * np.pi / 2
+            corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+            furthest = float((corners @ [np.cos(angle), np.sin(angle)]).max())
+            edge = np.cos(angle) * self.x + np.sin(angle) * self.y - furthest - self.scale(0.03, 0.6) * size - 1
+            if self.chance(0.4):  # cut by hand, or curved
+                edge = edge + self.between(0, 0.04) * size * self.field(self.between(4, 40))
+            inside = np.maximum(inside, edge)
+        cover = np.clip(inside / self.between(0.6, 3) + 0.5, 0, 1)
+        if (cover * ink).sum() > 0.01 * ink.sum():
+            return light
+        return self.shown(light, surface(self.h, self.w, self.rng), -inside if self.chance(0.3) else inside, cover)
+
+    def shown(self, light: np.ndarray, thing: np.ndarray, inside: np.ndarray, cover: np.ndarray) -> np.ndarray:
+        """Show a thing where it covers the page, with its shadow."""
+        if self.chance(0.4):
             shade = np.clip((inside + self.between(2, 15)) / self.between(3, 20) + 0.5, 0, 1)
             light = light * (1 - self.between(0.05, 0.5) * shade)
-        seen: np.ndarray = light * (1 - cover) + surface * cover
+        seen: np.ndarray = light * (1 - cover) + thing * cover
         return seen
 
     def illumination(self) -> np.ndarray:

@@ -20,7 +20,9 @@ __all__ = [
     "PRUNERS",
     "SORTS",
     "InkConfig",
+    "LineConfig",
     "MlpConfig",
+    "StepsConfig",
     "TrainConfig",
     "config_of",
     "read_options",
@@ -180,8 +182,8 @@ class MlpConfig(_TrainingOptions):
 
 
 @dataclass(frozen=True)
-class InkConfig(Options):
-    """Options of one training run of the network that finds ink.
+class StepsConfig(Options):
+    """Options of one training run on batches that are composed as it goes.
 
     Raises:
         SettingError: as for TrainConfig.
@@ -189,17 +191,29 @@ class InkConfig(Options):
 
     KIND: ClassVar[str] = "training option"
 
-    steps: int = option(12_000, "batches of composed pages to train on", low=1)
+    steps: int = option(12_000, "batches to train on", low=1)
     learning_rate: float = option(3e-3, "peak learning rate of the schedule, AdamW", low=0)
     warmup: float = option(0.01, "share of the steps in which the learning rate rises to its peak", low=0, high=1)
     weight_decay: float = option(0.01, "weight decay, AdamW", low=0)
     ema_decay: float = option(
         0.998, "decay of the exponential moving average of the weights; 0: no average", low=0, high=0.99999
     )
-    seed: int = option(0, "seed of the weights and the pages", low=0, high=2**32 - 1)
+    seed: int = option(0, "seed of the weights and the batches", low=0, high=2**32 - 1)
     precision: str = option("float32", "arithmetic of the training steps", choices=("float32", "bfloat16"))
     threads: int = option(0, "threads; 0: PyTorch's default, one per core", low=0, high=1024)
-    workers: int = option(1, "processes that compose pages; 0: the one that trains", low=0, high=1024)
+    workers: int = option(1, "processes that compose batches; 0: the one that trains", low=0, high=1024)
+
+
+@dataclass(frozen=True)
+class InkConfig(StepsConfig):
+    """Options of one training run of the network that finds ink."""
+
+
+@dataclass(frozen=True)
+class LineConfig(StepsConfig):
+    """Options of one training run of the network that reads lines of digits."""
+
+    steps: int = option(30_000, "batches to train on", low=1)
 
 
 def option_types() -> dict[str, type]:

@@ -25,7 +25,7 @@ from inkdigits.network import METADATA_PREFIX
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["check_parity", "export", "is_quantized", "to_onnx", "write_model"]
+__all__ = ["check_parity", "export", "is_quantized", "store_in_8_bits", "to_onnx", "write_model"]
 
 OPSET = 20  # ONNX operator set, which the exporter writes without conversion, and ONNX Runtime reads since 1.17
 MAX_DIFFERENCE = 1e-4  # between the logits of a network and of its file; float32 sums in another order differ by 1e-5
@@ -84,6 +84,24 @@ def to_onnx(network: nn.Module, sample: Tensor, name: str, output: str, sizes: M
             raise TrainingError(f"{type(network).__name__} cannot be exported to ONNX: {error}") from error
     assert program is not None  # as dynamo returns one
     return program.model_proto
+
+
+def store_in_8_bits(graph: onnx.GraphProto) -> None:
+    """Replace the weights of convolutions by 8-bit integers and a scale for each output channel.
+
+    The arithmetic stays in floating point, which gives the same values on every processor and in browsers.
+    """
+    names = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    for stored in [each for each in graph.initializer if each.name in names]:
+        weights = onnx.numpy_helper.to_array(stored)
+        scale = np.abs(weights).reshape(len(weights), -1).max(axis=1) / 127
+        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
+        integers = np.rint(weights / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
+        parts = {"integers": integers, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
+        inputs = [f"{stored.name}.{part}" for part in parts]
+        graph.initializer.extend(map(onnx.numpy_helper.from_array, parts.values(), inputs))
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", inputs, [stored.name], axis=0))
+        graph.initializer.remove(stored)
 
 
 def write_model(model: onnx.ModelProto, out: Path, temperature: float, metadata: Mapping[str, str]) -> None:

@@ -1,7 +1,6 @@
 """Train the network that finds ink: from a grey picture to the probability, for each pixel, that it is ink.
 
-It is trained on composed pages (:mod:`inkdigits.synthesis.pages`), whose ink is known exactly. Every batch depends
-on the seed and its number alone, so that a resumed run gives the same network as an uninterrupted one.
+It is trained on composed pages (:mod:`inkdigits.synthesis.pages`), whose ink is known exactly.
 
 O. Ronneberger, P. Fischer and T. Brox, U-Net, 2015, https://arxiv.org/abs/1505.04597; depthwise separable convolutions:
 A. Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861.
@@ -9,35 +8,29 @@ A. Howard et al., MobileNets, 2017, https://arxiv.org/abs/1704.04861.
 
 from __future__ import annotations
 
-import copy
-import math
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnx
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.omniglot import HELD_BACK, load_omniglot
 from inkdigits.data.pen import load_pendigits
-from inkdigits.errors import TrainingError
 from inkdigits.preprocess.ink import STRIDE, enlarged, enlargement, padded
 from inkdigits.preprocess.planes import PLANES, planes
 from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.synthesis.pages import Hands, compose
-from inkdigits.training.checkpoint import read_checkpoint, write_checkpoint
 from inkdigits.training.config import InkConfig
-from inkdigits.training.export import to_onnx, write_model
+from inkdigits.training.export import store_in_8_bits, to_onnx, write_model
+from inkdigits.training.steps import Task, train_steps
 
-__all__ = ["Figures", "InkNetwork", "export_ink", "hands", "train_ink", "validate"]
+__all__ = ["InkNetwork", "export_ink", "hands", "train_ink", "validate"]
 
 CHANNELS = (16, 24, 32, 56)  # at 1/2, 1/4, 1/8 and 1/16 of the picture's side
 SCANS_HELD_BACK = 5000  # of MNIST's training images
@@ -56,23 +49,6 @@ BATCHES = (12, 48)  # fewest and most pages
 NEAR_INK = 7  # pixels, the side of the square in which a pixel is near ink
 NEAR_WEIGHT = 3.0  # by which the loss of pixels near ink is increased
 DICE = 0.5  # weight of the Dice loss
-GRADIENT = 1.0  # largest norm
-REPORT_EVERY = 500  # steps
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How well a network finds the ink of validation pages.
-
-    Attributes:
-        loss: mean over the pages.
-        overlap: mean intersection over union of found and true ink, of pages with ink.
-        poor: share of these pages with an overlap under a half.
-    """
-
-    loss: float
-    overlap: float
-    poor: float
 
 
 class InkNetwork(nn.Module):
@@ -179,8 +155,8 @@ def train_ink(
     report: Report,
     *,
     resume: bool = False,
-) -> tuple[nn.Module, Figures]:
-    """Train an ink network; return it with averaged weights, and its figures on validation pages.
+) -> tuple[nn.Module, Mapping[str, float]]:
+    """Train an ink network; return it with averaged weights, and its figures on validation pages, as :func:`validate`.
 
     Args:
         config: every option.
@@ -195,66 +171,18 @@ def train_ink(
     """
     torch.set_num_threads(config.threads or torch.get_num_threads())
     torch.manual_seed(config.seed)
-    network: nn.Module = InkNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = copy.deepcopy(network).eval().requires_grad_(False)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    step, seconds = 0, 0.0
-    if resume:
-        assert checkpoint is not None  # as resuming needs one
-        state = read_checkpoint(checkpoint, config)
-        network.load_state_dict(state["network"])
-        averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
-        step, seconds = state["step"], state["seconds"]
-        report.say(f"resuming after step {step} from {checkpoint}")
     rng = np.random.default_rng((config.seed, 2**32))
     held = hands(settings, "validation")
     validation = [_batch(held, VALIDATION_PAGES, h, w, rng) for h, w in VALIDATION_SIDES]
-    batches = _Batches(hands(settings, "train"), config.seed, range(step, config.steps))
-    # Spawn, not fork: a fork of a process with PyTorch's threads may hang.
-    loader: Any = DataLoader(
-        batches,
-        batch_size=None,
-        num_workers=config.workers,
-        multiprocessing_context="spawn" if config.workers else None,
-        worker_init_fn=_one_thread if config.workers else None,
+    source = hands(settings, "train")
+    task = Task(
+        InkNetwork(),
+        lambda steps: _Batches(source, config.seed, steps),
+        lambda logits, batch: _loss(logits, batch[1]),
+        lambda network: validate(network, validation),
+        "ink network",
     )
-    report.say(
-        f"ink network, {sum(p.numel() for p in network.parameters()):,} parameters; "
-        f"{config.steps:,} batches of about {PIXELS // 160**2} pages"
-    )
-    started, losses = time.perf_counter() - seconds, []
-    figures = Figures(math.nan, math.nan, math.nan)
-    for inputs, ink in loader:
-        rate = config.learning_rate * min(1, (step + 1) / max(1, config.warmup * config.steps))
-        rate *= 0.5 + 0.5 * math.cos(math.pi * step / config.steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        network.train()
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            logits = network(inputs.contiguous(memory_format=torch.channels_last))
-        loss = _loss(logits.float(), ink)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), GRADIENT)
-        optimizer.step()
-        step += 1
-        _average(averaged, network, min(config.ema_decay, (step + 1) / (step + 10)))
-        losses.append(loss.item())
-        if not math.isfinite(losses[-1]):
-            raise TrainingError(f"the loss became {losses[-1]} in step {step}; lower the learning rate, now {rate:.2g}")
-        if step % REPORT_EVERY == 0 or step == config.steps:
-            figures, seconds = validate(averaged, validation), time.perf_counter() - started
-            report.say(
-                f"step {step:6,}/{config.steps:,}  train loss {np.mean(losses):.4f}  val loss {figures.loss:.4f}  "
-                f"overlap {figures.overlap:.3f}  under a half {figures.poor:.1%}  rate {rate:.1e}  {seconds:.0f} s"
-            )
-            losses = []
-            if checkpoint:
-                state = {"step": step, "seconds": seconds, "optimizer": optimizer.state_dict()}
-                state |= {"network": network.state_dict(), "averaged": averaged.state_dict()}
-                write_checkpoint(checkpoint, config, state)
-    return averaged, figures
+    return train_steps(config, task, checkpoint, report, resume=resume)
 
 
 def export_ink(network: nn.Module, out: Path) -> None:
@@ -268,27 +196,8 @@ def export_ink(network: nn.Module, out: Path) -> None:
     """
     sides = {0: torch.export.Dim("N"), 2: STRIDE * torch.export.Dim("h"), 3: STRIDE * torch.export.Dim("w")}
     model = to_onnx(network, torch.zeros(2, PLANES, 4 * STRIDE, 6 * STRIDE), "planes", "logits", sides)
-    _store_in_8_bits(model.graph)
+    store_in_8_bits(model.graph)
     write_model(model, out, 1.0, {"network": "ink"})
-
-
-def _store_in_8_bits(graph: onnx.GraphProto) -> None:
-    """Replace the weights of convolutions by integers and a scale for each output channel."""
-    names = {node.input[1] for node in graph.node if node.op_type == "Conv"}
-    for stored in [each for each in graph.initializer if each.name in names]:
-        weights = onnx.numpy_helper.to_array(stored)
-        scale = np.abs(weights).reshape(len(weights), -1).max(axis=1) / 127
-        scale = np.maximum(scale, np.finfo(np.float32).tiny).astype(np.float32)
-        integers = np.rint(weights / scale.reshape(-1, 1, 1, 1)).astype(np.int8)
-        parts = {"integers": integers, "scale": scale, "zero": np.zeros(len(scale), np.int8)}
-        inputs = [f"{stored.name}.{part}" for part in parts]
-        graph.initializer.extend(map(onnx.numpy_helper.from_array, parts.values(), inputs))
-        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", inputs, [stored.name], axis=0))
-        graph.initializer.remove(stored)
-
-
-def _one_thread(worker: int) -> None:
-    torch.set_num_threads(1)
 
 
 def _loss(logits: Tensor, ink: Tensor) -> Tensor:
@@ -301,8 +210,13 @@ def _loss(logits: Tensor, ink: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def validate(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Figures:
-    """Measure a network on validation pages."""
+def validate(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> dict[str, float]:
+    """Measure a network on validation pages.
+
+    Returns:
+        "loss", mean over the pages; "overlap", mean intersection over union of found and true ink, of pages with ink;
+        "poor", the share of these pages with an overlap under a half.
+    """
     losses, overlaps = [], []
     for inputs, ink in batches:
         logits = network(inputs)
@@ -310,13 +224,5 @@ def validate(network: nn.Module, batches: list[tuple[Tensor, Tensor]]) -> Figure
         found, true = logits > 0, ink > 0.5
         both, either = (found & true).sum((1, 2, 3)), (found | true).sum((1, 2, 3))
         overlaps += (both / either.clamp(min=1))[true.any(dim=3).any(dim=2)[:, 0]].tolist()
-    return Figures(float(np.mean(losses)), float(np.mean(overlaps)), float(np.mean(np.array(overlaps) < 0.5)))
-
-
-@torch.no_grad()
-def _average(averaged: nn.Module, network: nn.Module, decay: float) -> None:
-    for kept, now in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(now, 1 - decay)
-        else:
-            kept.copy_(now)
+    poor = float(np.mean(np.array(overlaps) < 0.5))
+    return {"loss": float(np.mean(losses)), "overlap": float(np.mean(overlaps)), "poor": poor}

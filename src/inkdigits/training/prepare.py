@@ -28,7 +28,7 @@ from inkdigits.data.catalog import PEN_WRITERS, fetch, load
 from inkdigits.data.dataset import Dataset, Lazy, stratified
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
-from inkdigits.network import ink_file
+from inkdigits.network import shipped_network
 from inkdigits.preprocess import NORMALIZATION_VERSION, SIDE, ImageSource, preprocess
 from inkdigits.preprocess.components import dilate
 from inkdigits.preprocess.layout import lay_out
@@ -436,7 +436,7 @@ def joined(sets: Iterable[TrainingSet]) -> TrainingSet:
 def _key(config: TrainConfig, sha256: dict[str, str], what: str) -> str:
     """Return a cache key for generated images: a hash of options, data and versions of the code that makes them."""
     options = [config.data, config.validation, config.pen_variants, config.corrupted, config.non_digits]
-    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, ink_file()[1], what, options, sorted(sha256.items())]
+    parts = [NORMALIZATION_VERSION, RECIPE_VERSION, shipped_network("ink")[1], what, options, sorted(sha256.items())]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

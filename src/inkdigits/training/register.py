@@ -28,7 +28,7 @@ from inkdigits.training.prepare import Prepared, split_names
 
 if TYPE_CHECKING:
     from inkdigits.training.calibrate import Calibration
-    from inkdigits.training.config import InkConfig, MlpConfig, TrainConfig
+    from inkdigits.training.config import MlpConfig, StepsConfig, TrainConfig
     from inkdigits.training.run import Trained
 
 __all__ = [
@@ -39,7 +39,7 @@ __all__ = [
     "measure",
     "near_chance",
     "register",
-    "register_ink",
+    "register_network",
 ]
 
 NEAR_CHANCE = 0.2  # accuracy below which a model learned next to nothing; guessing one of ten digits gives 0.1
@@ -163,8 +163,23 @@ def register(
     return entry
 
 
-def register_ink(out: Path, command: str, config: InkConfig, parameters: int, figures: Mapping[str, float]) -> None:
-    """Add an ink network, with its validation figures and how it was made, to the registry in its folder.
+def register_network(
+    out: Path,
+    command: str,
+    config: StepsConfig,
+    parameters: int,
+    figures: Mapping[str, float],
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Add an ink or line network, with its validation figures and how it was made, to the registry in its folder.
+
+    Args:
+        out: its file; the registry has it under the file's name without suffix, "ink" or "line".
+        command: that trained it.
+        config: every option.
+        parameters: number of its weights.
+        figures: on validation data.
+        extra: more to keep in the entry.
 
     Raises:
         ModelError: the registry is damaged.
@@ -174,15 +189,16 @@ def register_ink(out: Path, command: str, config: InkConfig, parameters: int, fi
     entry = {
         "file": out.name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "network": "ink",
+        "network": out.stem,
         "parameters": parameters,
         "bytes": len(content),
-        "metrics": {"validation": dict(figures)},
+        "metrics": {"validation": {name: round(value, 4) for name, value in figures.items()}},
+        **(extra or {}),
         "command": command,
         "config": config.to_dict(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _change(out.parent, lambda registry: registry.update(ink=entry))
+    _change(out.parent, lambda registry: registry.update({out.stem: entry}))
 
 
 def add_entry(out: Path, entry: Mapping[str, Any]) -> None:

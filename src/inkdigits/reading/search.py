@@ -1,0 +1,170 @@
+"""Search the most likely texts of a line, all or those of a given length or pattern, and align a text to its frames.
+
+A. Graves et al., Connectionist Temporal Classification, 2006, https://doi.org/10.1145/1143844.1143891; prefix search
+with a beam: A. Hannun et al., First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent
+DNNs, 2014, https://arxiv.org/abs/1408.2873.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from inkdigits.prediction import CHARACTERS, MARK
+
+__all__ = ["Restriction", "align", "log_probability", "search"]
+
+BEAM = 10  # texts that are followed
+RESTRICTED_BEAM = 40
+FLOOR, RESTRICTED_FLOOR = -8.0, -16.0  # log-probability of a character in a frame, below which it is not followed
+NEVER = -1e9  # log-probability of what cannot be
+
+PATTERN = re.compile(r"[d.,-]+")
+
+
+@dataclass(frozen=True)
+class Restriction:
+    """Which texts may be found.
+
+    Attributes:
+        length: number of digits; None: any.
+        pattern: "d" for a digit, and ".", "," and "-" for themselves, such as "dd.dd.dddd"; None: any.
+
+    Raises:
+        ValueError: the length is not positive, or the pattern has other characters, or another length.
+    """
+
+    length: int | None = None
+    pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.length is not None and (isinstance(self.length, bool) or self.length < 1):
+            raise ValueError(f"length must be a number of digits, at least 1, not {self.length!r}")
+        if self.pattern is not None:
+            if not PATTERN.fullmatch(self.pattern) or "d" not in self.pattern:
+                raise ValueError(
+                    f'pattern must be of "d" for a digit, ".", "," and "-", as in "dd.dd.dddd", not {self.pattern!r}'
+                )
+            if self.length is not None and self.pattern.count("d") != self.length:
+                digits = self.pattern.count("d")
+                raise ValueError(f"length is {self.length}, but pattern {self.pattern!r} has {digits} digits; give one")
+
+    @property
+    def is_any(self) -> bool:
+        """Whether every text may be found."""
+        return self.length is None and self.pattern is None
+
+    def begins(self, text: str) -> bool:
+        """Return whether a text is the beginning of one that may be found."""
+        if self.pattern is not None:
+            return len(text) <= len(self.pattern) and all(map(_fits, text, self.pattern))
+        return self.length is None or (MARK not in text and sum(map(str.isdigit, text)) <= self.length)
+
+    def allows(self, text: str) -> bool:
+        """Return whether a text may be found."""
+        if self.pattern is not None:
+            return len(text) == len(self.pattern) and self.begins(text)
+        return self.length is None or (MARK not in text and sum(map(str.isdigit, text)) == self.length)
+
+
+def _fits(character: str, of_pattern: str) -> bool:
+    return character.isdigit() if of_pattern == "d" else character == of_pattern
+
+
+ANY = Restriction()
+
+
+def search(scores: np.ndarray, restriction: Restriction = ANY) -> list[tuple[str, float]]:
+    """Find the most likely texts.
+
+    Args:
+        scores: (T, 1 + len(CHARACTERS)) log-probabilities of none and each character.
+        restriction: which texts may be found.
+
+    Returns:
+        Texts and their log-probabilities, the most likely first; none, if no text that may be found is likely enough.
+    """
+    width, floor = (BEAM, FLOOR) if restriction.is_any else (RESTRICTED_BEAM, RESTRICTED_FLOOR)
+    # Of each text so far: the log-probabilities that its last frame is none, and that it is its last character.
+    beam: dict[str, tuple[float, float]] = {"": (0.0, NEVER)}
+    begins: dict[str, bool] = {}
+    for row, is_likely in zip(scores.tolist(), scores > floor, strict=True):
+        candidates = np.flatnonzero(is_likely[1:]).tolist()
+        found: dict[str, tuple[float, float]] = {}
+        for text, (none, last) in beam.items():
+            both = _add(none, last)
+            n, c = found.get(text, (NEVER, NEVER))
+            n = _add(n, both + row[0])
+            if text:
+                c = _add(c, last + row[1 + CHARACTERS.index(text[-1])])
+            found[text] = n, c
+            for i in candidates:
+                character = CHARACTERS[i]
+                longer = text + character
+                if longer not in begins:
+                    begins[longer] = restriction.begins(longer)
+                if not begins[longer]:
+                    continue
+                n, c = found.get(longer, (NEVER, NEVER))
+                found[longer] = n, _add(c, (none if text[-1:] == character else both) + row[1 + i])
+        beam = found if len(found) <= width else dict(sorted(found.items(), key=lambda e: -_add(*e[1]))[:width])
+    texts = [(text, _add(*ends)) for text, ends in beam.items() if text and restriction.allows(text)]
+    return sorted(texts, key=lambda each: -each[1])
+
+
+def _add(a: float, b: float) -> float:
+    """Add probabilities that are given by their logarithms."""
+    if a < b:
+        a, b = b, a
+    return a + math.log1p(math.exp(b - a)) if b > a - 40 else a
+
+
+def _states(text: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the column of scores of each state, with none around characters, and which states may be skipped to."""
+    columns = np.zeros(2 * len(text) + 1, int)
+    columns[1::2] = [1 + CHARACTERS.index(character) for character in text]
+    skips = np.zeros(len(columns), bool)
+    skips[3::2] = columns[3::2] != columns[1:-2:2]
+    return columns, skips
+
+
+def log_probability(scores: np.ndarray, text: str) -> float:
+    """Return the log-probability of a text, of all its alignments."""
+    columns, skips = _states(text)
+    reached = np.full(len(columns), NEVER)
+    reached[:2] = scores[0, columns[:2]]
+    for row in scores[1:]:
+        stay = np.logaddexp(reached, np.concatenate([[NEVER], reached[:-1]]))
+        skip = np.concatenate([[NEVER, NEVER], reached[:-2]])
+        reached = np.where(skips, np.logaddexp(stay, skip), stay) + row[columns]
+    return float(np.logaddexp(reached[-1], reached[-2]))
+
+
+def align(scores: np.ndarray, text: str) -> list[int]:
+    """Return the frame of each character of a text where it is most certain, along the best alignment."""
+    columns, skips = _states(text)
+    reached = np.full(len(columns), NEVER)
+    reached[:2] = scores[0, columns[:2]]
+    came = np.zeros((len(scores), len(columns)), int)
+    for t, row in enumerate(scores[1:], 1):
+        ways = np.stack(
+            [
+                reached,
+                np.concatenate([[NEVER], reached[:-1]]),
+                np.where(skips, np.concatenate([[NEVER, NEVER], reached[:-2]]), NEVER),
+            ]
+        )
+        came[t] = ways.argmax(axis=0)
+        reached = ways.max(axis=0) + row[columns]
+    state = len(columns) - 1 - int(reached[-2] > reached[-1])
+    best: dict[int, int] = {}
+    for t in range(len(scores) - 1, -1, -1):
+        if state % 2:
+            i = state // 2
+            if i not in best or scores[t, columns[state]] > scores[best[i], columns[state]]:
+                best[i] = t
+        state -= int(came[t, state])
+    return [best.get(i, 0) for i in range(len(text))]

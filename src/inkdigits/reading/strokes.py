@@ -1,0 +1,135 @@
+"""Read the pen strokes of a drawing: which of them make a character, so that overlapping digits come uncut.
+
+Strokes are sorted from left to right. A few neighbors may be one character, so that a bar or a flag that was added
+later joins the stroke that it crosses. How well a text fits is that of the best way to share out the strokes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from inkdigits.prediction import CHARACTERS, CLASSES, MARK, Box
+from inkdigits.preprocess import Preprocessed
+from inkdigits.preprocess.layout import lay_out
+
+if TYPE_CHECKING:
+    from inkdigits.recognizer import Recognizer
+
+__all__ = ["StrokeWitness", "witness_strokes"]
+
+MOST_STROKES = 60  # of a number; with more, the strokes are no witness
+TOGETHER = 4  # strokes of one character, at most
+WIDEST = 1.7  # of a digit's height: the width of one character
+SIDE, FINER, PEN = 20, 4, 2.4  # pixels of a character, times as many are drawn, and its pen
+SMALL = 0.45  # of a digit's height: points, commas and dashes are lower
+FLAT = 0.6  # height by width, of a dash at most
+LEAST = -7.0  # log-probability of a character, at least
+MARKED = 0.9  # probability of a point, comma or dash whose shape and place fit
+
+
+class StrokeWitness(NamedTuple):
+    """How well each group of neighboring strokes fits each character.
+
+    Attributes:
+        scores: (N, TOGETHER, len(CHARACTERS)) log-probabilities of the strokes from n to n + k, from left to right;
+            LEAST where they cannot be a character.
+    """
+
+    scores: np.ndarray
+
+    def log_probability(self, text: str) -> float:
+        """Return how well a text fits the strokes."""
+        n = len(self.scores)
+        best = np.full(n + 1, -math.inf)
+        best[0] = 0.0
+        for character in text:
+            column = self.scores[:, :, CHARACTERS.index(character)]
+            after = np.full(n + 1, -math.inf)
+            for k in range(TOGETHER):
+                if k < n:
+                    np.maximum(after[k + 1 :], best[: n - k] + column[: n - k, k], out=after[k + 1 :])
+            best = after
+        found = float(best[n])
+        return found if found > -math.inf else LEAST * max(len(text), n)
+
+    def best_text(self) -> str:
+        """Return the text that fits best."""
+        n = len(self.scores)
+        best: list[tuple[float, str]] = [(0.0, "")] + [(-math.inf, "")] * n
+        top, which = self.scores.max(axis=2), self.scores.argmax(axis=2)
+        for start in range(n):
+            for k in range(min(TOGETHER, n - start)):
+                value = best[start][0] + float(top[start, k])
+                if value > best[start + k + 1][0]:
+                    best[start + k + 1] = value, best[start][1] + CHARACTERS[which[start, k]]
+        return best[n][1]
+
+
+def witness_strokes(
+    strokes: Sequence[np.ndarray], height: float, line: tuple[float, float], recognizer: Recognizer
+) -> StrokeWitness | None:
+    """Read each group of neighboring strokes by itself, in one network run; return None for too many strokes.
+
+    Args:
+        strokes: of one number, each (n, 2), y down.
+        height: of a common digit.
+        line: top and bottom of the digits, in the strokes' unit.
+        recognizer: reads the groups.
+    """
+    n = len(strokes)
+    if not 0 < n <= MOST_STROKES:
+        return None
+    bounds = np.array([np.concatenate([stroke.min(axis=0), stroke.max(axis=0)]) for stroke in strokes])
+    order = np.argsort(bounds[:, 0] + bounds[:, 2], kind="stable")
+    bounds = bounds[order]
+    scores = np.full((n, TOGETHER, len(CHARACTERS)), LEAST)
+    seen, places = [], []
+    for start in range(n):
+        for k in range(min(TOGETHER, n - start)):
+            left, top = bounds[start : start + k + 1, :2].min(axis=0)
+            right, bottom = bounds[start : start + k + 1, 2:].max(axis=0)
+            if right - left > WIDEST * height:
+                break
+            if bottom - top < SMALL * height:
+                scores[start, k] = _mark(left, top, right, bottom, height, line)
+                continue
+            ink = _drawn([strokes[i] for i in order[start : start + k + 1]], left, top, right, bottom)
+            seen.append(Preprocessed(lay_out(ink), Box(left, top, right, bottom), "dark-on-light"))
+            places.append((start, k))
+    for (start, k), found in zip(places, recognizer.predict_preprocessed(seen), strict=True):
+        certainty = 1.0 if found.digit_score is None else found.digit_score
+        digits = np.log(np.maximum(np.array(found.probabilities) * certainty, 1e-9))
+        scores[start, k, :CLASSES] = np.maximum(digits, LEAST)
+        scores[start, k, CHARACTERS.index(MARK)] = max(math.log(max(1 - certainty, 1e-9)), LEAST)
+    return StrokeWitness(scores)
+
+
+def _mark(left: float, top: float, right: float, bottom: float, height: float, line: tuple[float, float]) -> np.ndarray:
+    """Return the log-probabilities of small strokes: a point or comma at the base line, or a dash in the middle."""
+    scores = np.full(len(CHARACTERS), LEAST)
+    middle = ((top + bottom) / 2 - line[0]) / max(line[1] - line[0], 1e-9)
+    is_dash = bottom - top < FLAT * (right - left) and 0.2 < middle < 0.8 and right - left > 0.15 * height
+    fits = "-" if is_dash else ".," if middle > 0.6 else MARK
+    for character in fits:
+        scores[CHARACTERS.index(character)] = math.log(MARKED)
+    return scores
+
+
+def _drawn(strokes: Sequence[np.ndarray], left: float, top: float, right: float, bottom: float) -> np.ndarray:
+    """Draw strokes so that their longer side fits a character: their cover, cropped to the ink."""
+    scale = FINER * (SIDE - PEN) / max(right - left, bottom - top, 1e-9)
+    radius = FINER * PEN / 2
+    size = [max(FINER, math.ceil(scale * side + 2 * radius)) for side in (right - left, bottom - top)]
+    sheet = Image.new("L", (size[0] + -size[0] % FINER, size[1] + -size[1] % FINER))
+    canvas = ImageDraw.Draw(sheet)
+    for stroke in strokes:
+        placed = scale * (stroke - [left, top]) + radius
+        canvas.line(placed.ravel().tolist(), fill=255, width=round(2 * radius), joint="curve")
+        for x, y in placed[[0, -1]].tolist():
+            canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    return np.asarray(sheet.reduce(FINER), np.float32) / 255
