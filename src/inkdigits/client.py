@@ -5,6 +5,7 @@
 ...     print(client.predict("seven.png").digit)
 ...     for p in client.predict_many(["seven.png", "two.jpg"]):
 ...         print(p.digit, p.confidence)
+...     print(client.read("form.jpg", length=8).text)
 
 A server that sheds load (429, 503) or drops a connection is asked again, after a while that doubles and is chosen at
 random, so that many clients do not come back at once:
@@ -23,7 +24,7 @@ from email.utils import parsedate_to_datetime
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -34,6 +35,7 @@ from inkdigits.errors import (
     ImageTooLarge,
     ImageTooSmall,
     InvalidPixels,
+    InvalidStrokes,
     NotAnImage,
     ServerBusy,
     ServerError,
@@ -41,14 +43,18 @@ from inkdigits.errors import (
     SettingError,
     UnreadableImage,
 )
-from inkdigits.prediction import Box, Prediction
+from inkdigits.prediction import Box, Prediction, Reading
 from inkdigits.preprocess import ImageSource, Limits
 from inkdigits.preprocess.decode import decode
+from inkdigits.preprocess.strokes import Strokes, check_strokes
 
 try:
     import httpx
 except ModuleNotFoundError:  # told when a Client is made, so that all public names can be imported without it
     httpx = None  # type: ignore[assignment]  # no module
+
+if TYPE_CHECKING:
+    from inkdigits.reading import Layout
 
 __all__ = ["Client"]
 
@@ -62,6 +68,8 @@ BATCH_BYTES = 8 << 20  # of a request, likewise within INKDIGITS_MAX_BYTES
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _BUSY = (429, 503)
 _TOO_LARGE = 413
+_BAD_REQUEST = "bad-request"
+_IMAGE = {"Content-Type": "image/*"}  # of no particular type: its content decides
 # What a server's problem documents call the errors of images.
 _ERRORS: dict[str, type[ImageError]] = {
     "not-an-image": NotAnImage,
@@ -70,6 +78,7 @@ _ERRORS: dict[str, type[ImageError]] = {
     "image-too-large": ImageTooLarge,
     "body-too-large": ImageTooLarge,
     "invalid-pixels": InvalidPixels,
+    "invalid-strokes": InvalidStrokes,
 }
 
 
@@ -190,6 +199,42 @@ class Client:
             raise TypeError(f"predict_many takes an iterable of images, not one {type(images).__name__}; use predict")
         return self._stream(images, errors, explain, batch_size)
 
+    def read(
+        self,
+        image: ImageSource | Strokes,
+        *,
+        layout: Layout = "auto",
+        length: int | None = None,
+        pattern: str | None = None,
+        decimal: Literal[".", ","] | None = None,
+        alternatives: int = 0,
+    ) -> Reading:
+        """Read the numbers in one image or drawing, as :meth:`Recognizer.read` does.
+
+        Args:
+            image: as for :meth:`predict`, or a drawing as pen strokes: a list or tuple of strokes, each a list of
+                points (x, y) or an array of shape (n, 2).
+            layout, length, pattern, decimal, alternatives: as for :meth:`Recognizer.read`, within the server's bounds.
+
+        Raises:
+            ImageError: it cannot be read as an image or drawing; the class says which way.
+            ValueError: an argument has no such value.
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
+        """
+        options: dict[str, Any] = {"layout": layout, "length": length, "pattern": pattern, "decimal": decimal}
+        query = {name: value for name, value in options.items() if value is not None}
+        if alternatives:
+            query["alternatives"] = alternatives
+        if isinstance(image, (list, tuple)):
+            sent: dict[str, Any] = {"json": {"strokes": [stroke.tolist() for stroke in check_strokes(image)]}}
+        else:
+            sent = {"content": _file(image), "headers": _IMAGE}
+        response = self._ask("POST", "/read", params=query, **sent)
+        # The body is not empty, so an argument is wrong.
+        if not response.is_success and _kind(_problem(response)) == _BAD_REQUEST:
+            raise ValueError(_detail(response))
+        return _reading(_answer(response))
+
     def model(self) -> dict[str, Any]:
         """Return the server's model, as ``GET /model`` describes it.
 
@@ -238,9 +283,7 @@ class Client:
         return results
 
     def _one(self, file: bytes, explain: bool) -> Prediction:
-        # As an image of no particular type: its content decides.
-        headers = {"Content-Type": "image/*"}
-        response = self._ask("POST", "/predict", params=_query(explain), content=file, headers=headers)
+        response = self._ask("POST", "/predict", params=_query(explain), content=file, headers=_IMAGE)
         return _prediction(_answer(response))
 
     def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -346,6 +389,15 @@ def _prediction(answer: Mapping[str, Any]) -> Prediction:
         ) from None
 
 
+def _reading(answer: Mapping[str, Any]) -> Reading:
+    try:
+        return Reading.from_dict(answer)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError(
+            f"the server's answer is no reading ({type(error).__name__}: {error}); is it inkdigits?"
+        ) from None
+
+
 def _answer(response: httpx.Response) -> dict[str, Any]:
     if response.is_success:
         try:
@@ -360,12 +412,17 @@ def _answer(response: httpx.Response) -> dict[str, Any]:
 
 def _error(problem: Mapping[str, Any], response: httpx.Response | None = None) -> ImageError | ServerError:
     """Return the error that a problem document describes."""
-    kind = _ERRORS.get(str(problem.get("type", "")).rpartition("#")[2])
+    kind = _ERRORS.get(_kind(problem))
     if kind is not None:
         return kind(problem.get("detail", ""))
     status = response.status_code if response is not None else problem.get("status")
     detail = problem.get("detail") or (_detail(response) if response is not None else problem)
     return ServerError(f"the server answered with status {status}: {detail}")
+
+
+def _kind(problem: Mapping[str, Any]) -> str:
+    """Return the kind of a problem: the fragment of its type."""
+    return str(problem.get("type", "")).rpartition("#")[2]
 
 
 def _problem(response: httpx.Response) -> dict[str, Any]:

@@ -178,9 +178,9 @@ def test_the_time_of_a_request_s_images_is_bounded(recognizer, monkeypatch):
     monkeypatch.setattr(work, "thread_time", lambda: next(clock))
     executor = work.Executor(Settings(), Metrics(SharedState()))
     drawings = [encode(picture(i % 10, 280)) for i in range(20)]
-    assert [result.digit for result in executor.read_all(recognizer, drawings[:4])] == [0, 1, 2, 3]
+    assert [result.digit for result in executor.predict_all(recognizer, drawings[:4])] == [0, 1, 2, 3]
     with pytest.raises(Problem, match=r"\d of the request's 20 images took 0.75 s of CPU time") as found:
-        executor.read_all(recognizer, drawings)
+        executor.predict_all(recognizer, drawings)
     assert found.value.type.status == 413
 
 
@@ -237,13 +237,13 @@ def test_what_is_read_in_the_event_loop():
 @pytest.fixture
 def threads(monkeypatch):
     """The thread that read each image."""
-    found, read = {}, work.read
+    found, predict_sources = {}, work.predict_sources
 
     def noted(recognizer, sources, *rest):
         found.update({source: threading.get_ident() for source in sources})
-        return read(recognizer, sources, *rest)
+        return predict_sources(recognizer, sources, *rest)
 
-    monkeypatch.setattr(work, "read", noted)
+    monkeypatch.setattr(work, "predict_sources", noted)
     return found
 
 
@@ -475,7 +475,7 @@ def test_a_large_webp_is_read_in_a_process_of_its_own(recognizer, monkeypatch, f
     expected = recognizer.predict_batch([data], errors="return")[0]
     here = []
     monkeypatch.setattr("inkdigits.preprocess.decode", lambda *args: here.append(args) or decode(*args))
-    [found] = work.read(recognizer, [data], Limits(), Metrics(SharedState()))
+    [found] = work.predict_sources(recognizer, [data], Limits(), Metrics(SharedState()))
     assert bool(here) == (file != "digit")  # of half a file the header tells no size
     if file == "damaged":
         assert (type(found), str(found)) == (type(expected), str(expected))

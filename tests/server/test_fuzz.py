@@ -10,12 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inkdigits import InvalidStrokes
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http.auth import client_of
-from inkdigits.server.http.problems import PROBLEM_TYPES, Problem
+from inkdigits.server.http.problems import PROBLEM_TYPES, Problem, problem_of
 from inkdigits.server.json_images import image_of
 from inkdigits.server.payloads import parse
 from inkdigits.server.predict import Options
+from inkdigits.server.read import options_of
 
 from support.paths import ROOT
 from support.requests import ROW, THREE
@@ -103,6 +105,23 @@ def test_values(value):
     assert isinstance(image, bytes) or (image.shape == (28, 28) and image.dtype in (np.uint8, np.float32))
 
 
+POINTS = st.lists(st.lists(st.integers(-(10**40), 10**40) | st.floats() | JSON, max_size=3), max_size=3)
+
+
+@fuzzed
+@given(st.lists(POINTS | JSON, max_size=4) | JSON)
+def test_strokes(value):
+    body = json.dumps({"strokes": value}).encode()
+    try:
+        [found], several = parse("application/json", body, 5, strokes=True)
+    except (InvalidStrokes, Problem) as error:
+        is_the_client_s(problem_of(error))
+        return
+    assert not several
+    assert found.source.shape == found.drawing.picture.size[::-1]
+    assert found.source.size < 2_000_000
+
+
 TENSOR = st.fixed_dictionaries(
     {
         "name": st.text(max_size=5),
@@ -140,6 +159,17 @@ def test_queries(query):
         is_the_client_s(problem)
         return
     assert 0 <= options.top <= 10
+
+
+@fuzzed
+@given(st.binary(max_size=100) | st.text("layoutengthpern=&%d.,-0189", max_size=40).map(str.encode))
+def test_queries_of_read(query):
+    try:
+        options = options_of(query)
+    except Problem as problem:
+        is_the_client_s(problem)
+        return
+    assert 0 <= options.alternatives <= 20
 
 
 @fuzzed

@@ -17,6 +17,8 @@ import inkdigits
 from inkdigits.self_test import DIGIT
 from inkdigits.server.http.problems import PROBLEM_TYPES
 
+from support.drawings import number as drawn
+from support.drawings import number_strokes
 from support.paths import ROOT
 from support.requests import ROW, THREE, encode, png_that_claims
 
@@ -92,6 +94,15 @@ def test_answers_are_as_the_document_says(client, document):
         several,
     ):
         assert conforms(document, answer("post", "/predict"), value) == ""
+    number = [stroke.tolist() for stroke in number_strokes("2024")]
+    for options, body in (
+        ("?alternatives=3", {"json": {"strokes": number}}),
+        ("", {"content": blank}),
+        ("?layout=lines", {"files": [*files, ("g", ("d.png", encode(np.tile(drawn("31"), (2, 2)))))]}),
+    ):
+        value = client.post(f"/read{options}", **body).json()
+        assert conforms(document, answer("post", "/read"), value) == ""
+    assert value["readings"][3]["numbers"]
     for path in ("/health", "/ready", "/model"):
         assert conforms(document, answer("get", path), client.get(path).json()) == ""
     problem = client.post("/predict", content=b"hello")
@@ -163,6 +174,7 @@ REQUESTS = {
     "unsupported-media-type": {"content": "seven", "headers": {"Content-Type": "text/html"}},
     "not-an-image": {"content": b"%PDF-1.7"},
     "image-too-small": {"content": encode(np.zeros((4, 4), np.uint8))},
+    "invalid-strokes": {"url": "/read", "json": {"strokes": [[[0, 0]], [[0, 0]], [[0, 0]] * 17 + [["7", 3]]]}},
     "invalid-pixels": {"json": {"pixels": [*ROW[:17], 256, *ROW[18:]]}},
 }
 
@@ -244,6 +256,30 @@ def test_the_docs_list_every_route_and_kind_of_error(document):
         assert f"| {kind.status} | `{kind.slug}` |" in text
     for path, item in document["paths"].items():
         assert f"`{next(iter(item)).upper()} {path}`" in text
+
+
+@pytest.mark.parametrize(
+    "strokes",
+    [None, {}, [7], [[]], [[7]], [[[1]]], [[[1, 2, 3]]], [[["1", 2]]], [[[None, 2]]], [[[1, 2e9]]], [[[0, 0]]] * 2001],
+    ids=lambda strokes: str(strokes)[:30],
+)
+def test_what_the_schema_of_strokes_excludes_is_refused(client, document, strokes):
+    schema = document["components"]["schemas"]["Strokes"]
+    assert conforms(document, schema, {"strokes": [[[1, 2.5]], [[3, 4], [5, 6]]]}) == ""
+    assert conforms(document, schema, {"strokes": strokes})
+    assert client.post("/read", json={"strokes": strokes}).status_code == 422
+
+
+def test_the_options_of_the_document_are_those_of_the_server(client, document):
+    operation = document["paths"]["/read"]["post"]
+    for parameter in operation["parameters"]:
+        schema, name = parameter["schema"], parameter["name"]
+        good = schema.get("enum", [schema[key] for key in ("minimum", "maximum") if key in schema] or ["dd"])
+        bad = ["x"] if "enum" in schema or "pattern" in schema else [schema["minimum"] - 1, schema["maximum"] + 1]
+        for value in good:
+            assert client.post("/read", params={name: value}, content=THREE).status_code == 200, (name, value)
+        for value in bad:
+            assert client.post("/read", params={name: value}, content=THREE).status_code == 400, (name, value)
 
 
 TENSOR = {"name": "image", "datatype": "UINT8", "shape": [1, 784], "data": ROW}

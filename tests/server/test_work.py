@@ -12,7 +12,7 @@ from inkdigits.preprocess.decode import decode
 from inkdigits.self_test import DIGIT
 from inkdigits.server.cost import BATCH
 from inkdigits.server.http.problems import Problem
-from inkdigits.server.inference import Executor, read
+from inkdigits.server.inference import Executor, predict_sources
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.processes.shared_state import SharedState
 from inkdigits.settings import Settings
@@ -56,8 +56,8 @@ def same(one, other) -> bool:
 
 def test_answers_are_the_recognizer_s_own(recognizer, metrics):
     expected = [recognizer.predict_batch([source], errors="return")[0] for source in sources()]
-    together = read(recognizer, sources(), LIMITS, metrics)
-    alone = [read(recognizer, [source], LIMITS, metrics)[0] for source in sources()]
+    together = predict_sources(recognizer, sources(), LIMITS, metrics)
+    alone = [predict_sources(recognizer, [source], LIMITS, metrics)[0] for source in sources()]
     for results in (together, alone):
         assert all(map(same, results, expected))
         assert [r if isinstance(r, ImageError) else (r.digit, r.box, r.polarity) for r in results][:10] == [
@@ -67,7 +67,7 @@ def test_answers_are_the_recognizer_s_own(recognizer, metrics):
 
 def test_limits_hold_for_small_files_too(recognizer, metrics):
     limits = Limits(max_pixels=100)
-    results = read(recognizer, [THREE, np.zeros((28, 28), np.uint8)], limits, metrics)
+    results = predict_sources(recognizer, [THREE, np.zeros((28, 28), np.uint8)], limits, metrics)
     assert [type(result).__name__ for result in results] == ["ImageTooLarge"] * 2
 
 

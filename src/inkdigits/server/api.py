@@ -1,14 +1,14 @@
 """The FastAPI application of one model: the routes of the API and their OpenAPI description.
 
-``POST /predict`` and ``…/infer`` are separate ASGI applications: they limit what they read, accept many body formats,
-and take a fifth of the time that FastAPI's parsing takes. They are described here like FastAPI's own operations, by
-models and parameters.
+``POST /predict``, ``/read`` and ``…/infer`` are separate ASGI applications: they limit what they read, accept many body
+formats, and take a fifth of the time that FastAPI's parsing takes. They are described here like FastAPI's own
+operations, by models and parameters.
 """
 # Annotations are not postponed: FastAPI could not resolve names that are local to a function.
 
 from collections.abc import Callable, Sequence
 from inspect import cleandoc
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import Body, Depends, FastAPI, Path, Query, Request, Response, Security
@@ -16,8 +16,10 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
+from pydantic import Field
 from starlette.types import ASGIApp
 
+from inkdigits.reading import Layout
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
 from inkdigits.server.http import schemas
@@ -27,6 +29,7 @@ from inkdigits.server.http.responses import FRESH
 from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.pages import card, reference
 from inkdigits.server.predict import Predict
+from inkdigits.server.read import MAX_ALTERNATIVES, MAX_LENGTH, Read
 from inkdigits.settings import Settings
 
 __all__ = ["api"]
@@ -59,6 +62,39 @@ def predict_described(
     """Read the digit in one image, or in several"""
 
 
+def read_described(
+    body: Annotated[schemas.ReadBody, Body()],
+    layout: Annotated[
+        Layout,
+        Query(
+            description="Where the numbers are. `auto` finds out; `line` is one number, whatever the gaps between its "
+            "digits; `lines` are numbers in lines, even where the image looks like one digit; `boxes` are printed "
+            "boxes with one digit each; `grid` is a printed table or sudoku, with a number in each cell."
+        ),
+    ] = "auto",
+    length: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_LENGTH)] | schemas.Nothing,
+        Query(description="Number of digits of each number, such as 8 for a code."),
+    ] = None,
+    pattern: Annotated[
+        Annotated[str, Field(pattern=r"^[d.,-]+$", max_length=MAX_LENGTH)] | schemas.Nothing,
+        Query(
+            description="What each number looks like: `d` for a digit, and `.`, `,` and `-` for themselves, such as "
+            "`dd.dd.dddd`."
+        ),
+    ] = None,
+    decimal: Annotated[
+        Literal[".", ","] | schemas.Nothing,
+        Query(description="The decimal sign, where `1.420` would be ambiguous."),
+    ] = None,
+    alternatives: Annotated[
+        Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)],
+        Query(description="Also return this many other texts that each number may be, the most likely first."),
+    ] = 0,
+) -> None:
+    """Read the numbers in one image or drawing, or in several"""
+
+
 def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
     """Read the digits in a tensor of images
 
@@ -76,6 +112,7 @@ def api(
     settings: Settings,
     recognizer: Recognizer,
     predict: Predict,
+    read: Read,
     infer: oip.Infer,
     fault: Callable[[], str],
     **options: Any,
@@ -84,6 +121,7 @@ def api(
 
     Args:
         predict: answers ``POST /predict``.
+        read: answers ``POST /read``.
         infer: answers ``POST …/infer``.
         fault: returns why the server is not ready now; "" if it is.
         options: further arguments of FastAPI.
@@ -114,6 +152,7 @@ def api(
         answers: ASGIApp,
         described: Callable[..., None],
         model: Any,
+        returned: str,
         *errors: int,
         checks: Sequence[Any] = (),
     ) -> None:
@@ -127,7 +166,7 @@ def api(
             summary=summary,
             description=description.replace("\n", " "),
             response_model=model,
-            response_description="The predictions",
+            response_description=returned,
             responses=ref_errors(*errors, *READING_ERRORS),
             dependencies=[*checks, *keys],
         )
@@ -135,7 +174,9 @@ def api(
         assert isinstance(route, APIRoute)
         route.app = answers
 
-    post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions)
+    found = "The predictions"
+    post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions, found)
+    post("/read", "read", read, read_described, schemas.Reading | schemas.Readings, "The numbers")
 
     @get("/model", "model", "The model in use", response_model=schemas.Model)
     async def model() -> Response:
@@ -195,7 +236,16 @@ def api(
             check_ready()
             return schemas.ModelReady(name=recognizer.model.name, ready=True)
 
-        post(f"{path}/infer", f"v2-infer{suffix}", infer, infer_described, schemas.InferResponse, 404, checks=checks)
+        post(
+            f"{path}/infer",
+            f"v2-infer{suffix}",
+            infer,
+            infer_described,
+            schemas.InferResponse,
+            found,
+            404,
+            checks=checks,
+        )
 
     document = openapi(app.routes, settings, recognizer)
     for route in app.routes:  # answer HEAD as Starlette's own routes do; the document has GET only

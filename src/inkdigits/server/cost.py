@@ -9,9 +9,21 @@ import numpy as np
 from inkdigits.errors import ImageError
 from inkdigits.preprocess import SIDE
 from inkdigits.preprocess.files import JPEG, pixels_of, scans_of
+from inkdigits.reading.ink import PAGE_PIXELS
 from inkdigits.server.http.problems import TOO_MANY_IMAGES, Problem
 
-__all__ = ["BATCH", "HEAVY_PIXELS", "REQUEST_IMAGES", "Source", "check_pixels", "is_heavy", "load_of", "parts_of"]
+__all__ = [
+    "BATCH",
+    "HEAVY_PIXELS",
+    "PAGE_PIXELS",
+    "READING",
+    "REQUEST_IMAGES",
+    "Source",
+    "check_pixels",
+    "is_heavy",
+    "load_of",
+    "parts_of",
+]
 
 BATCH = 64  # maximum number of images in a network run; more do not fit the cache and gain nothing
 INLINE_IMAGES = 8  # of a request; one with more is heavy
@@ -22,6 +34,8 @@ PART_PIXELS = BATCH * SIDE * SIDE  # of a request's images that are processed be
 REQUEST_IMAGES = 4
 OTHER_FORMATS = 3
 PLAIN_SCANS = 16
+# Reading numbers takes as long as decoding this many pixels of such a JPEG for each pixel of the page that is searched.
+READING = 8
 
 Source = bytes | np.ndarray  # the bytes of an image's file, or its pixels
 
@@ -49,23 +63,27 @@ def parts_of(sources: Sequence[Source]) -> Iterator[Sequence[Source]]:
         yield sources[start:]
 
 
-def check_pixels(sources: Sequence[Source], max_pixels: int) -> None:
+def check_pixels(sources: Sequence[Source], max_pixels: int, *, numbers: bool = False) -> None:
     """Reject images that take too long in total, though each is small enough.
 
     Args:
         max_pixels: limit for one image.
+        numbers: whether they are read for numbers.
 
     Raises:
         Problem: they take too long.
     """
     most = max(REQUEST_IMAGES * max_pixels, HEAVY_PIXELS)
     # An image that is too large by itself gets its own error, and costs nothing.
-    cost = sum(pixels * _weight(source) for source in sources if (pixels := pixels_of(source)) <= max_pixels)
+    sizes = [(pixels, source) for source in sources if (pixels := pixels_of(source)) <= max_pixels]
+    cost = sum(pixels * _weight(source) for pixels, source in sizes)
+    if numbers:
+        cost += sum(READING * min(pixels, PAGE_PIXELS) for pixels, _ in sizes)
     if cost > most:
         raise Problem(
             TOO_MANY_IMAGES,
-            f"decoding this request takes as long as {cost:,.0f} pixels of JPEG, where other formats count "
-            f"{OTHER_FORMATS} times; the limit is {most:,}: send fewer images, or smaller ones",
+            f"{'reading' if numbers else 'decoding'} this request takes as long as {cost:,.0f} pixels of JPEG, where "
+            f"other formats count {OTHER_FORMATS} times; the limit is {most:,}: send fewer images, or smaller ones",
         )
 
 

@@ -34,6 +34,7 @@ from inkdigits.server.pages import device, page
 from inkdigits.server.pipeline import Deployment
 from inkdigits.server.predict import Predict
 from inkdigits.server.processes.shared_state import READY, UP, SharedState
+from inkdigits.server.read import Read
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
@@ -91,7 +92,8 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
 
         predict = Predict(recognizer, executor, bodies)
         infer = Infer(recognizer, executor, bodies)
-        app = api(settings, recognizer, predict, infer, readiness_fault, lifespan=lifespan)
+        read = Read(recognizer, executor, bodies, metrics)
+        app = api(settings, recognizer, predict, read, infer, readiness_fault, lifespan=lifespan)
         app.routes.extend([*device(recognizer), Route("/metrics", metrics_text)])
         # The page is the default, not a mount at "/": a mount would also match requests with a known path and the
         # wrong method, and answer 404 instead of 405.

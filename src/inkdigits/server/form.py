@@ -77,7 +77,7 @@ class Form:
     def _read(self, content_type: str, body: bytes) -> Answer:
         """Read the images of a form, and render them."""
         inputs, _ = parse(content_type, body, self._executor.max_files)
-        rows = rows_of(inputs, self._executor.read_all(self._recognizer, sources_of(inputs)))
+        rows = rows_of(inputs, self._executor.predict_all(self._recognizer, sources_of(inputs)))
         alone = len(rows) == 1
         problem = problem_of(rows[0]) if alone and isinstance(rows[0], Exception) else None
         title = problem.type.title if problem else "Answer" if alone else f"{len(rows)} pictures"

@@ -15,7 +15,7 @@ import asyncio
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import perf_counter, thread_time
@@ -33,7 +33,15 @@ from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.threads import DaemonThreads
 from inkdigits.settings import Settings
 
-__all__ = ["INLINE_BYTES", "RETRY_SECONDS", "Executor", "Result", "overloaded", "read"]
+__all__ = [
+    "INLINE_BYTES",
+    "RETRY_SECONDS",
+    "Executor",
+    "Result",
+    "keeps_the_lock",
+    "overloaded",
+    "predict_sources",
+]
 
 INLINE_BYTES = 64 << 10  # larger bodies are parsed in a thread; about 1 ms of JSON
 SMALL_PIXELS = 8192  # of a request's images; a turn of the event loop runs as many such requests as it has time for
@@ -120,18 +128,19 @@ class Executor:
     def _forget_reserved(self) -> None:
         self._reserved = 0
 
-    def check(self, size: int = 0) -> None:
+    def check(self, size: int = 0, *, is_heavy: bool = False) -> None:
         """Reject a request early if the server is overloaded.
 
         Args:
             size: bytes of its body.
+            is_heavy: whether it is a large one, whatever its body.
 
         Raises:
             Problem: too many requests wait or, for a large one, too many large ones run or wait.
         """
         if self._length() >= self._max_queue:
             raise self._full()
-        if size > INLINE_BYTES:
+        if size > INLINE_BYTES or is_heavy:
             self._check_heavy()
 
     def _length(self) -> int:
@@ -192,7 +201,7 @@ class Executor:
             Problem: too many requests wait, or the images take too long in total.
         """
         if size > INLINE_BYTES or explain or is_heavy(load := load_of(sources)):
-            return await self.run(lambda: render(self.read_all(recognizer, sources, explain=explain)))
+            return await self.run(lambda: render(self.predict_all(recognizer, sources, explain=explain)))
         if not sources:
             return render([])
         self.check()
@@ -200,24 +209,37 @@ class Executor:
         self.submit(recognizer, sources, partial(_settle, future), load)
         return render(await future)
 
-    def read_all(self, recognizer: Recognizer, sources: Sequence[Source], *, explain: bool = False) -> list[Result]:
+    def predict_all(self, recognizer: Recognizer, sources: Sequence[Source], *, explain: bool = False) -> list[Result]:
         """Predict images of any size, in the calling thread.
 
         Raises:
             Problem: they take too long in total.
         """
         check_pixels(sources, self.limits.max_pixels)
-        start = thread_time()
         results: list[Result] = []
-        for part in parts_of(sources):
-            if results and thread_time() - start > MAX_SECONDS:
+        for part in self.in_time(parts_of(sources), len(sources)):
+            results += predict_sources(recognizer, part, self.limits, self._metrics, int(not results), explain=explain)
+        return results
+
+    def in_time(self, parts: Iterable[Sequence[T]], count: int) -> Iterator[Sequence[T]]:
+        """Yield the parts of a request's images, as long as those before took no more CPU time than one may take.
+
+        Args:
+            count: number of images in all parts.
+
+        Raises:
+            Problem: they took longer.
+        """
+        start, done = thread_time(), 0
+        for part in parts:
+            if done and thread_time() - start > MAX_SECONDS:
                 raise Problem(
                     TOO_MANY_IMAGES,
-                    f"{len(results)} of the request's {len(sources)} images took {MAX_SECONDS} s of CPU time, "
+                    f"{done} of the request's {count} images took {MAX_SECONDS} s of CPU time, "
                     "the limit for one request: send fewer images, or smaller ones",
                 )
-            results += read(recognizer, part, self.limits, self._metrics, int(not results), explain=explain)
-        return results
+            yield part
+            done += len(part)
 
     def submit(self, recognizer: Recognizer, sources: Sequence[Source], done: Done, load: int) -> None:
         """Queue images that are not heavy; ``done`` is called in a later turn of the event loop.
@@ -303,11 +325,10 @@ class Executor:
         try:
             recognizer, sources = jobs[0].recognizer, jobs[0].sources
             if len(jobs) == 1:
-                return [read(recognizer, sources, self.limits, self._metrics, 1)]
+                return [predict_sources(recognizer, sources, self.limits, self._metrics, 1)]
             if all(job.recognizer is recognizer for job in jobs):
-                results = iter(
-                    read(recognizer, [s for job in jobs for s in job.sources], self.limits, self._metrics, len(jobs))
-                )
+                every = [source for job in jobs for source in job.sources]
+                results = iter(predict_sources(recognizer, every, self.limits, self._metrics, len(jobs)))
                 return [[next(results) for _ in job.sources] for job in jobs]
         except Exception as error:
             if len(jobs) == 1:
@@ -325,7 +346,7 @@ def _settle(future: asyncio.Future[list[Result]], result: list[Result] | Excepti
         future.set_result(result)
 
 
-def read(
+def predict_sources(
     recognizer: Recognizer,
     sources: Sequence[Source],
     limits: Limits,

@@ -16,6 +16,7 @@ import numpy as np
 import orjson
 
 from inkdigits.preprocess import SIDE
+from inkdigits.preprocess.strokes import MAX_POINTS
 from inkdigits.server.cost import Source
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
@@ -44,6 +45,7 @@ PIXELS = SIDE * SIDE
 PIXEL_NAMES = tuple(f"pixel{i}" for i in range(PIXELS))  # the names in Kaggle's digit files
 
 IMAGE_VALUES = 2000  # lists, objects and commas of an image as numbers, even with each in its own list
+STROKES_VALUES = 3 * MAX_POINTS  # of a drawing: a list and two commas a point
 OTHER_VALUES = 1000  # of a request, in addition to its images
 NUMBER_BYTES = 32  # of a value in JSON that is parsed in Python
 PIECE = 1 << 20  # bytes of a text that are processed at a time: a millisecond or two
@@ -75,16 +77,17 @@ def describe(value: Any) -> str:
     return shorten(json.dumps(value[: MAX_QUOTED + 1] if isinstance(value, str) else value))
 
 
-def load(body: bytes, max_images: int) -> Any:
+def load(body: bytes, max_images: int, *, strokes: bool = False) -> Any:
     """Parse a JSON text.
 
     Args:
         max_images: maximum number of images in one request, which limits the number of values.
+        strokes: whether it may hold a drawing, which may have more values than an image.
 
     Raises:
         Problem: it is not valid JSON, or has more values than this many images.
     """
-    most = OTHER_VALUES + IMAGE_VALUES * max_images
+    most = OTHER_VALUES + max(IMAGE_VALUES * max_images, STROKES_VALUES if strokes else 0)
     # Parsing blocks all other threads, and a list of one value takes thirty times the memory of its text: count first.
     if len(body) > most and (count := _count_values(body)) > most:
         raise Problem(
@@ -117,13 +120,14 @@ def _count_values(body: bytes) -> int:
     return sum(int(np.count_nonzero(_BEGINS[np.frombuffer(piece, np.uint8)])) for piece in pieces(body))
 
 
-def image_of(value: Any, at: str = "") -> Source:
+def image_of(value: Any, at: str = "", *, strokes: bool = False) -> Source:
     """Return one image from JSON: an object with ``image``, ``pixels`` or ``pixel0`` to ``pixel783``.
 
     An instance may also be a list of numbers.
 
     Args:
         at: place in the document, such as ``instances[2]``; "" for the document itself.
+        strokes: whether it could be a drawing, too.
 
     Returns:
         The bytes of an image file, or (28, 28) uint8, or float32 in [0, 1].
@@ -143,8 +147,8 @@ def image_of(value: Any, at: str = "") -> Source:
     missing = [key for key in PIXEL_NAMES if key not in value]
     if len(missing) == PIXELS:
         seen = ", ".join(map(shorten, list(value)[:5])) or "none"
-        several = "" if at else ", nor instances"
-        raise Problem(INVALID_PIXELS, f"{name} has neither image, nor pixels, nor {_NAMES}{several} (keys: {seen})")
+        more = ", nor strokes" * strokes + ", nor instances" * (not at)
+        raise Problem(INVALID_PIXELS, f"{name} has neither image, nor pixels, nor {_NAMES}{more} (keys: {seen})")
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise Problem(INVALID_PIXELS, f"{dot}{missing[0]}{more} missing; expected {_NAMES}")

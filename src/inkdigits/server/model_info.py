@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import inkdigits
-from inkdigits.network import ink_file
+from inkdigits.network import shipped_network
 from inkdigits.preprocess import NORMALIZATION_VERSION
 from inkdigits.recognizer import Recognizer
 
@@ -24,7 +24,8 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
         "name": model.name,
         "version": version_of(recognizer),
         "sha256": model.sha256,
-        "ink_sha256": ink_file()[1],
+        "ink_sha256": shipped_network("ink")[1],
+        "line_sha256": shipped_network("line")[1],
         "network": model.entry.get("network"),
         "parameters": model.entry.get("parameters"),
         "created": model.entry.get("created"),

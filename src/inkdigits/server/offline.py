@@ -14,7 +14,7 @@ from pathlib import Path
 import orjson
 
 import inkdigits
-from inkdigits.network import WEIGHTS_SUFFIX, ink_file
+from inkdigits.network import WEIGHTS_SUFFIX, shipped_network
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.model_info import CARD, FIGURES, about, card_of
 
@@ -36,7 +36,7 @@ VENDOR = "vendor"  # folder of the runtime, which `make web-runtime` fetches
 INDEX = "index.html"
 LISTING = "files.js"  # imported by the service worker
 MODEL = "model.onnx"
-INK = "ink.onnx"  # the network that finds ink
+NETWORKS = ("ink", "line")  # that ship in addition to the models, each as its name and .onnx
 
 _WORKER = "service-worker.js"  # caches the others, and is never cached itself
 _PACKED = ".gz"  # a precompressed copy of a file, not listed separately
@@ -45,7 +45,7 @@ _SWITCH = b'id="device-switch" class="switch"'  # followed by " hidden" in the p
 
 
 def device_files(recognizer: Recognizer) -> dict[str, bytes]:
-    """Return the model, the network that finds ink, their description, and the card if the model has one.
+    """Return the model, the networks that find ink and read lines, their description, and the model's card, if any.
 
     The keys are the names that the page requests.
 
@@ -55,7 +55,8 @@ def device_files(recognizer: Recognizer) -> dict[str, bytes]:
     description = {**about(recognizer), "not_on_device": reason} if reason else about(recognizer)
     files = {FIGURES: orjson.dumps(description)}
     if not reason:
-        files |= {MODEL: recognizer.model.path.read_bytes(), INK: ink_file()[0].read_bytes()}
+        files[MODEL] = recognizer.model.path.read_bytes()
+        files |= {f"{name}.onnx": shipped_network(name)[0].read_bytes() for name in NETWORKS}
     card = card_of(recognizer)
     return files if card is None else {**files, CARD: card}
 

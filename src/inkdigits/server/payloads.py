@@ -6,7 +6,6 @@ File names and declared types are not trusted: the content decides what an image
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +13,10 @@ import numpy as np
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from inkdigits.errors import InvalidStrokes
 from inkdigits.preprocess import SIDE
 from inkdigits.preprocess.files import pixels_of
+from inkdigits.preprocess.strokes import Drawing, check_strokes, draw_strokes
 from inkdigits.server.cost import Source
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
@@ -23,6 +24,7 @@ from inkdigits.server.http.problems import (
     TOO_MANY_IMAGES,
     UNSUPPORTED_MEDIA_TYPE,
     Problem,
+    problem_of,
     shorten,
 )
 from inkdigits.server.json_images import (
@@ -57,22 +59,24 @@ _TEXT = bytes([*range(0x20, 0x7F)]) + b"\r\n"
 
 @dataclass(slots=True)
 class Input:
-    """One image of a request: its file, its pixels or its problem, and its name."""
+    """One image of a request: its file, its pixels or its problem, its name, and its drawing if it came as strokes."""
 
     source: Source | Problem
     name: str = ""
+    drawing: Drawing | None = None  # whose picture it is
 
 
-def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], bool]:
+def parse(content_type: str, body: bytes, max_files: int, *, strokes: bool = False) -> tuple[list[Input], bool]:
     """Return the images of a request body, at least one, and whether the answer is a list.
 
     Args:
         content_type: the request's Content-Type header, or "".
         max_files: maximum number of images in one request.
+        strokes: whether an image in JSON may be a drawing as strokes.
 
     Raises:
-        Problem: the body has no image or too many, cannot be parsed as its Content-Type, or has a single image that
-            is invalid.
+        InvalidStrokes, Problem: the body has no image or too many, cannot be parsed as its Content-Type, or has a
+            single image that is invalid.
     """
     if not body:
         raise Problem(BAD_REQUEST, "the body is empty (0 bytes); send an image, multipart files or JSON pixels")
@@ -82,11 +86,11 @@ def parse(content_type: str, body: bytes, max_files: int) -> tuple[list[Input], 
     if kind == b"multipart/form-data":
         return _several(_multipart(body, options.get(b"boundary", b""), max_files))
     if kind == b"application/json" or kind.endswith(b"+json"):
-        return _json(body, max_files)
+        return _json(body, max_files, strokes)
     if kind in UNDECLARED:
         # 784 raw pixels may begin with the code of a brace, but hardly end with the other one, too.
         if body.lstrip()[:1] == b"{" and (len(body) != PIXELS or body.rstrip()[-1:] == b"}"):
-            return _json(body, max_files)
+            return _json(body, max_files, strokes)
         if kind == _FORM and _is_form(body):
             return _several(_urlencoded(body, max_files))
         if len(body) == PIXELS and not pixels_of(body):
@@ -114,10 +118,10 @@ def _several(inputs: list[Input]) -> tuple[list[Input], bool]:
     return inputs, len(inputs) > 1
 
 
-def _input(name: str, function: Callable[[Any, str], Source], value: Any) -> Input:
-    """Return an image, or the problem of an invalid one, so that the others are still answered."""
+def _input(name: str, value: Any) -> Input:
+    """Return an image in a text, or the problem of an invalid one, so that the others are still answered."""
     try:
-        return Input(function(value, name), name)
+        return Input(file_of(value, name), name)
     except Problem as problem:
         return Input(problem, name)
 
@@ -125,15 +129,30 @@ def _input(name: str, function: Callable[[Any, str], Source], value: Any) -> Inp
 # JSON
 
 
-def _json(body: bytes, max_files: int) -> tuple[list[Input], bool]:
-    document = load(body, max_files)
+def _json(body: bytes, max_files: int, strokes: bool) -> tuple[list[Input], bool]:
+    document = load(body, max_files, strokes=strokes)
     if not isinstance(document, dict) or "instances" not in document:
-        return [Input(image_of(document))], False
+        return [_instance(document, "", strokes)], False
     instances = document["instances"]
     if not isinstance(instances, list) or not instances:
         raise Problem(INVALID_PIXELS, f"instances is {describe(instances)}; expected a list of one image or more")
     check_count(max_files, len(instances))
-    return [_input(f"instances[{i}]", image_of, value) for i, value in enumerate(instances)], True
+    inputs = []
+    for i, value in enumerate(instances):
+        name = f"instances[{i}]"
+        try:
+            inputs.append(_instance(value, name, strokes))
+        except (InvalidStrokes, Problem) as error:
+            inputs.append(Input(problem_of(error), name))
+    return inputs, True
+
+
+def _instance(value: Any, name: str, strokes: bool) -> Input:
+    """Return an image from JSON, or a drawing where that may be one."""
+    if strokes and isinstance(value, dict) and "strokes" in value:
+        drawing = draw_strokes(check_strokes(value["strokes"], f"{name}.strokes" if name else "strokes"))
+        return Input(np.asarray(drawing.picture), name, drawing)
+    return Input(image_of(value, name, strokes=strokes), name)
 
 
 # Forms
@@ -155,7 +174,7 @@ def _urlencoded(body: bytes, max_files: int) -> list[Input]:
         if names[-1] == FIELD:
             # An unescaped plus is kept, not decoded as a space: it is a digit of base64.
             value = percent_decoded(value)
-            found.append(_input(FIELD, file_of, value))
+            found.append(_input(FIELD, value))
     check_count(max_files, len(found))
     return found[::-1] or _no_image("form", names[::-1])
 
@@ -225,7 +244,7 @@ class _Multipart:
         if name or self._headers.get(b"content-type", b"").lower().startswith(b"image/"):
             self.files.append(Input(data, name or field))
         elif field == FIELD and data and not options.get(b"filename"):
-            self.files.append(_input(field, file_of, data) if data.isascii() else Input(data, field))
+            self.files.append(_input(field, data) if data.isascii() else Input(data, field))
         else:
             self._others += 1
             # Browsers send an empty file input as an empty file without a name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
@@ -23,13 +23,25 @@ from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
 from inkdigits.server.payloads import Input, parse
 
-__all__ = ["MAX_TOP", "Options", "Predict", "answer", "render_predictions", "rows_of", "sources_of"]
+__all__ = [
+    "MAX_TOP",
+    "Options",
+    "Predict",
+    "answer",
+    "integer",
+    "query_options",
+    "render",
+    "render_predictions",
+    "rows_of",
+    "sources_of",
+]
 
 MAX_OPTIONS = 100  # of a query
 MAX_TOP = 10  # digits there are
 _SWITCH = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 Row = Prediction | ImageError | Problem  # the result for one image
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +61,25 @@ class Options:
         """
         if not query:
             return _DEFAULTS
-        try:
-            given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_OPTIONS)
-        except ValueError:
-            detail = f"the query has more than {MAX_OPTIONS} options, the limit"
-            raise Problem(BAD_REQUEST, detail) from None
-        last = {name: values[-1] for name, values in given.items()}
-        for name in last.keys() - set(_OPTIONS):
-            hint = did_you_mean(name, _OPTIONS, "query options")
-            raise Problem(BAD_REQUEST, f"/predict has no query option {shorten(name)!r}; {hint}")
-        return cls(_switch(last, "image"), _switch(last, "explain"), _top(last.get("top")))
+        given = query_options(query, "/predict", _OPTIONS)
+        top = integer("top", given["top"], 1, MAX_TOP) if "top" in given else 0
+        return cls(_switch(given, "image"), _switch(given, "explain"), top)
+
+
+def query_options(query: bytes, path: str, known: Sequence[str]) -> dict[str, str]:
+    """Return the options of a query string by name; of one that is given several times, the last.
+
+    Raises:
+        Problem: an option is not one of those known, or there are too many.
+    """
+    try:
+        given = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_OPTIONS)
+    except ValueError:
+        raise Problem(BAD_REQUEST, f"the query has more than {MAX_OPTIONS} options, the limit") from None
+    for name in given.keys() - set(known):
+        hint = did_you_mean(name, known, "query options")
+        raise Problem(BAD_REQUEST, f"{path} has no query option {shorten(name)!r}; {hint}")
+    return {name: values[-1] for name, values in given.items()}
 
 
 def _switch(given: Mapping[str, str], name: str) -> bool:
@@ -69,11 +90,15 @@ def _switch(given: Mapping[str, str], name: str) -> bool:
     return _SWITCH[value.lower()]
 
 
-def _top(value: str | None) -> int:
-    if value is None:
-        return 0
-    if not (value.isascii() and value.isdigit() and len(value) < 4 and 1 <= int(value) <= MAX_TOP):
-        raise Problem(BAD_REQUEST, f"the query option top is {shorten(value)!r}; expected a number from 1 to {MAX_TOP}")
+def integer(name: str, value: str, low: int, high: int) -> int:
+    """Return the value of an option that is a number.
+
+    Raises:
+        Problem: it is none, or out of bounds.
+    """
+    if not (value.isascii() and value.isdigit() and len(value) <= len(str(high)) and low <= int(value) <= high):
+        detail = f"the query option {name} is {shorten(value)!r}; expected a number from {low} to {high}"
+        raise Problem(BAD_REQUEST, detail)
     return int(value)
 
 
@@ -147,7 +172,7 @@ def sources_of(inputs: Sequence[Input]) -> list[Source]:
     return [i.source for i in inputs if not isinstance(i.source, Problem)]
 
 
-def rows_of(inputs: Sequence[Input], results: Sequence[Result]) -> Sequence[Row]:
+def rows_of(inputs: Sequence[Input], results: Sequence[R]) -> Sequence[R | Problem]:
     """Return a row for each image of a request, from the results for :func:`sources_of`."""
     if len(results) == len(inputs):
         return results
@@ -172,24 +197,39 @@ def render_predictions(
     Raises:
         ImageError, Problem: there is a single image, and it is invalid.
     """
-    rows = rows_of(inputs, results)
-    if several:
-        pairs = zip(inputs, rows, strict=True)
-        predictions = [{"name": i.name, **_document(row, recognizer, options)} for i, row in pairs]
-        return orjson.dumps({"predictions": predictions})
+
+    def document(prediction: Prediction) -> dict[str, Any]:
+        found = prediction.to_dict(image=options.image)
+        if options.top:
+            found["top"] = _most_likely(prediction, options.top)
+        found["model"] = recognizer.model.name
+        return found
+
+    return render(inputs, rows_of(inputs, results), "predictions" if several else "", document)
+
+
+def render(
+    inputs: Sequence[Input], rows: Sequence[R | Exception], key: str, document: Callable[[R], dict[str, Any]]
+) -> bytes:
+    """Return the JSON answer to a request.
+
+    Args:
+        rows: the result for each image, or its error.
+        key: of the list of all of them; "" for a single one by itself.
+        document: returns the answer for a result.
+
+    Raises:
+        ImageError, Problem: there is a single image, and it is invalid.
+    """
+    if key:
+        named = [
+            {"name": i.name, **({"error": problem_of(row).document()} if isinstance(row, Exception) else document(row))}
+            for i, row in zip(inputs, rows, strict=True)
+        ]
+        return orjson.dumps({key: named})
     if isinstance(rows[0], Exception):
         raise rows[0]
-    return orjson.dumps(_document(rows[0], recognizer, options))
-
-
-def _document(row: Row, recognizer: Recognizer, options: Options) -> dict[str, Any]:
-    if isinstance(row, Exception):
-        return {"error": problem_of(row).document()}
-    document = row.to_dict(image=options.image)
-    if options.top:
-        document["top"] = _most_likely(row, options.top)
-    document["model"] = recognizer.model.name
-    return document
+    return orjson.dumps(document(rows[0]))
 
 
 def _most_likely(prediction: Prediction, count: int) -> list[dict[str, Any]]:

@@ -32,15 +32,20 @@ class Bodies:
         self._held = 0
 
     @asynccontextmanager
-    async def receive(self, receive: Receive, headers: Mapping[bytes, bytes]) -> AsyncIterator[bytes]:
+    async def receive(
+        self, receive: Receive, headers: Mapping[bytes, bytes], *, is_heavy: bool = False
+    ) -> AsyncIterator[bytes]:
         """Receive a request's body. It counts as buffered until the end of the ``with`` block.
+
+        Args:
+            is_heavy: whether it is a large request, whatever its body.
 
         Raises:
             Problem: the body is too large, as declared or while reading; it is compressed, which would evade the
                 limits; or the server is overloaded.
             ClientDisconnect: the client left before its body was complete.
         """
-        self._check(headers)
+        self._check(headers, is_heavy)
         start, held = perf_counter(), 0
         message = await receive()
         try:
@@ -70,7 +75,7 @@ class Bodies:
         finally:
             self._held -= held
 
-    def _check(self, headers: Mapping[bytes, bytes]) -> None:
+    def _check(self, headers: Mapping[bytes, bytes], is_heavy: bool) -> None:
         encoding = headers.get(b"content-encoding", b"identity")
         declared = headers.get(b"content-length", b"0")
         if encoding.lower() != b"identity":
@@ -80,7 +85,7 @@ class Bodies:
             raise Problem(BAD_REQUEST, f"the Content-Length is {declared[:20]!r}, not a number")
         if int(declared) > self._each:
             raise Problem(BODY_TOO_LARGE, f"the body has {int(declared):,} bytes; the limit is {self._each:,}")
-        self._executor.check(int(declared))  # before the client sends it
+        self._executor.check(int(declared), is_heavy=is_heavy)  # before the client sends it
 
     def _check_size(self, size: int) -> None:
         if size > self._each:

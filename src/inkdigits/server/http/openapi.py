@@ -24,7 +24,8 @@ from inkdigits.preprocess import SIDE
 from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
-from inkdigits.server.cost import REQUEST_IMAGES
+from inkdigits.server import read
+from inkdigits.server.cost import PAGE_PIXELS, READING, REQUEST_IMAGES
 from inkdigits.server.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from inkdigits.server.json_images import PIXEL_NAMES
 from inkdigits.server.model_info import about
@@ -60,6 +61,29 @@ console.log(answer.digit, answer.confidence);
 """
 
 
+_CURL_READ = """\
+# a picture of a number, a column or a table
+curl --data-binary @form.jpg -H 'Content-Type: image/jpeg' {url}/read
+
+# of eight digits each, with the two next likely texts
+curl --data-binary @form.jpg '{url}/read?length=8&alternatives=2'
+
+# a drawing, as strokes of points
+curl -H 'Content-Type: application/json' -d '{{"strokes": [[[20, 0], [20, 90]], [[60, 0], [60, 90]]]}}' {url}/read
+"""
+_PYTHON_READ = """\
+from inkdigits import Client
+
+with Client("{url}") as client:
+    reading = client.read("form.jpg")
+    print(reading.text, reading.confidence)
+"""
+_JAVASCRIPT_READ = """\
+const reading = await fetch("{url}/read", {{ method: "POST", body: file }}).then((r) => r.json());
+console.log(reading.text, reading.confidence);
+"""
+
+
 def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recognizer) -> dict[str, Any]:
     """Return the OpenAPI document of a server with these routes and settings, with the model's answers as examples."""
     document = get_openapi(
@@ -82,11 +106,19 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     for name, value in _answers_of_gets(recognizer).items():
         _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
     _content(operations["model-card"])["text/html"]["examples"] = {}
-    predict = operations["predict"]
-    predict |= _description(settings)
-    _content(predict)["application/json"]["examples"] = _answers(recognizer)
-    content = predict["requestBody"]["content"]
-    predict["requestBody"]["content"] = {k: {**content.get(k, {}), **v} for k, v in _request_content().items()}
+    predict, reads = operations["predict"], operations["read"]
+    predict |= {"description": _description(settings), "x-codeSamples": _samples(settings, _CURL, _PYTHON, _JAVASCRIPT)}
+    reads |= {
+        "description": _READING,
+        "x-codeSamples": _samples(settings, _CURL_READ, _PYTHON_READ, _JAVASCRIPT_READ),
+    }
+    for operation, answers, requests in (
+        (predict, _answers(recognizer), _request_content()),
+        (reads, _readings(recognizer), _read_content()),
+    ):
+        _content(operation)["application/json"]["examples"] = answers
+        content = operation["requestBody"]["content"]
+        operation["requestBody"]["content"] = {k: {**content.get(k, {}), **v} for k, v in requests.items()}
     requests, answers = _infer_examples(recognizer)
     for suffix in ("", "-version"):
         infer = operations[f"v2-infer{suffix}"]
@@ -133,22 +165,32 @@ def _answers_of_gets(recognizer: Recognizer) -> dict[str, dict[str, Any]]:
     }
 
 
-def _description(settings: Settings) -> dict[str, Any]:
-    """Return the description and code samples of ``POST /predict``, with the server's limits and address."""
+def _description(settings: Settings) -> str:
+    """Return the description of ``POST /predict``, with the server's limits."""
+    return (
+        "The body is the image itself, multipart files, a form or JSON with an image as text, or numbers. One "
+        "image gets one answer. Several images, and `instances`, get `predictions` in order: an image that cannot "
+        "be read has an `error`, the others have their answers. A blank image is not an error: its `digit` is "
+        "null. "
+        f"Supported are PNG, JPEG, GIF (first frame), WebP, BMP and TIFF, up to {settings.max_bytes:,} bytes per "
+        f"request, {settings.max_pixels:,} pixels per image and {settings.max_files:,} images per request. All "
+        f"images together may have the pixels of {REQUEST_IMAGES} such images as JPEG, or a third in other formats."
+    )
+
+
+_READING = (
+    "The body is any that `POST /predict` takes, or JSON with the strokes of a drawing. One image gets one answer. "
+    "Several images, and `instances`, get `readings` in order: an image that cannot be read has an `error`. Reading "
+    f"takes longer than predicting: each pixel counts {READING} times more, up to {PAGE_PIXELS:,} pixels of an image, "
+    "towards what all images together may have."
+)
+
+
+def _samples(settings: Settings, curl: str, python: str, javascript: str) -> list[dict[str, str]]:
+    """Return code samples with the server's address."""
     url = f"http://localhost:{settings.port}"
-    samples = (("Shell", "curl", _CURL), ("Python", "Python", _PYTHON), ("JavaScript", "JavaScript", _JAVASCRIPT))
-    return {
-        "description": (
-            "The body is the image itself, multipart files, a form or JSON with an image as text, or numbers. One "
-            "image gets one answer. Several images, and `instances`, get `predictions` in order: an image that cannot "
-            "be read has an `error`, the others have their answers. A blank image is not an error: its `digit` is "
-            "null. "
-            f"Supported are PNG, JPEG, GIF (first frame), WebP, BMP and TIFF, up to {settings.max_bytes:,} bytes per "
-            f"request, {settings.max_pixels:,} pixels per image and {settings.max_files:,} images per request. All "
-            f"images together may have the pixels of {REQUEST_IMAGES} such images as JPEG, or a third in other formats."
-        ),
-        "x-codeSamples": [{"lang": lang, "label": label, "source": s.format(url=url)} for lang, label, s in samples],
-    }
+    samples = (("Shell", "curl", curl), ("Python", "Python", python), ("JavaScript", "JavaScript", javascript))
+    return [{"lang": lang, "label": label, "source": text.format(url=url)} for lang, label, text in samples]
 
 
 def _picture() -> np.ndarray:
@@ -192,6 +234,61 @@ def _answers(recognizer: Recognizer) -> dict[str, Any]:
         "blank": example("A blank image", [Input(_file(np.zeros((SIDE, SIDE), np.uint8)))]),
         "top": example("One image, with `top=3`", [digit], top=3),
     }
+
+
+_NUMBER = (7, 3)  # the digits of the example
+_STROKES = [[[0, 0], [40, 0], [15, 60]], [[80, 0], [80, 60]]]  # a drawing of 71
+
+
+def _number() -> np.ndarray:
+    """Return the example of a number, (28, 56) uint8, dark on light."""
+    return np.concatenate([np.asarray(known_digit(digit)) for digit in _NUMBER], axis=1)
+
+
+def _drawings() -> list[Any]:
+    return [{"strokes": _STROKES}, {"image": _base64(_file(_number()))}, {"strokes": []}, {"strokes": [[]]}]
+
+
+def _readings(recognizer: Recognizer) -> dict[str, Any]:
+    def example(summary: str, inputs: list[Input], several: bool = False) -> dict[str, Any]:
+        return {"summary": summary, "value": orjson.loads(read.answer(recognizer, inputs, several))}
+
+    def of_json(summary: str, value: Any) -> dict[str, Any]:
+        body = orjson.dumps(value)
+        return example(summary, *parse("application/json", body, len(_drawings()), strokes=True))
+
+    number = Input(_file(_number()), "three.png")
+    return {
+        "one": example("One image", [number]),
+        "files": example("Several files, one of them broken", [number, Input(_NOTES, "notes.pdf")], True),
+        "strokes": of_json("A drawing", {"strokes": _STROKES}),
+        "instances": of_json("Instances, one of them blank and one broken", {"instances": _drawings()}),
+        "pixels": of_json("An image of one digit, as 784 numbers", {"pixels": _picture().ravel().tolist()}),
+    }
+
+
+def _read_content() -> dict[str, Any]:
+    """Return the example requests of ``POST /read``."""
+    file = _base64(_file(_number()))
+    same = _request_content()
+    png = {"png": {"summary": f"A drawn {''.join(map(str, _NUMBER))}, shown in base64", "value": file}}
+    url = {"image": f"data:image/png;base64,{file}"}
+    examples = {
+        "image/*": png,
+        "multipart/form-data": {
+            "file": {"summary": "One file, shown in base64", "value": {"anything": [file]}},
+            "files": {"summary": "Two files, shown in base64", "value": {"f": [file, _base64(_NOTES)]}},
+        },
+        "application/json": {
+            "strokes": {"summary": "A drawing as strokes", "value": {"strokes": _STROKES}},
+            "url": {"summary": "A file as data URL", "value": url},
+            "pixels": same["application/json"]["examples"]["pixels"],
+            "instances": {"summary": "Several images and drawings", "value": {"instances": _drawings()}},
+        },
+        "application/x-www-form-urlencoded": {"form": {"summary": "A form's field", "value": urlencode(url)}},
+        "application/octet-stream": png,
+    }
+    return {media: {**content, "examples": examples[media]} for media, content in same.items()}
 
 
 def _request_content() -> dict[str, Any]:

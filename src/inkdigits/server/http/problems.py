@@ -19,6 +19,7 @@ from inkdigits.errors import (
     ImageTooLarge,
     ImageTooSmall,
     InvalidPixels,
+    InvalidStrokes,
     NotAnImage,
     UnreadableImage,
 )
@@ -155,6 +156,14 @@ INVALID_PIXELS = ProblemType(
     "A wrong count, name, type or range of numbers; the detail says which and where.",
     "pixels[17] is 256; expected a number from 0 to 255",
 )
+INVALID_STROKES = ProblemType(
+    "invalid-strokes",
+    422,
+    "Invalid strokes",
+    "A drawing with too many strokes or points, a stroke without points, or other values than finite x and y; the "
+    "detail says which and where.",
+    'strokes[2][17] is ["7", 3]; expected [x, y], two numbers from -1,000,000,000 to 1,000,000,000',
+)
 RATE_LIMITED = ProblemType(
     "rate-limited",
     429,
@@ -215,6 +224,7 @@ _OF_ERROR: dict[type[ImageError], ProblemType] = {
     ImageTooSmall: IMAGE_TOO_SMALL,
     ImageTooLarge: IMAGE_TOO_LARGE,
     InvalidPixels: INVALID_PIXELS,
+    InvalidStrokes: INVALID_STROKES,
     ImageError: UNREADABLE_IMAGE,
 }
 

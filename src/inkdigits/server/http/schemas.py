@@ -1,8 +1,8 @@
 """Pydantic models of the API's requests and answers; the OpenAPI document is generated from them.
 
-FastAPI validates and serializes the answers of the small routes with them. They also describe ``POST /predict`` and
-``…/infer``, but :mod:`inkdigits.server.payloads` and :mod:`inkdigits.server.open_inference` parse those, in a tenth of
-the time and with errors that name the place. Tests compare the two.
+FastAPI validates and serializes the answers of the small routes with them. They also describe ``POST /predict``,
+``/read`` and ``…/infer``, but :mod:`inkdigits.server.payloads` and :mod:`inkdigits.server.open_inference` parse those,
+in a tenth of the time and with errors that name the place. Tests compare the two.
 """
 
 from typing import Annotated, Any, Literal
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from pydantic.json_schema import SkipJsonSchema
 
 from inkdigits.preprocess import SIDE
+from inkdigits.preprocess.strokes import MAX_COORDINATE, MAX_POINTS, MAX_STROKES
 from inkdigits.server.json_images import PIXEL_NAMES, PIXELS
 
 __all__ = [
@@ -25,6 +26,9 @@ __all__ = [
     "Prediction",
     "Predictions",
     "Problem",
+    "ReadBody",
+    "Reading",
+    "Readings",
     "Ready",
     "Server",
     "ServerReady",
@@ -48,7 +52,7 @@ class Schema(BaseModel):
 Nothing = SkipJsonSchema[None]  # of a field that may be absent, and is never null
 Share = Annotated[float, Field(ge=0, le=1)]
 Top = Annotated[int, Field(ge=1, le=10)]
-Digit = Annotated[int, Field(ge=0, le=9)]
+Value = Annotated[int, Field(ge=0, le=9)]  # of a digit
 Level = Annotated[float, Field(ge=0, le=255)]
 Flat = Annotated[list[Level], Field(min_length=PIXELS, max_length=PIXELS)]
 Counts = list[Annotated[int, Field(ge=-1)]]
@@ -103,12 +107,12 @@ class Box(Schema):
 
 
 class Likely(Schema):
-    digit: Digit
+    digit: Value
     probability: Share
 
 
 class Prediction(Schema):
-    digit: Digit | None = Field(description="Null for a blank image.")
+    digit: Value | None = Field(description="Null for a blank image.")
     confidence: Share = Field(description="Probability of that digit; 0 for a blank image.")
     probabilities: Annotated[list[Share], Field(min_length=10, max_length=10)] = Field(
         description="One for each digit from 0 to 9; they sum to 1."
@@ -164,6 +168,86 @@ class Predictions(Schema):
     predictions: list[NamedPrediction | NamedProblem]
 
 
+# POST /read
+
+Coordinate = Annotated[float, Field(ge=-MAX_COORDINATE, le=MAX_COORDINATE)]
+Point = Annotated[list[Coordinate], Field(min_length=2, max_length=2)]
+Stroke = Annotated[list[Point], Field(min_length=1)]
+
+
+class Strokes(Schema):
+    strokes: list[Stroke] = Field(
+        max_length=MAX_STROKES,
+        description=f"A drawing: strokes of the pen, each a list of points `[x, y]`, x to the right and y down, in any "
+        f"unit; at most {MAX_POINTS:,} points. Boxes are in that unit, too. A drawing without strokes is blank.",
+    )
+
+
+class ReadInstances(Schema):
+    instances: list[Flat | Rows | Pixels | PixelRow | ImageText | Strokes | Anything] = Field(
+        min_length=1, description="One image or drawing or more; the answer is `readings`, one for each, in order."
+    )
+
+
+ReadBody = Pixels | PixelRow | ImageText | Strokes | ReadInstances
+
+
+class Digit(Schema):
+    """A character of a number."""
+
+    char: Literal["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", ".", ",", "-", "?"] = Field(
+        description="`?` is ink that is not a digit, point, comma or dash."
+    )
+    digit: Value | None = Field(description="Null if the character is not a digit.")
+    confidence: Share = Field(description="Probability of the character.")
+    box: Box = Field(description="Where it is, in pixels of the image as displayed.")
+    touching: bool = Field(description="Whether its ink touches that of the character before or after it.")
+
+
+class Alternative(Schema):
+    text: str
+    confidence: Share
+
+
+class Number(Schema):
+    text: str = Field(description="As it is written, with zeros in front.")
+    value: int | float | None = Field(
+        description="Null if the text is ambiguous, as `1.420` is without `decimal`, or if it is rejected."
+    )
+    confidence: Share = Field(description="Probability that all of the text is right.")
+    is_number: bool = Field(description="Whether it is accepted.")
+    box: Box = Field(description="Where it is, in pixels of the image as displayed.")
+    digits: list[Digit] = Field(description="Each character of the text, in order.")
+    alternatives: list[Alternative] = Field(description="Other texts, the most likely first; only with `alternatives`.")
+
+
+Index = Annotated[int, Field(ge=0)]
+
+
+class Reading(Schema):
+    text: str = Field(description="All numbers: a line for each line, with spaces between numbers; empty when blank.")
+    confidence: Share = Field(description="Probability that every number is right; 0 when blank.")
+    is_number: bool = Field(description="Whether there are numbers, and each of them is accepted.")
+    numbers: list[Number] = Field(description="From top to bottom, and from left to right.")
+    lines: list[list[Index]] = Field(description="The numbers of each line, by their indices.")
+    table: list[list[Index | None]] | None = Field(
+        description="Rows of cells: the index of a number, or null for an empty cell. Null if the image has no table."
+    )
+    blank: bool = Field(description="No ink was found.")
+    polarity: Literal["dark-on-light", "light-on-dark"] | None = Field(
+        description="Dark ink on light paper, or light on dark; null when blank."
+    )
+    model: str = Field(description="Name of the model that answered.")
+
+
+class NamedReading(Reading):
+    name: str = _NAME
+
+
+class Readings(Schema):
+    readings: list[NamedReading | NamedProblem]
+
+
 # Answers of the small routes
 
 
@@ -181,6 +265,7 @@ class Model(Schema):
     version: str = Field(description="The first characters of the hash.")
     sha256: str = Field(description="Of the model's file.")
     ink_sha256: str = Field(description="Of the network that finds ink.")
+    line_sha256: str = Field(description="Of the network that reads numbers.")
     metrics: dict[str, Any] = Field(description="Measurements by data set.")
     card: str = Field(description="Address of the model card, relative to this one.")
     network: str | None

@@ -13,7 +13,7 @@ from threading import Lock
 import numpy as np
 
 from inkdigits.errors import ImageError
-from inkdigits.prediction import CLASSES, ModelInfo, Prediction
+from inkdigits.prediction import CLASSES, ModelInfo, Prediction, Reading
 from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, SharedState
 
 __all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]
@@ -22,18 +22,22 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEFT = 499  # status of a request whose client left before its answer
 OTHER = "other"
 
-ROUTES = ("/predict", "/v2/infer", "/v2", "/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "page")
+ROUTES = (
+    *("/predict", "/read", "/v2/infer"),
+    *("/v2", "/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "page"),
+)
 STATUSES = (
     *("200", "304"),
     *("400", "401", "404", "405", "408", "413", "415", "422", "429", "431", "499"),
     *("500", "501", "503"),
 )
-STAGES = ("receive", "decode", "normalise", "network", "total")
+STAGES = ("receive", "decode", "normalise", "network", "read", "total")
 # Reasons to reject a request.
 SHED = ("queue", "heavy", "buffered", "connections", "rate")
 QUEUES = ("small", "heavy")
 BLANK = "blank"
 DIGITS = (*map(str, range(CLASSES)), BLANK)
+READINGS = ("accepted", "rejected", BLANK)
 
 SECONDS = (.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)  # fmt: skip
 CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -66,6 +70,7 @@ _REFUSALS = _places.take(1)
 _CONFIDENCE = _places.take(len(CONFIDENCES) + 2)
 _INK = _places.take(len(INK) + 2)
 _LOG_DROPPED = _places.take(1)
+_READINGS = _places.take(len(READINGS))
 assert _places.next <= ROW
 
 
@@ -113,7 +118,8 @@ class Metrics:
 
     def shed(self, reason: str) -> None:
         """Count a request or connection rejected for one of :data:`SHED`."""
-        self._row[_SHEDS + _SHED[reason]] += 1
+        with self._lock:
+            self._row[_SHEDS + _SHED[reason]] += 1
 
     def queue(self, queue: str, length: int) -> None:
         """Record how many requests wait."""
@@ -146,6 +152,14 @@ class Metrics:
                 if result.digit is not None:
                     self._observe(_CONFIDENCE, CONFIDENCES, result.confidence)
                     self._observe(_INK, INK, share)
+
+    def readings(self, results: Iterable[Reading | ImageError]) -> None:
+        """Count images that were read for numbers, by what became of them; errors are skipped."""
+        with self._lock:
+            for result in results:
+                if isinstance(result, Reading):
+                    outcome = BLANK if result.is_blank else "accepted" if result.is_number else "rejected"
+                    self._row[_READINGS + READINGS.index(outcome)] += 1
 
     def _observe(self, place: int, bounds: Sequence[float], value: float, times: int = 1) -> None:
         self._row[place + bisect_left(bounds, value)] += times
@@ -196,6 +210,8 @@ def _lines(total: np.ndarray, model: ModelInfo, version: str, shared: SharedStat
     yield from counted("predictions_total", "digit", DIGITS, _DIGITS)
     yield from header("refusals_total", "counter", "Predictions that are not a digit, blank or not.")
     yield f"inkdigits_refusals_total {total[_REFUSALS]:.0f}"
+    yield from header("readings_total", "counter", "Images read for numbers; accepted: each number was.")
+    yield from counted("readings_total", "outcome", READINGS, _READINGS)
     yield from header("confidence", "histogram", "Confidence of the predicted digits.")
     yield from histogram("confidence", "", _CONFIDENCE, CONFIDENCES)
     yield from header("ink", "histogram", "Share of the normalized image that is ink.")
