@@ -19,11 +19,19 @@ from inkdigits.self_test import DIGIT, known_digit
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from support.drawings import picture  # noqa: E402
+from support.drawings import page, picture  # noqa: E402
 
 FOLDER = ROOT / "examples"
 SIDE = 140  # pixels of a picture
 QUALITY = 90  # of a JPEG
+# What is written in the pictures of numbers, by row.
+NUMBERS = {
+    "numbers/code.png": ["00470815"],
+    "numbers/date.png": ["24.12.2026"],
+    "numbers/price.jpg": ["1.420"],
+    "numbers/table.png": ["12 340 7", "58 961 3"],
+    "numbers/year.png": ["2024"],
+}
 DARK = {"paper": 24, "ink": 232}  # a board and its chalk
 
 
@@ -37,6 +45,7 @@ def pictures() -> dict[str, np.ndarray]:
         "scans/four.jpg": picture(4, 200, height=SIDE, ink_size=70, paper=228, ink=60),
         "scans/three.png": picture(3, SIDE, ink_size=60, at=(20.0, 60.0)),
         "scans/triangle.png": triangle(),
+        **{name: page(*rows, paper=250, ink=20) for name, rows in NUMBERS.items()},
         **{f"labelled/{digit}/{digit}.png": picture(digit, SIDE, pen=9.0) for digit in range(10)},
     }
 
@@ -67,11 +76,18 @@ def row(digit: int) -> dict[str, int]:
     return {f"pixel{i}": value for i, value in enumerate(ink.ravel().tolist())}
 
 
+def texts_of_numbers() -> str:
+    """What is written in the pictures of numbers, as a table."""
+    rows = [f'{name.removeprefix("numbers/")},"{chr(10).join(rows)}"' for name, rows in NUMBERS.items()]
+    return "\n".join(["file,text", *rows]) + "\n"
+
+
 def others() -> dict[str, bytes]:
     """A seven as 784 bytes, one a pixel; and what no reader of pictures takes."""
     seven = np.rint(preprocess(picture(7, SIDE)).image * 255).astype(np.uint8)
     return {
         "seven.raw": seven.tobytes(),
+        "numbers/texts.csv": texts_of_numbers().encode(),
         "notes.pdf": b"%PDF-1.7\n% No picture, to show how that is answered.\n%%EOF\n",
     }
 

@@ -202,7 +202,7 @@ def test_a_run_that_was_stopped_counts_all_its_rows(run, tmp_path, pictures):
                 archive.write(pictures / "triangle.png", f"{i}.png")
     stop = (
         "import sys; from inkdigits.bulk.journal import Journal\n"
-        "def finish(self, form): raise KeyboardInterrupt\n"
+        "def finish(self): raise KeyboardInterrupt\n"
         "Journal.finish = finish\n"
         "from inkdigits.cli import main; sys.exit(main(sys.argv[1:]))"
     )

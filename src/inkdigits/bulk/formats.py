@@ -1,7 +1,7 @@
 """The formats that rows are written in: lines for people, CSV, one JSON object per line, and Parquet.
 
 Rows are written a block at a time and independently, so that processes can write them in parallel; :func:`join` joins
-the blocks to one file.
+the blocks to one file. What the columns are, the task says.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO, Literal
 
 import orjson
 
-from inkdigits.bulk.rows import Row
+from inkdigits.bulk.task import Found, Task
 from inkdigits.text import defused, json_safe, visible
 
 if TYPE_CHECKING:
     import pyarrow
 
-__all__ = ["COLUMNS", "ENDINGS", "NAME_WIDTH", "Format", "block", "format_of", "heading", "join"]
+__all__ = ["ENDINGS", "NAME_WIDTH", "Format", "block", "format_of", "heading", "join"]
 
 Format = Literal["lines", "csv", "json", "parquet"]
 
@@ -35,46 +35,41 @@ _FORM_OF: dict[str, Format] = {
 ENDINGS = (*_FORM_OF, ".txt", "")  # of an output's name; the last two are lines
 _PLAIN = re.compile(r'[^",\r\n]*')
 NAME_WIDTH = 60  # characters; longer names are not aligned with
-#: Of a table. The page's own CSV has the same: web/table.js.
-COLUMNS = (
-    *("name", "digit", "confidence", "is_digit", "digit_score", "accepted", "reason"),
-    *(f"p{digit}" for digit in range(10)),
-    "error",
-)
-# Of an explanation: for ink that mattered much, some, little, and for ink against the digit.
-_MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
 
 
-def heading(form: Format) -> bytes:
+def heading(form: Format, task: Task) -> bytes:
     """Return what comes before the first block of a text format."""
-    return (",".join(COLUMNS) + "\n").encode() if form == "csv" else b""
+    return (",".join(["name", *task.columns, "error"]) + "\n").encode() if form == "csv" else b""
 
 
-def block(rows: Sequence[Row], form: Format) -> bytes:
+def block(found: Sequence[Found], form: Format, task: Task) -> bytes:
     """Rows in a form: text in UTF-8, or, for Parquet, a stream in Arrow's own format."""
     if form == "parquet":
-        return _arrow(rows)
+        return _arrow(found, task)
     out = io.StringIO(newline="")
     if form == "csv":
-        out.writelines(_csv(rows))
+        out.writelines(_csv(found, task))
     elif form == "json":
-        out.writelines(json_safe(json.dumps(row.to_dict(), ensure_ascii=False)) + "\n" for row in rows)
+        rows = (row for each in found for row in each.to_dicts())
+        out.writelines(json_safe(json.dumps(row, ensure_ascii=False)) + "\n" for row in rows)
     else:
-        width = max((size for row in rows if (size := len(visible(row.name))) <= NAME_WIDTH), default=0)
-        for row in rows:
-            out.writelines(line + "\n" for line in (_line(row, width), *_map(row)))
+        names = [visible(each.name) for each in found]
+        width = max((len(name) for name in names if len(name) <= NAME_WIDTH), default=0)
+        for name, each in zip(names, found, strict=True):
+            out.writelines(f"{name.ljust(width)}  {line}\n" for line in each.lines())
+            out.writelines(f"{line}\n" for line in each.below())
     return out.getvalue().encode("utf-8", "backslashreplace")  # a file name need not be text
 
 
-def join(blocks: Iterable[bytes], form: Format, out: BinaryIO) -> None:
+def join(blocks: Iterable[bytes], form: Format, task: Task, out: BinaryIO) -> None:
     """Write one file of blocks that :func:`block` gave, in their order."""
     if form != "parquet":
-        out.write(heading(form))
+        out.write(heading(form, task))
         out.writelines(blocks)
         return
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetWriter(out, _schema(), compression="zstd") as table:
+    with pyarrow.parquet.ParquetWriter(out, _schema(task), compression="zstd") as table:
         for content in blocks:
             with pyarrow.ipc.open_stream(content) as stream:
                 table.write_table(stream.read_all())
@@ -85,33 +80,22 @@ def format_of(path: str) -> Format:
     return _FORM_OF.get(Path(path).suffix.lower(), "lines")
 
 
-def _schema() -> pyarrow.Schema:
+def _schema(task: Task) -> pyarrow.Schema:
     import pyarrow as pa
 
-    kinds = {"name": pa.string(), "digit": pa.int8(), "reason": pa.string(), "error": pa.string()}
-    kinds |= {"is_digit": pa.bool_(), "accepted": pa.bool_()}
-    return pa.schema([(name, kinds.get(name, pa.float64())) for name in COLUMNS])
+    kinds = {"name": "string", **task.columns, "error": "string"}
+    return pa.schema([(name, pa.type_for_alias(kind)) for name, kind in kinds.items()])
 
 
-def _cells(row: Row) -> list[object]:
-    """By :data:`COLUMNS`, None for none."""
-    name = row.name.encode("utf-8", "backslashreplace").decode()
-    return [name, *_values(row), None if row.error is None else str(row.error)]
-
-
-def _values(row: Row) -> list[object]:
-    """Return all cells but the name and the error."""
-    p = row.prediction
-    if p is None:
-        return [None, None, None, None, row.accepted, None, *[None] * 10]
-    return [p.digit, p.confidence, p.is_digit, p.digit_score, row.accepted, p.reason, *p.probabilities]
-
-
-def _arrow(rows: Sequence[Row]) -> bytes:
+def _arrow(found: Sequence[Found], task: Task) -> bytes:
     import pyarrow as pa
 
-    cells = [_cells(row) for row in rows]
-    schema = _schema()
+    cells = []
+    for each in found:
+        name = each.name.encode("utf-8", "backslashreplace").decode()
+        error = None if each.error is None else str(each.error)
+        cells += [[name, *row, error] for row in each.cells()]
+    schema = _schema(task)
     columns = [pa.array(column, field.type) for column, field in zip(zip(*cells, strict=True), schema, strict=True)]
     out = io.BytesIO()
     with pa.ipc.new_stream(out, schema) as stream:
@@ -119,41 +103,27 @@ def _arrow(rows: Sequence[Row]) -> bytes:
     return out.getvalue()
 
 
-def _csv(rows: Sequence[Row]) -> Iterator[str]:
+def _csv(found: Sequence[Found], task: Task) -> Iterator[str]:
     """Lines of CSV. orjson writes all but text, a quarter of what a row costs otherwise; each number reads the same."""
-    plain = orjson.dumps([_values(row) for row in rows])[2:-2].decode().replace("null", "").replace('"', "")
-    values = plain.split("],[")
-    for row, cells in zip(rows, values, strict=True):
-        yield f"{_quoted(row.name)},{cells},{'' if row.error is None else _quoted(str(row.error))}\n"
+    texts = [i for i, kind in enumerate(task.columns.values()) if kind == "string"]
+    rows, strings = [], []
+    for each in found:
+        for row in each.cells():
+            strings.append([(i, str(row[i])) for i in texts if row[i]])
+            for i in texts:
+                row[i] = None
+            rows.append((each, row))
+    plain = orjson.dumps([row for _, row in rows])[2:-2].decode().replace("null", "").split("],[")
+    for (each, _), values, quoted in zip(rows, plain, strings, strict=True):
+        if quoted:
+            cells = values.split(",")
+            for i, text in quoted:
+                cells[i] = _quoted(text)
+            values = ",".join(cells)
+        error = "" if each.error is None else _quoted(defused(str(each.error)))
+        yield f"{_quoted(defused(each.name))},{values},{error}\n"
 
 
 def _quoted(text: str) -> str:
-    """Text as a cell of CSV, https://www.rfc-editor.org/rfc/rfc4180, that no spreadsheet takes for a formula."""
-    text = defused(text)
-    if _PLAIN.fullmatch(text):
-        return text
-    return '"' + text.replace('"', '""') + '"'
-
-
-def _line(row: Row, width: int) -> str:
-    name = visible(row.name).ljust(width)
-    p = row.prediction
-    if p is None or p.digit is None:
-        return f"{name}  {row.verdict}"
-    if p.reason == "several digits":
-        return f"{name}  {row.verdict}"
-    if not p.is_digit:  # how sure it is of the nearest digit would read as how sure it is
-        return f"{name}  {row.verdict} (nearest {p.digit})"
-    if not row.accepted:
-        return f"{name}  {row.verdict} (nearest {p.digit}, {p.confidence:.1%})"
-    second = max((d for d in range(10) if d != p.digit), key=p.probabilities.__getitem__)
-    return f"{name}  {p.digit}  {p.confidence:6.1%}   then {second} {p.probabilities[second]:6.1%}"
-
-
-def _map(row: Row) -> list[str]:
-    """Return the explanation as lines of characters."""
-    if row.prediction is None or row.prediction.explanation is None:
-        return []
-    rows = row.prediction.explanation.tolist()
-    lines = ["".join(" " if v == 0 else next(m for top, m in _MARKS if v < top) for v in line) for line in rows]
-    return ["    " + line for line in lines if line.strip()]
+    """Text as a cell of CSV, https://www.rfc-editor.org/rfc/rfc4180."""
+    return text if _PLAIN.fullmatch(text) else '"' + text.replace('"', '""') + '"'

@@ -1,9 +1,9 @@
 """The finished rows of an output, kept so that a run that is killed at any moment can resume.
 
 The journal is next to the output, ``OUT.part``: a line that identifies the file, a line of JSON that describes the
-inputs and the model, then one record per block: its size, a CRC-32, rows, the CRC-32 of its images' names and its rows
-of each verdict, then its content. A record that a kill or a full disk truncated fails its CRC, and everything after the
-last valid one is dropped. ``OUT`` itself appears at the end, complete.
+inputs and the model, then one record per block: its size, a CRC-32, rows, the CRC-32 of its images' names and how many
+of them have each verdict, then its content. A record that a kill or a full disk truncated fails its CRC, and everything
+after the last valid one is dropped. ``OUT`` itself appears at the end, complete.
 
 No record of a finished output remains. To resume with one, its rows are read again and compared. If they are the same,
 there is nothing to do; otherwise it belongs to another run and stays unchanged.
@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from inkdigits.atomic import Output, open_own
-from inkdigits.bulk.formats import Format, heading, join
+from inkdigits.bulk.formats import heading, join
 from inkdigits.bulk.inputs import Chunk
-from inkdigits.bulk.rows import VERDICTS
-from inkdigits.bulk.run import Block
+from inkdigits.bulk.run import Block, Job
 from inkdigits.errors import SettingError
 
 __all__ = ["Journal"]
 
-_MAGIC = b"inkdigits spool 3\n"  # a new number for each new form of what follows
+_MAGIC = b"inkdigits spool 4\n"  # a new number for each new form of what follows
 _MOST_ABOUT = 16 << 20  # bytes of the line of JSON
-_COUNTS = struct.Struct(f"<QI{len(VERDICTS)}Q")  # rows, CRC-32 of the names, rows of each verdict
+_VERDICTS = 8  # in a record, whatever the task, so that each run finds the rows of any other
+_COUNTS = struct.Struct(f"<QI{_VERDICTS}Q")  # rows, CRC-32 of the names, images of each verdict
 _RECORD = struct.Struct("<QI")  # bytes of content, CRC-32 of the counts and the content
 _HEAD = _RECORD.size + _COUNTS.size
 # How a message names what decides the content.
@@ -43,6 +43,7 @@ class Journal:
 
     Args:
         out: the file that is to be written.
+        job: how its blocks are read.
         about: what decides the content of every block, as JSON.
         begin: what to do with an existing journal that has finished rows: ``resume`` continues it, ``restart`` discards
             it, ``new`` raises an error. A journal without a finished row is ignored.
@@ -54,20 +55,22 @@ class Journal:
     Attributes:
         path: of the journal.
         rows: how many its blocks have; 0 where a finished output is compared with, and there is none.
-        counts: how many rows the output has of each verdict so far, by ``VERDICTS``.
+        counts: how many images the output has of each verdict so far, by those of the task.
     """
 
-    def __init__(self, out: Path, about: Mapping[str, Any], *, begin: Literal["new", "resume", "restart"]) -> None:
-        self._out = Output(out)
+    def __init__(
+        self, out: Path, job: Job, about: Mapping[str, Any], *, begin: Literal["new", "resume", "restart"]
+    ) -> None:
+        self._out, self._job = Output(out), job
         self.path = self._out.path.with_name(f"{self._out.path.name}.part")
         self.rows = 0
-        self.counts = [0] * len(VERDICTS)
+        self.counts = [0] * len(job.task.verdicts)
         self._names: list[int] = []  # one CRC-32 per block
         self._finished: _Finished | None = None
         with contextlib.ExitStack() as undo:
             undo.callback(self._out.close)
             if begin == "resume" and self._out.path.exists() and not os.path.lexists(self.path):
-                self._finished = _Finished(self._out.path, about["form"])
+                self._finished = _Finished(self._out.path, job)
                 undo.pop_all()
                 return
             self._file = open_own(self.path, out)
@@ -101,7 +104,7 @@ class Journal:
                 self._file.truncate()
                 return
         self.rows = 0
-        self.counts = [0] * len(VERDICTS)
+        self.counts = [0] * len(self.counts)
         self._names.clear()
         self._first = len(start)
         self._file.seek(0)
@@ -129,7 +132,8 @@ class Journal:
             self._finished.compare(block)
             self._tally(block.counts)
             return
-        counts = _COUNTS.pack(block.rows, block.names, *block.counts)
+        unused = [0] * (_VERDICTS - len(block.counts))
+        counts = _COUNTS.pack(block.rows, block.names, *block.counts, *unused)
         crc = zlib.crc32(block.content, zlib.crc32(counts))
         self._count(block.rows, block.names, *block.counts)  # first: Ctrl-C may come as soon as the block is written
         try:
@@ -160,7 +164,7 @@ class Journal:
     def _other_images(self, reason: str) -> SettingError:
         return SettingError(f"{self.path} was begun with other images: {reason}; --restart discards its rows")
 
-    def finish(self, form: Format) -> None:
+    def finish(self) -> None:
         """Make the output of the blocks, and remove the journal.
 
         Raises:
@@ -170,7 +174,7 @@ class Journal:
             self._finished.end()
             return
         try:
-            join(self._contents(), form, self._out.file)
+            join(self._contents(), self._job.form, self._job.task, self._out.file)
         except OSError as error:
             if error.errno is not None:
                 raise
@@ -210,7 +214,7 @@ class Journal:
         self._tally(counts)
 
     def _tally(self, counts: Iterable[int]) -> None:
-        self.counts = [before + n for before, n in zip(self.counts, counts, strict=True)]
+        self.counts = [before + n for before, n in zip(self.counts, counts, strict=False)]
 
     def _records(self) -> Iterator[tuple[bytes, *tuple[int, ...]]]:
         """Yield the complete records from the first on."""
@@ -231,15 +235,16 @@ class Journal:
 class _Finished:
     """An output that is there, compared with the blocks of a run, one by one."""
 
-    def __init__(self, path: Path, form: Format) -> None:
-        self._path, self._form = path, form
+    def __init__(self, path: Path, job: Job) -> None:
+        self._path, self._form = path, job.form
         self._rows = self._blocks = 0
-        if form == "parquet":
+        if job.form == "parquet":
             self._file = _parquet(path)
             self._right = self._file is not None
         else:
             self._file = path.open("rb")
-            self._right = self._file.read(len(heading(form))) == heading(form)
+            head = heading(job.form, job.task)
+            self._right = self._file.read(len(head)) == head
 
     def compare(self, block: Block) -> None:
         if not (self._right and self._has(block.content)):
@@ -290,7 +295,7 @@ def _difference(found: bytes, about: Mapping[str, Any]) -> str:
     try:
         before = json.loads(found[len(_MAGIC) :])
         now = json.loads(json.dumps(about))
-        key = next(key for key in {**before, **now} if before.get(key) != now.get(key))
+        key = next(key for key in ["command", *before, *now] if before.get(key) != now.get(key))
     except (ValueError, AttributeError, TypeError, StopIteration):
         return "made by another version"
     old, new = before.get(key), now.get(key)

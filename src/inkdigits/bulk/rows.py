@@ -1,21 +1,22 @@
-"""Images in, a row for each out, with one recognizer in one process."""
+"""Images in, the digit of each out, a row for each image, with one recognizer in one process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from inkdigits.errors import ImageError
-from inkdigits.prediction import Prediction
+from inkdigits.prediction import CLASSES, Prediction
 from inkdigits.preprocess import ImageSource
 from inkdigits.recognizer import BATCH_SIZE, Recognizer
 
-__all__ = ["VERDICTS", "Row", "Verdict", "read"]
+__all__ = ["Digits", "Row", "Verdict", "read"]
 
 Verdict = Literal["digit", "several digits", "not a digit", "unclear", "unsure", "blank", "error"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+# Of an explanation: for ink that mattered much, some, little, and for ink against the digit.
+_MARKS = [(-0.1, "-"), (0.2, "."), (0.6, "+"), (1.1, "#")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Row:
     prediction: Prediction | None
     error: ImageError | None
     min_confidence: float = 0.0
+    size: ClassVar[int] = 1
 
     @property
     def verdict(self) -> Verdict:
@@ -53,6 +55,58 @@ class Row:
         """Plain values for JSON: ``name``, what :meth:`Prediction.to_dict` gives or ``error``, and ``accepted``."""
         found = {"error": str(self.error)} if self.prediction is None else self.prediction.to_dict()
         return {"name": self.name, **found, "accepted": self.accepted}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return :meth:`to_dict`, the only row."""
+        return [self.to_dict()]
+
+    def cells(self) -> list[list[object]]:
+        """Return the values of :attr:`Digits.columns`."""
+        p = self.prediction
+        if p is None:
+            return [[None, None, None, None, self.accepted, None, *[None] * CLASSES]]
+        return [[p.digit, p.confidence, p.is_digit, p.digit_score, self.accepted, p.reason, *p.probabilities]]
+
+    def lines(self) -> list[str]:
+        """Return the digit, the confidence and the second-best digit; or why there is none."""
+        p = self.prediction
+        if p is None or p.digit is None or p.reason == "several digits":
+            return [self.verdict]
+        if not p.is_digit:  # how sure it is of the nearest digit would read as how sure it is
+            return [f"{self.verdict} (nearest {p.digit})"]
+        if not self.accepted:
+            return [f"{self.verdict} (nearest {p.digit}, {p.confidence:.1%})"]
+        second = max((d for d in range(CLASSES) if d != p.digit), key=p.probabilities.__getitem__)
+        return [f"{p.digit}  {p.confidence:6.1%}   then {second} {p.probabilities[second]:6.1%}"]
+
+    def below(self) -> list[str]:
+        """Return the explanation as lines of characters."""
+        if self.prediction is None or self.prediction.explanation is None:
+            return []
+        rows = self.prediction.explanation.tolist()
+        lines = ["".join(" " if v == 0 else next(m for top, m in _MARKS if v < top) for v in line) for line in rows]
+        return ["    " + line for line in lines if line.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """Read the digit in each image: the options of :func:`read`."""
+
+    explain: bool = False
+    min_confidence: float = 0.0
+
+    verdicts: ClassVar[tuple[Verdict, ...]] = get_args(Verdict)
+    #: The page's own CSV has the same: web/table.js.
+    columns: ClassVar[dict[str, str]] = {
+        **{"digit": "int8", "confidence": "float64", "is_digit": "bool", "digit_score": "float64", "accepted": "bool"},
+        "reason": "string",
+        **{f"p{digit}": "float64" for digit in range(CLASSES)},
+    }
+    networks: ClassVar[tuple[str, ...]] = ("ink",)
+
+    def read(self, recognizer: Recognizer, images: Iterable[tuple[str, ImageSource | ImageError]]) -> Iterator[Row]:
+        """Call :func:`read` with these options."""
+        return read(recognizer, images, explain=self.explain, min_confidence=self.min_confidence)
 
 
 def read(

@@ -20,7 +20,7 @@ from itertools import chain, islice
 
 from inkdigits.bulk.formats import Format, block
 from inkdigits.bulk.inputs import Chunk
-from inkdigits.bulk.rows import VERDICTS, read
+from inkdigits.bulk.task import Task
 from inkdigits.errors import InkdigitsError
 from inkdigits.preprocess import Limits
 from inkdigits.preprocess.files import quiet_pillow
@@ -40,16 +40,14 @@ class Job:
         threads: of one network run.
         limits: largest and smallest image that is read.
         form: that the rows are written in.
-        explain: also say how much each part of the ink mattered.
-        min_confidence: that a digit needs to be accepted, 0 to 1.
+        task: what is read.
     """
 
     model: str | None
     threads: int
     limits: Limits
     form: Format
-    explain: bool = False
-    min_confidence: float = 0.0
+    task: Task
 
     def recognizer(self) -> Recognizer:
         """Load the job's recognizer, in a process whose output must not contain Pillow's warnings."""
@@ -59,10 +57,12 @@ class Job:
     def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
         """Read one chunk with the recognizer that :meth:`recognizer` gave."""
         images = zip(chunk.names, chunk.sources, strict=True)
-        rows = list(read(recognizer, images, explain=self.explain, min_confidence=self.min_confidence))
-        errors = [(row.name, str(row.error)) for row in rows if row.error is not None]
-        counts = Counter(row.verdict for row in rows)
-        return Block(block(rows, self.form), len(rows), errors, chunk.crc(), tuple(counts[v] for v in VERDICTS))
+        found = list(self.task.read(recognizer, images))
+        content = block(found, self.form, self.task)
+        errors = [(each.name, str(each.error)) for each in found if each.error is not None]
+        verdicts = Counter(each.verdict for each in found)
+        counts = tuple(verdicts[verdict] for verdict in self.task.verdicts)
+        return Block(content, sum(each.size for each in found), errors, chunk.crc(), counts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Block:
         rows: how many.
         errors: name and message of each image that could not be read.
         names: CRC-32 of the names, as :meth:`Chunk.crc` gives it.
-        counts: how many rows of each verdict, by ``VERDICTS``.
+        counts: how many images of each verdict, by those of the task.
     """
 
     content: bytes

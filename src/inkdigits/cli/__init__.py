@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 import inkdigits
-from inkdigits.cli import measure, predict, serve, train
+from inkdigits.cli import measure, predict, read, serve, train
 from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
@@ -24,6 +24,7 @@ __all__ = ["build_parser", "main"]
 _EXAMPLES = """\
 examples:
   inkdigits predict seven.png                    read one image
+  inkdigits read cheque.png                      read the numbers in an image
   inkdigits serve                                draw and upload at http://127.0.0.1:9696
   inkdigits train --network lenet --out my.onnx  train your own model
   inkdigits evaluate my.onnx                     measure it
@@ -31,7 +32,7 @@ examples:
 # Packages that come with an extra only, by the extra.
 _EXTRA_OF = {
     **dict.fromkeys(("torch", "onnxscript", "threadpoolctl", "tensorboard", "filelock"), "train"),
-    **dict.fromkeys(("onnx", "sklearn"), "eval"),
+    **dict.fromkeys(("jinja2", "onnx", "rapidfuzz", "sklearn"), "eval"),
     **dict.fromkeys(("pyarrow", "rich"), "bulk"),
     "ray": "ray",
     "optuna": "tune",
@@ -86,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="inkdigits", parser_class=Parser)
-    for group in (predict, serve, train, measure):
+    for group in (predict, read, serve, train, measure):
         group.add(commands)
     return parser
 

@@ -26,6 +26,7 @@ __all__ = [
     "MISTAKE",
     "NO_READER",
     "Commands",
+    "Layouts",
     "Parser",
     "add_command",
     "add_option",
@@ -167,6 +168,15 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
         metavar={int: "N", float: "X", str: "TEXT"}[kind],
         help=f"{f.metadata['help']}{unit}{shown and f' ({shown})'}".replace("%", "%%"),
     )
+
+
+class Layouts:
+    """The names of the layouts, found once one is given or shown: what reads numbers takes long to import."""
+
+    def __iter__(self) -> Iterator[str]:
+        from inkdigits.reading import LAYOUTS
+
+        return iter(LAYOUTS)
 
 
 def print_errors(errors: Iterable[tuple[str, object]]) -> None:

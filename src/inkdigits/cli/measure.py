@@ -6,12 +6,14 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inkdigits.atomic import Output, check_output, is_stream
 from inkdigits.cli.common import (
     BAD_IMAGE,
     FINE,
     Commands,
+    Layouts,
     add_command,
     add_settings,
     is_stdout,
@@ -22,6 +24,10 @@ from inkdigits.cli.common import (
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
+if TYPE_CHECKING:
+    from inkdigits.evaluation.numbers_report import NumbersReport
+    from inkdigits.evaluation.report import Report
+
 __all__ = ["add"]
 
 _EVALUATE_EXAMPLES = """\
@@ -29,6 +35,7 @@ examples:
   inkdigits evaluate cnn
   inkdigits evaluate cnn --data pen --robustness --report report.html
   inkdigits evaluate models/lenet.onnx --data scans/ --json   folders 0 to 9 with pictures
+  inkdigits evaluate cnn --numbers cheques/ --digits-only --report cheques.html
 
 exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was measured
 """
@@ -63,13 +70,12 @@ def add(commands: Commands) -> None:
         "[options] MODEL",
         _evaluate,
         "measure a model on labeled images",
-        "Measure a model on labeled images that it was not trained on.",
+        "Measure a model on labeled images that it was not trained on, or on pictures of numbers.",
         _EVALUATE_EXAMPLES,
     )
     evaluate.add_argument("model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
     evaluate.add_argument(
         "--data",
-        default="mnist",
         metavar="DATA",
         help="mnist, digits or pen; or the path of a table (label, pixel0, …), of IDX files, or of a folder with "
         "folders 0 to 9 (default: mnist)",
@@ -84,6 +90,23 @@ def add(commands: Commands) -> None:
         "--robustness",
         action="store_true",
         help="also measure on corrupted pictures and non-digits; takes minutes",
+    )
+    evaluate.add_argument(
+        "--numbers",
+        metavar="PATH",
+        help="measure on pictures of numbers instead: a .csv or .jsonl table of file and text, a .parquet table of "
+        "image and text, or a folder with such a table",
+    )
+    evaluate.add_argument(
+        "--layout",
+        choices=Layouts(),
+        metavar="NAME",
+        help="of --numbers, as for inkdigits read: %(choices)s (default: auto)",
+    )
+    evaluate.add_argument(
+        "--digits-only",
+        action="store_true",
+        help="of --numbers: compare digits alone, for texts that leave out points, commas and dashes",
     )
     evaluate.add_argument("--limit", type=int, metavar="N", help="measure on at most N of the images")
 
@@ -144,14 +167,20 @@ def _evaluate(args: argparse.Namespace) -> int:
     settings = Settings.from_env()
     if args.limit is not None and args.limit < 1:
         raise SettingError(f"--limit must be 1 or more, not {args.limit}")
-    from inkdigits.evaluation.evaluate import unseen
-    from inkdigits.evaluation.report import check_path, measure
+    if args.numbers and (args.data or args.robustness):
+        raise SettingError(f"--{'data' if args.data else 'robustness'} is for digits, not for --numbers; leave out one")
+    if not args.numbers and (args.layout or args.digits_only):
+        raise SettingError(
+            f"--{'layout' if args.layout else 'digits-only'} is for --numbers; name their table or folder"
+        )
+    from inkdigits.evaluation.report import check_path
     from inkdigits.network import find_model
     from inkdigits.preprocess import Limits
     from inkdigits.recognizer import Recognizer
 
     _, model, _ = find_model(args.model)
-    inputs = [model, *args.data.split("+")]
+    data = args.data or "mnist"
+    inputs = [model, args.numbers] if args.numbers else [model, *data.split("+")]
     if args.report:
         check_path(Path(args.report))
         for path in (args.report, str(Path(args.report).with_suffix(".json"))):
@@ -159,28 +188,43 @@ def _evaluate(args: argparse.Namespace) -> int:
             refuse_own(path, inputs)
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
     recognizer = Recognizer(args.model, threads=settings.threads, limits=limits)
-    command = f"inkdigits evaluate {args.model} --data {args.data}" + " --robustness" * args.robustness
-    command += f" --limit {args.limit}" * bool(args.limit)
+    command = f"inkdigits evaluate {args.model} " + (f"--numbers {args.numbers}" if args.numbers else f"--data {data}")
+    command += " --robustness" * args.robustness + f" --layout {args.layout}" * bool(args.layout)
+    command += " --digits-only" * args.digits_only + f" --limit {args.limit}" * bool(args.limit)
+    if args.report:
+        command += f" --report {Path(args.report).name}"
+    found: Report | NumbersReport
     to_file = args.json not in (None, "-")
     with contextlib.ExitStack() as stack:  # opened now, as measuring may take minutes
         if args.report and not is_stream(args.report):
             stack.enter_context(Output(args.report))
         out = stack.enter_context(output(args.json if to_file else None, endings=(".json", ""), inputs=inputs))
-        found = measure(
-            recognizer,
-            unseen(args.data, settings, recognizer),
-            corrupt=args.robustness,
-            limit=args.limit,
-            command=f"{command} --report {Path(args.report).name}" if args.report else command,
-        )
+        if args.numbers:
+            from inkdigits.data.numbers import read_number_pictures
+            from inkdigits.evaluation.numbers_report import measure_numbers
+
+            found = measure_numbers(
+                recognizer,
+                read_number_pictures(args.numbers),
+                layout=args.layout or "auto",
+                digits_only=args.digits_only,
+                limit=args.limit,
+                command=command,
+            )
+        else:
+            from inkdigits.evaluation.evaluate import unseen
+            from inkdigits.evaluation.report import measure
+
+            dataset = unseen(data, settings, recognizer)
+            found = measure(recognizer, dataset, corrupt=args.robustness, limit=args.limit, command=command)
         if to_file:
             out.write(found.json())
         numbers = found.write(Path(args.report)) if args.report else None
     print(found.json() if args.json == "-" else found.table() + "\n", end="")
     if numbers:
         print(f"wrote {args.report} and {numbers}", file=sys.stderr if args.json == "-" else sys.stdout)
-    print_errors((found.dataset.title(at), error) for at, error in found.evaluation.unreadable)
-    return BAD_IMAGE if found.evaluation.unreadable else FINE
+    print_errors(found.unreadable)
+    return BAD_IMAGE if found.unreadable else FINE
 
 
 def _submit(args: argparse.Namespace) -> int:

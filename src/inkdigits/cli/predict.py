@@ -1,42 +1,14 @@
-"""``inkdigits predict``: images in; one line, JSON object or table row per image out."""
+"""``inkdigits predict``: the digit in each image."""
 
 from __future__ import annotations
 
 import argparse
-import stat
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import groupby
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-import inkdigits
-from inkdigits.atomic import check_output, is_stream, open_stream
-from inkdigits.cli.common import (
-    BAD_IMAGE,
-    FINE,
-    Commands,
-    add_command,
-    add_settings,
-    is_stdout,
-    naming,
-    print_errors,
-    refuse_own,
-)
-from inkdigits.errors import SettingError
-from inkdigits.settings import Settings
-from inkdigits.text import visible
-
-if TYPE_CHECKING:
-    from inkdigits.bulk.inputs import Chunk
-    from inkdigits.bulk.run import Block, Job
-    from inkdigits.preprocess import Limits
+from inkdigits.cli.bulk import KEPT, add_bulk, run_bulk
+from inkdigits.cli.common import Commands, add_command
 
 __all__ = ["add"]
 
-LAYOUT = 3  # version of the rows that are written; a stopped run resumes only with rows of the same version
-# Of each verdict, what one image and what more are counted as.
 _COUNTED = {
     "digit": ("{:,} digit", "{:,} digits"),
     "several digits": ("{:,} with several digits",) * 2,
@@ -46,7 +18,7 @@ _COUNTED = {
     "blank": ("{:,} blank",) * 2,
     "error": ("{:,} error", "{:,} errors"),
 }
-_PREDICT_EXAMPLES = """\
+_EXAMPLES = f"""\
 examples:
   inkdigits predict seven.png nine.jpg
   inkdigits predict scans/ --csv -o digits.csv   every image in a folder and below
@@ -59,13 +31,9 @@ examples:
 
 Rejected images are reported with the reason: "blank", "several digits", "not a digit" or
 "unclear", in a line, a table or JSON. For several images, the last line is a summary on standard
-error.
+error. For numbers of several digits, see inkdigits read.
 
-With -o, finished rows are kept in OUT.part until all is done. A run that finds rows there stops,
-and says how to resume with them or discard them.
-
-exit code: 0 all read; 1 some image could not be read, the others were; 2 nothing was done
-"""
+{KEPT}"""
 
 
 def add(commands: Commands) -> None:
@@ -77,223 +45,17 @@ def add(commands: Commands) -> None:
         _predict,
         "read the digit in each image",
         "Read the digit in each image: PNG, JPEG, GIF, WebP, BMP or TIFF; or an archive or a table of them.",
-        _PREDICT_EXAMPLES,
+        _EXAMPLES,
     )
-    predict.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="an image file; a folder; a .tar or .zip archive; a .csv, .parquet or .npz table of 28×28 pixels, or a "
-        ".parquet of encoded images; an IDX file; or - for one image on standard input",
-    )
-    form = predict.add_mutually_exclusive_group()
-    form.add_argument("--json", dest="form", action="store_const", const="json", help="print one JSON object per line")
-    form.add_argument("--csv", dest="form", action="store_const", const="csv", help="print a CSV table")
-    predict.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="write to this file, which appears when all is done; .csv, .json, .jsonl and .parquet select the format; "
-        "a pipe or a device is written directly",
-    )
-    begin = predict.add_mutually_exclusive_group()
-    begin.add_argument(
-        "--resume",
-        dest="begin",
-        action="store_const",
-        const="resume",
-        default="new",
-        help="continue a stopped run with the same options; needs -o",
-    )
-    begin.add_argument(
-        "--restart",
-        dest="begin",
-        action="store_const",
-        const="restart",
-        help="discard the finished rows of a stopped run, if there are any; needs -o",
-    )
-    predict.add_argument(
-        "--processes",
-        type=int,
-        default=0,
-        metavar="N",
-        help="processes that share the work; 0: one per core (default: 0)",
-    )
-    predict.add_argument(
-        "--engine",
-        choices=("processes", "ray"),
-        default="processes",
-        metavar="NAME",
-        help="what shares the work: processes of this machine, or ray: the tasks of a Ray cluster, with inkdigits[ray] "
-        "(default: processes)",
-    )
-    predict.add_argument(
-        "--min-confidence",
-        type=float,
-        default=0.0,
-        metavar="X",
-        help="report digits with less confidence, 0 to 1, as unsure instead of accepted (default: 0)",
-    )
+    add_bulk(predict, accepted="digits")
     predict.add_argument(
         "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
     )
-    add_settings(predict, ("model", "ray_address"))
 
 
 def _predict(args: argparse.Namespace) -> int:
-    settings = Settings.from_env(model=args.model, ray_address=args.ray_address)
-    for path in args.images:
-        if path != "-" and not _is_there(path):
-            raise SettingError(f"there is no file or folder {path!r}")
-    if args.images.count("-") > 1:
-        raise SettingError("standard input (-) is given more than once; it holds one image")
-    if args.processes < 0:
-        raise SettingError(f"--processes must be 0 or more, not {args.processes}")
-    if not 0 <= args.min_confidence <= 1:
-        raise SettingError(f"--min-confidence must be from 0 to 1, such as 0.9, not {args.min_confidence:g}")
-    through = is_stdout(args.output) or is_stream(args.output)
-    if args.begin != "new" and through:
-        raise SettingError(f"--{args.begin} needs -o OUT, a file")
-    if args.begin == "resume" and "-" in args.images:
-        raise SettingError("--resume needs images that are still there: no standard input")
-    if args.engine != "ray" and args.ray_address:
-        raise SettingError("--ray-address is for --engine ray")
-    if args.engine == "ray" and settings.ray_address and args.processes:
-        raise SettingError(f"--processes is not for a cluster that runs already ({settings.ray_address}): it has CPUs")
-    from inkdigits.bulk import SUFFIXES, find_images
-    from inkdigits.bulk.formats import ENDINGS, format_of
-    from inkdigits.bulk.run import Job
-    from inkdigits.cores import usable_cores
-    from inkdigits.preprocess import Limits
+    from inkdigits.bulk.rows import Digits
 
-    if not through:
-        check_output(args.output, endings=() if args.form else ENDINGS)
-        refuse_own(args.output, [*(path for path in args.images if path != "-"), settings.model])
-    for path in args.images:
-        if Path(path).is_dir() and not any(True for _ in find_images([path])):
-            raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
-    named = "lines" if through else format_of(args.output)
-    if args.form and named not in ("lines", args.form):
-        raise SettingError(f"--{args.form} and -o {args.output} name two formats; leave out one, or rename the output")
-    form = args.form or ("lines" if is_stdout(args.output) else format_of(args.output))
-    if args.explain and form in ("csv", "parquet"):
-        raise SettingError("--explain gives a 28×28 map for each image, which a table has no place for; use --json")
-    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    job = Job(settings.model or None, settings.threads, limits, form, args.explain, args.min_confidence)
-    processes = args.processes or usable_cores()
-    if args.engine == "ray":
-        from inkdigits.bulk.cluster import blocks as on_cluster
-
-        read = partial(on_cluster, job=job, processes=processes, address=settings.ray_address)
-    else:
-        from inkdigits.bulk.run import blocks
-
-        read = partial(blocks, job=job, processes=processes)
-    if not through:
-        return _to_file(args, job, read)
-    from inkdigits.bulk.formats import heading, join
-    from inkdigits.bulk.rows import VERDICTS
-
-    counts = [0] * len(VERDICTS)
-    contents = _contents(read(_chunks(args.images, limits)), counts)
-    if is_stdout(args.output):
-        sys.stdout.write(heading(form).decode())
-        shown = _shown if form == "csv" and sys.stdout.isatty() else str
-        sys.stdout.writelines(shown(content.decode()) for content in contents)
-        sys.stdout.flush()  # so that the count comes behind the lines where both go to one place
-    else:
-        with naming(args.output), open_stream(args.output) as out:
-            join(contents, form, out)
-    return _print_counts(counts)
-
-
-def _contents(blocks: Iterator[Block], counts: list[int]) -> Iterator[bytes]:
-    """Yield the content of blocks, print their errors, and add to the counts of each verdict."""
-    for block in blocks:
-        yield block.content
-        print_errors(block.errors)
-        counts[:] = [before + n for before, n in zip(counts, block.counts, strict=True)]
-
-
-def _to_file(args: argparse.Namespace, job: Job, read: Callable[[Iterator[Chunk]], Iterator[Block]]) -> int:
-    from inkdigits.bulk.journal import Journal
-    from inkdigits.network import find_model, ink_file
-    from inkdigits.progress import bars
-
-    _, path, entry = find_model(job.model)
-    about = {  # all that a row depends on
-        "version": inkdigits.__version__,
-        "inputs": [_state(path) for path in args.images],
-        "model": [entry.get("sha256") or _state(path), ink_file()[1]],
-        "form": job.form,
-        "limits": [job.limits.max_bytes, job.limits.max_pixels],
-        "explain": job.explain,
-        "--min-confidence": job.min_confidence,
-        "layout of rows": LAYOUT,
-    }
-    with naming(args.output):
-        journal = Journal(Path(args.output), about, begin=args.begin)
-        try:
-            with bars()("reading", None, "") as advance:
-                advance(journal.rows)
-                for block in read(journal.rest(_chunks(args.images, job.limits))):
-                    journal.add(block)
-                    print_errors(block.errors)
-                    advance(block.rows)
-            journal.finish(job.form)
-        except SettingError:
-            raise
-        except BaseException:
-            if journal.rows:
-                kept = visible(str(journal.path))
-                print(f"inkdigits: {journal.rows:,} rows are kept in {kept}; --resume continues", file=sys.stderr)
-            raise
-        finally:
-            journal.close()
-    return _print_counts(journal.counts)
-
-
-def _chunks(paths: Sequence[str], limits: Limits) -> Iterator[Chunk]:
-    from inkdigits.bulk.inputs import Chunk, chunks
-
-    for is_input, given in groupby(paths, key="-".__eq__):
-        if is_input:
-            yield Chunk(["-"], [sys.stdin.buffer.read(limits.max_bytes + 1)])
-        else:
-            yield from chunks(given, limits)
-
-
-def _print_counts(counts: Sequence[int]) -> int:
-    """Print how many of several images have each verdict; return the exit code."""
-    from inkdigits.bulk.rows import VERDICTS
-
-    found = dict(zip(VERDICTS, counts, strict=True))
-    if (total := sum(counts)) > 1:
-        told = ", ".join(_COUNTED[v][n != 1].format(n) for v, n in found.items() if n or v == "digit")
-        print(f"inkdigits: {total:,} images: {told}", file=sys.stderr)
-    return BAD_IMAGE if found["error"] else FINE
-
-
-def _is_there(path: str) -> bool:
-    """Return whether the path exists; an inaccessible one does, and its row will say why."""
-    try:
-        Path(path).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except (OSError, ValueError):
-        return True
-    return True
-
-
-def _shown(text: str) -> str:
-    """Escape lines of CSV for a terminal."""
-    return "".join(visible(line) + "\n" for line in text.split("\n")[:-1])
-
-
-def _state(path: str | Path) -> list[str | int]:
-    """Return what identifies a file's version: path, size in bytes and time of change; of a folder the path alone."""
-    try:
-        found = Path(path).stat()
-    except OSError:  # as in :func:`_is_there`; or standard input
-        return [str(path)]
-    return [str(path)] if stat.S_ISDIR(found.st_mode) else [str(path), found.st_size, found.st_mtime_ns]
+    no_table = "--explain gives a 28×28 map for each image, which a table has no place for; use --json"
+    task = Digits(args.explain, args.min_confidence)
+    return run_bulk(args, task, _COUNTED, command="predict", no_table=no_table if args.explain else "")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from inkdigits.data.dataset import CLASSES
 from inkdigits.evaluation.charts import GAP, Axis, Drawing, Plot, sheet, svg_file
-from inkdigits.evaluation.evaluate import BINS, BLANK, Evaluation, calibration_bins, wilson
+from inkdigits.evaluation.evaluate import BINS, BLANK, Evaluation, calibration_bins, calibration_error, wilson
 
 __all__ = [
     *("averages", "balance", "calibration", "confusion", "data_url", "gallery"),
@@ -26,25 +26,30 @@ FEW = 5  # mistakes of a kind; smaller maxima do not get the strongest color
 _PAPER, _INK, _AGAINST, _FOR = ((252, 250, 245), (27, 35, 51), (61, 106, 138), (176, 49, 29))  # colors of images
 
 
-def reliability(found: Evaluation) -> Plot:
-    """Plot accuracy against confidence, with 95% intervals; a calibrated model is on the diagonal."""
+def reliability(confidences: np.ndarray, right: np.ndarray) -> Plot:
+    """Plot accuracy against confidence, with 95% intervals; a calibrated model is on the diagonal.
+
+    Args:
+        confidences: (N,) in [0, 1].
+        right: (N,) bool.
+    """
     plot = Plot(
         "Reliability diagram",
         f"Share of right answers against confidence in {BINS} bins. The calibration error, the mean distance from the "
-        f"diagonal, is {found.calibration_error:.2%}.",
+        f"diagonal, is {calibration_error(confidences, right):.2%}.",
         Axis.percent(0, 1, "confidence"),
         Axis.percent(0, 1, "share of answers that are right"),
         name="reliability",
     )
     plot.line([(0, 0), (1, 1)], "ideal")
-    bins = [each for each in calibration_bins(found.confidences, found.right) if each.n]
+    bins = [each for each in calibration_bins(confidences, right) if each.n]
     plot.points((each.confidence, each.accuracy, *wilson(round(each.accuracy * each.n), each.n)) for each in bins)
     return plot
 
 
 def calibration(found: Evaluation) -> Drawing:
     """Draw the reliability diagram as an SVG file."""
-    return sheet(f"Calibration error {found.calibration_error:.2%}", [reliability(found)])
+    return sheet(f"Calibration error {found.calibration_error:.2%}", [reliability(found.confidences, found.right)])
 
 
 def confusion(found: Evaluation) -> Drawing:

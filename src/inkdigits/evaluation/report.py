@@ -16,7 +16,7 @@ import numpy as np
 
 from inkdigits.atomic import write_atomically
 from inkdigits.data.dataset import Dataset
-from inkdigits.errors import SettingError
+from inkdigits.errors import ImageError, SettingError
 from inkdigits.evaluation.evaluate import Evaluation, evaluate
 from inkdigits.evaluation.latency import Cost, cost, environment
 from inkdigits.evaluation.ood import OutOfDistribution, out_of_distribution
@@ -26,7 +26,7 @@ from inkdigits.preprocess import NORMALIZATION_VERSION, ImageSource
 from inkdigits.progress import Progress
 from inkdigits.recognizer import Recognizer
 
-__all__ = ["Mistake", "Report", "measure"]
+__all__ = ["Mistake", "Report", "Written", "check_path", "measure"]
 
 WORST = 24  # mistakes that are shown, the most confident first
 
@@ -56,8 +56,36 @@ class Mistake:
     seen: np.ndarray
 
 
+class Written:
+    """A report that is written as an HTML page and as JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers as plain values for JSON."""
+        raise NotImplementedError
+
+    def html(self) -> str:
+        """Return one self-contained page with pictures, charts and style, without script."""
+        raise NotImplementedError
+
+    def json(self) -> str:
+        """Return the numbers as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def write(self, path: Path) -> Path:
+        """Write the page, and the numbers next to it with the suffix .json; return the latter's path.
+
+        Raises:
+            SettingError: the path is not that of an HTML file.
+            TrainingError: a file cannot be written.
+        """
+        check_path(path)
+        write_atomically(path, self.html().encode())
+        write_atomically(path.with_suffix(".json"), self.json().encode())
+        return path.with_suffix(".json")
+
+
 @dataclass(frozen=True, eq=False)
-class Report:
+class Report(Written):
     """Result of :func:`measure`.
 
     Attributes:
@@ -93,9 +121,7 @@ class Report:
         return {
             **found,
             "errors": [number(at) for at in found["errors"]],
-            "unreadable": [
-                {"title": self.dataset.title(at), "error": str(error)} for at, error in self.evaluation.unreadable
-            ],
+            "unreadable": [{"title": title, "error": str(error)} for title, error in self.unreadable],
             "of": self.whole,
             "data_sha256": self.dataset.sha256,
             "mistakes": [{name: getattr(each, name) for name in shown} for each in self.mistakes],
@@ -109,9 +135,10 @@ class Report:
             "environment": self.environment,
         }
 
-    def json(self) -> str:
-        """Return the numbers as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    @property
+    def unreadable(self) -> list[tuple[str, ImageError]]:
+        """Title and error of each image that could not be read."""
+        return [(self.dataset.title(at), error) for at, error in self.evaluation.unreadable]
 
     def table(self) -> str:
         """Format the figures for a terminal, in lines of at most 80 characters."""
@@ -123,18 +150,6 @@ class Report:
         from inkdigits.evaluation.report_page import page
 
         return page(self)
-
-    def write(self, path: Path) -> Path:
-        """Write the page, and the numbers next to it with the suffix .json; return the latter's path.
-
-        Raises:
-            SettingError: the path is not that of an HTML file.
-            TrainingError: a file cannot be written.
-        """
-        check_path(path)
-        write_atomically(path, self.html().encode())
-        write_atomically(path.with_suffix(".json"), self.json().encode())
-        return path.with_suffix(".json")
 
 
 def check_path(path: Path) -> None:

@@ -6,6 +6,7 @@ are also in a table next to it. The template escapes everything else.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from PIL import Image
 from inkdigits.data.dataset import CLASSES
 from inkdigits.evaluation import charts, figures
 from inkdigits.evaluation.charts import Axis, Plot
-from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, Evaluation, calibration_bins, rejection, wilson
+from inkdigits.evaluation.evaluate import BINS, BLANK, THRESHOLDS, calibration_bins, rejection, wilson
 from inkdigits.evaluation.ood import OutOfDistribution, sample
 from inkdigits.evaluation.robustness import GROUPS, Robustness, corrupted
-from inkdigits.preprocess import Limits
+from inkdigits.preprocess import ImageSource, Limits
 from inkdigits.preprocess.decode import decode
 from inkdigits.synthesis.corruptions import CORRUPTIONS, SEVERITIES
 from inkdigits.synthesis.non_digits import NON_DIGITS
@@ -27,7 +28,10 @@ from inkdigits.synthesis.non_digits import NON_DIGITS
 if TYPE_CHECKING:
     from inkdigits.evaluation.report import Mistake, Report
 
-__all__ = ["TEMPLATES", "link", "micro", "number", "page", "percent"]
+__all__ = [
+    *("TEMPLATES", "Contents", "confidence_plots", "confidence_tables", "given", "link", "micro", "number", "page"),
+    *("percent", "versions"),
+]
 
 NAMES = {"mnist": "MNIST", "digits": "scikit-learn’s digits", "pen": "pen strokes"}
 PART_NAMES = {"train": "training part", "validation": "validation part", "test": "test part", "all": "the whole set"}
@@ -55,7 +59,6 @@ def page(report: Report) -> str:
     found = report.evaluation
     low, high = found.interval
     bounds = [wilson(round(score.recall * score.n), score.n) if score.n else None for score in found.per_class]
-    bins = [each for each in calibration_bins(found.confidences, found.right) if each.n]
     columns = CLASSES + bool(found.confusion[:, BLANK].any())
     axes = {
         "accuracy": Axis.percent(low, min(1.0, max(high, low + 1e-3)), ""),
@@ -63,9 +66,7 @@ def page(report: Report) -> str:
         "share": Axis.percent(0, 1, ""),
     }
     plots = {
-        "reliability": figures.reliability(found),
-        "histogram": _histogram(found),
-        "rejection": _rejection(found),
+        **confidence_plots(found.confidences, found.right),
     }
     if report.robustness:
         scores = [score.accuracy for levels in report.robustness.kinds.values() for score in levels.values()]
@@ -76,32 +77,56 @@ def page(report: Report) -> str:
     # Sample pictures show an image that was read right, so that they show the corruption and not bad handwriting.
     wrong = {*found.errors.tolist(), *(at for at, _ in found.unreadable)}
     right = next((at for at in range(len(report.dataset)) if at not in wrong), 0)
-
-    def rejected(threshold: float) -> Any:
-        return rejection(found.confidences, found.right, [threshold])[0]
-
     return TEMPLATES.get_template("report.html").render(
         report=report,
         data=NAMES.get(report.dataset.name, report.dataset.name),
         part=PART_NAMES[report.dataset.part],
-        contents=_Contents(),
+        contents=Contents(),
         axes=axes,
         plots=plots,
         by_digit=list(zip(found.per_class, bounds, strict=True)),
         mix_ups=_mix_ups(found.confusion),
         confusion=found.confusion[:, :columns].tolist(),
         heads=[*map(str, range(CLASSES)), "blank"][:columns],
-        bins=bins,
-        very_sure=sum(each.n for each in bins if each.low >= SURE) / found.n,
-        by_threshold=[rejected(threshold) for threshold in THRESHOLDS],
-        by_share=[(share, rejected(_threshold(found.confidences, share))) for share in SHARES],
-        one_percent=rejected(_threshold(found.confidences, 0.01)),
-        versions=", ".join(f"{name} {text}" for name, text in report.environment.items() if name != "processor"),
+        one_percent=rejection(found.confidences, found.right, [_threshold(found.confidences, 0.01)])[0],
+        **confidence_tables(found.confidences, found.right),
+        versions=versions(report.environment),
         corrupted=lambda kind: picture(corrupted(report.dataset, right, kind, SHOWN_SEVERITY), "", side=SAMPLE_SIDE),
         non_digit=lambda kind: picture(sample(kind), "", side=SAMPLE_SIDE),
         given=_given,
         seen=_seen,
     )
+
+
+def confidence_plots(confidences: np.ndarray, right: np.ndarray) -> dict[str, Plot]:
+    """Return the charts of the sections on calibration and rejection.
+
+    Args:
+        confidences: (N,) in [0, 1], at least one.
+        right: (N,) bool.
+    """
+    return {
+        "reliability": figures.reliability(confidences, right),
+        "histogram": _histogram(confidences, right),
+        "rejection": _rejection(confidences, right),
+    }
+
+
+def confidence_tables(confidences: np.ndarray, right: np.ndarray) -> dict[str, Any]:
+    """Return the numbers of the sections on calibration and rejection; the arguments are as for the charts."""
+    bins = [each for each in calibration_bins(confidences, right) if each.n]
+    at_shares = rejection(confidences, right, [_threshold(confidences, share) for share in SHARES])
+    return {
+        "bins": bins,
+        "very_sure": sum(each.n for each in bins if each.low >= SURE) / len(right),
+        "by_threshold": rejection(confidences, right, THRESHOLDS),
+        "by_share": list(zip(SHARES, at_shares, strict=True)),
+    }
+
+
+def versions(environment: Mapping[str, str]) -> str:
+    """Return the versions of a report's environment as one text."""
+    return ", ".join(f"{name} {text}" for name, text in environment.items() if name != "processor")
 
 
 def percent(share: float, digits: int = 2) -> str:
@@ -140,7 +165,7 @@ def picture(pixels: np.ndarray | Image.Image, alt: str, *, side: int = PICTURE_S
     return Markup('<img src="{}" alt="{}" class="{}">').format(figures.data_url(image), alt, kinds)
 
 
-class _Contents:
+class Contents:
     """The titles of the sections by their anchors, in order."""
 
     def __init__(self) -> None:
@@ -166,17 +191,22 @@ def _threshold(confidence: np.ndarray, share: float) -> float:
     return float(np.sort(confidence)[min(int(share * len(confidence)), len(confidence) - 1)])
 
 
+def given(source: ImageSource, alt: str, *, side: int = PICTURE_SIDE) -> Markup:
+    """Make an ``img`` element of an image as it was given."""
+    image = decode(source, Limits(max_pixels=1 << 30, max_bytes=1 << 30))
+    return picture(image.convert("L") if image.mode == "F" else image, alt, side=side)
+
+
 def _given(mistake: Mistake) -> Markup:
-    given = decode(mistake.source, Limits(max_pixels=1 << 30, max_bytes=1 << 30))
-    return picture(given.convert("L") if given.mode == "F" else given, f"the image: a {mistake.label}")
+    return given(mistake.source, f"the image: a {mistake.label}")
 
 
 def _seen(mistake: Mistake) -> Markup:
     return picture(np.rint(255 * (1 - mistake.seen)).astype(np.uint8), "what the network saw", kind="seen")
 
 
-def _histogram(found: Evaluation) -> Plot:
-    bins = calibration_bins(found.confidences, found.right)
+def _histogram(confidences: np.ndarray, right: np.ndarray) -> Plot:
+    bins = calibration_bins(confidences, right)
     plot = Plot(
         "Answers by confidence",
         f"How many answers lie in each of the {BINS} bins of confidence, on a logarithmic scale.",
@@ -188,16 +218,16 @@ def _histogram(found: Evaluation) -> Plot:
     return plot
 
 
-def _rejection(found: Evaluation) -> Plot:
-    curve = rejection(found.confidences, found.right)
-    n, wrong = len(found.right), len(found.errors)
+def _rejection(confidences: np.ndarray, right: np.ndarray) -> Plot:
+    curve = rejection(confidences, right)
+    n, wrong = len(right), int((~right).sum())
     # Up to the share that must be rejected to avoid nine mistakes in ten.
     enough = next((1 - each.answered for each in curve if each.wrong <= wrong / 10), 1.0)
     reach = Axis.percent(0, min(max(2 * enough, 0.01), 1), "share of the images rejected")
     shown = [each for each in curve if 1 - each.answered <= reach.high]
     plot = Plot(
         "Rejection curve",
-        f"Accuracy of the answers that remain against the share of images rejected. It starts at {found.accuracy:.2%} "
+        f"Accuracy of the answers that remain against the share of images rejected. It starts at {right.mean():.2%} "
         f"and reaches {shown[-1].accuracy:.2%} when {1 - shown[-1].answered:.1%} are rejected.",
         reach,
         Axis.percent(min(each.accuracy for each in shown) - 1e-9, 1, "accuracy of the rest"),
