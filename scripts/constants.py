@@ -1,8 +1,8 @@
-"""Write the numbers of preprocessing that the page takes, from the Python modules that hold them.
+"""Write the numbers of preprocessing and reading that the page takes, from the Python modules that hold them.
 
     python scripts/constants.py
 
-A test fails where web/preprocess/constants.js is stale.
+A test fails where web/preprocess/constants.js or web/reading/constants.js is stale.
 """
 
 from __future__ import annotations
@@ -15,33 +15,57 @@ from pathlib import Path
 import inkdigits
 
 WEB = Path(inkdigits.__file__).with_name("web")
-PAGE = WEB / "preprocess" / "constants.js"
-STEPS = ("files", "decode", "grey", "paper", "planes", "ink", "components", "layout")
-MODULES = ("prediction", *(f"preprocess.{step}" for step in STEPS))
+STEPS = {
+    "preprocess": ("files", "decode", "grey", "paper", "planes", "ink", "components", "layout"),
+    "reading": ("ink", "layout", "lines", "search", "scoring"),
+}
+PAGES = {  # the page's files, and the modules that hold their numbers
+    WEB / folder / "constants.js": (
+        "prediction" if folder == "preprocess" else folder,
+        *(f"{folder}.{step}" for step in steps),
+    )
+    for folder, steps in STEPS.items()
+}
 WIDTH = 120  # letters of a line
-_HEAD = "/** Numbers of the steps, written from inkdigits/preprocess by scripts/constants.py: change them there. */\n"
-_IMPORT = re.compile(r"import \{([^}]*)\} from '[./]*(?:preprocess/)?constants\.js'")
-_CONSTANT = re.compile(r"^([A-Z][A-Z\d_]*) = [^#\n]+?(?:  # (.*))?$", re.MULTILINE)
+CALIBRATION = ("CALIBRATION", "of the shipped line network, from models/registry.json")
+_HEAD = "/** Numbers of the steps, written from inkdigits/{} by scripts/constants.py: change them there. */\n"
+_IMPORT = re.compile(r"import \{([^}]*)\} from '([./\w]*constants\.js)'")
+_CONSTANT = re.compile(r"^([A-Z][A-Z\d_]*(?:, [A-Z][A-Z\d_]*)*) = [^#\n]+?(?:  # (.*))?$", re.MULTILINE)
 
 
-def taken() -> set[str]:
-    """The names that the page's modules import."""
-    scripts = [path.read_text(encoding="utf-8") for path in WEB.rglob("*.js") if path.parent.name != "vendor"]
-    return {name for text in scripts for names in _IMPORT.findall(text) for name in re.findall(r"\w+", names)}
+def taken(page: Path) -> set[str]:
+    """The names that the page's modules import from one of its files."""
+    scripts = [path for path in WEB.rglob("*.js") if path.parent.name != "vendor"]
+    imports = [(path, each) for path in scripts for each in _IMPORT.findall(path.read_text(encoding="utf-8"))]
+    return {
+        name
+        for path, (names, source) in imports
+        if (path.parent / source).resolve() == page.resolve()
+        for name in re.findall(r"\w+", names)
+    }
 
 
-def script() -> str:
-    """The text of the page's file: by module, each constant and what is said of it."""
-    names, lines = taken(), [_HEAD.rstrip()]
-    for name in MODULES:
+def script(page: Path) -> str:
+    """The text of one of the page's files: by module, each constant and what is said of it."""
+    names, lines = taken(page), [_HEAD.format(page.parent.name).rstrip()]
+    for name in PAGES[page]:
         module = import_module(f"inkdigits.{name}")
-        found = _CONSTANT.findall(Path(str(module.__file__)).read_text(encoding="utf-8"))
-        lines += ["", f"// {name.rpartition('.')[2]}.py"] if any(constant in names for constant, _ in found) else []
+        path = Path(str(module.__file__))
+        found = [
+            (constant, said)
+            for constants, said in _CONSTANT.findall(path.read_text(encoding="utf-8"))
+            for constant in constants.split(", ")
+            if constant in names
+        ]
+        values = {constant: getattr(module, constant) for constant, _ in found}
+        if name == "reading.scoring":
+            found.append(CALIBRATION)
+            values[CALIBRATION[0]] = module.calibration()._asdict()
+        lines += ["", f"// {path.name}"] if found else []
         for constant, said in found:
-            if constant in names:
-                line = f"export const {constant} = {literal(getattr(module, constant))};"
-                is_short = len(line) + len(f" // {said}") <= WIDTH
-                lines += [f"{line} // {said}" if said else line] if is_short else [f"// {said}", line]
+            line = f"export const {constant} = {literal(values[constant])};"
+            is_short = len(line) + len(f" // {said}") <= WIDTH
+            lines += [f"{line} // {said}" if said else line] if is_short else [f"// {said}", line]
     return "\n".join(lines) + "\n"
 
 
@@ -49,10 +73,13 @@ def literal(value: object) -> str:
     """A value as JavaScript has it: integers without a fraction, text in single quotes."""
     if isinstance(value, tuple):
         return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key}: {literal(each)}' for key, each in value.items())} }}"
     if isinstance(value, str):
         return f"'{value}'"
     return json.dumps(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(script(), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(script(page), encoding="utf-8")

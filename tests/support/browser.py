@@ -34,6 +34,13 @@ STEP_PIXELS = 40  # CSS pixels between the events of a mouse that draws
 SMALL_STEPS = 12  # that a drawing is long, where it is small
 WAIT_MS = 15_000  # milliseconds that a test waits for what it expects; machines that test are often busy
 POLL_MS = 20  # milliseconds
+# Collects what moves on the page, as window.shifts.
+SHIFTS = """() => {
+  window.shifts = [];
+  new PerformanceObserver((list) => list.getEntries().forEach(({ value, sources }) => {
+    window.shifts.push([value, ...sources.map(({ node }) => node?.id || node?.className || node?.textContent)]);
+  })).observe({ type: 'layout-shift', buffered: true });
+}"""
 
 expect.set_options(timeout=WAIT_MS)
 

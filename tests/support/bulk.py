@@ -22,7 +22,7 @@ def rows_of(path):
 def stopped(run, *argv):
     """A run that Ctrl-C stops when all is read and nothing put together."""
 
-    def finish(self, form):
+    def finish(self):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:

@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect
 
-from support.browser import place
-from support.drawings import picture
+from support.browser import draw, place
+from support.drawings import number, number_strokes, picture
 
 PREDICT = re.compile(r"/predict(\?|$)")
-SERVER = re.compile("/(predict|ready)")
+READ = re.compile(r"/read\?")
+SERVER = re.compile(r"/(predict|ready|read\?)")
 COMPLAINT = "Failed to load resource"  # what the browser itself says of a request that fails or is refused
 STEP = 0.02  # of the pad's side, between a pen's events
 
@@ -27,6 +28,14 @@ FOUR = [
     [(0.52, 0.36), (0.50, 0.56), (0.47, 0.76), (0.455, 0.97)],
 ]
 BROKEN = {"name": "half-a-download.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n"}
+# Numbers in rows and columns: text, width and place on the pad.
+TABLE = [
+    ("25", 0.2, (0.1, 0.1)),
+    ("340", 0.33, (0.52, 0.1)),
+    ("7", 0.08, (0.17, 0.42)),
+    ("99", 0.2, (0.1, 0.7)),
+    ("61", 0.2, (0.64, 0.7)),
+]
 # What a server tells of a letter that looks somewhat like a 4.
 LETTER = {"digit": 4, "confidence": 0.6, "probabilities": [0.0] * 4 + [0.6, 0.4] + [0.0] * 4, "is_digit": False}
 
@@ -55,11 +64,25 @@ def smooth(points):
     return np.concatenate([*pieces, points[-1:]])
 
 
+def write_number(page, text, width=0.8, at=(0.1, 0.35)):
+    """Draw digits side by side with the mouse, so wide and at this place on the pad."""
+    strokes = number_strokes(text)
+    scale = max(stroke[:, 0].max() for stroke in strokes)
+    draw(page, [stroke / scale for stroke in strokes], size=width, at=at)
+
+
 def scan(digit, **how):
     """An image file of a digit, as the upload control takes it."""
     data = io.BytesIO()
     Image.fromarray(picture(digit, 320, height=240, **how)).save(data, "PNG")
     return {"name": f"meter-reading-{digit}.png", "mimeType": "image/png", "buffer": data.getvalue()}
+
+
+def meter(text):
+    """An image file of a number."""
+    data = io.BytesIO()
+    Image.fromarray(number(text)).save(data, "PNG")
+    return {"name": f"meter-reading-{text}.png", "mimeType": "image/png", "buffer": data.getvalue()}
 
 
 def triangle():
@@ -111,6 +134,39 @@ def answer(page):
     """A digit drawn and read."""
     write(page, FIVE)
     expect(page.get_by_test_id("digit")).to_have_text("5")
+
+
+def numbers(page):
+    """A number drawn and read."""
+    page.get_by_test_id("pen-width").fill("24")
+    write_number(page, "2048")
+    expect(page.get_by_test_id("numbers")).to_have_text("2048")
+
+
+def table(page):
+    """Numbers in rows and columns."""
+    page.get_by_test_id("pen-width").fill("20")
+    for text, width, at in TABLE:
+        write_number(page, text, width, at)
+    expect(page.get_by_test_id("numbers")).to_have_text("25 340 7 99 61")
+
+
+def unsure(page):
+    """A number of which a digit is uncertain."""
+    page.route(READ, lambda route: route.fulfill(json=doubted(route.fetch().json())))
+    numbers(page)
+    expect(page.locator("#numbers .unsure")).to_have_text("4")
+
+
+def doubted(reading):
+    """An answer of the server with doubts about the third digit."""
+    for read in reading["numbers"]:
+        if len(read["digits"]) > 2:
+            read["digits"][2]["confidence"] = 0.71
+            others = [read["text"][:2] + char + read["text"][3:] for char in "91"]
+            read["alternatives"] = [{"text": others[0], "confidence": 0.24}, {"text": others[1], "confidence": 0.03}]
+            read["confidence"] = reading["confidence"] = 0.7
+    return reading
 
 
 def paper(page):
@@ -208,10 +264,11 @@ def no_device(page):
 
 
 def files(page):
-    """Image files read, one of them broken, and one of no digit."""
+    """Image files read, one of a number, one of them broken, and one of no digit."""
     seen(page)
-    page.get_by_test_id("upload").set_input_files([scan(3), scan(2, paper=20, ink=235), BROKEN, triangle(), scan(0)])
-    expect(page.get_by_test_id("progress")).to_have_text("5 pictures done, 1 is not a digit, 1 could not be read")
+    several = [scan(3), scan(2, paper=20, ink=235), meter("40719"), BROKEN, triangle(), scan(0)]
+    page.get_by_test_id("upload").set_input_files(several)
+    expect(page.get_by_test_id("progress")).to_have_text("6 pictures done, 1 is not a digit, 1 could not be read")
     page.get_by_test_id("sort").click()
     page.evaluate("scrollTo(0, 0)")
 
@@ -238,7 +295,7 @@ def impossible(page):
 STATES = {
     state.__name__: state
     for state in (
-        *(empty, hint, answer, paper, seen, why, card, none, keys, eraser, refused, slow, away, stand_in, device),
-        *(no_device, files, reading, dropping, impossible),
+        *(empty, hint, answer, numbers, table, unsure, paper, seen, why, card, none, keys, eraser, refused, slow),
+        *(away, stand_in, device, no_device, files, reading, dropping, impossible),
     )
 }

@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from support import browser
-from support.browser import draw
+from support.browser import SHIFTS, draw
 from support.drawings import DIGITS
 from support.states import LETTER, PREDICT, scan
 
@@ -204,14 +204,6 @@ def test_every_verdict_has_room(visit, width, height):
         )
         assert bottom <= top + 1
         page.unroute_all()
-
-
-SHIFTS = """() => {
-  window.shifts = [];
-  new PerformanceObserver((list) => list.getEntries().forEach(({ value, sources }) => {
-    window.shifts.push([value, ...sources.map(({ node }) => node?.id || node?.className || node?.textContent)]);
-  })).observe({ type: 'layout-shift', buffered: true });
-}"""
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])

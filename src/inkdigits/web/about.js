@@ -1,11 +1,10 @@
 /** The About panel: which model reads, and the same request as a curl command. */
 
-import { button, element, find } from './controls.js';
+import { button, copyText, element, find } from './controls.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./result.js').ModelInfo} ModelInfo */
 
-const COPIED_FOR = 2_000; // milliseconds that the button says so
 const FIGURES = /\/model\.json$/; // linked if the model has no card
 
 /** Shows what is known of the model, and the curl command for the drawing on the pad. */
@@ -14,7 +13,6 @@ export class AboutPanel {
   #facts = find('facts', HTMLElement);
   #card = find('card', HTMLAnchorElement);
   #curl = find('curl', HTMLElement);
-  #copyButton = button('copy');
 
   /** @param {URL | null} server that the curl command asks; null: there is none */
   constructor(server) {
@@ -22,7 +20,8 @@ export class AboutPanel {
     this.server = server;
     api.hidden = find('command-line', HTMLElement).hidden = !server;
     if (server) api.href = new URL('docs', server).href;
-    this.#copyButton.addEventListener('click', () => this.#copy());
+    const copy = button('copy');
+    copy.addEventListener('click', () => copyText(copy, text.copy, this.#curl.textContent ?? '', this.#curl));
     this.show(null, '');
   }
 
@@ -58,18 +57,6 @@ export class AboutPanel {
     const address = new URL('predict', this.server).href;
     const ask = `curl -H 'Content-Type: image/png' --data-binary @${png ? '-' : 'digit.png'} '${address}'`;
     this.#curl.textContent = png ? `echo ${await base64(png)} | base64 -d | ${ask}` : ask;
-  }
-
-  async #copy() {
-    const [curl, copy] = [this.#curl, this.#copyButton];
-    try {
-      await navigator.clipboard.writeText(curl.textContent ?? '');
-      copy.textContent = text.copied;
-    } catch {
-      getSelection()?.selectAllChildren(curl);
-      copy.textContent = text.notCopied;
-    }
-    setTimeout(() => (copy.textContent = text.copy), COPIED_FOR);
   }
 }
 

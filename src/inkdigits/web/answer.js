@@ -1,6 +1,7 @@
-/** The answer as shown: the digit, how sure, the ten bars, and the network's input. */
+/** The answer as shown: the digit, how sure, the ten bars, and the network's input; or the numbers in their place. */
 
 import { element, find, reducedMotion } from './controls.js';
+import { NumbersView } from './numbers.js';
 import { isDigit } from './result.js';
 import { text } from './strings.js';
 
@@ -16,6 +17,7 @@ const FULL_SCALE = 255; // of the image's pixels
 export class AnswerView {
   #speech = 0;
   #graying = 0;
+  #numbers = new NumbersView();
   #elements = {
     panel: find('answer', HTMLElement),
     digit: find('digit', HTMLElement),
@@ -34,10 +36,9 @@ export class AnswerView {
 
   /** @param {Prediction} answer */
   show(answer) {
-    const { digit, confidence } = answer;
     this.#show(answer);
-    if (digit === null) return this.say(text.blank);
-    const spoken = isDigit(answer) ? text.spoken(digit, confidence) : text.spokenRejected(text.noDigitBecause(answer.reason, digit));
+    if (answer.digit === null) return this.say(text.blank);
+    const spoken = spokenOf(answer, answer.digit);
     clearTimeout(this.#speech);
     this.#speech = setTimeout(() => {
       this.#elements.speech.textContent = spoken;
@@ -71,9 +72,12 @@ export class AnswerView {
     if (!answer) this.#elements.speech.textContent = '';
     this.#graying = 0;
     panel.classList.remove('stale');
-    const known = answer && answer.digit !== null ? answer : null;
+    const reading = answer?.reading ?? null;
+    this.#numbers.show(reading);
+    panel.classList.toggle('of-numbers', reading !== null);
+    const known = answer && answer.digit !== null && !reading ? answer : null;
     panel.classList.toggle('empty', !known);
-    panel.classList.toggle('doubtful', known !== null && !isDigit(known));
+    panel.classList.toggle('doubtful', reading ? !reading.is_number : known !== null && !isDigit(known));
     const numeral = known ? String(known.digit) : NO_DIGIT;
     if (digit.textContent !== numeral) {
       digit.textContent = numeral;
@@ -109,6 +113,16 @@ export class AnswerView {
     );
     context.globalAlpha = 1;
   }
+}
+
+/**
+ * @param {Prediction} answer
+ * @param {number} digit
+ */
+function spokenOf(answer, digit) {
+  const { reading, confidence, reason } = answer;
+  if (reading) return text.spokenNumbers(reading.text.split('\n'), reading.confidence, reading.is_number);
+  return isDigit(answer) ? text.spoken(digit, confidence) : text.spokenRejected(text.noDigitBecause(reason, digit));
 }
 
 /** @param {Prediction} answer */

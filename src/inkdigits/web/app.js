@@ -16,6 +16,7 @@ import {
 } from './controls.js';
 import { Follower } from './follow.js';
 import { drawByKeyboard } from './keyboard.js';
+import { marksOf } from './numbers.js';
 import { keepDevice, registerWorker } from './offline.js';
 import { Pad } from './pad.js';
 import { picture } from './paint.js';
@@ -27,9 +28,9 @@ import { Drawing } from './strokes.js';
 import { BatchTable } from './table.js';
 
 /**
- * @typedef {object} Reading
+ * @typedef {object} Read
  * @property {import('./result.js').Prediction} answer
- * @property {import('./paint.js').Picture} from
+ * @property {import('./paint.js').Picture} from the picture that was read, of numbers if they were
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
 
@@ -79,36 +80,48 @@ function start(backend, address) {
   const view = new AnswerView();
   const about = new AboutPanel(address);
   const follower = new Follower({ ask: readDrawing, answered, failed, busy: (isBusy) => view.busy(isBusy) });
-  const batch = new Batch((file) => backend.predict(file));
+  const batch = new Batch((file) => backend.read(file));
 
-  /** @returns {Promise<Reading | null>} null when all ink is outside the pad */
+  let isPart = false; // what was read last may be a part of a digit, which is no number
+
+  /** @returns {Promise<Read | null>} null when all ink is outside the pad */
   async function readDrawing() {
-    const from = await picture(drawing.strokes);
+    const { strokes } = drawing;
+    const from = await picture(strokes);
     if (about.isOpen) about.showCurl(from && from.png);
     // An explanation takes a hundred readings, so it waits until the pen is lifted.
     const explain = whyPanel.open && !drawing.isOpen;
     const explained = explain ? import('./explain.js') : null;
-    const answer = from && (await backend.predict(from.png, { image: seenPanel.open || explain, explain }));
-    return answer && { from, answer, heatmapOf: (await explained)?.heatmapOf };
+    isPart = false;
+    if (!from) return null;
+    let page = from;
+    const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async ({ reason }) => {
+      isPart = reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
+      if (isPart) return null;
+      page = (await picture(strokes, true)) ?? from;
+      return page.png;
+    });
+    return { from: answer.reading ? page : from, answer, heatmapOf: (await explained)?.heatmapOf };
   }
 
-  /** @param {Reading | null} reading */
-  function answered(reading) {
-    if (!reading) {
+  /** @param {Read | null} read */
+  function answered(read) {
+    pad.marks = read?.answer.reading ? marksOf(read.answer.reading, read.from) : [];
+    if (!read) {
       if (!backend.onDevice) connection.worked(); // nothing was sent, so nothing failed
       return view.say(text.blank);
     }
-    view.show(reading.answer);
+    view.show(read.answer);
     const style = getComputedStyle(whyPanel);
     const colors = { for: style.getPropertyValue('--for'), against: style.getPropertyValue('--against') };
-    pad.heatmap = reading.heatmapOf && whyPanel.open ? reading.heatmapOf(reading.answer, reading.from, colors) : null;
+    const isExplained = whyPanel.open && !read.answer.reading;
+    pad.heatmap = isExplained && read.heatmapOf ? read.heatmapOf(read.answer, read.from, colors) : null;
   }
 
   /** @param {unknown} error */
   function failed(error) {
-    if (!(error instanceof ServerUnavailable || error instanceof DeviceUnavailable)) {
-      say('down', messageOf(error));
-    }
+    const isKnown = error instanceof DeviceUnavailable ? backend.fault !== '' : error instanceof ServerUnavailable;
+    if (!isKnown) say('down', messageOf(error));
     if (!drawing.isEmpty) view.say(backend.isAway ? comfort() : '');
   }
 
@@ -177,7 +190,7 @@ function start(backend, address) {
 
   pad.addEventListener('ink', () => follow(true));
   pad.addEventListener('edit', () => follow(false));
-  pad.addEventListener('rest', () => whyPanel.open && again());
+  pad.addEventListener('rest', () => (whyPanel.open || isPart) && again());
   pad.addEventListener('palm', () => say('hint', text.penInUse));
   backend.addEventListener('change', backendChanged);
   backend.addEventListener('back', () => {

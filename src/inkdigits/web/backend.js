@@ -4,12 +4,15 @@
  */
 
 import { Connection } from './follow.js';
-import { DeviceUnavailable, Rejected, ServerUnavailable, messageOf } from './result.js';
+import { DeviceUnavailable, Rejected, ServerUnavailable, isDigit, isNumber, messageOf } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./result.js').Options} Options */
 /** @typedef {import('./result.js').Prediction} Prediction */
 /** @typedef {import('./device-backend.js').DeviceBackend} DeviceBackend */
+/** @typedef {import('./server-backend.js').ServerBackend} ServerBackend */
+
+const ALTERNATIVES = 4; // other texts of a number that are shown
 
 /** Events: `change` when the other backend reads or its state changed; `back` when a failed request can be repeated. */
 export class Backend extends EventTarget {
@@ -22,7 +25,7 @@ export class Backend extends EventTarget {
   fault = '';
 
   /**
-   * @param {import('./server-backend.js').ServerBackend | null} server null: there is none
+   * @param {ServerBackend | null} server null: there is none
    * @param {boolean} hasDevice whether the device's runtime can be fetched
    */
   constructor(server, hasDevice) {
@@ -87,22 +90,19 @@ export class Backend extends EventTarget {
   }
 
   /**
-   * Read the digit in one picture.
+   * Read one picture: the digit or, if it is not accepted as one, the numbers.
    * @param {Blob} picture
    * @param {Options} [options]
+   * @param {(prediction: Prediction) => Promise<Blob | null>} [larger] gives the same picture at a resolution that
+   *   keeps numbers legible; null if it cannot be numbers
    * @returns {Promise<Prediction>}
    */
-  async predict(picture, options) {
-    if (this.onDevice || !this.server) return this.#predictHere(picture, options);
-    try {
-      const prediction = await this.server.predict(picture, options);
-      this.connection.worked();
-      return prediction;
-    } catch (error) {
-      if (error instanceof Rejected) this.connection.worked();
-      if (error instanceof ServerUnavailable) this.connection.failed();
-      throw error;
-    }
+  async read(picture, options, larger = async () => picture) {
+    const prediction = await this.#ask((backend) => backend.predict(picture, options));
+    if (isDigit(prediction) || prediction.digit === null) return prediction;
+    const page = await larger(prediction);
+    const reading = page && (await this.#ask((backend) => backend.read(page, ALTERNATIVES)));
+    return reading && isNumber(reading, prediction) ? { ...prediction, reading } : prediction;
   }
 
   /** @returns {Promise<import('./result.js').ModelInfo | null>} the model that reads */
@@ -111,12 +111,29 @@ export class Backend extends EventTarget {
   }
 
   /**
-   * @param {Blob} picture
-   * @param {Options} [options]
+   * @template T
+   * @param {(backend: ServerBackend | DeviceBackend) => Promise<T>} request
    */
-  async #predictHere(picture, options) {
+  async #ask(request) {
+    if (this.onDevice || !this.server) return this.#askDevice(request);
     try {
-      return await (await this.#getDevice()).predict(picture, options);
+      const answer = await request(this.server);
+      this.connection.worked();
+      return answer;
+    } catch (error) {
+      if (error instanceof Rejected) this.connection.worked();
+      if (error instanceof ServerUnavailable) this.connection.failed();
+      throw error;
+    }
+  }
+
+  /**
+   * @template T
+   * @param {(backend: DeviceBackend) => Promise<T>} request
+   */
+  async #askDevice(request) {
+    try {
+      return await request(await this.#getDevice());
     } catch (error) {
       // The server, when it is back, may know formats that this browser does not.
       if (error instanceof Rejected && this.isFallback) throw new Rejected(error.message, false);

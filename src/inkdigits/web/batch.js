@@ -1,6 +1,6 @@
 /** A batch of image files, read a few at a time, one request each. No DOM: the table shows it. */
 
-import { Rejected, isDigit, messageOf } from './result.js';
+import { Rejected, confidenceOf, messageOf } from './result.js';
 import { text } from './strings.js';
 
 const PARALLEL = 3; // requests at a time
@@ -43,9 +43,9 @@ export class Batch extends EventTarget {
     return this.items.filter(({ state }) => state === 'failed').length;
   }
 
-  /** How many show something that is not a digit. */
+  /** How many show something that is neither a digit nor a number. */
   get notDigits() {
-    return this.items.filter(({ answer }) => answer && answer.digit !== null && !isDigit(answer)).length;
+    return this.items.filter(({ answer }) => answer && answer.digit !== null && confidenceOf(answer) === null).length;
   }
 
   get isSettled() {

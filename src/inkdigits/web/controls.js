@@ -3,6 +3,8 @@
 import { saveSetting, savedSetting } from './storage.js';
 import { text } from './strings.js';
 
+const COPIED_FOR = 2_000; // milliseconds that a button says so
+
 /**
  * Return the element with this id.
  * @template {typeof HTMLElement} T
@@ -42,6 +44,24 @@ export function makeToggle(toggle, act) {
   };
   toggle.addEventListener('click', () => use(toggle.getAttribute('aria-pressed') !== 'true'));
   return use;
+}
+
+/**
+ * Copy text, and say so on the button; where the browser does not allow it, select what is shown.
+ * @param {HTMLButtonElement} pressed
+ * @param {string} name that the button has again after a while
+ * @param {string} words
+ * @param {HTMLElement} shown
+ */
+export async function copyText(pressed, name, words, shown) {
+  try {
+    await navigator.clipboard.writeText(words);
+    pressed.textContent = text.copied;
+  } catch {
+    getSelection()?.selectAllChildren(shown);
+    pressed.textContent = text.notCopied;
+  }
+  setTimeout(() => (pressed.textContent = name), COPIED_FOR);
 }
 
 /**

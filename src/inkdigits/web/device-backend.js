@@ -4,10 +4,14 @@
  */
 
 import { SIDE } from './preprocess/constants.js';
-import { preprocess } from './preprocess/index.js';
-import { loadNetwork } from './runtime/network.js';
+import { decode } from './preprocess/decode.js';
+import { preprocessPicture } from './preprocess/index.js';
+import { DeviceUnavailable } from './result.js';
+import { loadNetwork, once } from './runtime/network.js';
+import { text } from './strings.js';
 
 /** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Reading} Reading */
 /** @typedef {import('./preprocess/index.js').Preprocessed} Preprocessed */
 /** @typedef {import('./runtime/network.js').Network} Network */
 
@@ -23,17 +27,17 @@ const LEAST = 1e-9; // probability; its logarithm is taken
 
 /** Reads pictures on this device. The model and the runtime are fetched at the first one. */
 export class DeviceBackend {
-  /** @type {Promise<Network> | null} */
+  /** @type {Network | null} */
   #network = null;
-  #isLoaded = false;
+  #load;
 
   /** @param {URL} [folder] that holds the model and `vendor/`; that of the page by default */
   constructor(folder = new URL('.', import.meta.url)) {
-    this.folder = folder;
+    this.#load = once(() => loadNetwork(folder));
   }
 
   get isLoaded() {
-    return this.#isLoaded;
+    return this.#network !== null;
   }
 
   /**
@@ -41,14 +45,7 @@ export class DeviceBackend {
    * @throws {import('./result.js').DeviceUnavailable}
    */
   async load() {
-    this.#network ??= loadNetwork(this.folder);
-    try {
-      await this.#network;
-      this.#isLoaded = true;
-    } catch (error) {
-      this.#network = null; // so that the next call tries again
-      throw error;
-    }
+    this.#network = await this.#load();
     return this.#network;
   }
 
@@ -61,7 +58,7 @@ export class DeviceBackend {
    */
   async predict(picture, options = {}) {
     const network = await this.load();
-    const whole = await preprocess(picture, network.inkLogits);
+    const whole = await preprocessPicture(await decode(picture), network.inkLogits);
     const model = network.info.name;
     if (!whole.box) {
       const probabilities = Array(CLASSES).fill(1 / CLASSES);
@@ -79,44 +76,81 @@ export class DeviceBackend {
     };
   }
 
+  /**
+   * Read the numbers in one picture.
+   * @param {Blob} file an image file
+   * @param {number} alternatives other texts to return for each number
+   * @returns {Promise<Reading>}
+   * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
+   */
+  async read(file, alternatives) {
+    const network = await this.load();
+    const { readPicture } = await import('./reading/index.js').catch(() => {
+      throw new DeviceUnavailable(text.notFetched('reading/index.js'));
+    });
+    const picture = await decode(file);
+    const whole = await preprocessPicture(picture, network.inkLogits);
+    const single = whole.box && (await readInks(network, whole));
+    const readDigits = (/** @type {Float32Array[]} */ images) => readEach(network, images);
+    const reading = await readPicture(picture, single, { ...network, readDigits }, alternatives);
+    return { ...reading, model: network.info.name };
+  }
+
   /** @returns {Promise<import('./result.js').ModelInfo | null>} null until the model is loaded */
   async model() {
-    return this.#isLoaded ? ((await this.#network)?.info ?? null) : null;
+    return this.#network?.info ?? null;
   }
 }
 
 /**
  * Read all that may be the digit of a picture, and choose as inkdigits/recognizer.py does.
  * @param {Network} network
- * @param {Preprocessed} whole
+ * @param {Preprocessed} whole with ink
  */
 async function readInks(network, whole) {
   const { parts = [], otherwise } = whole;
-  const inks = [whole, ...parts, ...(otherwise ? [otherwise] : [])];
-  const size = whole.image.length;
-  const batch = new Float32Array(inks.length * size);
-  inks.forEach(({ image }, i) => batch.set(image, i * size));
-  const logits = await network.run(batch, inks.length);
-  const classes = logits.length / inks.length;
-  const read = inks.map((ink, i) => answerOf(network, ink, logits.subarray(i * classes, (i + 1) * classes)));
-  const [first, last] = [read[0], read[read.length - 1]];
+  const inks = [whole, ...parts, ...(otherwise ? [otherwise, ...(otherwise.parts ?? [])] : [])];
+  const answers = await readEach(
+    network,
+    inks.map(({ image }) => image),
+  );
+  const [first, ...rest] = inks.map(({ box, polarity }, i) => {
+    return { ...answers[i], box: /** @type {NonNullable<typeof box>} */ (box), polarity: polarity ?? '' };
+  });
   if (first.digit_score === null) return first;
-  const pieces = read.slice(1, parts.length + 1);
+  const [pieces, [other, ...others]] = [rest.slice(0, parts.length), rest.slice(parts.length)];
   const digits = pieces.filter((part) => part.is_digit);
   const hasSeveral = !first.is_digit && pieces.some((part) => part.reason === SEVERAL_DIGITS);
   if (digits.length > 1 || hasSeveral) return { ...first, is_digit: false, reason: SEVERAL_DIGITS };
   const found = digits.length && !first.is_digit && first.reason !== SEVERAL_DIGITS ? digits[0] : first;
-  const isAnother = last.is_digit && !found.is_digit && found.reason !== SEVERAL_DIGITS;
-  const isMore = found.is_digit && last.reason === SEVERAL_DIGITS;
-  return otherwise && (isAnother || isMore) ? last : found;
+  if (!other) return found;
+  const isAnother = other.is_digit && !found.is_digit && found.reason !== SEVERAL_DIGITS;
+  // A thing at the border may make several digits of one, but does not look like one.
+  const areDigits = others.filter((piece) => piece.is_digit).length > 1;
+  const isMore = found.is_digit && other.reason === SEVERAL_DIGITS && areDigits;
+  return isAnother || isMore ? other : found;
+}
+
+/**
+ * Read each of some images as a digit, in one network run.
+ * @param {Network} network
+ * @param {Float32Array[]} images 28 × 28 of 0 to 1
+ */
+async function readEach(network, images) {
+  if (!images.length) return [];
+  const batch = new Float32Array(images.length * images[0].length);
+  images.forEach((image, i) => batch.set(image, i * image.length));
+  const logits = await network.run(batch, images.length);
+  const classes = logits.length / images.length;
+  return images.map((image, i) => answerOf(network, image, logits.subarray(i * classes, (i + 1) * classes)));
 }
 
 /**
  * @param {Network} network
- * @param {Preprocessed} ink
+ * @param {Float32Array} image
  * @param {Float32Array} logits
  */
-function answerOf(network, { image, box, polarity }, logits) {
+function answerOf(network, image, logits) {
   const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature);
   const confidence = Math.max(...probabilities);
   const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
@@ -129,8 +163,6 @@ function answerOf(network, { image, box, polarity }, logits) {
     is_digit: isDigit,
     digit_score: score,
     reason: isDigit ? null : reasonOf(logits, score, network.unclear),
-    box,
-    polarity,
   };
 }
 

@@ -1,11 +1,13 @@
 /** The pad: turns pointer events into strokes, and shows them on the canvas. */
 
+import { paintMarks } from './numbers.js';
 import { paint } from './paint.js';
 import { text } from './strings.js';
 import { SIDE } from './strokes.js';
 
 /** @typedef {import('./strokes.js').Drawing} Drawing */
 /** @typedef {import('./strokes.js').Point} Point */
+/** @typedef {import('./numbers.js').Mark} Mark */
 
 const ERASER_BUTTON = 5; // the other end of a pen: https://www.w3.org/TR/pointerevents/#the-button-property
 const ERASER_FACTOR = 1.6; // of the pen's width
@@ -31,6 +33,8 @@ export class Pad extends EventTarget {
   #erases = false;
   /** @type {import('./explain.js').Heatmap | null} */
   #heatmap = null;
+  /** @type {Mark[]} */
+  #marks = [];
 
   /**
    * @param {HTMLCanvasElement} canvas square; its CSS `color` is the ink
@@ -65,6 +69,16 @@ export class Pad extends EventTarget {
   set heatmap(heatmap) {
     if (heatmap === this.#heatmap) return;
     this.#heatmap = heatmap;
+    this.redraw();
+  }
+
+  /**
+   * Draw boxes over the ink; while it only grows, they stay.
+   * @param {Mark[]} marks
+   */
+  set marks(marks) {
+    if (!marks.length && !this.#marks.length) return;
+    this.#marks = marks;
     this.redraw();
   }
 
@@ -181,6 +195,7 @@ export class Pad extends EventTarget {
   /** @param {'ink' | 'edit'} how */
   #changed(how) {
     this.#heatmap = null; // it belongs to another drawing
+    if (how === 'edit') this.#marks = [];
     this.redraw();
     this.dispatchEvent(new Event(how));
   }
@@ -222,12 +237,15 @@ export class Pad extends EventTarget {
     const scale = this.canvas.width / SIDE;
     this.context.setTransform(scale, 0, 0, scale, 0, 0);
     this.context.clearRect(0, 0, SIDE, SIDE);
-    paint(this.context, this.drawing.strokes, getComputedStyle(this.canvas).color);
-    if (!this.#heatmap) return;
-    const { image, left, top, side } = this.#heatmap;
-    this.context.globalCompositeOperation = 'source-atop'; // on ink only
-    this.context.imageSmoothingQuality = 'high';
-    this.context.drawImage(image, left, top, side, side);
-    this.context.globalCompositeOperation = 'source-over';
+    const style = getComputedStyle(this.canvas);
+    paint(this.context, this.drawing.strokes, style.color);
+    if (this.#heatmap) {
+      const { image, left, top, side } = this.#heatmap;
+      this.context.globalCompositeOperation = 'source-atop'; // on ink only
+      this.context.imageSmoothingQuality = 'high';
+      this.context.drawImage(image, left, top, side, side);
+      this.context.globalCompositeOperation = 'source-over';
+    }
+    if (this.#marks.length) paintMarks(this.context, this.#marks, style);
   }
 }

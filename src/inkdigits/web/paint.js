@@ -7,6 +7,7 @@ import { SIDE, bounds, ribbon } from './strokes.js';
 /** @typedef {import('./strokes.js').Disc} Disc */
 
 const PICTURE_SIDE = 140; // pixels, the longer side of the picture that is sent: five times that of the network's input
+const NUMBERS_SIDE = 640; // pixels, likewise, of a picture of numbers
 const MARGIN = 0.14; // of paper around the ink, as a share of its longer side
 const SHARP = 0.6; // radians between two segments, from which a turn is a corner, not a curve
 const TIGHT = 0.8; // share of a segment that the inner side of a curve may lose before the curve is cut
@@ -42,17 +43,18 @@ export function paint(context, strokes, color) {
 }
 
 /**
- * Render the strokes as a small PNG, cropped to the ink with a margin, black on white on any paper; null when there is
+ * Render the strokes as a PNG, small if it is of one digit, cropped to the ink with a margin, black on white on any paper; null when there is
  * no ink on the pad.
  * @param {readonly Stroke[]} strokes
+ * @param {boolean} [ofNumbers]
  * @returns {Promise<Picture | null>}
  */
-export async function picture(strokes) {
+export async function picture(strokes, ofNumbers = false) {
   const box = bounds(strokes.filter(({ erases }) => !erases).map((stroke) => ink(stroke).discs));
   if (!box) return null;
   const [width, height] = [box.right - box.left, box.bottom - box.top];
   const margin = MARGIN * Math.max(width, height);
-  const scale = PICTURE_SIDE / (Math.max(width, height) + 2 * margin);
+  const scale = (ofNumbers ? NUMBERS_SIDE : PICTURE_SIDE) / (Math.max(width, height) + 2 * margin);
   const canvas = new OffscreenCanvas(Math.ceil((width + 2 * margin) * scale), Math.ceil((height + 2 * margin) * scale));
   const context = canvas.getContext('2d', { willReadFrequently: true });
   if (!context) throw new Error(text.noCanvas);

@@ -3,6 +3,8 @@
 /**
  * @typedef {'blank' | 'several digits' | 'not a digit' | 'unclear'} Reason
  *
+ * @typedef {{left: number, top: number, right: number, bottom: number}} Box in pixels of the picture
+ *
  * @typedef {object} Prediction
  * @property {number | null} digit 0 to 9; null when the picture is blank
  * @property {number} confidence 0 to 1
@@ -11,11 +13,43 @@
  * @property {boolean} [is_digit] whether the ink looks like a digit at all; older servers do not send it
  * @property {number | null} [digit_score] 0 to 1, how much it does; null from a model without such an output
  * @property {Reason | null} [reason] why the ink is rejected; null where it is accepted; older servers do not send it
- * @property {{left: number, top: number, right: number, bottom: number} | null} [box] where the ink is, in pixels
+ * @property {Box | null} [box] where the ink is
  * @property {string | null} [polarity]
  * @property {string} [model] name of the model
  * @property {number[][]} [image] the network's input, 28 rows of 0–255, when it was asked for
+ * @property {Reading} [reading] the numbers, if the ink is no digit but reads as them
  * @property {number[][]} [explanation] how much each part mattered, 28 rows of -1 to 1, when it was asked for
+ *
+ * @typedef {object} Digit one character of a number
+ * @property {string} char a digit, point, comma or dash, or "?" for any other ink
+ * @property {number | null} digit null if it is not one
+ * @property {number} confidence 0 to 1
+ * @property {Box} box
+ * @property {boolean} touching
+ *
+ * @typedef {object} Alternative
+ * @property {string} text
+ * @property {number} confidence
+ *
+ * @typedef {object} Numeral a number as it is written
+ * @property {string} text
+ * @property {number | null} value null if it is ambiguous
+ * @property {number} confidence 0 to 1
+ * @property {boolean} is_number whether it is accepted
+ * @property {Box} box
+ * @property {Digit[]} digits
+ * @property {Alternative[]} alternatives the most likely first
+ *
+ * @typedef {object} Reading the numbers in a picture
+ * @property {string} text a line for each of `lines`, with spaces between numbers
+ * @property {number} confidence of all
+ * @property {boolean} is_number whether there are numbers, and all are accepted
+ * @property {Numeral[]} numbers
+ * @property {number[][]} lines the numbers of each line, by their indices
+ * @property {(number | null)[][] | null} table likewise, of each row; null in an empty cell
+ * @property {boolean} blank
+ * @property {string | null} polarity
+ * @property {string} [model] name of the model
  *
  * @typedef {object} Options
  * @property {boolean} [image] return the network's input as well
@@ -25,6 +59,7 @@
  * @property {string} name
  * @property {string} sha256
  * @property {string} ink_sha256 of the network that finds ink
+ * @property {string} line_sha256 of the network that reads lines of digits
  * @property {string | null} [network]
  * @property {number | null} [parameters]
  * @property {string | null} [created]
@@ -57,6 +92,34 @@ export class ServerUnavailable extends Error {}
  * @param {Prediction} prediction
  */
 export const isDigit = ({ digit, is_digit }) => digit !== null && is_digit !== false;
+
+/**
+ * The probability that what is accepted is right, a digit or numbers; null: nothing is accepted.
+ * @param {Prediction} prediction
+ */
+export function confidenceOf(prediction) {
+  if (isDigit(prediction)) return prediction.confidence;
+  return prediction.reading?.is_number ? prediction.reading.confidence : null;
+}
+
+/**
+ * Whether numbers say more of ink than that it is no digit. If the model does not say that the ink is several digits,
+ * they must be accepted, and not all of one piece, as a triangle is that looks like "11".
+ * @param {Reading} reading
+ * @param {Prediction} prediction of the same ink
+ */
+export function isNumber({ text, is_number, numbers }, { reason }) {
+  const digits = numbers.flatMap((number) => number.digits.filter(({ digit }) => digit !== null));
+  if (reason === 'several digits') return digits.length > 0 && text.length > 1;
+  return is_number && digits.length > 1 && digits.some(({ touching }) => !touching);
+}
+
+/**
+ * The rows of a table, or of lines: each cell a number, or null.
+ * @param {Reading} reading
+ */
+export const rowsOf = ({ numbers, lines, table }) =>
+  (table ?? lines).map((row) => row.map((i) => (i === null ? null : numbers[i])));
 
 /**
  * @param {any} info JSON; its card is an address relative to `base`

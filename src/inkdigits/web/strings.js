@@ -19,7 +19,7 @@ export const text = {
   redone: 'Redone',
   cleared: 'Cleared',
   hint: 'Draw a digit',
-  hintMore: '0 to 9, any size, anywhere on the sheet',
+  hintMore: 'or a number, any size, anywhere on the sheet',
   undo: 'Undo',
   redo: 'Redo',
   clear: 'Clear',
@@ -29,6 +29,10 @@ export const text = {
   eraser: 'Eraser',
   answer: 'Answer',
   bars: 'How likely each digit is',
+  numbers: 'Numbers',
+  alternatives: 'Other numbers that it may be',
+  copyNumber: 'Copy',
+  copyTable: 'Copy table',
   seen: 'What the network saw',
   seenCanvas: 'Your digit as 28 by 28 pixels',
   seenMore: 'Your digit, cropped, scaled and centered on 28\u00a0×\u00a028 pixels. The network sees nothing else.',
@@ -67,7 +71,7 @@ export const text = {
   files: 'Pictures of digits',
   choose: 'Choose pictures',
   photo: 'Take a photo',
-  chooseMore: 'Photos and scans, one digit in each.',
+  chooseMore: 'Photos and scans of digits and numbers.',
   dropMore: 'You can also drop or paste them here.',
   drop: 'Drop the pictures to read them',
   results: 'Pictures',
@@ -75,7 +79,7 @@ export const text = {
   clearFiles: 'Clear list',
   columnImage: 'Picture',
   columnName: 'Name',
-  columnDigit: 'Digit',
+  columnDigit: 'Read as',
   columnConfidence: 'Confidence',
   sortConfidence: 'Sort by confidence',
   progressBar: 'Pictures read',
@@ -104,6 +108,7 @@ export const text = {
   switchOff: 'Turn off “On this device” to use the server',
   drawKeys: 'Draw with the keyboard',
   noOther: 'No other digit comes close',
+  noOtherNumber: 'No other comes close',
 
   /** @param {number} probability */
   percent: (probability) => (probability > SURE ? `>${percentage.format(SURE)}` : percentage.format(probability)),
@@ -133,6 +138,24 @@ export const text = {
    * @param {number} confidence
    */
   spoken: (digit, confidence) => `${digit}. ${text.certainty(confidence)}, ${text.percent(confidence)}.`,
+
+  /**
+   * Numbers for screen readers.
+   * @param {string[]} lines
+   * @param {number} confidence
+   * @param {boolean} isSure
+   */
+  spokenNumbers(lines, confidence, isSure) {
+    const sure = isSure ? `${text.certainty(confidence)}, ${text.percent(confidence)}` : text.unclear;
+    return `${lines.join('; ')}. ${sure}.`;
+  },
+
+  /**
+   * Another text that one of several numbers may be.
+   * @param {string} number
+   * @param {string} other
+   */
+  instead: (number, other) => `${number} → ${other}`,
 
   /**
    * Why ink is rejected, and what to do or what it is closest to.

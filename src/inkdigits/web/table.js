@@ -1,7 +1,7 @@
 /** The table of image files: a row each, filled as the answers come, and saved as CSV. */
 
 import { button, element, find } from './controls.js';
-import { isDigit } from './result.js';
+import { confidenceOf, isDigit } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./batch.js').Batch} Batch */
@@ -9,6 +9,7 @@ import { text } from './strings.js';
 
 const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted', 'reason'];
 const COLUMNS = ['name', ...OUTPUTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];
+const OF_NUMBERS = ['text', 'text_confidence']; // follow if one of the pictures shows numbers
 
 // The states of a sorted column in ARIA's terms, and the sign by which confidences are compared.
 const ORDERS = { none: 0, ascending: 1, descending: -1 };
@@ -64,7 +65,11 @@ export class BatchTable {
   #arrange() {
     const sign = ORDERS[this.#order];
     // Non-digits have no confidence and come after the digits in both orders; failed files come last.
-    const place = (/** @type {Item} */ { answer }) => (answer ? (isDigit(answer) ? sign * answer.confidence : 2) : 3);
+    const place = (/** @type {Item} */ { answer }) => {
+      if (!answer) return 3;
+      const confidence = confidenceOf(answer);
+      return confidence === null ? 2 : sign * confidence;
+    };
     const items = [...this.batch.items];
     if (sign) items.sort((a, b) => place(a) - place(b));
     const focused = document.activeElement;
@@ -115,11 +120,14 @@ export class BatchTable {
     digit.hidden = confidence.hidden = failed;
     /** @type {HTMLTableCellElement} */ (name).colSpan = failed ? 3 : 1;
     const read = state === 'read' ? answer : null;
-    const isNone = read !== null && !isDigit(read);
-    const verdict = isNone ? text.item(read.digit === null ? 'blank' : read.reason) : read?.digit;
+    const sure = read && confidenceOf(read);
+    const isNone = read !== null && sure === null;
+    const numbers = isNone ? undefined : read?.reading?.text;
+    const verdict = isNone ? text.item(read.digit === null ? 'blank' : read.reason) : (numbers ?? read?.digit);
     digit.textContent = String(verdict ?? '');
     digit.classList.toggle('blank', isNone);
-    if (read) confidence.textContent = isNone ? '' : text.percent(read.confidence);
+    digit.classList.toggle('numbers', numbers !== undefined);
+    if (read) confidence.textContent = sure === null ? '' : text.percent(sure);
     else confidence.textContent = { waiting: text.itemWaiting, reading: text.itemReading, failed: '', read: '' }[state];
   }
 
@@ -142,18 +150,21 @@ export class BatchTable {
 
 /**
  * CSV by RFC 4180, with no cell that a spreadsheet takes for a formula and the columns of `inkdigits predict --csv`: a
- * header, then a line for each file that was read or failed.
- * @param {Iterable<Item>} items
+ * header, then a line for each file that was read or failed. The text of numbers follows in columns of its own.
+ * @param {Item[]} items
  */
 function toCsv(items) {
-  const rows = [COLUMNS];
+  const hasNumbers = items.some(({ answer }) => answer?.reading);
+  const rows = [hasNumbers ? [...COLUMNS, ...OF_NUMBERS] : COLUMNS];
   for (const { file, state, answer, reason } of items) {
     if (state === 'read' && answer) {
-      const { digit, confidence, is_digit, digit_score, reason: why, probabilities } = answer;
-      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), why, ...probabilities];
-      rows.push([file.name, ...values.map((value) => String(value ?? '')), '']);
+      const { digit, confidence, is_digit, digit_score, reason: why, probabilities, reading } = answer;
+      const values = [digit, confidence, is_digit, digit_score, isDigit(answer), why, ...probabilities, ''];
+      const more = hasNumbers ? [reading?.text, reading?.confidence] : [];
+      rows.push([file.name, ...[...values, ...more].map((value) => String(value ?? ''))]);
     } else if (state === 'failed') {
-      rows.push([file.name, '', '', '', '', 'false', '', ...Array(10).fill(''), reason]);
+      const more = hasNumbers ? ['', ''] : [];
+      rows.push([file.name, '', '', '', '', 'false', '', ...Array(10).fill(''), reason, ...more]);
     }
   }
   return rows.map((row) => `${row.map(quoted).join(',')}\r\n`).join('');

@@ -5,6 +5,7 @@ import {
   CUT,
   CUT_GAP,
   LARGE,
+  MOST_COMPONENTS,
   MOST_PARTS,
   PART_GAP,
   PART_SHARE,
@@ -45,8 +46,12 @@ export function components(marks) {
   const [label, found] = connected(mask);
   const largest = found.reduce((most, { area }) => Math.max(most, area), 0);
   const least = Math.max(PIECE_SHARE * largest, data.length > SMALL ? 2 : 1);
-  const good = found.filter(({ area }) => area >= least);
+  let good = found.filter(({ area }) => area >= least);
   if (!good.length) return [];
+  if (good.length > MOST_COMPONENTS) {
+    const most = new Set([...good].sort((a, b) => b.area - a.area).slice(0, MOST_COMPONENTS));
+    good = good.filter((each) => most.has(each));
+  }
   const drawn = (/** @type {Component[]} */ some) => {
     const roots = new Set(some.map(({ root }) => root));
     return { width, height, data: mask.data.map((set, i) => (set && roots.has(label[i]) ? 1 : 0)) };
@@ -240,7 +245,7 @@ export function dilate({ width, height, data }, reach) {
  * @param {Mask} mask
  * @returns {[Int32Array, Component[]]} the component's root at each pixel that is set, and the components
  */
-function connected({ width, height, data }) {
+export function connected({ width, height, data }) {
   const label = new Int32Array(data.length).fill(-1);
   const rootOf = (/** @type {number} */ i) => {
     while (label[i] !== i) i = label[i] = label[label[i]];

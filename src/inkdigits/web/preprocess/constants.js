@@ -2,6 +2,8 @@
 
 // prediction.py
 export const SIDE = 28; // pixels, of the image that a network sees
+export const CHARACTERS = '0123456789.,-?'; // that numbers are read as
+export const MARK = '?'; // stands for any other ink
 
 // files.py
 export const MAX_PIXELS = 16777216; // width × height
@@ -76,6 +78,7 @@ export const PART_GAP = 0.35; // of the largest component's longer side, that is
 export const PART_SIDE = 0.5; // of the longest part; a shorter one is not a digit of its own
 export const SOLID_COVER = 0.5; // share of a pixel that ink covers, above which it counts for the width of strokes
 export const MOST_PARTS = 4; // the largest
+export const MOST_COMPONENTS = 300; // components, the largest, that the digit is chosen from
 export const TALL = 0.75; // of the largest component's longer side; a shorter component that the border cuts is a piece
 
 // layout.py
@@ -85,5 +88,9 @@ export const BOX_SIDE = 20; // pixels, that the ink is scaled to fit
 export const CENTER = 14; // pixel index that the center of mass is rounded to, as in MNIST's files
 // of the darkest pixels after scaling down counts as full ink, so that thin pens give solid lines
 export const FULL_INK = 0.6;
+export const LINE_HEIGHT = 32; // pixels of a line as the network sees it
+export const LINE_FILL = 0.82; // of that height, that its ink fills
+export const LINE_MARGIN = 5; // pixels of paper before and after its ink
+export const LINE_PEAK = 0.02; // of the pixels of a line's ink are darker than its full ink
 // pixels; a symmetric digit's center is between two pixels: choose the same one whatever the rounding
 export const TIE = 1e-05;

@@ -39,6 +39,21 @@ export function toGrey(picture, region, finer) {
 }
 
 /**
+ * Area-average a picture to at most `side` pixels of its longer side, and `pixels` of all, in grey; also return the
+ * pixels of the picture per pixel of it.
+ * @param {Picture} picture
+ * @param {number} side
+ * @param {number} pixels
+ * @returns {[Plane, number]}
+ */
+export function reduced(picture, side, pixels) {
+  const { width, height } = picture;
+  const step = Math.max(1, Math.max(width, height) / side, ((width * height) / pixels) ** 0.5);
+  const [across, down] = [Math.max(1, rint(width / step)), Math.max(1, rint(height / step))];
+  return [mixed(resized(picture, across, down, [0, 0, width, height])), step];
+}
+
+/**
  * Return the region around ink that is too small in a reduced picture; null if the ink is large enough.
  * @param {Bounds} region that was reduced
  * @param {Bounds} bounds of the ink, in pixels of the reduced picture
@@ -101,7 +116,7 @@ function resized(picture, across, down, [x0, y0, x1, y1]) {
   const fx = Math.trunc((x1 - x0) / across / GAP) || 1;
   const fy = Math.trunc((y1 - y0) / down / GAP) || 1;
   if (fx > 1 || fy > 1) {
-    picture = reduced(picture, fx, fy, [x0, y0, x1, y1]);
+    picture = averaged(picture, fx, fy, [x0, y0, x1, y1]);
     [x0, y0, x1, y1] = [0, 0, (x1 - x0) / fx, (y1 - y0) / fy];
   }
   const { width, height, bands, data } = picture;
@@ -142,7 +157,7 @@ function resized(picture, across, down, [x0, y0, x1, y1]) {
  * @param {Bounds} region
  * @returns {Picture}
  */
-function reduced({ width, bands, data }, fx, fy, [x0, y0, x1, y1]) {
+function averaged({ width, bands, data }, fx, fy, [x0, y0, x1, y1]) {
   const [across, down] = [Math.ceil((x1 - x0) / fx), Math.ceil((y1 - y0) / fy)];
   const out = new Uint8Array(across * down * bands);
   const totals = new Float64Array(across * bands);

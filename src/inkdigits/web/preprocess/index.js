@@ -27,7 +27,16 @@ import { layOut } from './layout.js';
  * @throws {import('../result.js').Rejected} the image cannot be read
  */
 export async function preprocess(file, inkLogits) {
-  const picture = await decode(file);
+  return preprocessPicture(await decode(file), inkLogits);
+}
+
+/**
+ * Take the steps after decoding.
+ * @param {import('./decode.js').Picture} picture
+ * @param {import('./ink.js').InkLogits} inkLogits
+ * @returns {Promise<Preprocessed>}
+ */
+export async function preprocessPicture(picture, inkLogits) {
   /** @type {import('./components.js').Bounds} */
   let region = [0, 0, picture.width, picture.height];
   let finer = false;
@@ -37,8 +46,8 @@ export async function preprocess(file, inkLogits) {
     if (inks.length) {
       const again = closer(region, inks[0].bounds, reduced / times);
       if (!again) {
-        const [whole, ...parts] = inks.map((ink) => laidOut(ink, region, reduced / times));
-        return { ...whole, parts, ...(otherwise ? { otherwise: laidOut(otherwise, region, reduced) } : {}) };
+        const whole = withParts(inks, region, reduced / times);
+        return otherwise ? { ...whole, otherwise: withParts(otherwise, region, reduced) } : whole;
       }
       [region, finer] = [again, false];
     } else if (reduced > 1 && !finer) {
@@ -47,6 +56,18 @@ export async function preprocess(file, inkLogits) {
       return { image: new Float32Array(SIDE * SIDE), box: null, polarity: null };
     }
   }
+}
+
+/**
+ * Lay out ink and its parts, the rest of the inks.
+ * @param {import('./components.js').Ink[]} inks
+ * @param {import('./components.js').Bounds} region
+ * @param {number} step
+ * @returns {Preprocessed}
+ */
+function withParts(inks, region, step) {
+  const [whole, ...parts] = inks.map((ink) => laidOut(ink, region, step));
+  return { ...whole, parts };
 }
 
 /**

@@ -5,7 +5,7 @@
 import { mapped, rint } from '../numeric.js';
 import { components, dilate, strokeWidth } from './components.js';
 import { ENLARGED_SIDE, FILLED, INK, LEAST_SIDE, PAPER, RING, SOFT_INK, SOLID_INK, STRIDE, WIDER } from './constants.js';
-import { product, resampling, turned } from './layout.js';
+import { resampled } from './layout.js';
 import { levelPaper, threshold } from './paper.js';
 import { planes } from './planes.js';
 
@@ -18,7 +18,7 @@ import { planes } from './planes.js';
  * @typedef {object} Found the ink of a picture
  * @property {Ink[]} inks the ink, and its parts; empty for a blank picture
  * @property {number} times how many pixels of the ink a pixel of the picture became
- * @property {Ink} [otherwise] what thresholds found, in pixels of the picture, where the network and they may differ
+ * @property {Ink[]} [otherwise] what thresholds found, and its parts, in pixels of the picture, where they may differ
  */
 
 /**
@@ -32,14 +32,25 @@ export async function findInk(grey, inkLogits) {
   const marks = paper && threshold(grey, paper);
   const plain = marks ? components(marks) : [];
   if (paper?.isClean && !plain[0]?.isFramed) return { inks: plain, times: 1 };
-  const side = Math.max(grey.width, grey.height);
-  const times = side < LEAST_SIDE ? Math.max(1, rint(ENLARGED_SIDE / side)) : 1;
-  const large = times > 1 ? enlarged(grey, times) : grey;
-  const inks = components(marksOf(large, await inkProbability(large, inkLogits)));
+  const [found, times] = await networkMarks(grey, inkLogits);
+  const inks = components(found);
   if (!inks.length && plain.length && fills(plain[0].bounds, grey)) return { inks: plain, times: 1 };
   const isThing =
     !inks.length || !plain.length || strokeWidth(plain[0]) > (WIDER * strokeWidth(inks[0])) / times;
-  return { inks, times, ...(isThing ? {} : { otherwise: plain[0] }) };
+  return { inks, times, ...(isThing ? {} : { otherwise: plain }) };
+}
+
+/**
+ * Let the network find the ink of a picture; return it, and how many times the picture was enlarged for it.
+ * @param {Plane} grey
+ * @param {InkLogits} inkLogits
+ * @returns {Promise<[import('./paper.js').Marks, number]>}
+ */
+export async function networkMarks(grey, inkLogits) {
+  const side = Math.max(grey.width, grey.height);
+  const times = side < LEAST_SIDE ? Math.max(1, rint(ENLARGED_SIDE / side)) : 1;
+  const large = times > 1 ? enlarged(grey, times) : grey;
+  return [marksOf(large, await inkProbability(large, inkLogits)), times];
 }
 
 /**
@@ -107,7 +118,6 @@ function marksOf({ width, height, data }, probability) {
  * @returns {Plane}
  */
 function enlarged({ width, height, data }, times) {
-  const tall = product(resampling(height, times * height), Float32Array.from(data), width);
-  const wide = product(resampling(width, times * width), turned(tall, width), times * height);
-  return { width: times * width, height: times * height, data: turned(wide, times * height) };
+  const size = { width: times * width, height: times * height };
+  return { ...size, data: resampled(Float32Array.from(data), width, size.height, size.width) };
 }

@@ -1,7 +1,21 @@
-/** Step 5, layout: scale the ink to fit 20×20 and center it in 28×28 by its center of mass, as MNIST does. */
+/**
+ * Step 5, layout: scale the ink to fit 20×20 and center it in 28×28 by its center of mass, as MNIST does. The ink of a
+ * line of digits is scaled to one height, and is as wide as it is.
+ */
 
-import { sorted, sum } from '../numeric.js';
-import { BOX_SIDE, CENTER, FULL_INK, ISOLATED, SIDE, TIE } from './constants.js';
+import { rint, sorted, sum } from '../numeric.js';
+import {
+  BOX_SIDE,
+  CENTER,
+  FULL_INK,
+  ISOLATED,
+  LINE_FILL,
+  LINE_HEIGHT,
+  LINE_MARGIN,
+  LINE_PEAK,
+  SIDE,
+  TIE,
+} from './constants.js';
 
 /** @typedef {import('../numeric.js').Plane} Plane */
 
@@ -16,9 +30,7 @@ export function layOut({ width, height, data }) {
   if (scale !== 1) {
     const rows = Math.max(1, Math.trunc(height / scale + 0.5));
     const columns = Math.max(1, Math.trunc(width / scale + 0.5));
-    ink = product(resampling(height, rows), ink, width);
-    ink = product(resampling(width, columns), turned(ink, width), rows);
-    ink = turned(ink, rows);
+    ink = resampled(ink, width, rows, columns);
     [width, height] = [columns, rows];
     // Scaling down fades a thin line to grey; MNIST's lines are solid.
     const order = sorted(ink);
@@ -40,11 +52,50 @@ export function layOut({ width, height, data }) {
 }
 
 /**
+ * Lay out the ink of a line, cropped to its bounds, LINE_HEIGHT pixels high. It starts LINE_MARGIN pixels from the left,
+ * and is centered from top to bottom.
+ * @param {Plane} ink 0 to 1
+ * @returns {[Plane, number]} the line, of even width, and pixels of it per pixel of the ink
+ */
+export function layOutLine({ width, height, data }) {
+  const rows = Math.max(1, rint(LINE_FILL * LINE_HEIGHT));
+  const scale = rows / height;
+  const columns = Math.max(1, rint(width * scale));
+  let ink = resampled(Float32Array.from(data), width, rows, columns);
+  const inked = sorted(ink.filter((value) => value > 0));
+  if (inked.length) {
+    const rank = Math.max(1, Math.trunc(LINE_PEAK * inked.length)); // scaling down fades thin strokes
+    const peak = Math.max(inked[inked.length - rank], 1e-3);
+    ink = ink.map((value) => Math.min(value / peak, 1));
+  }
+  const padded = columns + 2 * LINE_MARGIN;
+  const line = { width: padded + (padded % 2), height: LINE_HEIGHT };
+  const out = new Float32Array(line.width * line.height);
+  const top = Math.trunc((LINE_HEIGHT - rows) / 2);
+  for (let row = 0; row < rows; row += 1) {
+    out.set(ink.subarray(row * columns, (row + 1) * columns), (top + row) * line.width + LINE_MARGIN);
+  }
+  return [{ ...line, data: out }, scale];
+}
+
+/**
+ * Resample a picture to other numbers of rows and columns.
+ * @param {Float32Array} values
+ * @param {number} width
+ * @param {number} rows
+ * @param {number} columns
+ */
+export function resampled(values, width, rows, columns) {
+  const tall = product(resampling(values.length / width, rows), values, width);
+  return turned(product(resampling(width, columns), turned(tall, width), rows), rows);
+}
+
+/**
  * Transpose a matrix.
  * @param {Float32Array} values
  * @param {number} width
  */
-export function turned(values, width) {
+function turned(values, width) {
   const height = values.length / width;
   return values.map((_, i) => values[(i % height) * width + Math.trunc(i / height)]);
 }
@@ -54,7 +105,7 @@ export function turned(values, width) {
  * @param {number} size
  * @param {number} to
  */
-export function resampling(size, to) {
+function resampling(size, to) {
   const scale = size / to;
   return Array.from({ length: to }, (_, i) => {
     const center = Math.min(Math.max((i + 0.5) * scale - 0.5, 0), size - 1);
@@ -77,7 +128,7 @@ export function resampling(size, to) {
  * @param {Float32Array} values
  * @param {number} width
  */
-export function product(lines, values, width) {
+function product(lines, values, width) {
   const out = new Float32Array(lines.length * width);
   lines.forEach(({ first, shares }, row) => {
     for (let x = 0; x < width; x += 1) {

@@ -1,6 +1,6 @@
 /**
- * The model and the network that finds ink: fetched, verified by their hashes, run by ONNX Runtime's WebAssembly build.
- * As inkdigits/network.py, the only module that knows the runtime.
+ * The model and the networks that find ink and read lines: fetched, verified by their hashes, run by ONNX Runtime's
+ * WebAssembly build. As inkdigits/network.py, the only module that knows the runtime.
  */
 
 import { NORMALIZATION_VERSION, SIDE } from '../preprocess/constants.js';
@@ -13,6 +13,7 @@ const RUNTIME = 'vendor/ort.wasm.bundle.min.js';
 const WASM = 'vendor/ort-wasm-simd-threaded.wasm';
 const MODEL = 'model.onnx';
 const INK = 'ink.onnx';
+const LINE = 'line.onnx';
 const INFO = 'model.json';
 
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: field numbers of the messages
@@ -24,6 +25,7 @@ const VALUE = 2;
  * @typedef {object} Network
  * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
  * @property {import('../preprocess/ink.js').InkLogits} inkLogits
+ * @property {import('../reading/lines.js').LineLogits} lineLogits fetched at its first run: digits do not need it
  * @property {number} temperature by which logits are divided
  * @property {number} threshold digit score under which ink is rejected
  * @property {number} unclear digit score from which rejected ink is more likely a digit than not
@@ -48,13 +50,33 @@ export async function loadNetwork(folder) {
   const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
   if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
   const [run, runInk] = await Promise.all([sessionOf(runtime, bytes), sessionOf(runtime, inkBytes)]);
+  const line = once(async () => sessionOf(runtime, await verified(folder, LINE, info.line_sha256)));
   return {
     run: (images, count) => run(images, [count, 1, SIDE, SIDE]),
     inkLogits: (planes, height, width) => runInk(planes, [1, planes.length / (height * width), height, width]),
+    lineLogits: async (lines, count, height, width) => (await line())(lines, [count, 1, height, width]),
     temperature: Number(metadata.get('inkdigits.temperature') ?? 1),
     threshold: Number(metadata.get('inkdigits.threshold') ?? 0.5),
     unclear: Number(metadata.get('inkdigits.unclear') ?? 1),
     info,
+  };
+}
+
+/**
+ * Call a function at the first call only, and again after it failed.
+ * @template T
+ * @param {() => Promise<T>} load
+ * @returns {() => Promise<T>}
+ */
+export function once(load) {
+  /** @type {Promise<T> | null} */
+  let loaded = null;
+  return () => {
+    loaded ??= load().catch((error) => {
+      loaded = null;
+      throw error;
+    });
+    return loaded;
   };
 }
 

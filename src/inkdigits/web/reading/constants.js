@@ -1,0 +1,41 @@
+/** Numbers of the steps, written from inkdigits/reading by scripts/constants.py: change them there. */
+
+// __init__.py
+export const THRESHOLD = 0.5; // of a number's confidence, from which it is accepted
+
+// ink.py
+export const PAGE_SIDE = 1600; // pixels, the longer side of a reduced page
+export const PAGE_PIXELS = 1500000; // of a reduced page, at most
+export const REACH = 2; // pixels that soft ink may lie from solid ink
+export const SPECK = 3; // pixels; fewer are no ink, not even a point
+
+// layout.py
+export const MOST = 3000; // components of a page, the largest
+export const TALL = [0.45, 3]; // of a common digit's height: what is not within is a mark, or no writing
+export const LEVEL = 0.4; // of the lower height: digits whose rows overlap so much are on one line
+export const FAR = 4; // of a digit's height; digits farther apart are not compared
+export const SAME_ROW = 0.5; // of the lower height: lines whose rows overlap so much are on one row
+export const MARK_ABOVE = 0.25; // of a digit's height, that marks reach above and below their line
+export const MARK_BELOW = 0.4; // of a digit's height, that marks reach above and below their line
+export const MARK_FAR = 1; // of a digit's height, from a mark to the nearest digit
+export const GAP = 0.9; // of a digit's height; numbers are farther apart
+export const SAME_COLUMN = 0.5; // of the narrower width: components that overlap so much are one character
+
+// lines.py
+export const FRAME = 2; // pixels of a line's width per frame
+export const LOGITS = 15; // of a frame; the first is that of no character
+// values per frame, in units of the line's height: to the left and right, and top and bottom of the character
+export const BOX = 4;
+export const BATCH_PIXELS = 524288; // of the lines of one network run
+
+// search.py
+export const BEAM = 10; // texts that are followed
+export const FLOOR = -8; // log-probability of a character in a frame, below which it is not followed
+export const NEVER = -1000000000; // log-probability of what cannot be
+
+// scoring.py
+export const LEAST = -7; // log-probability that the witness gives, at least
+export const SURE = 0.5; // probability of the witness's own digit, above which it is proposed, too
+export const SUREST = 12; // largest logit of a text's probability
+// of the shipped line network, from models/registry.json
+export const CALIBRATION = { witness: 0.3, weights: [0.7379, -0.958, 0.8662, 0.8504] };

@@ -1,0 +1,202 @@
+/**
+ * Read numbers of any length: picture → ink → layout → lines → the most likely texts. The steps are those of
+ * inkdigits/reading, whose modules have the same names and give the reasons. A test compares both.
+ */
+
+import { MARK } from '../preprocess/constants.js';
+import { layOut } from '../preprocess/layout.js';
+import { THRESHOLD } from './constants.js';
+import { findPageInk } from './ink.js';
+import { around, characters, group, tableOf } from './layout.js';
+import { readLines } from './lines.js';
+import { score } from './scoring.js';
+import { valueOf } from './values.js';
+
+/** @typedef {import('../preprocess/components.js').Bounds} Bounds */
+/** @typedef {import('../result.js').Box} Box */
+/** @typedef {import('../result.js').Numeral} Numeral */
+/** @typedef {import('../result.js').Reading} Reading */
+/** @typedef {import('./ink.js').PageInk} PageInk */
+/** @typedef {import('./layout.js').Block} Block */
+/** @typedef {import('./scoring.js').Witness} Witness */
+
+/**
+ * @typedef {{probabilities: number[], digit_score: number | null, is_digit: boolean}} Read
+ *
+ * @typedef {object} Networks
+ * @property {import('../preprocess/ink.js').InkLogits} inkLogits
+ * @property {import('./lines.js').LineLogits} lineLogits
+ * @property {(images: Float32Array[]) => Promise<Read[]>} readDigits
+ *
+ * @typedef {object} Single what a picture is as a single digit; see {@link import('../result.js').Prediction}
+ * @property {number} digit
+ * @property {number} confidence
+ * @property {number[]} probabilities
+ * @property {boolean} is_digit
+ * @property {Box} box
+ * @property {string} polarity
+ */
+
+const CHARACTER = 0.45; // of a number's height; lower ink is a point, comma or dash
+const NEARLY_NONE = 1e-9; // probability; its logarithm is taken
+
+/**
+ * Read the numbers in a picture.
+ * @param {import('../preprocess/decode.js').Picture} picture
+ * @param {Single | null} single what it is as a single digit; null if it is blank
+ * @param {Networks} networks
+ * @param {number} alternatives other texts to return for each number
+ * @returns {Promise<Reading>}
+ */
+export async function readPicture(picture, single, networks, alternatives) {
+  if (single?.is_digit) return ofOne(single, alternatives);
+  const page = single && (await findPageInk(picture, networks.inkLogits));
+  if (!page) return readingOf([], [], null, null);
+  const blocks = group(page.boxes, page.area);
+  const witnesses = await testify(page, blocks, networks.readDigits);
+  const frames = await readLines(
+    blocks.map(({ box, parts }) => inkOf(page, box, parts)),
+    networks.lineLogits,
+  );
+  const numbers = blocks.map((block, i) => numberOf(page, block, frames[i], witnesses[i], alternatives));
+  /** @type {number[][]} */
+  const lines = [];
+  blocks.forEach(({ row }, i) => (lines[row] ??= []).push(i));
+  return readingOf(numbers, lines, tableOf(blocks), page.polarity);
+}
+
+/**
+ * @param {Numeral[]} numbers
+ * @param {number[][]} lines
+ * @param {(number | null)[][] | null} table
+ * @param {string | null} polarity
+ * @returns {Reading}
+ */
+function readingOf(numbers, lines, table, polarity) {
+  return {
+    text: lines.map((line) => line.map((i) => numbers[i].text).join(' ')).join('\n'),
+    confidence: numbers.length ? numbers.reduce((product, { confidence }) => product * confidence, 1) : 0,
+    is_number: numbers.length > 0 && numbers.every((number) => number.is_number),
+    numbers,
+    lines,
+    table,
+    blank: !numbers.length,
+    polarity,
+  };
+}
+
+/**
+ * Return the reading of a single digit: the same digit, confidence and box as the prediction's.
+ * @param {Single} single
+ * @param {number} alternatives
+ */
+function ofOne({ digit, confidence, probabilities, box, polarity }, alternatives) {
+  const others = probabilities
+    .map((probability, each) => ({ text: String(each), confidence: probability }))
+    .filter(({ text }) => text !== String(digit))
+    .sort((a, b) => b.confidence - a.confidence || Number(b.text) - Number(a.text));
+  const read = { digit, confidence, box };
+  const number = {
+    text: String(digit),
+    value: digit,
+    confidence,
+    is_number: true,
+    box,
+    digits: [{ char: String(digit), ...read, touching: false }],
+    alternatives: others.slice(0, alternatives),
+  };
+  return readingOf([number], [[0]], null, polarity);
+}
+
+/**
+ * Return the cover of some components within a box, without other ink.
+ * @param {PageInk} page
+ * @param {Bounds} box
+ * @param {number[]} parts
+ */
+function inkOf({ cover, labels }, [left, top, right, bottom], parts) {
+  const chosen = new Set(parts.map((part) => part + 1));
+  const [width, height] = [right - left, bottom - top];
+  const data = new Float32Array(width * height);
+  for (let y = 0, k = 0; y < height; y += 1) {
+    for (let i = (top + y) * cover.width + left, end = i + width; i < end; i += 1, k += 1) {
+      if (chosen.has(labels[i])) data[k] = cover.data[i];
+    }
+  }
+  return { width, height, data };
+}
+
+/**
+ * Read each character group of each block by itself, in one network run.
+ * @param {PageInk} page
+ * @param {Block[]} blocks
+ * @param {Networks['readDigits']} readDigits
+ * @returns {Promise<Witness[][]>}
+ */
+async function testify(page, blocks, readDigits) {
+  const groups = blocks.flatMap(({ parts, box }, of) => {
+    const [start, head, , foot] = box;
+    return characters(parts.map((part) => page.boxes[part])).flatMap((members) => {
+      const some = members.map((i) => parts[i]);
+      const bounds = around(some.map((part) => page.boxes[part]));
+      const [left, top, right, bottom] = bounds;
+      if (bottom - top < CHARACTER * (foot - head)) return [];
+      return [{ of, left: left - start, right: right - start, image: layOut(inkOf(page, bounds, some)) }];
+    });
+  });
+  const read = await readDigits(groups.map(({ image }) => image));
+  const witnesses = blocks.map(() => /** @type {Witness[]} */ ([]));
+  groups.forEach(({ of, left, right }, i) => {
+    const { probabilities, digit_score, is_digit } = read[i];
+    const digits = probabilities.map((probability) => Math.log(Math.max(probability, NEARLY_NONE)));
+    witnesses[of].push({ left, right, digits, score: digit_score ?? 1, isDigit: is_digit });
+  });
+  return witnesses;
+}
+
+/**
+ * @param {PageInk} page
+ * @param {Block} block
+ * @param {import('./lines.js').Frames} frames
+ * @param {Witness[]} witnesses
+ * @param {number} alternatives
+ * @returns {Numeral}
+ */
+function numberOf(page, block, frames, witnesses, alternatives) {
+  const nothing = { text: MARK, confidence: 0, frames: [0], groups: [0], each: [0] };
+  const [best = nothing, ...others] = score(frames, witnesses);
+  const [left, top, right, bottom] = block.box;
+  const digits = [...best.text].map((char, i) => ({
+    char,
+    digit: /\d/.test(char) ? Number(char) : null,
+    confidence: best.each[i],
+    box: boxOf(page, block, frames.boxes[best.frames[i]]),
+    touching: best.groups.filter((of) => of === best.groups[i]).length > 1,
+  }));
+  const { text, confidence } = best;
+  const hasDigits = !text.includes(MARK) && digits.some(({ digit }) => digit !== null);
+  // A digit by itself is one if it is accepted as one.
+  const isAccepted = digits.length > 1 || witnesses.length !== 1 || witnesses[0].isDigit;
+  const isNumber = confidence >= THRESHOLD && hasDigits && isAccepted;
+  return {
+    text,
+    value: isNumber ? valueOf(text) : null,
+    confidence,
+    is_number: isNumber,
+    box: boxOf(page, block, [0, 0, right - left, bottom - top]),
+    digits,
+    alternatives: others.slice(0, alternatives).map((other) => ({ text: other.text, confidence: other.confidence })),
+  };
+}
+
+/**
+ * Return a box within a block, in pixels of the picture.
+ * @param {PageInk} page
+ * @param {Block} block
+ * @param {number[]} bounds
+ * @returns {Box}
+ */
+function boxOf({ step }, { box: [x, y] }, [x0, y0, x1, y1]) {
+  const [left, top, right, bottom] = [x + x0, y + y0, x + x1, y + y1].map((value) => value * step);
+  return { left, top, right: Math.max(left, right), bottom: Math.max(top, bottom) };
+}
