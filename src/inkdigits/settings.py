@@ -55,7 +55,7 @@ class Settings(Options):
     threads: int = option(1, "threads per inference run", env="INKDIGITS_THREADS", low=1, high=256)
     ray_address: str = option(
         "",
-        "Ray cluster for predict --engine ray, HOST:6379 or auto; empty: start one for the run",
+        "Ray cluster for --engine ray, HOST:6379 or auto; empty: start one for the run",
         env="RAY_ADDRESS",
     )
     data: str = option("", "folder with data sets (mnist/…); empty: download to the cache", env="INKDIGITS_DATA")
@@ -82,7 +82,7 @@ class Settings(Options):
     )
     max_heavy: int = option(
         16,
-        "most requests with large images running or waiting per process; more get 503",
+        "most requests with large images or numbers running or waiting per process; more get 503",
         env="INKDIGITS_MAX_HEAVY",
         low=1,
     )

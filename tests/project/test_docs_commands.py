@@ -97,6 +97,7 @@ BEFORE = {
 TABLE_ROWS = 60  # of the tables that stand in for Kaggle's
 WRONG_LINE, WRONG_COLUMN = 18, 300  # of broken.csv, in docs/models.md
 READS = re.compile("predict|infer")  # of a step that tells digits
+READS_NUMBERS = re.compile(r"curl .*/read\b", re.DOTALL)  # of a step that is answered with numbers
 REPOSITORY = re.compile(r"(?<![\w/.-])(?:benchmarks|deploy|examples|notebooks|scripts)/[\w./*-]+")
 PROSE = re.compile(r"`((?:[A-Z_]+=\S+ )*(?:inkdigits|make|pip|python|\.venv/bin/python) [^`]+)`")
 
@@ -185,6 +186,10 @@ def follow(sandbox, step):
     assert done.returncode == 0, everything
     if READS.search(step.code) and ("print" in step.code or step.language != "python"):
         assert digits_told(step, done.stdout, sandbox.folder) == digits_expected(step), everything
+    if READS_NUMBERS.search(step.code):
+        told = re.findall(r'"is_number":(\w+)', done.stdout)
+        assert told, everything
+        assert "false" not in told, everything
     return None
 
 

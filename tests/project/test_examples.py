@@ -42,7 +42,7 @@ def numbers(name, content):
 def test_each_picture_is_read_as_its_name_says(recognizer):
     """``inkdigits predict`` is asked for most of them by the docs' tests; here for all."""
     words = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    for name in examples.pictures():
+    for name in examples.pictures().keys() - examples.NUMBERS.keys():
         stem = Path(name).stem
         digit = words.index(stem) if stem in words else int(stem) if stem.isdigit() else None
         read = recognizer.predict(FOLDER / name)
@@ -55,6 +55,12 @@ def test_a_row_shows_its_digit(client, name, digit):
     assert json.loads(content) == examples.row(digit)
     answer = client.post("/predict", content=content, headers={"Content-Type": "application/json"}).json()
     assert (answer["digit"], answer["is_digit"]) == (digit, True)
+
+
+def test_each_picture_of_numbers_is_read_as_it_is_written(recognizer):
+    for name, rows in examples.NUMBERS.items():
+        found = recognizer.read(FOLDER / name)
+        assert (found.is_number, found.rows()) == (True, [row.split() for row in rows]), name
 
 
 @needs_curl
