@@ -70,7 +70,8 @@ def test_a_pattern_that_does_not_fit_gives_nothing(scores):
 
 
 def test_each_character_is_aligned_where_the_best_path_has_it(scores):
-    for text in ("01", "0.2", "11", "2"):
+    texts = ["01", "0.2", "11", "2"]
+    for text, frames in zip(texts, align(scores, texts), strict=True):
         paths = [path for path in product(USED, repeat=FRAMES) if text_of(path) == text]
         best = max(paths, key=lambda path: sum(scores[t, i] for t, i in enumerate(path)))
         runs, t = [], 0
@@ -79,8 +80,9 @@ def test_each_character_is_aligned_where_the_best_path_has_it(scores):
             if i:
                 runs.append(range(t, t + n))
             t += n
-        for frame, run in zip(align(scores, text), runs, strict=True):
+        for frame, run in zip(frames, runs, strict=True):
             assert frame in run
+        assert align(scores, [text]) == [frames]
 
 
 @pytest.mark.parametrize(

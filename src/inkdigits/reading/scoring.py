@@ -106,7 +106,7 @@ def score(
     for text in more:
         if text and text not in proposed and restriction.allows(text):
             proposed[text] = log_probability(frames.scores, text)
-    aligned = {text: align(frames.scores, text) for text in proposed}
+    aligned = dict(zip(proposed, align(frames.scores, list(proposed)), strict=True))
     groups = {text: _groups(at, frames, witnesses) for text, at in aligned.items()}
     total = {
         text: p
@@ -180,7 +180,7 @@ def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness]) -
 
 def _corrected(text: str, frames: Frames, witnesses: Sequence[Witness]) -> list[str]:
     """Return the text with one digit as its witness reads it, for each whose witness reads another, and all of them."""
-    groups = _groups(align(frames.scores, text), frames, witnesses)
+    groups = _groups(align(frames.scores, [text])[0], frames, witnesses)
     changed, every = [], list(text)
     for i, (character, group) in enumerate(zip(text, groups, strict=True)):
         if not witnesses or groups.count(group) > 1 or not (character.isdigit() or character == MARK):
