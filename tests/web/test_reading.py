@@ -21,7 +21,7 @@ NUMBERS = 100
 PAGES = 12  # of several numbers
 ALTERNATIVES = 3
 BATCH = 25  # pictures handed to the browser at a time
-CLOSE = 0.01  # between the probabilities of the two
+CLOSE = 0.02  # probability; where two texts are about as likely, a grey level moves more than one percent
 NEAR = 0.5  # pixels between their boxes
 
 READ = """async ([pictures, alternatives]) => {
@@ -106,7 +106,7 @@ def test_numbers_are_read_as_in_python(visit, reader, pictures):
     several = 0
     for i, (here, data) in enumerate(zip(read_in_browser(visit(), files), files, strict=True)):
         there = reader.read(data, alternatives=ALTERNATIVES).to_dict()
-        assert here.keys() == there.keys()
+        assert here.keys() == there.keys() | {"model"}  # who read it
         for same in ("text", "is_number", "lines", "table", "blank", "polarity"):
             assert here[same] == there[same], i
         assert here["confidence"] == pytest.approx(there["confidence"], abs=CLOSE)

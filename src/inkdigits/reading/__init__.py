@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
@@ -26,7 +27,7 @@ from inkdigits.reading.cells import Cells, find_cells, is_single
 from inkdigits.reading.ink import PageInk, find_page_ink
 from inkdigits.reading.layout import Block, characters, group, table_of
 from inkdigits.reading.lines import Frames, read_lines
-from inkdigits.reading.scoring import Scored, Witness, score
+from inkdigits.reading.scoring import Scored, Witness, digit_witness, mark_witness, score
 from inkdigits.reading.search import ANY, Restriction
 from inkdigits.reading.strokes import StrokeWitness, witness_strokes
 from inkdigits.reading.tables import in_boxes, in_grid, score_single
@@ -40,6 +41,7 @@ __all__ = ["LAYOUTS", "Layout", "Options", "Restriction", "propose", "read_pictu
 Layout = Literal["auto", "line", "lines", "boxes", "grid"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
+CHARACTER = 0.45  # of a number's height; lower ink is a point, comma or dash
 SURE_DIGIT = 0.8  # score of a wide digit in a cell, from which it is one
 WIDE = 0.5  # of a picture's width or height: what may be a page of digits that looks like one
 PIECE = 0.3  # of the highest component's height: a large piece
@@ -188,8 +190,10 @@ def _read_in_cells(cells: Cells, recognizer: Recognizer, how: _How) -> list[Numb
     inks = [_ink_of(page, block) for block in blocks]
     numbers = []
     for block, frames, some in zip(blocks, read_lines(inks), _testify(page, blocks, recognizer), strict=True):
-        if len(some) == 1 and (is_single(block) or some[0].score >= SURE_DIGIT) and how.restriction.allows("0"):
-            numbers.append(_number(page, block, frames, (), score_single(frames, some[0], how.restriction), how))
+        alone = [witness for witness in some if not witness.is_mark]
+        is_one = len(alone) == 1 and (is_single(block) or math.exp(alone[0].other) <= 1 - SURE_DIGIT)
+        if is_one and how.restriction.allows("0"):
+            numbers.append(_number(page, block, frames, (), score_single(frames, alone[0], how.restriction), how))
         else:
             numbers.append(_number(page, block, frames, some, score(frames, some, how.restriction), how))
     return numbers
@@ -225,27 +229,26 @@ def _ink_of(page: PageInk, block: Block, parts: np.ndarray | None = None) -> np.
 
 
 def _testify(page: PageInk, blocks: Sequence[Block], recognizer: Recognizer) -> list[list[Witness]]:
-    """Read each character group of each block by itself, in one network run."""
+    """Read each character group of each block by itself, in one network run; judge low ones by their shape."""
     seen, places = [], []
-    for block in blocks:
+    witnesses: list[list[Witness]] = [[] for _ in blocks]
+    for of, block in enumerate(blocks):
         boxes = page.boxes[block.parts]
-        tall = 0.45 * (block.box[3] - block.box[1])
+        start, head, _, foot = block.box
         for members in characters(boxes):
             left, top = boxes[members, :2].min(axis=0)
             right, bottom = boxes[members, 2:].max(axis=0)
-            if bottom - top < tall:
-                continue  # a point, comma or dash
+            if bottom - top < CHARACTER * (foot - head):
+                width, height = (right - left) / (foot - head), (bottom - top) / (foot - head)
+                middle = ((top + bottom) / 2 - head) / (foot - head)
+                witnesses[of].append(mark_witness(left - start, right - start, width, height, middle))
+                continue
             ink = _ink_of(page, Block(block.parts, (left, top, right, bottom), 0), block.parts[members])
             seen.append(Preprocessed(lay_out(ink), Box(left, top, right, bottom), page.polarity))
-            places.append((block, left - block.box[0], right - block.box[0]))
-    found = iter(recognizer.predict_preprocessed(seen))
-    witnesses: dict[int, list[Witness]] = {id(block): [] for block in blocks}
-    for block, left, right in places:
-        one = next(found)
-        digits = np.log(np.maximum(one.probabilities, 1e-9))
-        certainty = 1.0 if one.digit_score is None else one.digit_score
-        witnesses[id(block)].append(Witness(left, right, digits, certainty, one.is_digit))
-    return [witnesses[id(block)] for block in blocks]
+            places.append((of, left - start, right - start))
+    for (of, left, right), read in zip(places, recognizer.predict_preprocessed(seen), strict=True):
+        witnesses[of].append(digit_witness(left, right, read))
+    return witnesses
 
 
 def _strokes_of(
@@ -291,8 +294,9 @@ def _number(
     )
     confidence = best.confidence if is_allowed else 0.0
     is_number = confidence >= THRESHOLD and MARK not in best.text and any(digit.digit is not None for digit in digits)
-    if len(digits) == 1 == len(witnesses):  # a digit by itself is one if it is accepted as one
-        is_number = is_number and witnesses[0].is_digit
+    alone = [witness for witness in witnesses if not witness.is_mark]
+    if len(digits) == 1 == len(alone):  # a digit by itself is one if it is accepted as one
+        is_number = is_number and alone[0].is_digit
     more = tuple(Alternative(other.text, round(other.confidence, 6)) for other in others[: how.alternatives])
     box = _box(page, block, (0, 0, block.box[2] - block.box[0], block.box[3] - block.box[1]))
     value = value_of(best.text, how.decimal) if is_number else None

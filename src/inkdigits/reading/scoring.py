@@ -14,17 +14,23 @@ from typing import NamedTuple
 import numpy as np
 
 from inkdigits.network import shipped_entry
-from inkdigits.prediction import MARK
+from inkdigits.prediction import CHARACTERS, Prediction
 from inkdigits.reading.lines import Frames
 from inkdigits.reading.search import Restriction, align, log_probability, search
 from inkdigits.reading.strokes import StrokeWitness
 
-__all__ = ["Calibration", "Scored", "Witness", "features", "score"]
+__all__ = ["Calibration", "Scored", "Witness", "digit_witness", "features", "mark_witness", "score"]
 
 LEAST = -7.0  # log-probability that the witness gives, at least
-SURE = 0.5  # probability of the witness's own digit, above which it is proposed, too
+SURE = math.log(0.5)  # log-probability of the witness's own character, above which it is proposed, too
 STROKES = 0.6  # weight of the log-probability of the strokes
 DOUBT = 0.02  # prior probability that a restriction does not hold
+NEARLY_NONE = 1e-9  # probability; its logarithm is taken
+NO_MARK = -4.0  # log-probability that low ink is no sign, but a speck, or a part of a digit
+DASH = 1.4  # width by height of a dash, at least
+DASH_MIDDLE = (0.2, 0.8)  # how far down it is
+SHORTEST_DASH = 0.15  # of the number's height
+COMMA, COMMA_SHAPE = 0.26, 1.6  # height of a comma by that of the number, or by its width, at least
 SUREST = 12.0  # largest logit of a text's probability
 
 
@@ -48,20 +54,48 @@ def calibration() -> Calibration:
 
 
 class Witness(NamedTuple):
-    """What the network for single digits says of the ink of one character group.
+    """What is known of the ink of one character group by itself.
 
     Attributes:
         left, right: of the ink, in pixels of the number's ink.
-        digits: (10,) log-probabilities.
-        score: probability that it is a digit at all.
-        is_digit: whether it is accepted as one.
+        scores: log-probability of each of :data:`inkdigits.prediction.CHARACTERS`.
+        other: log-probability that it is none of them, or several.
+        is_digit: whether it is accepted as a digit.
+        is_mark: whether it is so low that it is a point, comma or dash.
     """
 
     left: float
     right: float
-    digits: np.ndarray
-    score: float
+    scores: np.ndarray
+    other: float
     is_digit: bool
+    is_mark: bool = False
+
+
+def digit_witness(left: float, right: float, read: Prediction) -> Witness:
+    """Return what the network for single digits says."""
+    certainty = 1.0 if read.digit_score is None else read.digit_score
+    other = max(math.log(max(1 - certainty, NEARLY_NONE)), LEAST)
+    scores = np.full(len(CHARACTERS), other)
+    digits = np.log(np.maximum(read.probabilities, NEARLY_NONE)) + math.log(max(certainty, NEARLY_NONE))
+    scores[: len(digits)] = np.maximum(digits, LEAST)
+    return Witness(left, right, scores, other, read.is_digit)
+
+
+def mark_witness(left: float, right: float, width: float, height: float, middle: float) -> Witness:
+    """Return what the shape and the place of low ink say.
+
+    Args:
+        left, right: of the ink, in pixels of the number's ink.
+        width, height: in heights of the number.
+        middle: how far down it is, 0 to 1.
+    """
+    is_dash = width > DASH * height and DASH_MIDDLE[0] < middle < DASH_MIDDLE[1] and width > SHORTEST_DASH
+    is_comma = height > COMMA or height > COMMA_SHAPE * width
+    scores = np.full(len(CHARACTERS), NO_MARK)
+    for sign, fits in ((".", not is_dash and not is_comma), (",", not is_dash and is_comma), ("-", is_dash)):
+        scores[CHARACTERS.index(sign)] = math.log(0.75 if fits else 0.12)
+    return Witness(left, right, scores, NO_MARK, False, True)
 
 
 class Scored(NamedTuple):
@@ -110,7 +144,7 @@ def score(
     groups = {text: _groups(at, frames, witnesses) for text, at in aligned.items()}
     total = {
         text: p
-        + fitted.witness * _testimony(text, groups[text], witnesses)
+        + _testimony(text, groups[text], witnesses, fitted.witness)
         + (STROKES * strokes.log_probability(text) if strokes else 0.0)
         for text, p in proposed.items()
     }
@@ -166,30 +200,35 @@ def _groups(at: Sequence[int], frames: Frames, witnesses: Sequence[Witness]) -> 
     return chosen
 
 
-def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness]) -> float:
+def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness], weight: float) -> float:
+    """Return how well a text fits what the witnesses say; those of marks count in full."""
     total = 0.0
     for i, witness in enumerate(witnesses):
         of = [character for character, group in zip(text, groups, strict=True) if group == i]
-        no_digit = max(float(np.log(max(1 - witness.score, 1e-9))), LEAST)
-        if len(of) == 1 and of[0].isdigit():
-            total += max(float(np.log(max(witness.score, 1e-9)) + witness.digits[int(of[0])]), LEAST)
-        elif len(of) > 1 or (of and of[0] == MARK) or not of:
-            total += no_digit
+        said = float(witness.scores[CHARACTERS.index(of[0])]) if len(of) == 1 else witness.other
+        total += said if witness.is_mark else weight * said
     return total
 
 
 def _corrected(text: str, frames: Frames, witnesses: Sequence[Witness]) -> list[str]:
-    """Return the text with one digit as its witness reads it, for each whose witness reads another, and all of them."""
-    groups = _groups(align(frames.scores, [text])[0], frames, witnesses)
-    changed, every = [], list(text)
-    for i, (character, group) in enumerate(zip(text, groups, strict=True)):
-        if not witnesses or groups.count(group) > 1 or not (character.isdigit() or character == MARK):
-            continue
-        digit = int(witnesses[group].digits.argmax())
-        if str(digit) != character and np.exp(witnesses[group].digits[digit]) > SURE:
-            changed.append(text[:i] + str(digit) + text[i + 1 :])
-            every[i] = str(digit)
-    return [*changed, "".join(every)] if len(changed) > 1 else changed
+    """Return the text with one character as its witness reads it, for each that reads another, and with all of them."""
+    at = align(frames.scores, [text])[0]
+    groups = _groups(at, frames, witnesses)
+    middles = [(frames.boxes[frame][0] + frames.boxes[frame][2]) / 2 for frame in at]
+    changes: list[tuple[int, int, str]] = []  # from and to which character, and what is there
+    for i, witness in enumerate(witnesses):
+        of = [k for k, group in enumerate(groups) if group == i]
+        best = int(witness.scores.argmax())
+        if not of and witness.is_mark:
+            k = sum(middle < (witness.left + witness.right) / 2 for middle in middles)
+            changes.append((k, k, CHARACTERS[best]))
+        elif len(of) == 1 and text[of[0]] != CHARACTERS[best] and (witness.is_mark or witness.scores[best] > SURE):
+            changes.append((of[0], of[0] + 1, CHARACTERS[best]))
+    every = text
+    for start, end, character in sorted(changes, reverse=True):
+        every = every[:start] + character + every[end:]
+    each = [text[:start] + character + text[end:] for start, end, character in changes]
+    return [*each, every] if len(each) > 1 else each
 
 
 def _each(text: str, probability: dict[str, float]) -> list[float]:

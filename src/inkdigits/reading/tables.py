@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from inkdigits.prediction import CHARACTERS, MARK, Alternative, Box, Digit, Number, Reading
+from inkdigits.prediction import CHARACTERS, CLASSES, MARK, Alternative, Box, Digit, Number, Reading
 from inkdigits.reading.cells import Cells
 from inkdigits.reading.lines import Frames
 from inkdigits.reading.scoring import LEAST, Scored, Witness
@@ -23,12 +23,11 @@ SAME_ROW = 0.5  # of the lower height: fields whose boxes overlap so much are on
 
 def score_single(frames: Frames, witness: Witness, restriction: Restriction) -> list[Scored]:
     """Return what one character may be, a digit or a mark, the most likely first."""
-    is_digit = math.log(max(witness.score, 1e-9))
-    no_digit = math.log(max(1 - witness.score, 1e-9)) + math.log(MARKS)
     texts = "0123456789" + (MARK if restriction.is_any else "")
     columns = [1 + CHARACTERS.index(text) for text in texts]
     line = np.maximum(_of_one_character(frames.scores)[columns], LEAST)
-    total = np.append(witness.digits + is_digit, no_digit)[: len(texts)] + LINE * line
+    own = np.append(witness.scores[:CLASSES], witness.other + math.log(MARKS))
+    total = own[: len(texts)] + LINE * line
     weight = np.exp(total - total.max())
     weight /= weight.sum()
     order = np.argsort(-weight, kind="stable")

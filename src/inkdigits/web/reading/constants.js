@@ -1,6 +1,7 @@
 /** Numbers of the steps, written from inkdigits/reading by scripts/constants.py: change them there. */
 
 // __init__.py
+export const CHARACTER = 0.45; // of a number's height; lower ink is a point, comma or dash
 export const THRESHOLD = 0.5; // of a number's confidence, from which it is accepted
 
 // ink.py
@@ -35,7 +36,15 @@ export const NEVER = -1000000000; // log-probability of what cannot be
 
 // scoring.py
 export const LEAST = -7; // log-probability that the witness gives, at least
-export const SURE = 0.5; // probability of the witness's own digit, above which it is proposed, too
+// log-probability of the witness's own character, above which it is proposed, too
+export const SURE = -0.6931471805599453;
+export const NEARLY_NONE = 1e-09; // probability; its logarithm is taken
+export const NO_MARK = -4; // log-probability that low ink is no sign, but a speck, or a part of a digit
+export const DASH = 1.4; // width by height of a dash, at least
+export const DASH_MIDDLE = [0.2, 0.8]; // how far down it is
+export const SHORTEST_DASH = 0.15; // of the number's height
+export const COMMA = 0.26; // height of a comma by that of the number, or by its width, at least
+export const COMMA_SHAPE = 1.6; // height of a comma by that of the number, or by its width, at least
 export const SUREST = 12; // largest logit of a text's probability
 // of the shipped line network, from models/registry.json
-export const CALIBRATION = { witness: 0.3, weights: [0.7379, -0.958, 0.8662, 0.8504] };
+export const CALIBRATION = { witness: 0.3, weights: [0.7051, -0.8263, 0.711, 0.9056] };

@@ -5,11 +5,11 @@
 
 import { MARK } from '../preprocess/constants.js';
 import { layOut } from '../preprocess/layout.js';
-import { THRESHOLD } from './constants.js';
+import { CHARACTER, THRESHOLD } from './constants.js';
 import { findPageInk } from './ink.js';
 import { around, characters, group, tableOf } from './layout.js';
 import { readLines } from './lines.js';
-import { score } from './scoring.js';
+import { digitWitness, markWitness, score } from './scoring.js';
 import { valueOf } from './values.js';
 
 /** @typedef {import('../preprocess/components.js').Bounds} Bounds */
@@ -36,9 +36,6 @@ import { valueOf } from './values.js';
  * @property {Box} box
  * @property {string} polarity
  */
-
-const CHARACTER = 0.45; // of a number's height; lower ink is a point, comma or dash
-const NEARLY_NONE = 1e-9; // probability; its logarithm is taken
 
 /**
  * Read the numbers in a picture.
@@ -134,23 +131,25 @@ function inkOf({ cover, labels }, [left, top, right, bottom], parts) {
  * @returns {Promise<Witness[][]>}
  */
 async function testify(page, blocks, readDigits) {
+  const witnesses = blocks.map(() => /** @type {Witness[]} */ ([]));
   const groups = blocks.flatMap(({ parts, box }, of) => {
     const [start, head, , foot] = box;
+    const tall = foot - head;
     return characters(parts.map((part) => page.boxes[part])).flatMap((members) => {
       const some = members.map((i) => parts[i]);
       const bounds = around(some.map((part) => page.boxes[part]));
       const [left, top, right, bottom] = bounds;
-      if (bottom - top < CHARACTER * (foot - head)) return [];
+      if (bottom - top < CHARACTER * tall) {
+        const middle = ((top + bottom) / 2 - head) / tall;
+        const [width, height] = [(right - left) / tall, (bottom - top) / tall];
+        witnesses[of].push(markWitness(left - start, right - start, width, height, middle));
+        return [];
+      }
       return [{ of, left: left - start, right: right - start, image: layOut(inkOf(page, bounds, some)) }];
     });
   });
   const read = await readDigits(groups.map(({ image }) => image));
-  const witnesses = blocks.map(() => /** @type {Witness[]} */ ([]));
-  groups.forEach(({ of, left, right }, i) => {
-    const { probabilities, digit_score, is_digit } = read[i];
-    const digits = probabilities.map((probability) => Math.log(Math.max(probability, NEARLY_NONE)));
-    witnesses[of].push({ left, right, digits, score: digit_score ?? 1, isDigit: is_digit });
-  });
+  groups.forEach(({ of, left, right }, i) => witnesses[of].push(digitWitness(left, right, read[i])));
   return witnesses;
 }
 
@@ -176,7 +175,8 @@ function numberOf(page, block, frames, witnesses, alternatives) {
   const { text, confidence } = best;
   const hasDigits = !text.includes(MARK) && digits.some(({ digit }) => digit !== null);
   // A digit by itself is one if it is accepted as one.
-  const isAccepted = digits.length > 1 || witnesses.length !== 1 || witnesses[0].isDigit;
+  const alone = witnesses.filter(({ isMark }) => !isMark);
+  const isAccepted = digits.length > 1 || alone.length !== 1 || alone[0].isDigit;
   const isNumber = confidence >= THRESHOLD && hasDigits && isAccepted;
   return {
     text,

@@ -3,21 +3,32 @@
  * reads each character that stands alone, is a witness. For reasons, see inkdigits/reading/scoring.py.
  */
 
-import { MARK } from '../preprocess/constants.js';
-import { CALIBRATION, LEAST, SURE, SUREST } from './constants.js';
+import { CHARACTERS } from '../preprocess/constants.js';
+import {
+  CALIBRATION,
+  COMMA,
+  COMMA_SHAPE,
+  DASH,
+  DASH_MIDDLE,
+  LEAST,
+  NEARLY_NONE,
+  NO_MARK,
+  SHORTEST_DASH,
+  SURE,
+  SUREST,
+} from './constants.js';
 import { align, logProbability, search } from './search.js';
 
 /** @typedef {import('./lines.js').Frames} Frames */
 
-const NEARLY_NONE = 1e-9; // probability; its logarithm is taken
-
 /**
- * @typedef {object} Witness what the network for single digits says of the ink of one character group
+ * @typedef {object} Witness what is known of the ink of one character group by itself
  * @property {number} left of the ink, in pixels of the number's ink
  * @property {number} right
- * @property {number[]} digits ten log-probabilities
- * @property {number} score probability that it is a digit at all
- * @property {boolean} isDigit whether it is accepted as one
+ * @property {number[]} scores log-probability of each of CHARACTERS
+ * @property {number} other log-probability that it is none of them, or several
+ * @property {boolean} isDigit whether it is accepted as a digit
+ * @property {boolean} isMark whether it is so low that it is a point, comma or dash
  *
  * @typedef {object} Scored a text of a number
  * @property {string} text
@@ -26,6 +37,43 @@ const NEARLY_NONE = 1e-9; // probability; its logarithm is taken
  * @property {number[]} groups the group of each character; characters of one group touch
  * @property {number[]} each probability of each character
  */
+
+const log = (/** @type {number} */ probability) => Math.log(Math.max(probability, NEARLY_NONE));
+
+/**
+ * Return what the network for single digits says.
+ * @param {number} left
+ * @param {number} right
+ * @param {{probabilities: number[], digit_score: number | null, is_digit: boolean}} read
+ * @returns {Witness}
+ */
+export function digitWitness(left, right, { probabilities, digit_score, is_digit }) {
+  const certainty = digit_score ?? 1;
+  const other = Math.max(log(1 - certainty), LEAST);
+  const digits = probabilities.map((each) => Math.max(log(each) + log(certainty), LEAST));
+  const scores = [...CHARACTERS].map((_, i) => digits[i] ?? other);
+  return { left, right, scores, other, isDigit: is_digit, isMark: false };
+}
+
+/**
+ * Return what the shape and the place of low ink say.
+ * @param {number} left of the ink, in pixels of the number's ink
+ * @param {number} right
+ * @param {number} width in heights of the number
+ * @param {number} height
+ * @param {number} middle how far down it is, 0 to 1
+ * @returns {Witness}
+ */
+export function markWitness(left, right, width, height, middle) {
+  const isInside = DASH_MIDDLE[0] < middle && middle < DASH_MIDDLE[1];
+  const isDash = width > DASH * height && isInside && width > SHORTEST_DASH;
+  const isComma = height > COMMA || height > COMMA_SHAPE * width;
+  const fits = isDash ? '-' : isComma ? ',' : '.';
+  const scores = [...CHARACTERS].map((each) =>
+    '.,-'.includes(each) ? Math.log(each === fits ? 0.75 : 0.12) : NO_MARK,
+  );
+  return { left, right, scores, other: NO_MARK, isDigit: false, isMark: true };
+}
 
 /**
  * Return the texts that a number may be, the most likely first; none, if no text is likely enough.
@@ -43,7 +91,7 @@ export function score(frames, witnesses) {
   const scored = [...proposed].map(([text, likely]) => {
     const at = align(frames.scores, text);
     const groups = groupsOf(at, frames, witnesses);
-    return { text, frames: at, groups, total: likely + CALIBRATION.witness * testimony(text, groups, witnesses) };
+    return { text, frames: at, groups, total: likely + testimony(text, groups, witnesses) };
   });
   const highest = Math.max(...scored.map(({ total }) => total));
   const whole = scored.reduce((sum, { total }) => sum + Math.exp(total - highest), 0);
@@ -99,41 +147,49 @@ function groupsOf(at, { boxes }, witnesses) {
 }
 
 /**
- * Return how well a text fits what the witnesses say.
+ * Return how well a text fits what the witnesses say; those of marks count in full.
  * @param {string} text
  * @param {number[]} groups
  * @param {Witness[]} witnesses
  */
 function testimony(text, groups, witnesses) {
-  const log = (/** @type {number} */ probability) => Math.log(Math.max(probability, NEARLY_NONE));
-  return witnesses.reduce((total, { score, digits }, i) => {
+  return witnesses.reduce((total, { scores, other, isMark }, i) => {
     const of = [...text].filter((_, k) => groups[k] === i);
-    if (of.length === 1 && isDigit(of[0])) return total + Math.max(log(score) + digits[Number(of[0])], LEAST);
-    return of.length === 1 && of[0] !== MARK ? total : total + Math.max(log(1 - score), LEAST);
+    const said = of.length === 1 ? scores[CHARACTERS.indexOf(of[0])] : other;
+    return total + (isMark ? said : CALIBRATION.witness * said);
   }, 0);
 }
 
 /**
- * Return the text with one digit as its witness reads it, for each whose witness reads another, and all of them.
+ * Return the text with one character as its witness reads it, for each that reads another, and with all of them.
  * @param {string} text
  * @param {Frames} frames
  * @param {Witness[]} witnesses
  */
 function corrected(text, frames, witnesses) {
-  if (!witnesses.length) return [];
-  const groups = groupsOf(align(frames.scores, text), frames, witnesses);
-  const [changed, every] = [/** @type {string[]} */ ([]), [...text]];
-  [...text].forEach((character, i) => {
-    const isAlone = groups.indexOf(groups[i]) === groups.lastIndexOf(groups[i]);
-    if (!isAlone || !(isDigit(character) || character === MARK)) return;
-    const { digits } = witnesses[groups[i]];
-    const most = Math.max(...digits);
-    const digit = String(digits.indexOf(most));
-    if (digit === character || Math.exp(most) <= SURE) return;
-    changed.push(text.slice(0, i) + digit + text.slice(i + 1));
-    every[i] = digit;
+  const at = align(frames.scores, text);
+  const groups = groupsOf(at, frames, witnesses);
+  const middles = at.map((frame) => (frames.boxes[frame][0] + frames.boxes[frame][2]) / 2);
+  /** @type {{start: number, end: number, character: string}[]} */
+  const changes = [];
+  witnesses.forEach(({ left, right, scores, isMark }, i) => {
+    const of = [...text].map((_, k) => k).filter((k) => groups[k] === i);
+    const most = Math.max(...scores);
+    const character = CHARACTERS[scores.indexOf(most)];
+    if (!of.length && isMark) {
+      const start = middles.filter((middle) => middle < (left + right) / 2).length;
+      changes.push({ start, end: start, character });
+    } else if (of.length === 1 && text[of[0]] !== character && (isMark || most > SURE)) {
+      changes.push({ start: of[0], end: of[0] + 1, character });
+    }
   });
-  return changed.length > 1 ? [...changed, every.join('')] : changed;
+  const changed = (/** @type {string} */ all, /** @type {typeof changes[0]} */ { start, end, character }) =>
+    all.slice(0, start) + character + all.slice(end);
+  const each = changes.map((change) => changed(text, change));
+  const inOrder = [...changes].sort(
+    (a, b) => b.start - a.start || b.end - a.end || (b.character > a.character ? 1 : -1),
+  );
+  return each.length > 1 ? [...each, inOrder.reduce(changed, text)] : each;
 }
 
 /**
@@ -150,6 +206,3 @@ function eachOf(text, probability) {
     return Math.min(1, total);
   });
 }
-
-/** @param {string} character */
-const isDigit = (character) => character >= '0' && character <= '9';
