@@ -73,6 +73,8 @@ NOT_RUN = [
     ),
     (r"^inkdigits quanti[sz]e (models/mine|cnn_float)\.onnx", "of a model that takes two hours", {}),
     (r"^python scripts/train_ink\.py", "half an hour of training; training/test_ink.py", {}),
+    (r"^python scripts/train_line\.py", "an hour of training; training/test_line.py", {}),
+    (r"^python scripts/calibrate_line\.py", "of writers that are not shipped; reading/test_scoring.py", {}),
     (r"^python scripts/train_shipped\.py", "two hours of training; test_train_shipped.py", {}),
     (r"^inkdigits compare ", "trains eight models; training/test_compare.py", {}),
     (r"^inkdigits evaluate cnn( |$)(?!.*examples/)(?!.*--data digits --limit)", "minutes, or MNIST's download", {}),
@@ -82,6 +84,11 @@ NOT_RUN = [
     (
         r"^\.venv/bin/python benchmarks/pictures\.py",
         "minutes, of pictures that are not shipped; benchmarks/test_pictures.py",
+        {},
+    ),
+    (
+        r"^\.venv/bin/python benchmarks/(whole_numbers|readers|sudoku)\.py",
+        "minutes, of pictures that are not shipped, and other readers",
         {},
     ),
 ]

@@ -238,7 +238,9 @@ def test_the_switch_asks_the_server_nothing(visit):
         [{"name": "8.png", "mimeType": "image/png", "buffer": encode(picture(8))}]
     )
     expect(page.locator("td.digit")).to_have_text("8")
-    assert [url for url in fetched if not url.startswith("blob:")] == []
+    # The modules and the network that read numbers are fetched when ink may be a number, once.
+    late = re.compile(r"/(reading/\w+\.js|line\.onnx)$")
+    assert [url for url in fetched if not url.startswith("blob:") and not late.search(url)] == []
 
     # The choice holds for the next visit.
     page.reload()

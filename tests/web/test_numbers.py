@@ -80,7 +80,7 @@ def test_a_digit_becomes_a_number_as_one_writes(visit):
         expect(page.get_by_test_id(of_a_digit)).to_be_hidden()
     expect(page.locator("#speech")).to_have_text(re.compile(r"^25\. [A-Z][a-z ]+, >?[\d.]+%\.$"))
     settled(page)
-    assert page.evaluate(MARKS) > 200
+    assert page.evaluate(MARKS) > 20
     for _ in DIGITS[5]:
         page.get_by_test_id("undo").click()
     expect(page.get_by_test_id("digit")).to_be_visible()

@@ -34,7 +34,7 @@ UNANSWERED = "Failed to load resource"
 KEPT = """async () => {
   const device = (await caches.keys()).find((name) => name.includes(' device '));
   if (!device || !navigator.serviceWorker.controller) return false;
-  return (await (await caches.open(device)).keys()).length === 6;
+  return (await (await caches.open(device)).keys()).length === 7;
 }"""
 
 

@@ -22,7 +22,7 @@ PAGES = 12  # of several numbers
 ALTERNATIVES = 3
 BATCH = 25  # pictures handed to the browser at a time
 CLOSE = 0.02  # probability; where two texts are about as likely, a grey level moves more than one percent
-NEAR = 0.5  # pixels between their boxes
+NEAR = 4.0  # pixels between their boxes: of two frames that are as certain, either may give the box
 
 READ = """async ([pictures, alternatives]) => {
   const { DeviceBackend } = await import('./device-backend.js');
