@@ -152,8 +152,9 @@ def score(
     weight = {text: math.exp(value - highest) for text, value in total.items()}
     whole = sum(weight.values())
     if not restriction.is_any:  # if another text is far more likely, the restriction may be wrong
-        likeliest = max((p for _, p in search(frames.scores)), default=-math.inf)
-        whole += DOUBT * math.exp(min(likeliest - max(proposed.values()), 700.0))
+        for text, likely in search(frames.scores)[:1]:
+            if not restriction.allows(text):
+                whole += DOUBT * math.exp(min(likely - max(proposed.values()), 700.0))
     probability = {text: value / whole for text, value in weight.items()}
     order = sorted(probability, key=lambda text: -probability[text])
     best = order[0]
