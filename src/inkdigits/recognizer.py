@@ -199,16 +199,8 @@ class Recognizer:
         """
         from inkdigits.reading import read_picture
 
-        return read_picture(
-            picture,
-            self.predict_preprocessed([preprocess_picture(picture)])[0],
-            self,
-            layout=options.layout,
-            restriction=options.restriction,
-            decimal=options.decimal,
-            alternatives=options.alternatives,
-            strokes=strokes,
-        )
+        [single] = self.predict_preprocessed([preprocess_picture(picture)])
+        return read_picture(picture, single, self, options, strokes)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Run the network alone: (N, 1, 28, 28) float32 preprocessed images to (N, 10 to 12) float32 logits.

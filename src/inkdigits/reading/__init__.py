@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from PIL import Image
@@ -82,11 +82,7 @@ def read_picture(
     picture: Image.Image,
     single: Prediction,
     recognizer: Recognizer,
-    *,
-    layout: Layout = "auto",
-    restriction: Restriction = Restriction(),  # noqa: B008 (frozen)
-    decimal: str | None = None,
-    alternatives: int = 0,
+    options: Options,
     strokes: Sequence[np.ndarray] = (),
 ) -> Reading:
     """Read the numbers in a picture; :meth:`inkdigits.Recognizer.read` is its public door.
@@ -95,31 +91,30 @@ def read_picture(
         picture: upright, from :func:`inkdigits.preprocess.decode.decode`.
         single: what it is as a single digit.
         recognizer: reads characters that stand alone.
-        layout, decimal, alternatives: as for :meth:`inkdigits.Recognizer.read`.
-        restriction: which texts may be found.
+        options: the arguments of :meth:`inkdigits.Recognizer.read`.
         strokes: pen strokes that the picture is drawn from, each (n, 2) in pixels of it.
     """
+    layout = options.layout
     if single.is_blank and (layout in ("line", "lines") or _is_clean(picture)):
         return Reading((), (), None, None)
-    how = _How(restriction, decimal, alternatives)
-    is_one = layout == "auto" and single.is_digit and restriction.allows(str(single.digit))
-    is_one = is_one and not _has_many(picture, single)
+    is_one = layout == "auto" and single.is_digit and options.restriction.allows(str(single.digit))
+    page = find_page_ink(picture) if is_one and _is_wide(picture, single) else None
+    is_one = is_one and not (page and _has_many(page, single))
     if is_one and _is_clean(picture):
-        return _of_one(single, alternatives)
+        return _of_one(single, options.alternatives)
     if not strokes and layout in ("auto", "boxes", "grid") and (found := _found_cells(picture, layout)):
-        return _read_cells(
-            found, recognizer, how, is_grid=layout == "grid" or not (layout == "boxes" or found[0].is_boxes)
-        )
+        is_grid = layout == "grid" or not (layout == "boxes" or found[0].is_boxes)
+        return _read_cells(found, recognizer, options, is_grid=is_grid)
     if is_one:
-        return _of_one(single, alternatives)
+        return _of_one(single, options.alternatives)
     if single.is_blank:
         return Reading((), (), None, None)
-    page = find_page_ink(picture)
+    page = page or find_page_ink(picture)
     if page is None:
         return Reading((), (), None, None)
     blocks = group(page.boxes, page.area, is_one=layout in ("line", "boxes"))
     drawn = _strokes_of(page, blocks, strokes, recognizer)
-    numbers = _read_blocks(page, blocks, recognizer, how, drawn)
+    numbers = _read_blocks(page, blocks, recognizer, options, drawn)
     rows: dict[int, list[int]] = {}
     for i, block in enumerate(blocks):
         rows.setdefault(block.row, []).append(i)
@@ -128,26 +123,18 @@ def read_picture(
     return Reading(tuple(numbers), tuple(map(tuple, rows.values())), cells, page.polarity)
 
 
-def _has_many(picture: Image.Image, single: Prediction) -> bool:
-    """Return whether what looks like one digit has more large pieces than one: a page of digits may look like one."""
+def _is_wide(picture: Image.Image, single: Prediction) -> bool:
+    """Return whether a digit fills so much of a picture that it may be a page of digits that looks like one."""
     assert single.box is not None  # as it is a digit
     left, top, right, bottom = single.box
-    if right - left < WIDE * picture.width and bottom - top < WIDE * picture.height:
-        return False
-    page = find_page_ink(picture)
-    if page is None:
-        return False
+    return right - left >= WIDE * picture.width or bottom - top >= WIDE * picture.height
+
+
+def _has_many(page: PageInk, single: Prediction) -> bool:
+    """Return whether what looks like one digit has more large pieces than one."""
     height = page.boxes[:, 3] - page.boxes[:, 1]
     most = MOST_PIECES if single.digit_score is not None else 1
     return int((height > PIECE * height.max()).sum()) > most
-
-
-class _How(NamedTuple):
-    """How numbers are read: as for :meth:`inkdigits.Recognizer.read`."""
-
-    restriction: Restriction
-    decimal: str | None
-    alternatives: int
 
 
 def _is_clean(picture: Image.Image) -> bool:
@@ -164,38 +151,42 @@ def _found_cells(picture: Image.Image, layout: Layout) -> list[Cells]:
     return [cells for cells in found if cells.is_boxes] or found[:1]
 
 
-def _read_cells(found: Sequence[Cells], recognizer: Recognizer, how: _How, *, is_grid: bool) -> Reading:
+def _read_cells(found: Sequence[Cells], recognizer: Recognizer, options: Options, *, is_grid: bool) -> Reading:
     if is_grid:
         cells = found[0]
-        return in_grid(cells, _read_in_cells(cells, recognizer, how))
-    one = _How(ANY if how.restriction.is_any else Restriction(length=1), None, how.alternatives)
+        return in_grid(cells, _read_in_cells(cells, recognizer, options))
+    one = Options(length=None if options.restriction.is_any else 1, alternatives=options.alternatives)
     fields = [(cells, _read_in_cells(cells, recognizer, one)) for cells in found]
-    return in_boxes(fields, *how)
+    return in_boxes(fields, options.restriction, options.decimal, options.alternatives)
 
 
 def _read_blocks(
-    page: PageInk, blocks: Sequence[Block], recognizer: Recognizer, how: _How, drawn: Sequence[StrokeWitness | None]
+    page: PageInk,
+    blocks: Sequence[Block],
+    recognizer: Recognizer,
+    options: Options,
+    drawn: Sequence[StrokeWitness | None],
 ) -> list[Number]:
     inks = [_ink_of(page, block) for block in blocks]
     witnesses = _testify(page, blocks, recognizer)
     return [
-        _number(page, block, frames, some, score(frames, some, how.restriction, own), how)
+        _number(page, block, frames, some, score(frames, some, options.restriction, own), options)
         for block, frames, some, own in zip(blocks, read_lines(inks), witnesses, drawn, strict=True)
     ]
 
 
-def _read_in_cells(cells: Cells, recognizer: Recognizer, how: _How) -> list[Number]:
+def _read_in_cells(cells: Cells, recognizer: Recognizer, options: Options) -> list[Number]:
     """Read what is in each cell; ink that fits one digit as a single digit, drawn or printed."""
     page, blocks = cells.page, cells.blocks
     inks = [_ink_of(page, block) for block in blocks]
-    numbers = []
+    restriction, numbers = options.restriction, []
     for block, frames, some in zip(blocks, read_lines(inks), _testify(page, blocks, recognizer), strict=True):
         alone = [witness for witness in some if not witness.is_mark]
         is_one = len(alone) == 1 and (is_single(block) or math.exp(alone[0].other) <= 1 - SURE_DIGIT)
-        if is_one and how.restriction.allows("0"):
-            numbers.append(_number(page, block, frames, (), score_single(frames, alone[0], how.restriction), how))
+        if is_one and restriction.allows("0"):
+            numbers.append(_number(page, block, frames, (), score_single(frames, alone[0], restriction), options))
         else:
-            numbers.append(_number(page, block, frames, some, score(frames, some, how.restriction), how))
+            numbers.append(_number(page, block, frames, some, score(frames, some, restriction), options))
     return numbers
 
 
@@ -278,7 +269,7 @@ def _number(
     frames: Frames,
     witnesses: Sequence[Witness],
     scored: Sequence[Scored],
-    how: _How,
+    options: Options,
 ) -> Number:
     is_allowed = bool(scored)
     best, *others = scored or score(frames, witnesses, ANY) or [Scored(MARK, 0.0, [0], [0], [0.0])]
@@ -297,9 +288,9 @@ def _number(
     alone = [witness for witness in witnesses if not witness.is_mark]
     if len(digits) == 1 == len(alone):  # a digit by itself is one if it is accepted as one
         is_number = is_number and alone[0].is_digit
-    more = tuple(Alternative(other.text, round(other.confidence, 6)) for other in others[: how.alternatives])
+    more = tuple(Alternative(other.text, round(other.confidence, 6)) for other in others[: options.alternatives])
     box = _box(page, block, (0, 0, block.box[2] - block.box[0], block.box[3] - block.box[1]))
-    value = value_of(best.text, how.decimal) if is_number else None
+    value = value_of(best.text, options.decimal) if is_number else None
     return Number(best.text, value, round(confidence, 6), is_number, box, digits, more)
 
 
