@@ -23,6 +23,7 @@ __all__ = [
     "Strokes",
     "check_strokes",
     "draw_strokes",
+    "weighted_median",
 ]
 
 Strokes = list[Any] | tuple[Any, ...]  # of strokes, each a list or tuple of points, or an array of shape (n, 2)
@@ -174,12 +175,16 @@ def draw_strokes(strokes: Sequence[np.ndarray]) -> Drawing:
     return Drawing(sheet.reduce(FINER), float(scale), float(corner[0]), float(corner[1]), placed_strokes)
 
 
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the value below which lies half of the weight of (n,) values."""
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weights[order])
+    return float(values[order[np.searchsorted(total, total[-1] / 2)]])
+
+
 def _height(strokes: Sequence[np.ndarray]) -> float:
     """Return the common height of digits: that of the strokes, weighted by their length."""
     spans = np.array([np.ptp(stroke, axis=0) for stroke in strokes])
     lengths = np.array([np.hypot(*np.diff(stroke, axis=0).T).sum() for stroke in strokes])
-    order = np.argsort(spans[:, 1], kind="stable")
-    total = np.cumsum(lengths[order])
-    median = spans[order[np.searchsorted(total, total[-1] / 2)], 1]
-    height = max(float(median), LEAST_HEIGHT * float(spans.max()))
+    height = max(weighted_median(spans[:, 1], lengths), LEAST_HEIGHT * float(spans.max()))
     return height if isfinite(height) and height > 1 / MAX_COORDINATE else 1.0

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from inkdigits.preprocess.strokes import weighted_median
+
 __all__ = ["Block", "characters", "group", "joined", "table_of"]
 
 MOST = 3000  # components of a page, the largest
@@ -47,7 +49,7 @@ def group(boxes: np.ndarray, area: np.ndarray, *, is_one: bool = False) -> list[
     order = np.argsort(-area, kind="stable")[:MOST]
     boxes, area = boxes[order], area[order]
     height = boxes[:, 3] - boxes[:, 1]
-    common = _weighted_median(height, area)
+    common = weighted_median(height, area)
     tall = (height >= TALL[0] * common) & (height <= TALL[1] * common)
     lines = _lines(boxes, tall, common)
     if is_one:
@@ -62,12 +64,6 @@ def group(boxes: np.ndarray, area: np.ndarray, *, is_one: bool = False) -> list[
                 left, top, right, bottom = map(int, box)
                 blocks.append(Block(order[some], (left, top, right, bottom), row))
     return sorted(blocks, key=lambda block: (block.row, block.box[0]))
-
-
-def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
 
 
 def _overlap(low: np.ndarray, high: np.ndarray) -> np.ndarray:

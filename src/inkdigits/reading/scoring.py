@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from inkdigits.network import shipped_entry
 from inkdigits.prediction import CHARACTERS, Prediction
 from inkdigits.reading.lines import Frames
 from inkdigits.reading.search import Restriction, align, log_probability, search
-from inkdigits.reading.strokes import StrokeWitness
+
+if TYPE_CHECKING:
+    from inkdigits.reading.strokes import StrokeWitness
 
 __all__ = ["Calibration", "Scored", "Witness", "digit_witness", "features", "mark_witness", "score"]
 
@@ -161,7 +163,7 @@ def score(
     certainty = float(np.dot(fitted.weights, features(best, probability[best], groups[best])))
     confidence = 1 / (1 + math.exp(-max(-SUREST, min(SUREST, certainty))))
     # What the best text loses or gains by its calibration, the others gain or lose.
-    times = (1 - confidence) / max(1 - probability[best], 1e-9)
+    times = (1 - confidence) / max(1 - probability[best], NEARLY_NONE)
     return [
         Scored(
             text,
@@ -181,7 +183,7 @@ def features(text: str, probability: float, groups: Sequence[int]) -> tuple[floa
         The logit of its probability among the proposed texts; 1; the share of characters that touch another; and the
         number of characters, 10 counting as 1.
     """
-    p = min(max(probability, 1e-9), 1 - 1e-9)
+    p = min(max(probability, NEARLY_NONE), 1 - NEARLY_NONE)
     logit = max(-SUREST, min(SUREST, math.log(p / (1 - p))))
     touching = sum(groups.count(group) > 1 for group in groups) / len(text)
     return logit, 1.0, touching, len(text) / 10

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from inkdigits.prediction import CHARACTERS, CLASSES, MARK, Box
 from inkdigits.preprocess import Preprocessed
 from inkdigits.preprocess.layout import lay_out
+from inkdigits.reading.scoring import LEAST, digit_witness
 
 if TYPE_CHECKING:
     from inkdigits.recognizer import Recognizer
@@ -28,7 +29,6 @@ WIDEST = 1.7  # of a digit's height: the width of one character
 SIDE, FINER, PEN = 20, 4, 2.4  # pixels of a character, times as many are drawn, and its pen
 SMALL = 0.45  # of a digit's height: points, commas and dashes are lower
 FLAT = 0.6  # height by width, of a dash at most
-LEAST = -7.0  # log-probability of a character, at least
 MARKED = 0.9  # probability of a point, comma or dash whose shape and place fit
 
 
@@ -102,10 +102,9 @@ def witness_strokes(
             seen.append(Preprocessed(lay_out(ink), Box(left, top, right, bottom), "dark-on-light"))
             places.append((start, k))
     for (start, k), found in zip(places, recognizer.predict_preprocessed(seen), strict=True):
-        certainty = 1.0 if found.digit_score is None else found.digit_score
-        digits = np.log(np.maximum(np.array(found.probabilities) * certainty, 1e-9))
-        scores[start, k, :CLASSES] = np.maximum(digits, LEAST)
-        scores[start, k, CHARACTERS.index(MARK)] = max(math.log(max(1 - certainty, 1e-9)), LEAST)
+        alone = digit_witness(0.0, 0.0, found)
+        scores[start, k, :CLASSES] = alone.scores[:CLASSES]
+        scores[start, k, CHARACTERS.index(MARK)] = alone.other
     return StrokeWitness(scores)
 
 
