@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -27,7 +26,6 @@ def main(
     kind: type[StepsConfig],
     train: Train,
     export: Callable[[nn.Module, Path], None],
-    calibrate: Callable[[Path, Settings], Mapping[str, Any]] = lambda out, settings: {},
     argv: Sequence[str] | None = None,
 ) -> int:
     """Train a network; 2 where an option or the data are wrong, 130 after Ctrl-C."""
@@ -39,15 +37,14 @@ def main(
     args = vars(parser.parse_args(argv))
     out, resume = args.pop("out"), args.pop("resume")
     checkpoint = out.with_suffix(".ckpt")
-    settings = Settings.from_env()
     try:
         config = kind(**args)
         check_out(out)
-        network, figures = train(config, checkpoint, settings, Report(), resume=resume)
+        network, figures = train(config, checkpoint, Settings.from_env(), Report(), resume=resume)
         export(network, out)
         command = " ".join([f"python scripts/{script}.py", out.name, *config.arguments()])
         parameters = sum(p.numel() for p in network.parameters())
-        register_network(out, command, config, parameters, figures, calibrate(out, settings))
+        register_network(out, command, config, parameters, figures)
     except (InkdigitsError, OSError) as error:
         print(f"{script}: {error}", file=sys.stderr)
         return 2

@@ -22,6 +22,7 @@ from inkdigits.training.ink import InkNetwork, export_ink, train_ink
 from inkdigits.training.register import register_network
 
 from support.drawings import DIGITS
+from support.interrupted import stopped_at_the_second_validation
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,21 +65,9 @@ def test_a_resumed_run_gives_the_same_network(drawn, tmp_path, capsys):
     config = InkConfig(steps=10, threads=1, workers=0)
     whole, figures = train_ink(config, None, Settings(), Report())
     assert 0 <= figures["overlap"] <= 1
-    real, seen = ink.validate, []
-
-    def stopped(*args):
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(1)
-        return real(*args)
-
     checkpoint = tmp_path / "ink.ckpt"
-    ink.validate = stopped
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train_ink(config, checkpoint, Settings(), Report())
-    finally:
-        ink.validate = real
+    with stopped_at_the_second_validation(ink):
+        train_ink(config, checkpoint, Settings(), Report())
     resumed, again = train_ink(config, checkpoint, Settings(), Report(), resume=True)
     assert again == figures
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):

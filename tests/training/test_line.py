@@ -23,6 +23,7 @@ from inkdigits.training.line import LineNetwork, export_line, greedy, train_line
 from inkdigits.training.line_hands import LineHands, pen_hands, scanned_hands, stroke_width
 from inkdigits.training.register import register_network
 
+from support.interrupted import stopped_at_the_second_validation
 from support.paths import ROOT
 
 
@@ -76,21 +77,9 @@ def test_a_resumed_run_gives_the_same_network(hands, tmp_path):
     config = LineConfig(steps=6, threads=1, workers=0)
     whole, figures = train_line(config, None, Settings(), Report())
     assert set(figures) == {f"{s} {c}" for s in ("scans", "pens") for c in ("apart", "tight", "touching")}
-    real, seen = line.validate, []
-
-    def stopped(*args):
-        if seen:
-            raise KeyboardInterrupt
-        seen.append(1)
-        return real(*args)
-
     checkpoint = tmp_path / "line.ckpt"
-    line.validate = stopped
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train_line(config, checkpoint, Settings(), Report())
-    finally:
-        line.validate = real
+    with stopped_at_the_second_validation(line):
+        train_line(config, checkpoint, Settings(), Report())
     resumed, again = train_line(config, checkpoint, Settings(), Report(), resume=True)
     assert again == figures
     for one, other in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):

@@ -169,14 +169,12 @@ def train_ink(
         DataError: the data cannot be loaded.
         TrainingError: the checkpoint is missing or belongs to another run, or the loss is not a number.
     """
-    torch.set_num_threads(config.threads or torch.get_num_threads())
-    torch.manual_seed(config.seed)
     rng = np.random.default_rng((config.seed, 2**32))
     held = hands(settings, "validation")
     validation = [_batch(held, VALIDATION_PAGES, h, w, rng) for h, w in VALIDATION_SIDES]
     source = hands(settings, "train")
     task = Task(
-        InkNetwork(),
+        InkNetwork,
         lambda steps: _Batches(source, config.seed, steps),
         lambda logits, batch: _loss(logits, batch[1]),
         lambda network: validate(network, validation),

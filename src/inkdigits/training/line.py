@@ -180,11 +180,9 @@ def train_line(
         DataError: the data cannot be loaded.
         TrainingError: the checkpoint is missing or belongs to another run, or the loss is not a number.
     """
-    torch.set_num_threads(config.threads or torch.get_num_threads())
-    torch.manual_seed(config.seed)
     held, hands = validation_lines(settings, config.seed), line_hands(settings, "train")
     task = Task(
-        LineNetwork(),
+        LineNetwork,
         lambda steps: _Batches(hands, config.seed, steps),
         _loss,
         lambda network: validate(network, held),

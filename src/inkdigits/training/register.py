@@ -169,7 +169,6 @@ def register_network(
     config: StepsConfig,
     parameters: int,
     figures: Mapping[str, float],
-    extra: Mapping[str, Any] | None = None,
 ) -> None:
     """Add an ink or line network, with its validation figures and how it was made, to the registry in its folder.
 
@@ -179,7 +178,6 @@ def register_network(
         config: every option.
         parameters: number of its weights.
         figures: on validation data.
-        extra: more to keep in the entry.
 
     Raises:
         ModelError: the registry is damaged.
@@ -193,7 +191,6 @@ def register_network(
         "parameters": parameters,
         "bytes": len(content),
         "metrics": {"validation": {name: round(value, 4) for name, value in figures.items()}},
-        **(extra or {}),
         "command": command,
         "config": config.to_dict(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -33,14 +33,14 @@ class Task(NamedTuple):
     """What is trained.
 
     Attributes:
-        network: takes the first tensor of a batch; it is trained in place.
+        network: makes the network, which takes the first tensor of a batch.
         batches: maps the numbers of the steps that are left to batches: tuples of tensors.
         loss: from the network's output, in float32, and the batch.
         validate: measures a network: its figures by name.
         name: of the network.
     """
 
-    network: nn.Module
+    network: Callable[[], nn.Module]
     batches: Callable[[range], Dataset[tuple[Tensor, ...]]]
     loss: Callable[[Tensor, tuple[Tensor, ...]], Tensor]
     validate: Callable[[nn.Module], Mapping[str, float]]
@@ -62,7 +62,9 @@ def train_steps(
     Raises:
         TrainingError: the checkpoint is missing or belongs to another run, or the loss is not a number.
     """
-    network = task.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.set_num_threads(config.threads or torch.get_num_threads())
+    torch.manual_seed(config.seed)
+    network = task.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     step, seconds = 0, 0.0
