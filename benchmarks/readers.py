@@ -22,6 +22,7 @@ from time import perf_counter
 import numpy as np
 from PIL import Image
 
+from inkdigits.evaluation.numbers import same_text
 from inkdigits.preprocess import Limits
 from inkdigits.preprocess.decode import decode
 from inkdigits.recognizer import Recognizer
@@ -141,13 +142,9 @@ def main() -> None:
             start = perf_counter()
             texts = reader(images)
             times.append(1000 * (perf_counter() - start) / len(images))
-            right = [_digits(text) == _digits(case.text) for text, case in zip(texts, cases, strict=True)]
+            right = [same_text(case.text, text, digits_only=True) for text, case in zip(texts, cases, strict=True)]
             figures[title] = percent(float(np.mean(right)))
         record(**figures, n=sum(map(len, every.values())), median_ms=round(float(np.median(times)), 1))
-
-
-def _digits(text: str) -> str:
-    return "".join(character for character in text if character in DIGITS)
 
 
 if __name__ == "__main__":

@@ -56,6 +56,13 @@ class Row:
     calibration_error: str = ""
     answered: str = ""
 
+    @classmethod
+    def of_share(cls, name: str, n: int, share: float, target: Target | None, **more: str) -> Row:
+        """A share of n, compared with its target as it is printed."""
+        share = round(share, 4)
+        met = "" if target is None else "yes" if target.met(share) else "no"
+        return cls(set=name, n=n, figure=f"{share:.2%}", target=target.text if target else "", met=met, **more)
+
     def __str__(self) -> str:
         more = f"{self.digit_error_rate:>8}{self.calibration_error:>8}{self.answered:>9}"
         return f"{self.set:<52}{self.n!s:>6}{self.figure:>10}  {self.target:<9}{self.met:<4}{more}".rstrip()
@@ -92,14 +99,12 @@ class Numbers:
         digits_only: bool = False,
     ) -> tuple[Row, StringFigures]:
         figures = string_figures([case.text for case in cases], readings, digits_only=digits_only)
-        share = round(figures.accuracy, 4)
         self._draw(name, cases, readings, figures)
-        row = Row(
-            set=name,
-            n=figures.n,
-            figure=f"{share:.2%}",
-            target=target.text if target else "",
-            met="" if target is None else "yes" if target.met(share) else "no",
+        row = Row.of_share(
+            name,
+            figures.n,
+            figures.accuracy,
+            target,
             digit_error_rate=f"{figures.digit_error_rate:.2%}",
             calibration_error=f"{figures.ece:.2%}",
             answered=f"{figures.answered_at():.1%}",
@@ -142,15 +147,8 @@ class Numbers:
             sum(map(str.isdigit, reading.text)) + reading.text.count("?") == len(case.text)
             for case, reading in zip(cases, readings, strict=True)
         )
-        share = round(kept_all / len(cases), 4)
-        target = at_least(0.99)
-        yield Row(
-            set="zeros, repeats, ones: none lost or added",
-            n=len(cases),
-            figure=f"{share:.2%}",
-            target=target.text,
-            met="yes" if target.met(share) else "no",
-        )
+        name = "zeros, repeats, ones: none lost or added"
+        yield Row.of_share(name, len(cases), kept_all / len(cases), at_least(0.99))
         yield self.row("zeros, repeats, ones: right", cases, readings)[0]
 
     def crohme(self) -> Iterator[Row]:
@@ -160,14 +158,8 @@ class Numbers:
         row, figures = self.row("CROHME, digits", cases, readings, at_least(0.93), digits_only=True)
         yield row
         yield self.calibration("CROHME, digits: calibration error", figures, 0.04)
-        answered, target = round(figures.answered_at(), 4), at_least(0.85)
-        yield Row(
-            set="CROHME, digits: answered with 99.5% right",
-            n=figures.n,
-            figure=f"{answered:.2%}",
-            target=target.text,
-            met="yes" if target.met(answered) else "no",
-        )
+        name = "CROHME, digits: answered with 99.5% right"
+        yield Row.of_share(name, figures.n, figures.answered_at(), at_least(0.85))
         with_separators = [i for i, case in enumerate(cases) if not case.text.isdigit()]
         some, found = [cases[i] for i in with_separators], [readings[i] for i in with_separators]
         yield self.row("CROHME, with separators", some, found, at_least(0.9))[0]
@@ -194,17 +186,10 @@ class Numbers:
 
     def without(self) -> Iterator[Row]:
         """Pictures without a number: how many are rejected."""
-        target = at_least(0.98)
         for kind, cases in numbers.without(200).items():
             readings = self.read(cases)
-            share = round(sum(not reading.is_number for reading in readings) / len(cases), 4)
-            yield Row(
-                set=f"no number: {kind}",
-                n=len(cases),
-                figure=f"{share:.2%}",
-                target=target.text,
-                met="yes" if target.met(share) else "no",
-            )
+            share = sum(not reading.is_number for reading in readings) / len(cases)
+            yield Row.of_share(f"no number: {kind}", len(cases), share, at_least(0.98))
             if self.sheets:
                 accepted = [(c, r) for c, r in zip(cases, readings, strict=True) if r.is_number]
                 if accepted:
@@ -250,11 +235,7 @@ class Numbers:
         return Row(set=name, n=len(times), figure=f"{ms:.1f}", target="" if most is None else f"<= {most}", met=met)
 
     def calibration(self, name: str, figures: StringFigures, most: float) -> Row:
-        target = at_most(most)
-        ece = round(figures.ece, 4)
-        return Row(
-            set=name, n=figures.n, figure=f"{ece:.2%}", target=target.text, met="yes" if target.met(ece) else "no"
-        )
+        return Row.of_share(name, figures.n, figures.ece, at_most(most))
 
 
 SETS: dict[str, Callable[[Numbers], Iterator[Row]]] = {

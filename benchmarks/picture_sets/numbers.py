@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from inkdigits.data.catalog import load
 from inkdigits.preprocess import ImageSource
@@ -91,8 +92,6 @@ def composed(some: list[Hand], contact: Contact, n: int, texts: list[str] | None
 
 def on_paper(cover: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Put cover on a sheet of any tone, at any size: (H, W) uint8."""
-    from PIL import Image
-
     height = rng.uniform(*HEIGHTS)
     scale = height / len(cover)
     size = max(1, round(cover.shape[1] * scale)), max(1, round(height))
