@@ -5,8 +5,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from inkdigits.preprocess import ink as module
+from inkdigits.preprocess.components import Ink, components
 from inkdigits.preprocess.ink import LEAST_SIDE, STRIDE, find_ink, ink_probability
-from inkdigits.preprocess.paper import level_paper
+from inkdigits.preprocess.paper import Paper, level_paper
+from inkdigits.synthesis.non_digits import NON_DIGITS
 
 from support.drawings import DIGITS, picture
 
@@ -113,6 +115,33 @@ def test_grain_is_not_a_digit(recognizer, spread):
     noise = np.clip(200 + np.random.default_rng(0).normal(0, spread, (160, 160)), 0, 255).astype(np.uint8)
     assert level_paper(noise.astype(np.float32)) is None
     assert not recognizer.predict(noise).is_digit
+
+
+def test_what_the_network_is_not_sure_of_is_not_ink(monkeypatch):
+    pictures = [NON_DIGITS["noise"].make(np.random.default_rng(seed), "test").astype(np.float32) for seed in range(40)]
+    pictures = [picture for picture in pictures if level_paper(picture) is None]
+    kept = sum(bool(find_ink(picture).inks) for picture in pictures)
+    monkeypatch.setattr(module, "SURE", 0.0)
+    found = sum(bool(find_ink(picture).inks) for picture in pictures)
+    assert found >= 8
+    assert kept <= found / 2
+
+
+def test_pale_ink_is_sure_where_all_of_it_is_not_soft():
+    digit = 1 - picture(7, 150).astype(np.float32) / 255
+    assert module.is_sure(digit)
+    assert module.is_sure(0.8 * digit)
+    assert not module.is_sure(np.minimum(digit, 0.4))
+
+
+def test_thresholds_find_the_whole_of_a_picture_that_ink_fills_or_nothing(monkeypatch):
+    grey = np.random.default_rng(0).integers(0, 256, (150, 150)).astype(np.float32)
+    plain = [Ink(np.ones((150, 150), np.float32), (0, 0, 150, 150), "dark-on-light")]
+    plain += [Ink(np.ones((3, 1), np.float32), (9, 9, 10, 12), "dark-on-light")]
+    monkeypatch.setattr(module, "level_paper", lambda grey: Paper(200.0, 1.0, False))
+    monkeypatch.setattr(module, "threshold", lambda grey, paper: "marks")
+    monkeypatch.setattr(module, "components", lambda marks: plain if marks == "marks" else [])
+    assert find_ink(grey).inks == plain[:1]
 
 
 @pytest.mark.parametrize("side", [28, 40, 60])

@@ -129,7 +129,8 @@ def odd_pictures():
         clear = np.dstack([np.full((280, 280, 3), (20, 30, 90), np.uint8), 255 - paper])
         yield f"{digit} on nothing", clear
     yield "blank", np.full((60, 90), 180, np.uint8)
-    yield "noise", rng.integers(0, 255, (90, 90)).astype(np.uint8)
+    for side in (90, 120, 150, 200):
+        yield f"noise of {side} pixels", rng.integers(0, 255, (side, side)).astype(np.uint8)
 
 
 def test_parts_far_apart_are_read_as_in_python(visit, recognizer):

@@ -21,7 +21,17 @@ from inkdigits.preprocess.planes import planes
 if TYPE_CHECKING:
     from inkdigits.network import ShippedNetwork
 
-__all__ = ["STRIDE", "Found", "enlarged", "enlargement", "find_ink", "ink_probability", "network_marks", "padded"]
+__all__ = [
+    "STRIDE",
+    "Found",
+    "enlarged",
+    "enlargement",
+    "find_ink",
+    "ink_probability",
+    "is_sure",
+    "network_marks",
+    "padded",
+]
 
 STRIDE = 16  # sides of the network's input are multiples of it
 LEAST_SIDE = 80  # pixels of the longer side; a smaller picture is enlarged for the network
@@ -31,6 +41,7 @@ INK = 0.85  # probability at which a pixel is all ink
 SOLID_INK = 0.5  # probability above which a pixel is ink
 SOFT_INK = 0.25  # probability above which a pixel next to solid ink is ink
 FILLED = 0.7  # of a picture's width and height, at least, that ink has in a picture that is cut at it
+SURE = 0.45  # of ink, the mean cover, below which the network is not sure that it is ink
 WIDER = 1.25  # times the strokes that the network found, at most, is ink that it may have missed; else, it is a thing
 RING = (1, 4)  # pixels from the ink, where the paper is that its polarity is compared with
 
@@ -63,8 +74,10 @@ def find_ink(grey: np.ndarray) -> Found:
         return Found(plain)
     marks, times = network_marks(grey)
     inks = components(marks)
+    if inks and not is_sure(inks[0].cover):
+        inks = []
     if not inks and plain and _fills(plain[0].bounds, grey.shape):
-        return Found(plain)
+        return Found(plain[:1])
     if not inks or not plain or stroke_width(plain[0]) > WIDER * stroke_width(inks[0]) / times:
         return Found(inks, times)
     return Found(inks, times, plain)
@@ -81,6 +94,11 @@ def _fills(bounds: tuple[int, int, int, int], shape: tuple[int, int]) -> bool:
     """Return whether ink fills a picture, as a 1 does that is cut at its ink."""
     x0, y0, x1, y1 = bounds
     return x1 - x0 >= FILLED * shape[1] and y1 - y0 >= FILLED * shape[0]
+
+
+def is_sure(cover: np.ndarray) -> bool:
+    """Return whether the network is sure that cover is ink, as it is not of what it finds in noise or in a texture."""
+    return float(cover.sum(dtype=np.float64)) >= SURE * int(np.count_nonzero(cover))
 
 
 def ink_probability(grey: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from PIL import Image
 from inkdigits.prediction import Box, Polarity
 from inkdigits.preprocess.components import connected, dilate
 from inkdigits.preprocess.grey import reduced
-from inkdigits.preprocess.ink import network_marks
-from inkdigits.preprocess.paper import Marks, level_paper, threshold
+from inkdigits.preprocess.ink import is_sure, network_marks
+from inkdigits.preprocess.paper import level_paper, threshold
 
 __all__ = ["PAGE_PIXELS", "PAGE_SIDE", "PageInk", "find_page_ink", "grown"]
 
@@ -48,7 +48,9 @@ class PageInk(NamedTuple):
 def find_page_ink(picture: Image.Image) -> PageInk | None:
     """Find the ink of a page; return None for a blank one."""
     grey, step = reduced(picture, PAGE_SIDE, PAGE_PIXELS)
-    marks, times = _marks(grey)
+    paper = level_paper(grey)
+    is_clean = paper is not None and paper.is_clean
+    marks, times = (threshold(grey, paper), 1) if paper and is_clean else network_marks(grey)
     if marks is None:
         return None
     solid = marks.depth > marks.solid
@@ -59,6 +61,8 @@ def find_page_ink(picture: Image.Image) -> PageInk | None:
     numbers = np.where(good, np.cumsum(good), 0)
     labels = grown(found.labels(numbers), dilate(solid, REACH) & (marks.depth > marks.soft))
     cover = np.where(labels > 0, np.clip(marks.depth * np.float32(1 / marks.full), 0, 1), 0)
+    if not is_clean and not is_sure(cover):
+        return None
     step = step / times
     place = partial(_scaled, step)
     return PageInk(cover, labels, found.boxes()[good], found.area[good], step, marks.polarity, place)
@@ -66,14 +70,6 @@ def find_page_ink(picture: Image.Image) -> PageInk | None:
 
 def _scaled(step: float, box: Sequence[float]) -> Box:
     return Box(*(round(value * step, 2) for value in box))
-
-
-def _marks(grey: np.ndarray) -> tuple[Marks | None, int]:
-    """Return the marks of a page, and how many times it was enlarged for them."""
-    paper = level_paper(grey)
-    if paper and paper.is_clean:
-        return threshold(grey, paper), 1
-    return network_marks(grey)
 
 
 def grown(labels: np.ndarray, soft: np.ndarray) -> np.ndarray:

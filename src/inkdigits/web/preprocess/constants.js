@@ -62,6 +62,7 @@ export const INK = 0.85; // probability at which a pixel is all ink
 export const SOLID_INK = 0.5; // probability above which a pixel is ink
 export const SOFT_INK = 0.25; // probability above which a pixel next to solid ink is ink
 export const FILLED = 0.7; // of a picture's width and height, at least, that ink has in a picture that is cut at it
+export const SURE = 0.45; // of ink, the mean cover, below which the network is not sure that it is ink
 // times the strokes that the network found, at most, is ink that it may have missed; else, it is a thing
 export const WIDER = 1.25;
 export const RING = [1, 4]; // pixels from the ink, where the paper is that its polarity is compared with

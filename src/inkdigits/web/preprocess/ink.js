@@ -4,7 +4,7 @@
 
 import { mapped, rint } from '../numeric.js';
 import { components, dilate, strokeWidth } from './components.js';
-import { ENLARGED_SIDE, FILLED, INK, LEAST_SIDE, PAPER, RING, SOFT_INK, SOLID_INK, STRIDE, WIDER } from './constants.js';
+import { ENLARGED_SIDE, FILLED, INK, LEAST_SIDE, PAPER, RING, SOFT_INK, SOLID_INK, STRIDE, SURE, WIDER } from './constants.js';
 import { resampled } from './layout.js';
 import { levelPaper, threshold } from './paper.js';
 import { planes } from './planes.js';
@@ -33,8 +33,9 @@ export async function findInk(grey, inkLogits) {
   const plain = marks ? components(marks) : [];
   if (paper?.isClean && !plain[0]?.isFramed) return { inks: plain, times: 1 };
   const [found, times] = await networkMarks(grey, inkLogits);
-  const inks = components(found);
-  if (!inks.length && plain.length && fills(plain[0].bounds, grey)) return { inks: plain, times: 1 };
+  let inks = components(found);
+  if (inks.length && !isSure(inks[0].cover)) inks = [];
+  if (!inks.length && plain.length && fills(plain[0].bounds, grey)) return { inks: plain.slice(0, 1), times: 1 };
   const isThing =
     !inks.length || !plain.length || strokeWidth(plain[0]) > (WIDER * strokeWidth(inks[0])) / times;
   return { inks, times, ...(isThing ? {} : { otherwise: plain }) };
@@ -59,6 +60,16 @@ export async function networkMarks(grey, inkLogits) {
  * @param {Plane} picture
  */
 const fills = ([x0, y0, x1, y1], { width, height }) => x1 - x0 >= FILLED * width && y1 - y0 >= FILLED * height;
+
+/**
+ * Whether the network is sure that cover is ink, as it is not of what it finds in noise or in a texture.
+ * @param {Plane} cover
+ */
+export function isSure({ data }) {
+  let [sum, count] = [0, 0];
+  for (const value of data) if (value) [sum, count] = [sum + value, count + 1];
+  return sum >= SURE * count;
+}
 
 /**
  * Run the network: grey to the probability of each pixel to be ink.

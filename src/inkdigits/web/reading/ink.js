@@ -3,7 +3,7 @@
 import { mapped } from '../numeric.js';
 import { connected, dilate } from '../preprocess/components.js';
 import { reduced } from '../preprocess/grey.js';
-import { networkMarks } from '../preprocess/ink.js';
+import { isSure, networkMarks } from '../preprocess/ink.js';
 import { levelPaper, threshold } from '../preprocess/paper.js';
 import { PAGE_PIXELS, PAGE_SIDE, REACH, SPECK } from './constants.js';
 
@@ -43,8 +43,10 @@ export async function findPageInk(picture, inkLogits) {
   grow(labels, width, (i) => near[i] === 1 && data[i] > marks.soft);
   const share = Math.fround(1 / marks.full);
   const cover = mapped(data, (value, i) => (labels[i] ? Math.min(Math.max(Math.fround(value * share), 0), 1) : 0));
+  const ink = { width, height, data: cover };
+  if (!paper?.isClean && !isSure(ink)) return null;
   return {
-    cover: { width, height, data: cover },
+    cover: ink,
     labels,
     boxes: good.map(({ box }) => box),
     area: good.map(({ area }) => area),
