@@ -382,6 +382,7 @@ def _prediction(answer: Mapping[str, Any]) -> Prediction:
             digit_score=answer["digit_score"],
             explanation=np.array(answer["explanation"], np.float32) if "explanation" in answer else None,
             reason=answer.get("reason"),  # older servers do not send it
+            is_sure=answer.get("is_sure"),  # only servers with a profile do
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ServerError(

@@ -66,6 +66,8 @@ class Prediction:
             "blank": no ink was found. "several digits": the ink is a number of more than one digit.
             "unclear": the score is below the threshold, but a digit is more likely than not. "not a digit": any other
             ink, and all rejected ink of a model that cannot tell.
+        is_sure: whether the digit is accepted with the confidence that the recognizer's profile asks for; see
+            :mod:`inkdigits.profile`. None without a profile.
     """
 
     digit: int | None
@@ -78,6 +80,7 @@ class Prediction:
     digit_score: float | None
     explanation: np.ndarray | None = field(default=None, repr=False, compare=False)
     reason: Reason | None = None
+    is_sure: bool | None = None
 
     def __post_init__(self) -> None:
         if self.reason is None and not self.is_digit:
@@ -104,6 +107,8 @@ class Prediction:
             "box": self.box._asdict() if self.box else None,
             "polarity": self.polarity,
         }
+        if self.is_sure is not None:
+            answer["is_sure"] = self.is_sure
         if image:
             answer["image"] = np.rint(self.image * 255).astype(int).tolist()
         if self.explanation is not None:

@@ -20,7 +20,7 @@ import numpy as np
 
 from inkdigits import _aliases
 from inkdigits.errors import ImageError, ModelError
-from inkdigits.network import Network, sigmoid, softmax
+from inkdigits.network import Network, shipped_network, sigmoid, softmax
 from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction, Reading, Reason
 from inkdigits.preprocess import (
     NORMALIZATION_VERSION,
@@ -33,6 +33,7 @@ from inkdigits.preprocess import (
 )
 from inkdigits.preprocess.decode import decode
 from inkdigits.preprocess.strokes import Drawing, Strokes, check_strokes, draw_strokes
+from inkdigits.profile import Profile
 
 __all__ = ["Recognizer"]
 
@@ -56,13 +57,17 @@ class Recognizer:
         model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
         threads: threads per network run. One is fastest for single images and leaves cores to other processes.
         limits: largest and smallest image to accept.
+        profile: from ``inkdigits guarantee``, or the path of its file; with one, predictions have ``is_sure``.
 
     Attributes:
         model: name, path, hash and calibration of the model.
+        profile: None without one.
         form: the format of its inputs and outputs.
 
     Raises:
-        ModelError: there is no such model, its hash differs from the registry's, or it is not a digit recognizer.
+        ModelError: there is no such model, its hash differs from the registry's, it is not a digit recognizer, or the
+            profile is of another model.
+        SettingError: the profile cannot be read.
 
     Example:
         >>> import numpy as np
@@ -73,7 +78,14 @@ class Recognizer:
         1
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int = 1, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        threads: int = 1,
+        limits: Limits | None = None,
+        profile: Profile | str | Path | None = None,
+    ) -> None:
         self._limits = limits or Limits()
         self._network = network = Network(model, threads=threads, probes=_probes)
         self.form = network.form
@@ -83,6 +95,9 @@ class Recognizer:
         threshold = self._threshold if self._scores else None
         entry = MappingProxyType(network.entry)
         self.model = ModelInfo(network.name, network.path, network.sha256, temperature, threshold, entry)
+        self.profile = Profile.read(profile) if isinstance(profile, str | Path) else profile
+        if self.profile:
+            self.profile.check(network.sha256, shipped_network("ink")[1], NORMALIZATION_VERSION)
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model.name!r}, sha256={self.model.sha256[:12]!r})"
@@ -250,6 +265,9 @@ class Recognizer:
             found = [_chosen(s, [next(read) for _ in _inks(s)]) for s in seen]
         else:
             found = self._read(seen)
+        if self.profile:
+            least = self.profile.threshold
+            found = [replace(p, is_sure=p.is_digit and p.confidence >= least) for p in found]
         if explain:
             found = [p if p.digit is None else replace(p, explanation=self._explain(p.image, p.digit)) for p in found]
         return found

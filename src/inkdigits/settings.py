@@ -52,6 +52,9 @@ class Settings(Options):
     model: str = option(
         "", "name of a shipped model or path of an .onnx file; empty: the default", env="INKDIGITS_MODEL"
     )
+    profile: str = option(
+        "", "path of the profile of inkdigits guarantee for the model; empty: none", env="INKDIGITS_PROFILE"
+    )
     threads: int = option(1, "threads per inference run", env="INKDIGITS_THREADS", low=1, high=256)
     ray_address: str = option(
         "",

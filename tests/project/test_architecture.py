@@ -17,7 +17,7 @@ ROOT = PACKAGE.parents[1]
 
 # Each room, and the rooms that it may import from.
 BASE = {"atomic", "errors", "options", "settings", "text"}
-CORE = BASE | {"cores", "network", "prediction", "preprocess", "reading", "recognizer"}
+CORE = BASE | {"cores", "network", "prediction", "preprocess", "profile", "reading", "recognizer"}
 ROOMS = {
     "_aliases": set(),
     "cores": set(),
@@ -27,12 +27,13 @@ ROOMS = {
     "atomic": {"errors"},
     "text": set(),
     "prediction": set(),
+    "profile": {"errors"},
     "progress": set(),
     "onnx_form": {"errors", "prediction"},
     "network": {"errors", "onnx_form"},
     "preprocess": {"errors", "network", "prediction"},
     "self_test": {"prediction", "preprocess"},
-    "recognizer": {"_aliases", "errors", "network", "prediction", "preprocess", "reading", "self_test"},
+    "recognizer": {"_aliases", "errors", "network", "prediction", "preprocess", "profile", "reading", "self_test"},
     "reading": {"network", "prediction", "preprocess", "recognizer"},
     "data": {"errors", "prediction", "preprocess", "progress", "settings", "synthesis"},
     "synthesis": {"errors", "options", "prediction", "preprocess"},
@@ -43,6 +44,7 @@ ROOMS = {
         "network",
         "prediction",
         "preprocess",
+        "profile",
         "progress",
         "reading",
         "recognizer",

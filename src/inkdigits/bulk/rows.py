@@ -28,23 +28,28 @@ class Row:
         prediction: None where the image could not be read.
         error: None where it could.
         min_confidence: the confidence that its digit needs to be accepted, 0 to 1.
+        only_sure: whether its digit must be sure to be accepted, by the recognizer's profile.
+        has_sure: whether the columns include ``is_sure``.
     """
 
     name: str
     prediction: Prediction | None
     error: ImageError | None
     min_confidence: float = 0.0
+    only_sure: bool = False
+    has_sure: bool = False
     size: ClassVar[int] = 1
 
     @property
     def verdict(self) -> Verdict:
-        """What the row says of the image: the reason of a rejection; "unsure" is a digit below its confidence."""
+        """What the row says of the image: the reason of a rejection; "unsure" is a digit that is accepted otherwise."""
         p = self.prediction
         if p is None:
             return "error"
         if p.reason:
             return p.reason
-        return "digit" if p.confidence >= self.min_confidence else "unsure"
+        is_unsure = p.confidence < self.min_confidence or (self.only_sure and not p.is_sure)
+        return "unsure" if is_unsure else "digit"
 
     @property
     def accepted(self) -> bool:
@@ -63,9 +68,10 @@ class Row:
     def cells(self) -> list[list[object]]:
         """Return the values of :attr:`Digits.columns`."""
         p = self.prediction
+        sure = [p and p.is_sure] if self.has_sure else []
         if p is None:
-            return [[None, None, None, None, self.accepted, None, *[None] * CLASSES]]
-        return [[p.digit, p.confidence, p.is_digit, p.digit_score, self.accepted, p.reason, *p.probabilities]]
+            return [[None, None, None, None, self.accepted, None, *sure, *[None] * CLASSES]]
+        return [[p.digit, p.confidence, p.is_digit, p.digit_score, self.accepted, p.reason, *sure, *p.probabilities]]
 
     def lines(self) -> list[str]:
         """Return the digit, the confidence and the second-best digit; or why there is none."""
@@ -94,19 +100,32 @@ class Digits:
 
     explain: bool = False
     min_confidence: float = 0.0
+    only_sure: bool = False
+    has_sure: bool = False
 
     verdicts: ClassVar[tuple[Verdict, ...]] = get_args(Verdict)
-    #: The page's own CSV has the same: web/table.js.
-    columns: ClassVar[dict[str, str]] = {
-        **{"digit": "int8", "confidence": "float64", "is_digit": "bool", "digit_score": "float64", "accepted": "bool"},
-        "reason": "string",
-        **{f"p{digit}": "float64" for digit in range(CLASSES)},
-    }
     networks: ClassVar[tuple[str, ...]] = ("ink",)
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """Return the columns of a table. The page's own CSV has the same, but ``is_sure``: web/table.js."""
+        return {
+            **{"digit": "int8", "confidence": "float64", "is_digit": "bool", "digit_score": "float64"},
+            **{"accepted": "bool", "reason": "string"},
+            **({"is_sure": "bool"} if self.has_sure else {}),
+            **{f"p{digit}": "float64" for digit in range(CLASSES)},
+        }
 
     def read(self, recognizer: Recognizer, images: Iterable[tuple[str, ImageSource | ImageError]]) -> Iterator[Row]:
         """Call :func:`read` with these options."""
-        return read(recognizer, images, explain=self.explain, min_confidence=self.min_confidence)
+        return read(
+            recognizer,
+            images,
+            explain=self.explain,
+            min_confidence=self.min_confidence,
+            only_sure=self.only_sure,
+            has_sure=self.has_sure,
+        )
 
 
 def read(
@@ -115,6 +134,8 @@ def read(
     *,
     explain: bool = False,
     min_confidence: float = 0.0,
+    only_sure: bool = False,
+    has_sure: bool = False,
 ) -> Iterator[Row]:
     """Read the digit in each image.
 
@@ -125,6 +146,8 @@ def read(
             memory.
         explain: also say how much each part of the ink mattered.
         min_confidence: that a digit needs to be accepted, 0 to 1.
+        only_sure: whether a digit must be sure to be accepted, by the recognizer's profile.
+        has_sure: whether tables have the column ``is_sure``.
 
     Yields:
         One row for each image, in order.
@@ -136,6 +159,6 @@ def read(
         for name, source in batch:
             result = source if isinstance(source, ImageError) else next(results)
             if isinstance(result, ImageError):
-                yield Row(name, None, result, min_confidence)
+                yield Row(name, None, result, min_confidence, only_sure, has_sure)
             else:
-                yield Row(name, result, None, min_confidence)
+                yield Row(name, result, None, min_confidence, only_sure, has_sure)

@@ -24,6 +24,7 @@ from inkdigits.bulk.task import Task
 from inkdigits.errors import InkdigitsError
 from inkdigits.preprocess import Limits
 from inkdigits.preprocess.files import quiet_pillow
+from inkdigits.profile import Profile
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["Block", "Job", "blocks"]
@@ -41,6 +42,7 @@ class Job:
         limits: largest and smallest image that is read.
         form: that the rows are written in.
         task: what is read.
+        profile: of the model; None for none.
     """
 
     model: str | None
@@ -48,11 +50,12 @@ class Job:
     limits: Limits
     form: Format
     task: Task
+    profile: Profile | None = None
 
     def recognizer(self) -> Recognizer:
         """Load the job's recognizer, in a process whose output must not contain Pillow's warnings."""
         quiet_pillow()
-        return Recognizer(self.model, threads=self.threads, limits=self.limits)
+        return Recognizer(self.model, threads=self.threads, limits=self.limits, profile=self.profile)
 
     def read(self, recognizer: Recognizer, chunk: Chunk) -> Block:
         """Read one chunk with the recognizer that :meth:`recognizer` gave."""

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 import inkdigits
-from inkdigits.cli import measure, predict, read, serve, train
+from inkdigits.cli import guarantee, measure, predict, read, serve, train
 from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
@@ -32,7 +32,7 @@ examples:
 # Packages that come with an extra only, by the extra.
 _EXTRA_OF = {
     **dict.fromkeys(("torch", "onnxscript", "threadpoolctl", "tensorboard", "filelock"), "train"),
-    **dict.fromkeys(("jinja2", "onnx", "rapidfuzz", "sklearn"), "eval"),
+    **dict.fromkeys(("jinja2", "onnx", "rapidfuzz", "scipy", "sklearn"), "eval"),
     **dict.fromkeys(("pyarrow", "rich"), "bulk"),
     "ray": "ray",
     "optuna": "tune",
@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="inkdigits", parser_class=Parser)
-    for group in (predict, read, serve, train, measure):
+    for group in (predict, read, serve, train, measure, guarantee):
         group.add(commands)
     return parser
 

@@ -105,7 +105,9 @@ def add_bulk(parser: Parser, *, accepted: str) -> None:
     add_settings(parser, ("model", "ray_address"))
 
 
-def run_bulk(args: argparse.Namespace, task: Task, counted: Counted, *, command: str, no_table: str = "") -> int:
+def run_bulk(
+    args: argparse.Namespace, task: Task, counted: Counted, *, command: str, no_table: str = "", profile: str = ""
+) -> int:
     """Read images as the options say; return the exit code.
 
     Args:
@@ -114,6 +116,7 @@ def run_bulk(args: argparse.Namespace, task: Task, counted: Counted, *, command:
         counted: of each of the task's verdicts.
         command: its name, as rows of another command do not continue these.
         no_table: why the rows cannot be those of a table, if so.
+        profile: path of the model's profile; "" for none.
 
     Raises:
         SettingError: an option cannot be used, an image is not there, or the output cannot be written.
@@ -142,10 +145,11 @@ def run_bulk(args: argparse.Namespace, task: Task, counted: Counted, *, command:
     from inkdigits.bulk.run import Job
     from inkdigits.cores import usable_cores
     from inkdigits.preprocess import Limits
+    from inkdigits.profile import Profile
 
     if not through:
         check_output(args.output, endings=() if args.form else ENDINGS)
-        refuse_own(args.output, [*(path for path in args.images if path != "-"), settings.model])
+        refuse_own(args.output, [*(path for path in args.images if path != "-"), settings.model, profile])
     for path in args.images:
         if Path(path).is_dir() and not any(True for _ in find_images([path])):
             raise SettingError(f"there is no image in folder {path!r}; looked for {' '.join(SUFFIXES)}")
@@ -156,7 +160,8 @@ def run_bulk(args: argparse.Namespace, task: Task, counted: Counted, *, command:
     if no_table and form in ("csv", "parquet"):
         raise SettingError(no_table)
     limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    job = Job(settings.model or None, settings.threads, limits, form, task)
+    promise = Profile.read(profile) if profile else None
+    job = Job(settings.model or None, settings.threads, limits, form, task, promise)
     processes = args.processes or usable_cores()
     if args.engine == "ray":
         from inkdigits.bulk.cluster import blocks as on_cluster
@@ -211,6 +216,7 @@ def _to_file(
         "model": [entry.get("sha256") or _state(path), *(shipped_network(name)[1] for name in job.task.networks)],
         "form": job.form,
         "limits": [job.limits.max_bytes, job.limits.max_pixels],
+        **({"profile": [job.profile.sha256, job.profile.threshold]} if job.profile else {}),
         **{flag(name): value for name, value in asdict(job.task).items()},
         "layout of rows": LAYOUT,
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from inkdigits.cli.bulk import KEPT, add_bulk, run_bulk
-from inkdigits.cli.common import Commands, add_command
+from inkdigits.cli.common import Commands, add_command, add_settings
+from inkdigits.errors import SettingError
+from inkdigits.settings import Settings
 
 __all__ = ["add"]
 
@@ -23,6 +25,7 @@ examples:
   inkdigits predict seven.png nine.jpg
   inkdigits predict scans/ --csv -o digits.csv   every image in a folder and below
   inkdigits predict scans/ --min-confidence 0.9  "unsure" instead of digits with less
+  inkdigits predict scans/ --profile cnn.profile.json --sure   see inkdigits guarantee
   inkdigits predict --json *.png | jq 'select(.accepted).digit'   one JSON object per line
   curl -s https://example.com/5.png | inkdigits predict -
   inkdigits predict scans.tar.gz train.parquet t10k-images-idx3-ubyte.gz -o digits.parquet
@@ -51,11 +54,21 @@ def add(commands: Commands) -> None:
     predict.add_argument(
         "--explain", action="store_true", help="also show how much each part of the ink mattered; not in tables"
     )
+    add_settings(predict, ("profile",))
+    predict.add_argument(
+        "--sure",
+        action="store_true",
+        help="report digits that the profile does not promise as unsure instead of accepted; needs --profile",
+    )
 
 
 def _predict(args: argparse.Namespace) -> int:
     from inkdigits.bulk.rows import Digits
 
     no_table = "--explain gives a 28×28 map for each image, which a table has no place for; use --json"
-    task = Digits(args.explain, args.min_confidence)
-    return run_bulk(args, task, _COUNTED, command="predict", no_table=no_table if args.explain else "")
+    profile = Settings.from_env(profile=args.profile).profile
+    if args.sure and not profile:
+        raise SettingError("--sure needs --profile FILE (INKDIGITS_PROFILE), which inkdigits guarantee writes")
+    task = Digits(args.explain, args.min_confidence, only_sure=args.sure, has_sure=bool(profile))
+    no_table = no_table if args.explain else ""
+    return run_bulk(args, task, _COUNTED, command="predict", no_table=no_table, profile=profile)

@@ -283,4 +283,6 @@ def _pen(part: Part, settings: Settings) -> Dataset:
 
     numbers = np.flatnonzero([digit.writer in PEN_WRITERS[part] for digit in digits])
     labels = np.array([digits[number].label for number in numbers], np.int64)
-    return Dataset("pen", part, Lazy(picture, numbers), labels, {PENDIGITS_FILE: PENDIGITS_SHA256}, numbers)
+    writers = np.array([str(digits[number].writer) for number in numbers])
+    sha256 = {PENDIGITS_FILE: PENDIGITS_SHA256}
+    return Dataset("pen", part, Lazy(picture, numbers), labels, sha256, numbers, writers)

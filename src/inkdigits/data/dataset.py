@@ -62,6 +62,7 @@ class Dataset:
         labels: (N,) int64, 0 to 9.
         sha256: hash by file or array that the images and labels came from.
         numbers: (N,) int64, the index of each image in the data set that it was taken from; None: 0 to N - 1.
+        writers: (N,) text, who wrote each image; None where the data do not say.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Dataset:
     labels: np.ndarray
     sha256: dict[str, str]
     numbers: np.ndarray | None = None
+    writers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -89,7 +91,10 @@ class Dataset:
         # Taken from a file that is mapped, images would be read into memory all at once.
         mapped = isinstance(self.images, np.memmap)
         images = Lazy(self.images.__getitem__, at) if mapped else self.images[at]
-        return replace(self, part=part or self.part, images=images, labels=self.labels[at], numbers=numbers)
+        writers = None if self.writers is None else self.writers[at]
+        return replace(
+            self, part=part or self.part, images=images, labels=self.labels[at], numbers=numbers, writers=writers
+        )
 
     def limited(self, most: int) -> Dataset:
         """Return at most ``most`` images, stratified by digit; always the same ones."""

@@ -6,6 +6,8 @@
 ``folder/`` with such a pair       that pair; with a train and a test (or t10k) pair, these two are its parts
 ``folder/0/ … folder/9/``          image files of any supported format and size, the folder's name their label
 
+The column ``writer`` of a table says who wrote each digit; in folders, the one below does: ``folder/7/anna/3.png``.
+
 Plain IDX files are mapped and pictures opened one by one, so that a set need not fit in memory.
 """
 
@@ -90,12 +92,14 @@ def read_path(text: str, part: Part) -> Dataset:
 def _from_table(path: Path) -> Dataset:
     # What reads tables is a large package, which the other forms do without.
     from inkdigits.data.tables import read_table
+    from inkdigits.data.writers import read_writers
 
     images, labels = read_table(path, labelled=True)
     assert labels is not None  # as they were asked for
     with path.open("rb") as file:
         sha256 = {path.name: hashlib.file_digest(file, "sha256").hexdigest()}
-    return Dataset(path.name, "all", images, checked_labels(labels, len(images), path), sha256)
+    labels = checked_labels(labels, len(images), path)
+    return Dataset(path.name, "all", images, labels, sha256, writers=read_writers(path, len(images)))
 
 
 def _from_idx(pair: _Pair, name: str = "") -> Dataset:
@@ -161,7 +165,10 @@ def _from_classes(folder: Path, classes: list[Path]) -> Dataset:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         whole.update(f"{path.relative_to(folder).as_posix()} {digest}\n".encode())
-    return Dataset(name, "all", Lazy(files.__getitem__, range(len(files))), labels, {name: whole.hexdigest()})
+    below = [path.relative_to(folder).parts[1:-1] for path in files]
+    writers = np.array([names[0] for names in below]) if all(below) else None
+    images = Lazy(files.__getitem__, range(len(files)))
+    return Dataset(name, "all", images, labels, {name: whole.hexdigest()}, writers=writers)
 
 
 def _hidden(path: Path, below: Path) -> bool:

@@ -2,8 +2,9 @@
 
 A CSV or Parquet table has the columns ``pixel0`` … ``pixel783``, integers from 0 to 255, row by row of the 28×28
 image, and, where it is labelled, ``label``, 0 to 9. They are found by name, so they may be in any order. An NPZ file
-has the arrays ``images``, (N, 28, 28) or (N, 784), and ``labels``, (N,). Files are read in blocks: :func:`iter_table`
-holds one block, :func:`read_table` the pixels as bytes and little more; :func:`iter_rows` goes on after a wrong row.
+has the arrays ``images``, (N, 28, 28) or (N, 784), and ``labels``, (N,). A column ``writer`` is ignored here; see
+:mod:`.writers`. Files are read in blocks: :func:`iter_table` holds one block, :func:`read_table` the pixels as bytes
+and little more; :func:`iter_rows` goes on after a wrong row.
 
 https://www.kaggle.com/c/digit-recognizer/data
 """
@@ -29,9 +30,10 @@ import pyarrow.parquet
 from inkdigits.errors import DataError
 from inkdigits.prediction import SIDE
 
-__all__ = ["LABEL", "PIXELS", "SUFFIXES", "iter_rows", "iter_table", "read_table", "write_csv"]
+__all__ = ["LABEL", "PIXELS", "SUFFIXES", "WRITER", "iter_rows", "iter_table", "read_table", "write_csv"]
 
 LABEL = "label"
+WRITER = "writer"  # a column that may be there; inkdigits.data.writers reads it
 PIXELS = tuple(f"pixel{i}" for i in range(SIDE * SIDE))
 SUFFIXES = (".csv", ".csv.gz", ".parquet", ".npz")
 BLOCK_BYTES = 2 << 20  # of CSV text read at a time; about 1,100 rows of MNIST
@@ -334,7 +336,7 @@ def _bytes(
 def _columns(header: Sequence[str], labelled: bool, where: str) -> list[str]:
     """Return the columns to read, label first; each must be there once, and no other."""
     wanted = [LABEL, *PIXELS] if labelled else list(PIXELS)
-    known, seen = {LABEL, *PIXELS}, set()
+    known, seen = {LABEL, WRITER, *PIXELS}, set()
     expected = f"expected {LABEL} and pixel0 to {PIXELS[-1]}" if labelled else f"expected pixel0 to {PIXELS[-1]}"
     for number, name in enumerate(header, 1):
         if name not in known:

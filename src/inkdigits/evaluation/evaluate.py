@@ -22,6 +22,7 @@ from inkdigits.settings import Settings
 __all__ = [
     "BLANK",
     "THRESHOLDS",
+    "Answers",
     "Bin",
     "DigitScore",
     "Evaluation",
@@ -30,6 +31,7 @@ __all__ = [
     "calibration_bins",
     "calibration_error",
     "evaluate",
+    "read_answers",
     "rejection",
     "unseen",
     "wilson",
@@ -95,6 +97,21 @@ class Rejection:
     answered: float
     accuracy: float
     wrong: int
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A model's answers to N images.
+
+    Attributes:
+        digits: (N,) int64, 0 to 9; BLANK where the image is blank.
+        confidences: (N,) float64 in [0, 1].
+        accepted: (N,) bool, whether the image is accepted as a digit.
+    """
+
+    digits: np.ndarray
+    confidences: np.ndarray
+    accepted: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,26 +219,10 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
     Raises:
         DataError: no image can be read.
     """
-    read = np.empty(len(dataset), np.int64)
-    confidence = np.zeros(len(dataset))
-    unreadable: list[tuple[int, ImageError]] = []
-    rejected = 0
-    with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
-        for start in range(0, len(dataset), CHUNK):
-            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
-            for at, answer in enumerate(answers, start):
-                if isinstance(answer, ImageError):
-                    unreadable.append((at, answer))
-                    continue
-                read[at] = BLANK if answer.digit is None else answer.digit
-                confidence[at] = answer.confidence
-                rejected += not (answer.is_digit or answer.is_blank)
-            advance(len(answers))
+    answers, unreadable = read_answers(recognizer, dataset, progress)
     good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
-    if not len(good):
-        at, error = unreadable[0]
-        raise DataError(f"no image of {dataset.name} can be read; {dataset.title(at)}: {error}")
-    read, confidence, labels = read[good], confidence[good], dataset.labels[good]
+    read, confidence, labels = answers.digits, answers.confidences, dataset.labels[good]
+    rejected = int((~answers.accepted & (read != BLANK)).sum())
     right = read == labels
     confusion = np.zeros((CLASSES, CLASSES + 1), np.int64)
     np.add.at(confusion, (labels, read), 1)
@@ -244,6 +245,39 @@ def evaluate(recognizer: Recognizer, dataset: Dataset, progress: Progress | None
         unreadable=tuple(unreadable),
         rejected=None if recognizer.model.threshold is None else rejected,
     )
+
+
+def read_answers(
+    recognizer: Recognizer, dataset: Dataset, progress: Progress | None = None
+) -> tuple[Answers, list[tuple[int, ImageError]]]:
+    """Read every image of a data set.
+
+    Returns:
+        The answers to the readable images, in order; and index and error of each image that could not be read.
+
+    Raises:
+        DataError: no image can be read.
+    """
+    digits = np.empty(len(dataset), np.int64)
+    confidences = np.zeros(len(dataset))
+    accepted = np.zeros(len(dataset), bool)
+    unreadable: list[tuple[int, ImageError]] = []
+    with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
+        for start in range(0, len(dataset), CHUNK):
+            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
+            for at, answer in enumerate(answers, start):
+                if isinstance(answer, ImageError):
+                    unreadable.append((at, answer))
+                    continue
+                digits[at] = BLANK if answer.digit is None else answer.digit
+                confidences[at] = answer.confidence
+                accepted[at] = answer.is_digit
+            advance(len(answers))
+    if len(unreadable) == len(dataset):
+        at, error = unreadable[0]
+        raise DataError(f"no image of {dataset.name} can be read; {dataset.title(at)}: {error}")
+    good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
+    return Answers(digits[good], confidences[good], accepted[good]), unreadable
 
 
 def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:

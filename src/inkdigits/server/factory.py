@@ -80,7 +80,12 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
             tracer.close()
 
     def build() -> Deployment:
-        recognizer = Recognizer(settings.model or None, threads=settings.threads, limits=executor.limits)
+        recognizer = Recognizer(
+            settings.model or None,
+            threads=settings.threads,
+            limits=executor.limits,
+            profile=settings.profile or None,
+        )
         fault = self_test(recognizer)
 
         def readiness_fault() -> str:

@@ -123,7 +123,9 @@ def _section(number: int, item: Input, row: Row, *, open_: bool) -> str:
     elif row.is_blank:
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>This picture is blank.</p>'
     elif row.is_digit:
-        content = f'<p class="numeral">{_digit(row)}</p><p>Confidence {_confidence(row)}</p>' + _details(row, open_)
+        sure = ", sure" if row.is_sure else ""
+        content = f'<p class="numeral">{_digit(row)}</p><p>Confidence {_confidence(row)}{sure}</p>'
+        content += _details(row, open_)
     elif row.reason == "several digits":
         words = "This looks like more than one digit. Send one at a time."
         content = f'<p class="numeral doubtful">{_digit(row)}</p><p>{words}</p>' + _details(row, open_)

@@ -7,6 +7,7 @@ from typing import Any
 import inkdigits
 from inkdigits.network import shipped_network
 from inkdigits.preprocess import NORMALIZATION_VERSION
+from inkdigits.profile import Profile
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["CARD", "CARD_SUFFIX", "FIGURES", "about", "card_of", "version_of"]
@@ -35,7 +36,14 @@ def about(recognizer: Recognizer) -> dict[str, Any]:
         "threshold": model.threshold,
         "normalisation": NORMALIZATION_VERSION,
         "inkdigits": inkdigits.__version__,
+        **({"guarantee": _guarantee(recognizer.profile)} if recognizer.profile else {}),
     }
+
+
+def _guarantee(profile: Profile) -> dict[str, Any]:
+    """Return what a profile promises, without the data that it was found with."""
+    names = ("threshold", "error", "confidence", "n", "accepted", "writers", "created")
+    return {name: getattr(profile, name) for name in names}
 
 
 def version_of(recognizer: Recognizer) -> str:

@@ -132,6 +132,9 @@ class Prediction(Schema):
         description="Dark ink on light paper, or light on dark; null when blank."
     )
     model: str = Field(description="Name of the model that answered.")
+    is_sure: bool | Nothing = Field(
+        None, description="Whether the server's profile promises the digit; only if the server has a profile."
+    )
     image: SeenRows | Nothing = Field(None, description="What the network saw; only with `image=true`.")
     explanation: WeightRows | Nothing = Field(
         None,
@@ -260,6 +263,18 @@ class Ready(Schema):
     model: str
 
 
+class Guarantee(Schema):
+    """What the server's profile promises of the digits that are sure."""
+
+    threshold: Share = Field(description="Confidence from which an accepted digit is sure.")
+    error: Share = Field(description="Largest share of wrong digits among those that are sure.")
+    confidence: Share = Field(description="Probability that this holds.")
+    n: int = Field(description="Pictures that the threshold was found with.")
+    accepted: int = Field(description="Of them, those that are sure.")
+    writers: int | None = Field(description="Who wrote them; null if unknown.")
+    created: str
+
+
 class Model(Schema):
     name: str
     version: str = Field(description="The first characters of the hash.")
@@ -275,6 +290,7 @@ class Model(Schema):
     threshold: float | None
     normalisation: str
     inkdigits: str
+    guarantee: Guarantee | Nothing = Field(None, description="Only if the server has a profile.")
 
 
 # Open Inference Protocol
