@@ -18,9 +18,11 @@ from inkdigits.onnx_form import ends, find_form
 
 __all__ = [
     "METADATA_PREFIX",
+    "REGISTRY_NAME",
     "SHIPPED",
     "Network",
     "ShippedNetwork",
+    "file_sha256",
     "find_model",
     "read_registry",
     "shipped_entry",
@@ -206,7 +208,11 @@ def shipped_entry(name: str) -> dict[str, Any]:
 
 
 def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
-    """Return name, path and registry entry of a model: a shipped model's name, a path, or None, the shipped default.
+    """Return name, path and registry entry of a model.
+
+    Args:
+        model: a shipped model's name; the path of a file; the path of a folder, which stands for the default of its
+            registry; or None, the shipped default.
 
     Raises:
         ModelError: there is no such model.
@@ -218,6 +224,13 @@ def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
         entry = shipped["models"][model]
         return model, SHIPPED / entry["file"], entry
     path = Path(model)
+    if path.is_dir():
+        registry = read_registry(path)
+        name = str(registry.get("default"))
+        if name not in registry["models"]:
+            raise ModelError(f"{path / REGISTRY_NAME} has no default; run inkdigits models promote, or name a file")
+        entry = registry["models"][name]
+        return name, path / entry["file"], entry
     if not path.is_file():
         names = ", ".join(shipped["models"]) or "none"
         raise ModelError(f"no model {str(model)!r}: it is neither a file nor a shipped model (shipped: {names})")
@@ -227,14 +240,27 @@ def find_model(model: str | Path | None) -> tuple[str, Path, dict[str, Any]]:
     return path.stem, path, {}
 
 
-def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a model's file and, if its weights are in a second file, of both.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[bytes, str]:
     weights = path.with_name(path.name + WEIGHTS_SUFFIX)
     try:
         data = path.read_bytes()
         second = weights.read_bytes() if weights.is_file() else b""
     except OSError as error:
         raise ModelError(f"cannot read model {path}: {error.strerror}") from None
-    found = hashlib.sha256(data + second).hexdigest()
+    return data, hashlib.sha256(data + second).hexdigest()
+
+
+def _read_verified(path: Path, sha256: str | None) -> tuple[bytes, str]:
+    data, found = _read(path)
     if sha256 and found != sha256:
         raise ModelError(
             f"model {path} is not the registered one: its SHA-256 is {found}, the registry says {sha256}; "

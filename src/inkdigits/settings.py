@@ -50,7 +50,9 @@ class Settings(Options):
         high=MAX_WORKERS,
     )
     model: str = option(
-        "", "name of a shipped model or path of an .onnx file; empty: the default", env="INKDIGITS_MODEL"
+        "",
+        "name of a shipped model, path of an .onnx file, or a folder, for its champion; empty: the default",
+        env="INKDIGITS_MODEL",
     )
     profile: str = option(
         "", "path of the profile of inkdigits guarantee for the model; empty: none", env="INKDIGITS_PROFILE"

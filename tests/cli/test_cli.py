@@ -18,7 +18,20 @@ from inkdigits.bulk.formats import NAME_WIDTH
 
 from support.drawings import picture
 
-COMMANDS = ("predict", "read", "serve", "train", "tune", "runs", "evaluate", "submit", "compare", "data", "guarantee")
+COMMANDS = (
+    "predict",
+    "read",
+    "serve",
+    "train",
+    "tune",
+    "runs",
+    "evaluate",
+    "submit",
+    "compare",
+    "data",
+    "guarantee",
+    "models",
+)
 
 
 @pytest.fixture

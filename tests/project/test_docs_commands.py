@@ -244,6 +244,15 @@ def parsers() -> dict[str, ArgumentParser]:
     return found.choices
 
 
+def options_of(words):
+    """The options of a command, or of its own command that is named next."""
+    parser = parsers()[words[0]]
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            parser = next((action.choices[word] for word in words[1:] if word in action.choices), parser)
+    return parser._option_string_actions
+
+
 def test_each_exception_is_of_a_command_that_is_there():
     everything = [step for document in DOCUMENTS for step in steps(document) if step.language == "sh"]
     used = {program for step in everything for program in programs(step.code)}
@@ -266,7 +275,7 @@ def test_commands_in_the_text_exist(document, sandbox, installed):
         words = shlex.split(code.replace("\n", " "))
         words = words[next(i for i, word in enumerate(words) if "=" not in word or word.startswith("-")) :]
         if words[0] == "inkdigits" and words[1] not in ("COMMAND", "predict|serve"):
-            known = parsers()[words[1]]._option_string_actions if words[1] in parsers() else {"--help", "--version"}
+            known = options_of(words[1:]) if words[1] in parsers() else {"--help", "--version"}
             assert [word for word in words[1:] if word.startswith("--") and word not in known] == [], code
             assert words[1] in parsers() or words[1].startswith("-"), code
         elif words[0] == "make":

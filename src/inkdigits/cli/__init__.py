@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 import inkdigits
-from inkdigits.cli import guarantee, measure, predict, read, serve, train
+from inkdigits.cli import guarantee, measure, models, predict, read, serve, train
 from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
@@ -31,8 +31,8 @@ examples:
 """
 # Packages that come with an extra only, by the extra.
 _EXTRA_OF = {
-    **dict.fromkeys(("torch", "onnxscript", "threadpoolctl", "tensorboard", "filelock"), "train"),
-    **dict.fromkeys(("jinja2", "onnx", "rapidfuzz", "scipy", "sklearn"), "eval"),
+    **dict.fromkeys(("torch", "onnxscript", "threadpoolctl", "tensorboard"), "train"),
+    **dict.fromkeys(("filelock", "jinja2", "onnx", "rapidfuzz", "scipy", "sklearn"), "eval"),
     **dict.fromkeys(("pyarrow", "rich"), "bulk"),
     "ray": "ray",
     "optuna": "tune",
@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="inkdigits", parser_class=Parser)
-    for group in (predict, read, serve, train, measure, guarantee):
+    for group in (predict, read, serve, train, measure, guarantee, models):
         group.add(commands)
     return parser
 

@@ -74,7 +74,7 @@ class Sample:
     sha256: str = ""
     sources: np.ndarray | None = None
     titles: Sequence[str] | None = None
-    images: Sequence[ImageSource] | None = None
+    images: Sequence[ImageSource] | np.ndarray | None = None
     users: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -165,6 +165,7 @@ class Verdict:
         checks: all conditions; the challenger passes if all are met.
         audit: how they differ on the audit.
         users: of the audit.
+        user_gains: pairs of a net gain in pictures and how many users have it, the gain rising.
         level: that both tests had.
         earlier: tries on the same audit before this one.
         validation: how they differ on each validation set.
@@ -178,6 +179,7 @@ class Verdict:
     checks: tuple[Check, ...]
     audit: Paired
     users: int
+    user_gains: tuple[tuple[int, int], ...]
     level: float
     earlier: int
     validation: tuple[Paired, ...]
@@ -266,6 +268,7 @@ def judge(
         checks=tuple(checks),
         audit=paired,
         users=len(by_user),
+        user_gains=tuple((int(gain), int(n)) for gain, n in zip(*np.unique(by_user, return_counts=True), strict=True)),
         level=allowed,
         earlier=earlier,
         validation=tuple(compared),

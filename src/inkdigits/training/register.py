@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from inkdigits import __version__
-from inkdigits.atomic import destination, is_stream, write_atomically
+from inkdigits.atomic import destination, is_stream
 from inkdigits.data.catalog import load, parts
 from inkdigits.errors import SettingError, TrainingError
 from inkdigits.evaluation.evaluate import Evaluation, evaluate
-from inkdigits.network import REGISTRY_NAME, read_registry
+from inkdigits.network import read_registry
 from inkdigits.progress import Progress
 from inkdigits.recognizer import Recognizer
+from inkdigits.registry import change_registry
 from inkdigits.settings import Settings
 from inkdigits.training.prepare import Prepared, split_names
 
@@ -195,7 +193,7 @@ def register_network(
         "config": config.to_dict(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _change(out.parent, lambda registry: registry.update({out.stem: entry}))
+    change_registry(out.parent, lambda registry: registry.update({out.stem: entry}))
 
 
 def add_entry(out: Path, entry: Mapping[str, Any]) -> None:
@@ -207,16 +205,4 @@ def add_entry(out: Path, entry: Mapping[str, Any]) -> None:
         ModelError: the registry is damaged.
         TrainingError: the registry cannot be written.
     """
-    _change(out.parent, lambda registry: registry["models"].update({out.stem: dict(entry)}))
-
-
-def _change(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    path = folder / REGISTRY_NAME
-    try:
-        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
-    except OSError as error:
-        raise TrainingError(f"cannot lock {path}: {error.strerror}; name another folder, or make it writable") from None
-    with lock:
-        registry = read_registry(folder)
-        change(registry)
-        write_atomically(path, (json.dumps(registry, indent=2, ensure_ascii=False) + "\n").encode())
+    change_registry(out.parent, lambda registry: registry["models"].update({out.stem: dict(entry)}))
