@@ -24,7 +24,7 @@ from inkdigits.preprocess import ImageSource
 __all__ = ["NON_DIGIT", "Check", "Contender", "Paired", "Sample", "Verdict", "judge", "margin_of"]
 
 NON_DIGIT = -1  # label of a picture that does not show a digit
-ALPHA = 0.05  # probability that a challenger that is no better passes the tests of the audit, over all tries
+ALPHA = 0.05  # probability that an equal challenger passes the tests of the audit, over all tries
 MIN_PICTURES = 1000  # of the audit: then a challenger with half of 4% mistakes passes in 80 to 98 of 100 cases
 MIN_USERS = 50  # of the audit
 MIN_GAIN = 0.005  # of the audit's pictures, net; a smaller gain is not worth a change
