@@ -43,7 +43,7 @@ class Network:
     """A model in memory.
 
     Args:
-        model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
+        model: as for :func:`find_model`.
         threads: threads of one run.
         probes: returns the images that detect the form of an unknown file: see :mod:`inkdigits.onnx_form`.
 

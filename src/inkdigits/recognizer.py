@@ -54,7 +54,8 @@ class Recognizer:
     """Reads digits with one model.
 
     Args:
-        model: name of a shipped model, or path of an ``.onnx`` file; None is the shipped default.
+        model: name of a shipped model, path of an ``.onnx`` file, or of a folder, whose registry's default reads; None
+            is the shipped default.
         threads: threads per network run. One is fastest for single images and leaves cores to other processes.
         limits: largest and smallest image to accept.
         profile: from ``inkdigits guarantee``, or the path of its file; with one, predictions have ``is_sure``.

@@ -21,7 +21,7 @@ from inkdigits.evaluation.evaluate import Answers, calibration_error
 from inkdigits.evaluation.paired import level, mcnemar, sign_flip, upper_loss
 from inkdigits.preprocess import ImageSource
 
-__all__ = ["NON_DIGIT", "Check", "Contender", "Paired", "Sample", "Verdict", "judge", "margin_of"]
+__all__ = ["ALPHA", "NON_DIGIT", "Check", "Contender", "Paired", "Sample", "Verdict", "judge", "margin_of"]
 
 NON_DIGIT = -1  # label of a picture that does not show a digit
 ALPHA = 0.05  # probability that an equal challenger passes the tests of the audit, over all tries
