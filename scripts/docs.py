@@ -44,9 +44,9 @@ def options_table(options: type[Options]) -> str:
 def help_of(command: str) -> str:
     """The help text of a command, "" for that of inkdigits itself."""
     parser: ArgumentParser = build_parser()
-    for word in command.split():
+    for name in command.split():
         [commands] = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
-        parser = commands.choices[word]
+        parser = commands.choices[name]
     return f"```text\n{parser.format_help().strip()}\n```"
 
 

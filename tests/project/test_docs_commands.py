@@ -245,12 +245,10 @@ def parsers() -> dict[str, ArgumentParser]:
 
 
 def options_of(words):
-    """The options of a command, or of its own command that is named next."""
+    """The options of a command, or of the command below it that is named next."""
     parser = parsers()[words[0]]
-    for action in parser._actions:
-        if isinstance(action, _SubParsersAction):
-            parser = next((action.choices[word] for word in words[1:] if word in action.choices), parser)
-    return parser._option_string_actions
+    below = [action for action in parser._actions if isinstance(action, _SubParsersAction)]
+    return (below[0].choices.get(words[1], parser) if below and len(words) > 1 else parser)._option_string_actions
 
 
 def test_each_exception_is_of_a_command_that_is_there():
