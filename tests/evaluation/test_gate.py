@@ -48,7 +48,7 @@ def validation():
     ]
 
 
-def better(rng, fixed=0.03, broken=0.005, wrong=0.04):
+def better(rng, fixed=0.025, broken=0.005, wrong=0.04):
     before = rng.random(N) >= wrong
     after = np.where(before, rng.random(N) >= broken, rng.random(N) < fixed / wrong)
     return before, after

@@ -41,7 +41,7 @@ def add(commands: Commands) -> None:
         "list|gate|promote|rollback [options]",
         lambda args: models.error("name what to do: list, gate, promote or rollback"),
         "list the models of a folder, promote one, or take that back",
-        "List the models of a folder and their roles; test a challenger; make it the champion, or take that back.",
+        "List the models of a folder and their roles; test a challenger; promote it, or take that back.",
         _EXAMPLES,
     )
     actions = models.add_subparsers(metavar="ACTION", title="actions", parser_class=Parser)
