@@ -16,8 +16,8 @@ import inkdigits
 
 WEB = Path(inkdigits.__file__).with_name("web")
 STEPS = {
-    "preprocess": ("files", "decode", "grey", "paper", "planes", "ink", "components", "layout"),
-    "reading": ("ink", "layout", "lines", "search", "scoring"),
+    "preprocess": ("files", "decode", "grey", "paper", "planes", "ink", "components", "layout", "strokes"),
+    "reading": ("ink", "layout", "lines", "search", "scoring", "strokes"),
 }
 PAGES = {  # the page's files, and the modules that hold their numbers
     WEB / folder / "constants.js": (

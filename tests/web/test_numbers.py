@@ -41,11 +41,11 @@ def numbers(page):
     return page.get_by_test_id("numbers")
 
 
-def kept(*placed):
-    """A drawing as the tab keeps it, of numbers: (text, width, place on the pad)."""
+def kept(*placed, gap=0.35):
+    """A drawing as the tab keeps it, of numbers: (text, width, place on the pad), with gaps in heights."""
     strokes = []
     for text, width, at in placed:
-        of_text = number_strokes(text)
+        of_text = number_strokes(text, gap=gap)
         scale = width / max(stroke[:, 0].max() for stroke in of_text)
         strokes += [1000 * (stroke * scale + at) for stroke in of_text]
     points = [[[*map(float, point), 16 * i, None] for i, point in enumerate(stroke)] for stroke in strokes]
@@ -54,11 +54,11 @@ def kept(*placed):
     return f"sessionStorage.setItem('inkdigits.drawing', {json.dumps(json.dumps(saved))})"
 
 
-def visit_with(visit, *placed, before=lambda page: None, **options):
+def visit_with(visit, *placed, gap=0.35, before=lambda page: None, **options):
     """The page with a drawing of numbers."""
 
     def prepare(page):
-        page.add_init_script(kept(*placed))
+        page.add_init_script(kept(*placed, gap=gap))
         before(page)
 
     return visit(before=prepare, **options)
@@ -116,6 +116,56 @@ def test_a_table_has_room_and_can_be_copied(visit, width, scheme):
     expect(page.get_by_test_id("copy-numbers")).to_have_text("Copied")
     assert page.evaluate("navigator.clipboard.readText()") == "25\t340\n7\t\n99\t61"
     assert axe(page) == []
+
+
+OVERLAPPING = "235", 0.5, (0.2, 0.3)  # whose ink alone reads as "25"
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_overlapping_digits_are_read_by_their_strokes(visit, on_device):
+    asked = []
+
+    def watch(page):
+        page.on("request", lambda request: asked.append(request))
+
+    page = visit_with(visit, OVERLAPPING, gap=-0.3, before=watch)
+    page.get_by_test_id("on-device").set_checked(on_device)
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device" if on_device else "^Ready: "))
+    page.get_by_test_id("predict").click()
+    expect(numbers(page)).to_have_text("235")
+    settled(page)
+    if not on_device:
+        [last] = [request for request in asked if READ.search(request.url)][-1:]
+        strokes = last.post_data_json["strokes"]
+        assert len(strokes) == len(number_strokes("235"))
+        assert all(0 <= value <= 1000 for stroke in strokes for point in stroke for value in point)
+
+
+def test_erased_ink_and_ink_off_the_pad_are_no_strokes(visit):
+    lines = visit().evaluate("""async () => {
+      const { penLines } = await import('./strokes.js');
+      const stroke = (points, erases = false) => ({
+        width: 40,
+        erases,
+        points: points.map(([x, y], i) => ({ x, y, time: 16 * i, pressure: null })),
+      });
+      const bar = stroke([[100, 500], [900, 500]]);
+      const rubber = stroke([[500, 300], [500, 700]], true);
+      return {
+        cut: penLines([bar, rubber]),
+        before: penLines([rubber, bar]),
+        off: penLines([stroke([[-50, 200], [300, 200], [300, 1100], [600, 1100], [600, 800]])]),
+        none: penLines([bar, stroke([[0, 500], [1000, 500]], true)]),
+        many: penLines(Array.from({ length: 300 }, () => bar)),
+      };
+    }""")
+    left, right = lines["cut"]
+    assert left[0] == [100, 500] and right[-1] == [900, 500]
+    assert 470 < left[-1][0] < 490 and 510 < right[0][0] < 530
+    assert len(lines["before"]) == 1
+    assert len(lines["off"]) == 2
+    assert all(0 <= value <= 1000 for line in lines["off"] for point in line for value in point)
+    assert lines["none"] is lines["many"] is None
 
 
 def test_a_doubtful_digit_is_marked_and_other_numbers_are_named(visit):

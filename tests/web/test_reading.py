@@ -1,16 +1,18 @@
-"""Reading numbers on the device: the same texts and boxes as in Python, in a real browser."""
+"""Reading numbers on the device, in pictures and drawings: the same texts and boxes as in Python, in a real browser."""
 
 import base64
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
 from inkdigits import Recognizer
+from inkdigits.preprocess.strokes import check_strokes, draw_strokes
 from inkdigits.synthesis.lines import Hand, compose_line, line_text
 from inkdigits.synthesis.strings import cropped
 
 from support import browser
-from support.drawings import DIGITS, picture
+from support.drawings import DIGITS, SIGNS, number_strokes, picture
 from support.files import encode
 
 pytestmark = pytest.mark.slow
@@ -19,6 +21,7 @@ chromium, visit = browser.chromium, browser.visit
 
 NUMBERS = 100
 PAGES = 12  # of several numbers
+DRAWINGS = 60
 ALTERNATIVES = 3
 BATCH = 25  # pictures handed to the browser at a time
 CLOSE = 0.02  # probability; where two texts are about as likely, a grey level moves more than one percent
@@ -29,10 +32,19 @@ READ = """async ([pictures, alternatives]) => {
   window.device ??= new DeviceBackend();
   const read = [];
   for (const picture of pictures) {
-    const file = new Blob([Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0))]);
-    read.push(await window.device.read(file, alternatives));
+    const isFile = typeof picture === 'string';
+    const page = isFile ? new Blob([Uint8Array.from(atob(picture), (letter) => letter.charCodeAt(0))]) : picture;
+    read.push(await window.device.read(page, alternatives));
   }
   return read;
+}"""
+DRAW = """async (drawings) => {
+  const { drawStrokes } = await import('./preprocess/strokes.js');
+  return Promise.all(drawings.map(async (strokes) => {
+    const { picture: { width, height, data }, scale, left, top } = drawStrokes(strokes);
+    const digest = [...new Uint8Array(await crypto.subtle.digest('SHA-256', data))];
+    return { scale, left, top, width, height, digest };
+  }));
 }"""
 
 
@@ -88,10 +100,41 @@ def composed_pages():
         yield on_paper(page, rng)
 
 
+def drawn_numbers():
+    """Numbers as pen strokes, by an unsteady hand: slanted, crowded so that they overlap, with signs, and in lines."""
+    rng = np.random.default_rng(13)
+    for _ in range(DRAWINGS):
+        strokes = []
+        for line in range(int(rng.integers(1, 3))):
+            height = rng.uniform(60, 140)
+            text = "".join(rng.choice(list("0123456789"), int(rng.integers(1, 8))))
+            gap = rng.choice([-0.12, 0.1, 0.35, 0.6])
+            slant, top = rng.uniform(-0.2, 0.3), 260.0 * line + rng.uniform(0, 20)
+            some = number_strokes(text, height, gap)
+            if rng.random() < 0.4:
+                at = rng.integers(len(some))
+                sign = SIGNS[str(rng.choice(list(SIGNS)))]
+                some.append(sign * height + [float(some[at][:, 0].max()) + 0.1 * height, 0])
+            for stroke in some:
+                bent = stroke + rng.normal(0, 0.012 * height, stroke.shape) + [40, top]
+                bent[:, 0] += slant * (top - bent[:, 1])
+                strokes.append(bent)
+        yield [np.round(strokes[i], 2).tolist() for i in rng.permutation(len(strokes))]
+
+
+def odd_drawings():
+    """A point, a dash, one digit, a stroke that returns on itself, and more strokes than are a witness."""
+    yield [[[3.0, 4.0]]]
+    yield [[[0.0, 0.0], [100.0, 0.0]]]
+    yield [stroke.tolist() for stroke in number_strokes("7", 80.0)]
+    yield [[[0.0, 0.0], [0.0, 50.0], [0.0, 0.0], [0.0, 50.0]]]
+    yield [[[10.0 * i, 0.0], [10.0 * i + 3, 60.0]] for i in range(70)]
+
+
 def read_in_browser(page, files):
     answers = []
     for i in range(0, len(files), BATCH):
-        some = [base64.b64encode(data).decode() for data in files[i : i + BATCH]]
+        some = [base64.b64encode(data).decode() if isinstance(data, bytes) else data for data in files[i : i + BATCH]]
         answers += page.evaluate(READ, [some, ALTERNATIVES])
     return answers
 
@@ -100,26 +143,58 @@ def near(here, there):
     return np.abs(np.array(list(here.values())) - np.array(list(there.values()))).max() <= NEAR
 
 
+def sent(strokes):
+    return {"strokes": strokes}
+
+
+def as_in_python(here, there, i):
+    """Fail where a reading on the device is another than Python's."""
+    assert here.keys() == there.keys() | {"model"}  # who read it
+    for same in ("text", "is_number", "lines", "table", "blank", "polarity"):
+        assert here[same] == there[same], i
+    assert here["confidence"] == pytest.approx(there["confidence"], abs=CLOSE), i
+    for mine, other in zip(here["numbers"], there["numbers"], strict=True):
+        assert mine.keys() == other.keys()
+        value = other["value"] if other["value"] is None else float(other["value"])  # JavaScript has no large integers
+        assert (mine["value"], mine["is_number"]) == (value, other["is_number"])
+        assert near(mine["box"], other["box"])
+        likely = [each["text"] for each in other["alternatives"] if each["confidence"] > 2 * CLOSE]
+        assert {each["text"] for each in mine["alternatives"]} >= set(likely)
+        for digit, expected in zip(mine["digits"], other["digits"], strict=True):
+            for same in ("char", "digit", "touching"):
+                assert digit[same] == expected[same]
+            assert digit["confidence"] == pytest.approx(expected["confidence"], abs=CLOSE), i
+            assert near(digit["box"], expected["box"]), (i, there["text"])
+
+
 @pytest.mark.parametrize("pictures", [composed_numbers, composed_pages])
 def test_numbers_are_read_as_in_python(visit, reader, pictures):
     files = [*pictures(), encode(np.full((60, 200), 255, np.uint8)), encode(picture(7))]
     several = 0
     for i, (here, data) in enumerate(zip(read_in_browser(visit(), files), files, strict=True)):
         there = reader.read(data, alternatives=ALTERNATIVES).to_dict()
-        assert here.keys() == there.keys() | {"model"}  # who read it
-        for same in ("text", "is_number", "lines", "table", "blank", "polarity"):
-            assert here[same] == there[same], i
-        assert here["confidence"] == pytest.approx(there["confidence"], abs=CLOSE)
+        as_in_python(here, there, i)
         several += len(there["text"]) > 1
-        for mine, other in zip(here["numbers"], there["numbers"], strict=True):
-            assert mine.keys() == other.keys()
-            assert (mine["value"], mine["is_number"]) == (other["value"], other["is_number"])
-            assert near(mine["box"], other["box"])
-            likely = [each["text"] for each in other["alternatives"] if each["confidence"] > 2 * CLOSE]
-            assert {each["text"] for each in mine["alternatives"]} >= set(likely)
-            for digit, as_in_python in zip(mine["digits"], other["digits"], strict=True):
-                for same in ("char", "digit", "touching"):
-                    assert digit[same] == as_in_python[same]
-                assert digit["confidence"] == pytest.approx(as_in_python["confidence"], abs=CLOSE)
-                assert near(digit["box"], as_in_python["box"]), (i, there["text"])
     assert several > 0.7 * len(files)
+
+
+def test_strokes_are_drawn_as_in_python(visit):
+    drawings = [*drawn_numbers(), *odd_drawings()]
+    for here, strokes in zip(visit().evaluate(DRAW, drawings), drawings, strict=True):
+        there = draw_strokes(check_strokes(strokes))
+        assert (here["width"], here["height"]) == there.picture.size
+        for same in ("scale", "left", "top"):
+            assert here[same] == pytest.approx(getattr(there, same))
+        assert bytes(here["digest"]) == sha256(there.picture.tobytes()).digest()
+
+
+def test_drawn_numbers_are_read_as_in_python(visit, reader):
+    drawings = [*drawn_numbers(), *odd_drawings()]
+    several = ink_alone = 0
+    for i, (here, strokes) in enumerate(zip(read_in_browser(visit(), [*map(sent, drawings)]), drawings, strict=True)):
+        there = reader.read(strokes, alternatives=ALTERNATIVES).to_dict()
+        as_in_python(here, there, i)
+        several += len(there["text"]) > 1
+        ink_alone += reader.read(draw_strokes(check_strokes(strokes)).picture).text != there["text"]
+    assert several > 0.8 * len(drawings)
+    assert ink_alone  # the strokes decide

@@ -23,6 +23,7 @@ __all__ = [
     "Strokes",
     "check_strokes",
     "draw_strokes",
+    "paint",
     "weighted_median",
 ]
 
@@ -38,7 +39,7 @@ LEAST_PEN = 1.5  # pixels
 MARGIN = 20  # pixels, of paper around the strokes
 LONGEST_SIDE = 1600  # pixels of a drawing
 MOST_PIXELS = 1_500_000  # of a drawing
-FINER = 4  # times as many pixels per side are drawn, for grey edges
+OVERSAMPLED = 4  # times as many pixels per side are painted, for grey edges
 QUOTED = 40  # characters of a value that an error message repeats
 LONG_NUMBER = 10**40
 
@@ -163,16 +164,22 @@ def draw_strokes(strokes: Sequence[np.ndarray]) -> Drawing:
     scale *= min(1.0, (LONGEST_SIDE - 2 * MARGIN) / max(longest, 1), (MOST_PIXELS / max(area, 1)) ** 0.5)
     corner = low - MARGIN / scale
     width, rows = (int(side) + 2 * MARGIN for side in np.ceil(scale * span))
-    sheet = Image.new("L", (FINER * width, FINER * rows), 255)
+    placed = tuple(scale * (stroke - corner) for stroke in strokes)
+    picture = paint(placed, (width, rows), max(LEAST_PEN, PEN * height * scale), ink=0, paper=255)
+    return Drawing(picture, float(scale), float(corner[0]), float(corner[1]), placed)
+
+
+def paint(strokes: Sequence[np.ndarray], size: tuple[int, int], pen: float, *, ink: int, paper: int) -> Image.Image:
+    """Paint strokes on a sheet of a size with a pen of a width, in pixels of it: mode "L"."""
+    sheet = Image.new("L", (OVERSAMPLED * size[0], OVERSAMPLED * size[1]), paper)
     canvas = ImageDraw.Draw(sheet)
-    pen = FINER * max(LEAST_PEN, PEN * height * scale)
+    pen *= OVERSAMPLED
     for stroke in strokes:
-        placed = FINER * scale * (stroke - corner)
-        canvas.line(placed.ravel().tolist(), fill=0, width=round(pen))
+        placed = OVERSAMPLED * stroke
+        canvas.line(placed.ravel().tolist(), fill=ink, width=round(pen))
         for x, y in placed.tolist():
-            canvas.ellipse((x - pen / 2, y - pen / 2, x + pen / 2, y + pen / 2), fill=0)
-    placed_strokes = tuple(scale * (stroke - corner) for stroke in strokes)
-    return Drawing(sheet.reduce(FINER), float(scale), float(corner[0]), float(corner[1]), placed_strokes)
+            canvas.ellipse((x - pen / 2, y - pen / 2, x + pen / 2, y + pen / 2), fill=ink)
+    return sheet.reduce(OVERSAMPLED)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

@@ -46,6 +46,7 @@ SURE_DIGIT = 0.8  # score of a wide digit in a cell, from which it is one
 WIDE = 0.5  # of a picture's width or height: what may be a page of digits that looks like one
 PIECE = 0.3  # of the highest component's height: a large piece
 MOST_PIECES = 4  # of a digit, as of a 5 in a dry pen
+TALL_PART = 0.5  # of the highest component's height: parts that show where a drawn line of digits is
 THRESHOLD = 0.5  # of a number's confidence, from which it is accepted
 
 
@@ -256,7 +257,7 @@ def _strokes_of(
     for i, block in enumerate(blocks):
         own = [stroke for stroke, block_of in zip(strokes, of, strict=True) if block_of == i]
         tops, heights = page.boxes[block.parts, 1], page.boxes[block.parts, 3] - page.boxes[block.parts, 1]
-        tall = heights >= 0.5 * heights.max()
+        tall = heights >= TALL_PART * heights.max()
         line = float(tops[tall].min()) * page.step, float((tops + heights)[tall].max()) * page.step
         height = float(np.median(heights[tall])) * page.step
         found.append(witness_strokes(own, height, line, recognizer))

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from inkdigits.prediction import CHARACTERS, CLASSES, MARK, Box
 from inkdigits.preprocess import Preprocessed
 from inkdigits.preprocess.layout import lay_out
-from inkdigits.reading.scoring import LEAST, digit_witness
+from inkdigits.preprocess.strokes import paint
+from inkdigits.reading.scoring import DASH_MIDDLE, LEAST, SHORTEST_DASH, digit_witness
 
 if TYPE_CHECKING:
     from inkdigits.recognizer import Recognizer
@@ -26,9 +26,10 @@ __all__ = ["StrokeWitness", "witness_strokes"]
 MOST_STROKES = 60  # of a number; with more, the strokes are no witness
 TOGETHER = 4  # strokes of one character, at most
 WIDEST = 1.7  # of a digit's height: the width of one character
-SIDE, FINER, PEN = 20, 4, 2.4  # pixels of a character, times as many are drawn, and its pen
+GLYPH_SIDE, GLYPH_PEN = 20, 2.4  # pixels of a character as it is drawn, and of its pen
 SMALL = 0.45  # of a digit's height: points, commas and dashes are lower
 FLAT = 0.6  # height by width, of a dash at most
+POINT_MIDDLE = 0.6  # of the line's height from its top: the middle of a point or comma is lower
 MARKED = 0.9  # probability of a point, comma or dash whose shape and place fit
 
 
@@ -112,8 +113,9 @@ def _mark(left: float, top: float, right: float, bottom: float, height: float, l
     """Return the log-probabilities of small strokes: a point or comma at the base line, or a dash in the middle."""
     scores = np.full(len(CHARACTERS), LEAST)
     middle = ((top + bottom) / 2 - line[0]) / max(line[1] - line[0], 1e-9)
-    is_dash = bottom - top < FLAT * (right - left) and 0.2 < middle < 0.8 and right - left > 0.15 * height
-    fits = "-" if is_dash else ".," if middle > 0.6 else MARK
+    width, is_inside = right - left, DASH_MIDDLE[0] < middle < DASH_MIDDLE[1]
+    is_dash = bottom - top < FLAT * width and is_inside and width > SHORTEST_DASH * height
+    fits = "-" if is_dash else ".," if middle > POINT_MIDDLE else MARK
     for character in fits:
         scores[CHARACTERS.index(character)] = math.log(MARKED)
     return scores
@@ -121,14 +123,7 @@ def _mark(left: float, top: float, right: float, bottom: float, height: float, l
 
 def _drawn(strokes: Sequence[np.ndarray], left: float, top: float, right: float, bottom: float) -> np.ndarray:
     """Draw strokes so that their longer side fits a character: their cover, cropped to the ink."""
-    scale = FINER * (SIDE - PEN) / max(right - left, bottom - top, 1e-9)
-    radius = FINER * PEN / 2
-    size = [max(FINER, math.ceil(scale * side + 2 * radius)) for side in (right - left, bottom - top)]
-    sheet = Image.new("L", (size[0] + -size[0] % FINER, size[1] + -size[1] % FINER))
-    canvas = ImageDraw.Draw(sheet)
-    for stroke in strokes:
-        placed = scale * (stroke - [left, top]) + radius
-        canvas.line(placed.ravel().tolist(), fill=255, width=round(2 * radius), joint="curve")
-        for x, y in placed[[0, -1]].tolist():
-            canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
-    return np.asarray(sheet.reduce(FINER), np.float32) / 255
+    scale = (GLYPH_SIDE - GLYPH_PEN) / max(right - left, bottom - top, 1e-9)
+    width, height = (max(1, math.ceil(scale * side + GLYPH_PEN)) for side in (right - left, bottom - top))
+    placed = [scale * (stroke - [left, top]) + GLYPH_PEN / 2 for stroke in strokes]
+    return np.asarray(paint(placed, (width, height), GLYPH_PEN, ink=255, paper=0), np.float32) / 255

@@ -24,15 +24,18 @@ import { DeviceUnavailable, ServerUnavailable, messageOf } from './result.js';
 import { ServerBackend, serverAddress } from './server-backend.js';
 import { persistDrawing, saveSetting, savedSetting } from './storage.js';
 import { fillTexts, text } from './strings.js';
-import { Drawing } from './strokes.js';
+import { Drawing, penLines } from './strokes.js';
 import { BatchTable } from './table.js';
 
 /**
  * @typedef {object} Read
  * @property {import('./result.js').Prediction} answer
- * @property {import('./paint.js').Picture} from the picture that was read, of numbers if they were
+ * @property {import('./paint.js').Picture} from the picture that was read
+ * @property {import('./paint.js').Place} place on the pad of what numbers were read from
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
+
+const PAD = { scale: 1, left: 0, top: 0 }; // where strokes in pad units are
 
 fillTexts(document);
 const status = find('status', HTMLElement);
@@ -94,19 +97,26 @@ function start(backend, address) {
     const explained = explain ? import('./explain.js') : null;
     isPart = false;
     if (!from) return null;
-    let page = from;
+    /** @type {import('./paint.js').Place} */
+    let place = from;
     const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async ({ reason }) => {
       isPart = reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
       if (isPart) return null;
-      page = (await picture(strokes, true)) ?? from;
+      const lines = penLines(strokes);
+      if (lines) {
+        place = PAD;
+        return { strokes: lines };
+      }
+      const page = (await picture(strokes, true)) ?? from;
+      place = page;
       return page.png;
     });
-    return { from: answer.reading ? page : from, answer, heatmapOf: (await explained)?.heatmapOf };
+    return { from, place, answer, heatmapOf: (await explained)?.heatmapOf };
   }
 
   /** @param {Read | null} read */
   function answered(read) {
-    pad.marks = read?.answer.reading ? marksOf(read.answer.reading, read.from) : [];
+    pad.marks = read?.answer.reading ? marksOf(read.answer.reading, read.place) : [];
     if (!read) {
       if (!backend.onDevice) connection.worked(); // nothing was sent, so nothing failed
       return view.say(text.blank);

@@ -93,8 +93,8 @@ export class Backend extends EventTarget {
    * Read one picture: the digit or, if it is not accepted as one, the numbers.
    * @param {Blob} picture
    * @param {Options} [options]
-   * @param {(prediction: Prediction) => Promise<Blob | null>} [larger] gives the same picture at a resolution that
-   *   keeps numbers legible; null if it cannot be numbers
+   * @param {(prediction: Prediction) => Promise<import('./result.js').Page | null>} [larger] gives the strokes of the
+   *   same picture, or it at a resolution that keeps numbers legible; null if it cannot be numbers
    * @returns {Promise<Prediction>}
    */
   async read(picture, options, larger = async () => picture) {

@@ -77,22 +77,29 @@ export class DeviceBackend {
   }
 
   /**
-   * Read the numbers in one picture.
-   * @param {Blob} file an image file
+   * Read the numbers in one picture, or in a drawing.
+   * @param {import('./result.js').Page} page
    * @param {number} alternatives other texts to return for each number
    * @returns {Promise<Reading>}
    * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
    */
-  async read(file, alternatives) {
+  async read(page, alternatives) {
     const network = await this.load();
-    const { readPicture } = await import('./reading/index.js').catch(() => {
+    const { readDrawing, readPicture } = await import('./reading/index.js').catch(() => {
       throw new DeviceUnavailable(text.notFetched('reading/index.js'));
     });
-    const picture = await decode(file);
-    const whole = await preprocessPicture(picture, network.inkLogits);
-    const single = whole.box && (await readInks(network, whole));
-    const readDigits = (/** @type {Float32Array[]} */ images) => readEach(network, images);
-    const reading = await readPicture(picture, single, { ...network, readDigits }, alternatives);
+    const networks = {
+      ...network,
+      readDigits: (/** @type {Float32Array[]} */ images) => readEach(network, images),
+      readSingle: async (/** @type {import('./preprocess/decode.js').Picture} */ picture) => {
+        const whole = await preprocessPicture(picture, network.inkLogits);
+        return whole.box && readInks(network, whole);
+      },
+    };
+    const reading =
+      page instanceof Blob
+        ? await readPicture(await decode(page), networks, alternatives)
+        : await readDrawing(page.strokes, networks, alternatives);
     return { ...reading, model: network.info.name };
   }
 

@@ -73,7 +73,7 @@ export class NumbersView {
 /**
  * Where each digit of the numbers is on the pad. All marks of a number are as high as it is, so that none cuts its ink.
  * @param {Reading} reading
- * @param {import('./paint.js').Picture} picture that was read
+ * @param {import('./paint.js').Place} place of what was read
  * @returns {Mark[]}
  */
 export function marksOf({ numbers }, { scale, left, top }) {

@@ -15,11 +15,12 @@ const PAPER = '#fff';
 const INK = '#000';
 
 /**
- * @typedef {object} Picture
- * @property {Blob} png
- * @property {number} scale pixels per pad unit
- * @property {number} left its place on the pad, pad units
+ * @typedef {object} Place of what was read
+ * @property {number} scale its units per pad unit
+ * @property {number} left its corner on the pad, pad units
  * @property {number} top
+ *
+ * @typedef {Place & {png: Blob}} Picture
  */
 
 /** @typedef {{points: number, discs: Disc[], pieces: Path2D[]}} Ink */

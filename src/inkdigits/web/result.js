@@ -51,6 +51,8 @@
  * @property {string | null} polarity
  * @property {string} [model] name of the model
  *
+ * @typedef {Blob | {strokes: number[][][]}} Page what numbers are read from: an image file, or the pen's strokes
+ *
  * @typedef {object} Options
  * @property {boolean} [image] return the network's input as well
  * @property {boolean} [explain] return how much each part of the ink mattered

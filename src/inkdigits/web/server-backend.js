@@ -7,6 +7,7 @@ import { text } from './strings.js';
 
 const PREDICT_TIMEOUT = 20_000; // milliseconds, for one picture
 const PROBE_TIMEOUT = 4_000; // milliseconds
+const JSON_TYPE = 'application/json';
 const NO_ROUTE = [404, 405]; // statuses of a server that has no such address, such as an older one
 const FINAL = [400, 413, 415, 422]; // statuses that are about the picture, whenever it is sent
 
@@ -44,46 +45,43 @@ export class ServerBackend {
    */
   async predict(picture, { image = false, explain = false } = {}) {
     const query = [...(image ? ['image=true'] : []), ...(explain ? ['explain=true'] : [])].join('&');
-    const response = await this.#send(query ? `predict?${query}` : 'predict', picture);
-    return this.#body(response, picture, (body) => Array.isArray(body?.probabilities));
+    const response = await this.#send(query ? `predict?${query}` : 'predict', picture, typeOf(picture));
+    return this.#body(response, picture.size, (body) => Array.isArray(body?.probabilities));
   }
 
   /**
-   * Read the numbers in one picture.
-   * @param {Blob} picture an image file
+   * Read the numbers in one picture, or in a drawing.
+   * @param {import('./result.js').Page} page
    * @param {number} alternatives other texts to return for each number
    * @returns {Promise<import('./result.js').Reading | null>} null: this server reads single digits only
    * @throws {Rejected | ServerUnavailable}
    */
-  async read(picture, alternatives) {
-    const response = await this.#send(`read?alternatives=${alternatives}`, picture);
+  async read(page, alternatives) {
+    const [body, type] = page instanceof Blob ? [page, typeOf(page)] : [JSON.stringify(page), JSON_TYPE];
+    const response = await this.#send(`read?alternatives=${alternatives}`, body, type);
     if (NO_ROUTE.includes(response.status)) return null;
-    return this.#body(response, picture, (body) => Array.isArray(body?.numbers));
+    return this.#body(response, body instanceof Blob ? body.size : body.length, (answer) => Array.isArray(answer?.numbers));
   }
 
   /**
    * @param {string} path
-   * @param {Blob} picture
+   * @param {Blob | string} body
+   * @param {string} type of its content
    */
-  #send(path, picture) {
-    return this.#fetch(path, PREDICT_TIMEOUT, {
-      method: 'POST',
-      body: picture,
-      // Anything that does not call itself an image is sent as bytes: the server detects the format.
-      headers: { 'Content-Type': picture.type.startsWith('image/') ? picture.type : 'application/octet-stream' },
-    });
+  #send(path, body, type) {
+    return this.#fetch(path, PREDICT_TIMEOUT, { method: 'POST', body, headers: { 'Content-Type': type } });
   }
 
   /**
    * @param {Response} response
-   * @param {Blob} picture that was sent
+   * @param {number} size bytes that were sent
    * @param {(body: any) => boolean} isAnswer
    */
-  async #body(response, picture, isAnswer) {
+  async #body(response, size, isAnswer) {
     const body = await json(response);
     if (response.ok && isAnswer(body)) return body;
     const { status } = response;
-    const reason = text.problem(body ?? {}, status, picture.size) ?? `${status} ${response.statusText}`.trim();
+    const reason = text.problem(body ?? {}, status, size) ?? `${status} ${response.statusText}`.trim();
     const isTemporary = response.ok || status >= 500 || status === 429 || status === 408;
     throw isTemporary ? new ServerUnavailable(reason) : new Rejected(reason, FINAL.includes(status));
   }
@@ -129,6 +127,12 @@ export class ServerBackend {
     }
   }
 }
+
+/**
+ * Anything that does not call itself an image is sent as bytes: the server detects the format.
+ * @param {Blob} picture
+ */
+const typeOf = ({ type }) => (type.startsWith('image/') ? type : 'application/octet-stream');
 
 /**
  * @param {Response} response

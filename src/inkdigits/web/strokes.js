@@ -4,6 +4,8 @@
  * Lengths are pad units: the pad is SIDE × SIDE of them at any size on the screen, x to the right and y down.
  */
 
+import { MAX_POINTS, MAX_STROKES } from './preprocess/constants.js';
+
 export const SIDE = 1000; // pad units
 
 const MIN_STEP = 1.5; // pad units; closer points are jitter of the hand or the sensor
@@ -195,6 +197,31 @@ export function ribbon({ points, width }) {
     from = to;
   }
   return discs;
+}
+
+/**
+ * The lines of the pen, as a reader of strokes takes them: the middle of each stroke's ink, without what is off the pad
+ * or was erased.
+ * @param {readonly Stroke[]} strokes
+ * @returns {number[][][] | null} strokes of [x, y]; null if there are none, or more than are read
+ */
+export function penLines(strokes) {
+  /** @type {number[][][]} */
+  const lines = [];
+  strokes.forEach((stroke, i) => {
+    if (stroke.erases) return;
+    const erasers = strokes.slice(i + 1).flatMap((later) => (later.erases ? ribbon(later) : []));
+    /** @type {number[][] | null} */
+    let line = null;
+    for (const disc of ribbon(stroke)) {
+      const isOn = Math.min(disc.x, disc.y) >= 0 && Math.max(disc.x, disc.y) <= SIDE;
+      if (!isOn || erasers.some((eraser) => distance(eraser, disc) < eraser.r)) line = null;
+      else if (line) line.push([rounded(disc.x), rounded(disc.y)]);
+      else lines.push((line = [[rounded(disc.x), rounded(disc.y)]]));
+    }
+  });
+  const points = lines.reduce((total, { length }) => total + length, 0);
+  return points && points <= MAX_POINTS && lines.length <= MAX_STROKES ? lines : null;
 }
 
 /**

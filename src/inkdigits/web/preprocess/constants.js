@@ -95,3 +95,16 @@ export const LINE_MARGIN = 5; // pixels of paper before and after its ink
 export const LINE_PEAK = 0.02; // of the pixels of a line's ink are darker than its full ink
 // pixels; a symmetric digit's center is between two pixels: choose the same one whatever the rounding
 export const TIE = 1e-05;
+
+// strokes.py
+export const MAX_STROKES = 2000; // of a drawing
+export const MAX_POINTS = 10000; // of a drawing: some 150 digits
+export const MAX_COORDINATE = 1000000000; // either way
+export const DIGIT_HEIGHT = 64; // pixels, that a digit of common height is drawn with
+export const LEAST_HEIGHT = 0.1; // of the longest side of a stroke: a dash is as high, at least
+export const PEN = 0.09; // of a digit's height
+export const LEAST_PEN = 1.5; // pixels
+export const MARGIN = 20; // pixels, of paper around the strokes
+export const LONGEST_SIDE = 1600; // pixels of a drawing
+export const MOST_PIXELS = 1500000; // of a drawing
+export const OVERSAMPLED = 4; // times as many pixels per side are painted, for grey edges

@@ -2,6 +2,10 @@
 
 // __init__.py
 export const CHARACTER = 0.45; // of a number's height; lower ink is a point, comma or dash
+export const WIDE = 0.5; // of a picture's width or height: what may be a page of digits that looks like one
+export const PIECE = 0.3; // of the highest component's height: a large piece
+export const MOST_PIECES = 4; // of a digit, as of a 5 in a dry pen
+export const TALL_PART = 0.5; // of the highest component's height: parts that show where a drawn line of digits is
 export const THRESHOLD = 0.5; // of a number's confidence, from which it is accepted
 
 // ink.py
@@ -38,6 +42,7 @@ export const NEVER = -1000000000; // log-probability of what cannot be
 export const LEAST = -7; // log-probability that the witness gives, at least
 // log-probability of the witness's own character, above which it is proposed, too
 export const SURE = -0.6931471805599453;
+export const STROKES = 0.6; // weight of the log-probability of the strokes
 export const NEARLY_NONE = 1e-09; // probability; its logarithm is taken
 export const NO_MARK = -4; // log-probability that low ink is no sign, but a speck, or a part of a digit
 export const DASH = 1.4; // width by height of a dash, at least
@@ -48,3 +53,14 @@ export const COMMA_SHAPE = 1.6; // height of a comma by that of the number, or b
 export const SUREST = 12; // largest logit of a text's probability
 // of the shipped line network, from models/registry.json
 export const CALIBRATION = { witness: 0.3, weights: [0.7051, -0.8263, 0.711, 0.9056] };
+
+// strokes.py
+export const MOST_STROKES = 60; // of a number; with more, the strokes are no witness
+export const TOGETHER = 4; // strokes of one character, at most
+export const WIDEST = 1.7; // of a digit's height: the width of one character
+export const GLYPH_SIDE = 20; // pixels of a character as it is drawn, and of its pen
+export const GLYPH_PEN = 2.4; // pixels of a character as it is drawn, and of its pen
+export const SMALL = 0.45; // of a digit's height: points, commas and dashes are lower
+export const FLAT = 0.6; // height by width, of a dash at most
+export const POINT_MIDDLE = 0.6; // of the line's height from its top: the middle of a point or comma is lower
+export const MARKED = 0.9; // probability of a point, comma or dash whose shape and place fit

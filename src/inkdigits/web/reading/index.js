@@ -3,19 +3,25 @@
  * inkdigits/reading, whose modules have the same names and give the reasons. A test compares both.
  */
 
+import { quantile } from '../numeric.js';
 import { MARK } from '../preprocess/constants.js';
 import { layOut } from '../preprocess/layout.js';
-import { CHARACTER, THRESHOLD } from './constants.js';
+import { drawStrokes, spanOf } from '../preprocess/strokes.js';
+import { CHARACTER, MOST_PIECES, PIECE, TALL_PART, THRESHOLD, WIDE } from './constants.js';
 import { findPageInk } from './ink.js';
 import { around, characters, group, tableOf } from './layout.js';
 import { readLines } from './lines.js';
 import { digitWitness, markWitness, score } from './scoring.js';
+import { witnessStrokes } from './strokes.js';
 import { valueOf } from './values.js';
 
 /** @typedef {import('../preprocess/components.js').Bounds} Bounds */
 /** @typedef {import('../result.js').Box} Box */
 /** @typedef {import('../result.js').Numeral} Numeral */
 /** @typedef {import('../result.js').Reading} Reading */
+/** @typedef {import('../preprocess/decode.js').Picture} Picture */
+/** @typedef {import('../preprocess/strokes.js').Line} Line */
+/** @typedef {import('./strokes.js').StrokeWitness} StrokeWitness */
 /** @typedef {import('./ink.js').PageInk} PageInk */
 /** @typedef {import('./layout.js').Block} Block */
 /** @typedef {import('./scoring.js').Witness} Witness */
@@ -27,27 +33,54 @@ import { valueOf } from './values.js';
  * @property {import('../preprocess/ink.js').InkLogits} inkLogits
  * @property {import('./lines.js').LineLogits} lineLogits
  * @property {(images: Float32Array[]) => Promise<Read[]>} readDigits
+ * @property {(picture: Picture) => Promise<Single | null>} readSingle what a picture is as a single digit; null: blank
  *
  * @typedef {object} Single what a picture is as a single digit; see {@link import('../result.js').Prediction}
  * @property {number} digit
  * @property {number} confidence
  * @property {number[]} probabilities
  * @property {boolean} is_digit
+ * @property {number | null} digit_score
  * @property {Box} box
  * @property {string} polarity
  */
 
 /**
- * Read the numbers in a picture.
- * @param {import('../preprocess/decode.js').Picture} picture
- * @param {Single | null} single what it is as a single digit; null if it is blank
+ * Read the numbers in a drawing.
+ * @param {readonly Line[]} lines the pen strokes
  * @param {Networks} networks
  * @param {number} alternatives other texts to return for each number
+ * @returns {Promise<Reading>} with boxes in the unit of the strokes
+ */
+export async function readDrawing(lines, networks, alternatives) {
+  const { picture, scale, left, top, strokes } = drawStrokes(lines);
+  const reading = await readPicture(picture, networks, alternatives, strokes);
+  const moved = (/** @type {Box} */ box) => ({
+    left: left + box.left / scale,
+    top: top + box.top / scale,
+    right: left + box.right / scale,
+    bottom: top + box.bottom / scale,
+  });
+  const numbers = reading.numbers.map((number) => {
+    const digits = number.digits.map((digit) => ({ ...digit, box: moved(digit.box) }));
+    return { ...number, box: moved(number.box), digits };
+  });
+  return { ...reading, numbers };
+}
+
+/**
+ * Read the numbers in a picture.
+ * @param {Picture} picture
+ * @param {Networks} networks
+ * @param {number} alternatives other texts to return for each number
+ * @param {readonly Line[]} [strokes] pen strokes that the picture is drawn from, in pixels of it
  * @returns {Promise<Reading>}
  */
-export async function readPicture(picture, single, networks, alternatives) {
-  if (single?.is_digit) return ofOne(single, alternatives);
+export async function readPicture(picture, networks, alternatives, strokes = []) {
+  const single = await networks.readSingle(picture);
+  if (single?.is_digit && !isWide(picture, single)) return ofOne(single, alternatives);
   const page = single && (await findPageInk(picture, networks.inkLogits));
+  if (single?.is_digit && !(page && hasMany(page, single))) return ofOne(single, alternatives);
   if (!page) return readingOf([], [], null, null);
   const blocks = group(page.boxes, page.area);
   const witnesses = await testify(page, blocks, networks.readDigits);
@@ -55,11 +88,33 @@ export async function readPicture(picture, single, networks, alternatives) {
     blocks.map(({ box, parts }) => inkOf(page, box, parts)),
     networks.lineLogits,
   );
-  const numbers = blocks.map((block, i) => numberOf(page, block, frames[i], witnesses[i], alternatives));
+  const drawn = await strokesOf(page, blocks, strokes, networks.readDigits);
+  const numbers = blocks.map((block, i) => {
+    return numberOf(page, block, witnesses[i], score(frames[i], witnesses[i], drawn[i]), frames[i], alternatives);
+  });
   /** @type {number[][]} */
   const lines = [];
   blocks.forEach(({ row }, i) => (lines[row] ??= []).push(i));
   return readingOf(numbers, lines, tableOf(blocks), page.polarity);
+}
+
+/**
+ * Return whether a digit fills so much of a picture that it may be a page of digits that looks like one.
+ * @param {Picture} picture
+ * @param {Single} single
+ */
+const isWide = ({ width, height }, { box: { left, top, right, bottom } }) =>
+  right - left >= WIDE * width || bottom - top >= WIDE * height;
+
+/**
+ * Return whether what looks like one digit has more large pieces than one.
+ * @param {PageInk} page
+ * @param {Single} single
+ */
+function hasMany({ boxes }, { digit_score }) {
+  const heights = boxes.map(([, top, , bottom]) => bottom - top);
+  const least = PIECE * Math.max(...heights);
+  return heights.filter((height) => height > least).length > (digit_score === null ? 1 : MOST_PIECES);
 }
 
 /**
@@ -154,16 +209,49 @@ async function testify(page, blocks, readDigits) {
 }
 
 /**
+ * Read the strokes of each block by themselves; a stroke is of the block that its middle is in or nearest to.
+ * @param {PageInk} page
+ * @param {Block[]} blocks
+ * @param {readonly Line[]} strokes
+ * @param {Networks['readDigits']} readDigits
+ * @returns {Promise<(StrokeWitness | null)[]>}
+ */
+async function strokesOf({ boxes, step }, blocks, strokes, readDigits) {
+  /** @type {Line[][]} */
+  const own = blocks.map(() => []);
+  for (const stroke of strokes) {
+    const [left, top, right, bottom] = spanOf([stroke]);
+    const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+    const away = blocks.map(({ box }) => {
+      const [x0, y0, x1, y1] = box.map((side) => side * step);
+      return Math.hypot(Math.max(x0 - x, x - x1, 0), Math.max(y0 - y, y - y1, 0));
+    });
+    own[away.indexOf(Math.min(...away))].push(stroke);
+  }
+  return Promise.all(
+    blocks.map(({ parts }, i) => {
+      const spans = parts.map((part) => [boxes[part][1], boxes[part][3]]);
+      const highest = Math.max(...spans.map(([top, bottom]) => bottom - top));
+      const tall = spans.filter(([top, bottom]) => bottom - top >= TALL_PART * highest);
+      const heights = Float64Array.from(tall, ([top, bottom]) => bottom - top).sort();
+      const [top, bottom] = [Math.min(...tall.map(([y]) => y)), Math.max(...tall.map(([, y]) => y))];
+      return witnessStrokes(own[i], quantile(heights, 0.5) * step, [top * step, bottom * step], readDigits);
+    }),
+  );
+}
+
+/**
  * @param {PageInk} page
  * @param {Block} block
- * @param {import('./lines.js').Frames} frames
  * @param {Witness[]} witnesses
+ * @param {import('./scoring.js').Scored[]} scored
+ * @param {import('./lines.js').Frames} frames
  * @param {number} alternatives
  * @returns {Numeral}
  */
-function numberOf(page, block, frames, witnesses, alternatives) {
+function numberOf(page, block, witnesses, scored, frames, alternatives) {
   const nothing = { text: MARK, confidence: 0, frames: [0], groups: [0], each: [0] };
-  const [best = nothing, ...others] = score(frames, witnesses);
+  const [best = nothing, ...others] = scored;
   const [left, top, right, bottom] = block.box;
   const digits = [...best.text].map((char, i) => ({
     char,

@@ -1,6 +1,7 @@
 /** Step 2, layout: group the components of a page's ink into lines, and lines into numbers. */
 
 import { sum } from '../numeric.js';
+import { weightedMedian } from '../preprocess/strokes.js';
 import {
   FAR,
   GAP,
@@ -110,17 +111,6 @@ const upright = ([, top, , bottom]) => [top, bottom];
  */
 const overlap = (a, b) =>
   (Math.min(a[1], b[1]) - Math.max(a[0], b[0])) / Math.max(Math.min(a[1] - a[0], b[1] - b[0]), 1);
-
-/**
- * @param {number[]} values
- * @param {number[]} weights
- */
-function weightedMedian(values, weights) {
-  const order = [...values.keys()].sort((a, b) => values[a] - values[b]);
-  const half = sum(0, weights.length, (i) => weights[i]) / 2;
-  let total = 0;
-  return values[order.find((i) => (total += weights[i]) >= half) ?? 0];
-}
 
 /**
  * Return the connected groups of a symmetric relation between n things, by their members.

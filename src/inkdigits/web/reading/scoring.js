@@ -14,6 +14,7 @@ import {
   NEARLY_NONE,
   NO_MARK,
   SHORTEST_DASH,
+  STROKES,
   SURE,
   SUREST,
 } from './constants.js';
@@ -79,19 +80,21 @@ export function markWitness(left, right, width, height, middle) {
  * Return the texts that a number may be, the most likely first; none, if no text is likely enough.
  * @param {Frames} frames
  * @param {Witness[]} witnesses
+ * @param {import('./strokes.js').StrokeWitness | null} [strokes] what the pen's strokes say, if the number was drawn
  * @returns {Scored[]}
  */
-export function score(frames, witnesses) {
+export function score(frames, witnesses, strokes = null) {
   const proposed = new Map(search(frames.scores));
   if (!proposed.size) return [];
   const [best] = proposed.keys();
-  for (const text of corrected(best, frames, witnesses)) {
-    if (!proposed.has(text)) proposed.set(text, logProbability(frames.scores, text));
+  for (const text of [...corrected(best, frames, witnesses), ...(strokes ? [strokes.bestText()] : [])]) {
+    if (text && !proposed.has(text)) proposed.set(text, logProbability(frames.scores, text));
   }
   const scored = [...proposed].map(([text, likely]) => {
     const at = align(frames.scores, text);
     const groups = groupsOf(at, frames, witnesses);
-    return { text, frames: at, groups, total: likely + testimony(text, groups, witnesses) };
+    const drawn = strokes ? STROKES * strokes.logProbability(text) : 0;
+    return { text, frames: at, groups, total: likely + testimony(text, groups, witnesses) + drawn };
   });
   const highest = Math.max(...scored.map(({ total }) => total));
   const whole = scored.reduce((sum, { total }) => sum + Math.exp(total - highest), 0);

@@ -1,0 +1,142 @@
+/**
+ * The pen strokes of a drawing as a witness: which of them make a character, so that overlapping digits come uncut. For
+ * reasons, see inkdigits/reading/strokes.py.
+ */
+
+import { CHARACTERS, MARK } from '../preprocess/constants.js';
+import { layOut } from '../preprocess/layout.js';
+import { levelOf, painted, spanOf } from '../preprocess/strokes.js';
+import {
+  DASH_MIDDLE,
+  FLAT,
+  GLYPH_PEN,
+  GLYPH_SIDE,
+  LEAST,
+  MARKED,
+  MOST_STROKES,
+  POINT_MIDDLE,
+  SHORTEST_DASH,
+  SMALL,
+  TOGETHER,
+  WIDEST,
+} from './constants.js';
+import { digitWitness } from './scoring.js';
+
+/** @typedef {import('../preprocess/strokes.js').Line} Line */
+/** @typedef {import('../preprocess/strokes.js').Span} Span */
+
+const FULL_SCALE = 255;
+
+/** How well each group of neighboring strokes fits each character. */
+export class StrokeWitness {
+  /**
+   * @param {number[][][]} scores by first stroke, from left to right, and number of more strokes: log-probability of
+   *   each of CHARACTERS; LEAST where they cannot be a character
+   */
+  constructor(scores) {
+    this.scores = scores;
+  }
+
+  /**
+   * Return how well a text fits the strokes.
+   * @param {string} text
+   */
+  logProbability(text) {
+    const n = this.scores.length;
+    let best = Array.from({ length: n + 1 }, (_, i) => (i ? -Infinity : 0));
+    for (const character of text) {
+      const column = CHARACTERS.indexOf(character);
+      const after = best.map(() => -Infinity);
+      this.scores.forEach((groups, start) =>
+        groups.slice(0, n - start).forEach((scores, k) => {
+          after[start + k + 1] = Math.max(after[start + k + 1], best[start] + scores[column]);
+        }),
+      );
+      best = after;
+    }
+    return best[n] > -Infinity ? best[n] : LEAST * Math.max(text.length, n);
+  }
+
+  /** Return the text that fits best. */
+  bestText() {
+    const n = this.scores.length;
+    const best = Array.from({ length: n + 1 }, (_, i) => ({ value: i ? -Infinity : 0, text: '' }));
+    this.scores.forEach((groups, start) =>
+      groups.slice(0, n - start).forEach((scores, k) => {
+        const top = Math.max(...scores);
+        const value = best[start].value + top;
+        if (value <= best[start + k + 1].value) return;
+        best[start + k + 1] = { value, text: best[start].text + CHARACTERS[scores.indexOf(top)] };
+      }),
+    );
+    return best[n].text;
+  }
+}
+
+/**
+ * Read each group of neighboring strokes by itself, in one network run.
+ * @param {readonly Line[]} strokes of one number
+ * @param {number} height of a common digit
+ * @param {[top: number, bottom: number]} line of the digits, in the strokes' unit
+ * @param {import('./index.js').Networks['readDigits']} readDigits
+ * @returns {Promise<StrokeWitness | null>} null for too many strokes, or none
+ */
+export async function witnessStrokes(strokes, height, line, readDigits) {
+  if (!strokes.length || strokes.length > MOST_STROKES) return null;
+  const middle = (/** @type {Line} */ stroke) => {
+    const [left, , right] = spanOf([stroke]);
+    return left + right;
+  };
+  const middles = strokes.map(middle);
+  const ordered = [...strokes.keys()].sort((a, b) => middles[a] - middles[b]).map((i) => strokes[i]);
+  const scores = ordered.map(() => Array.from({ length: TOGETHER }, () => none()));
+  const groups = ordered.flatMap((_, start) => {
+    const found = [];
+    for (let k = 0; k < Math.min(TOGETHER, ordered.length - start); k += 1) {
+      const some = ordered.slice(start, start + k + 1);
+      const span = spanOf(some);
+      if (span[2] - span[0] > WIDEST * height) break;
+      if (span[3] - span[1] < SMALL * height) scores[start][k] = markScores(span, height, line);
+      else found.push({ start, k, image: layOut(drawn(some, span)) });
+    }
+    return found;
+  });
+  const read = await readDigits(groups.map(({ image }) => image));
+  groups.forEach(({ start, k }, i) => {
+    const { scores: alone, other } = digitWitness(0, 0, read[i]);
+    const { length } = read[i].probabilities;
+    scores[start][k] = none().map((least, at) => (at < length ? alone[at] : CHARACTERS[at] === MARK ? other : least));
+  });
+  return new StrokeWitness(scores);
+}
+
+const none = () => Array.from(CHARACTERS, () => LEAST);
+
+/**
+ * Return the log-probabilities of small strokes: a point or comma at the base line, or a dash in the middle.
+ * @param {Span} span
+ * @param {number} height of a common digit
+ * @param {[top: number, bottom: number]} line
+ */
+function markScores([left, top, right, bottom], height, line) {
+  const middle = ((top + bottom) / 2 - line[0]) / Math.max(line[1] - line[0], 1e-9);
+  const [width, isInside] = [right - left, DASH_MIDDLE[0] < middle && middle < DASH_MIDDLE[1]];
+  const isDash = bottom - top < FLAT * width && isInside && width > SHORTEST_DASH * height;
+  const fits = isDash ? '-' : middle > POINT_MIDDLE ? '.,' : MARK;
+  return Array.from(CHARACTERS, (character) => (fits.includes(character) ? Math.log(MARKED) : LEAST));
+}
+
+/**
+ * Draw strokes so that their longer side fits a character: their cover, cropped to the ink.
+ * @param {readonly Line[]} strokes
+ * @param {Span} span
+ * @returns {import('../numeric.js').Plane}
+ */
+function drawn(strokes, [left, top, right, bottom]) {
+  const scale = (GLYPH_SIDE - GLYPH_PEN) / Math.max(right - left, bottom - top, 1e-9);
+  const [width, height] = [right - left, bottom - top].map((side) => Math.max(1, Math.ceil(scale * side + GLYPH_PEN)));
+  const half = GLYPH_PEN / 2;
+  const placed = strokes.map((stroke) => stroke.map(([x, y]) => [scale * (x - left) + half, scale * (y - top) + half]));
+  const cover = painted(placed, width, height, GLYPH_PEN);
+  return { width, height, data: Float32Array.from(cover, (parts) => levelOf(parts) / FULL_SCALE) };
+}
