@@ -6,9 +6,9 @@ import pytest
 from inkdigits import InvalidStrokes
 from inkdigits.preprocess.strokes import (
     DIGIT_HEIGHT,
-    FINER,
     LONGEST_SIDE,
     MOST_PIXELS,
+    OVERSAMPLED,
     PEN,
     check_strokes,
     draw_strokes,
@@ -26,7 +26,7 @@ def test_the_picture_is_that_of_the_exact_drawing():
     exact = draw(placed, width, height, pen=PEN * DIGIT_HEIGHT)
     far = np.abs(np.asarray(drawing.picture).astype(int) - exact)
     assert far.mean() < 2
-    assert (far > 255 / FINER * 1.5).mean() < 0.002  # half a fine pixel at an edge
+    assert (far > 255 / OVERSAMPLED * 1.5).mean() < 0.002  # half a fine pixel at an edge
 
 
 @pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])

@@ -308,7 +308,7 @@ def test_the_page_preprocesses_in_modules_of_the_same_names():
         for folder in (PACKAGE / "web" / "preprocess", PACKAGE / "preprocess")
     )
     assert page - python == {"index", "constants"}
-    assert python - page == {"__init__", "apart", "fast28", "files", "strokes"}
+    assert python - page == {"__init__", "apart", "fast28", "files"}
 
 
 @pytest.mark.parametrize("page", ["cli.md", "settings.md"])
