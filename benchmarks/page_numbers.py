@@ -35,7 +35,7 @@ NUMBERS = 200
 SEED = 18
 POINTERS = ("touch", "mouse", "pen")  # in this order, as the page takes a finger that follows a pen for a palm
 WIDTHS, HEIGHTS = (0.45, 0.9), (0.15, 0.6)  # of the pad's side, at most
-STEP = 8  # CSS pixels between events
+STEP = 14  # CSS pixels between events
 SCREEN = {"width": 1280, "height": 800}
 
 ACTIONS = {  # of the browser's debugging protocol

@@ -233,17 +233,19 @@ def _stripes(height, width):
 @pytest.mark.parametrize("layout", ["auto", "boxes", "grid"])
 def test_pictures_without_cells_have_none(recognizer, picture, layout):
     from inkdigits.reading.cells import find_cells
+    from inkdigits.reading.ink import page_grey
 
-    assert find_cells(Image.fromarray(picture), clear=True) == []
+    assert find_cells(*page_grey(Image.fromarray(picture)), clear=True) == []
     assert not any(number.is_number for number in recognizer.read(picture, layout=layout).numbers)
 
 
 def test_a_huge_noisy_picture_costs_no_more_than_a_page():
-    from inkdigits.reading.cells import PAGE_PIXELS, find_cells, reduced
+    from inkdigits.reading.cells import find_cells
+    from inkdigits.reading.ink import PAGE_PIXELS, page_grey
 
-    picture = Image.fromarray(_noise(7000, 7200))
-    assert reduced(picture, 10**6, PAGE_PIXELS)[0].size <= 1.01 * PAGE_PIXELS
-    assert find_cells(picture) == []
+    page = page_grey(Image.fromarray(_noise(7000, 7200)))
+    assert page[0].size <= 1.01 * PAGE_PIXELS
+    assert find_cells(*page) == []
 
 
 def test_a_layout_that_does_not_exist_is_named(recognizer):

@@ -25,8 +25,8 @@ def planes(grey: np.ndarray) -> np.ndarray:
         (2, h, w) float32: grey less the median, as a share of the range; grey less the local mean, in local standard
         deviations.
     """
-    levels = np.sort(grey, axis=None)
-    n, k = levels.size, int(EXTREME * (levels.size - 1))
+    n, k = grey.size, int(EXTREME * (grey.size - 1))
+    levels = np.partition(grey, sorted({k, (n - 1) // 2, n // 2, n - 1 - k}), axis=None)
     low, high = float(levels[k]), float(levels[n - 1 - k])
     middle = (float(levels[(n - 1) // 2]) + float(levels[n // 2])) / 2
     centered = grey.astype(np.float64) - middle  # small sums, so that the difference of squares stays exact
@@ -48,5 +48,7 @@ def _near_mean(values: np.ndarray) -> np.ndarray:
         at = np.arange(n)
         first, last = np.maximum(at - NEAR, 0), np.minimum(at + NEAR + 1, n)
         count = (last - first).reshape((n, 1) if axis == 0 else (1, n))
-        values = (total.take(last, axis) - total.take(first, axis)) / count
+        values = total.take(last, axis)
+        values -= total.take(first, axis)
+        values /= count
     return values

@@ -24,7 +24,7 @@ from inkdigits.preprocess.grey import to_grey
 from inkdigits.preprocess.layout import lay_out
 from inkdigits.preprocess.paper import level_paper
 from inkdigits.reading.cells import Cells, find_cells, is_single
-from inkdigits.reading.ink import PageInk, find_page_ink
+from inkdigits.reading.ink import PageInk, find_page_ink, page_grey
 from inkdigits.reading.layout import Block, characters, group, table_of
 from inkdigits.reading.lines import Frames, read_lines
 from inkdigits.reading.scoring import Scored, Witness, digit_witness, mark_witness, score
@@ -36,7 +36,7 @@ from inkdigits.reading.values import value_of
 if TYPE_CHECKING:
     from inkdigits.recognizer import Recognizer
 
-__all__ = ["LAYOUTS", "Layout", "Options", "Restriction", "propose", "read_picture"]
+__all__ = ["LAYOUTS", "Layout", "Options", "Restriction", "propose", "read_page", "read_picture"]
 
 Layout = Literal["auto", "line", "lines", "boxes", "grid"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
@@ -99,21 +99,29 @@ def read_picture(
     if single.is_blank and (layout in ("line", "lines") or _is_clean(picture)):
         return Reading((), (), None, None)
     is_one = layout == "auto" and single.is_digit and options.restriction.allows(str(single.digit))
-    page = find_page_ink(picture) if is_one and _is_wide(picture, single) else None
+    grey: tuple[np.ndarray, float] | None = None
+    page = None
+    if is_one and _is_wide(picture, single):
+        grey = page_grey(picture)
+        page = find_page_ink(*grey)
     is_one = is_one and not (page and _has_many(page, single))
     if is_one and _is_clean(picture):
         return _of_one(single, options.alternatives)
-    if not strokes and layout in ("auto", "boxes", "grid") and (found := _found_cells(picture, layout)):
+    grey = grey or page_grey(picture)
+    if not strokes and layout in ("auto", "boxes", "grid") and (found := _found_cells(*grey, layout)):
         is_grid = layout == "grid" or not (layout == "boxes" or found[0].is_boxes)
         return _read_cells(found, recognizer, options, is_grid=is_grid)
     if is_one:
         return _of_one(single, options.alternatives)
     if single.is_blank:
         return Reading((), (), None, None)
-    page = page or find_page_ink(picture)
-    if page is None:
-        return Reading((), (), None, None)
-    blocks = group(page.boxes, page.area, is_one=layout in ("line", "boxes"))
+    page = page or find_page_ink(*grey)
+    return read_page(page, recognizer, options, strokes) if page else Reading((), (), None, None)
+
+
+def read_page(page: PageInk, recognizer: Recognizer, options: Options, strokes: Sequence[np.ndarray] = ()) -> Reading:
+    """Read the numbers in the ink of a page without cells: the steps after the first."""
+    blocks = group(page.boxes, page.area, is_one=options.layout in ("line", "boxes"))
     drawn = _strokes_of(page, blocks, strokes, recognizer)
     numbers = _read_blocks(page, blocks, recognizer, options, drawn)
     rows: dict[int, list[int]] = {}
@@ -144,9 +152,9 @@ def _is_clean(picture: Image.Image) -> bool:
     return paper is not None and paper.is_clean
 
 
-def _found_cells(picture: Image.Image, layout: Layout) -> list[Cells]:
+def _found_cells(page: np.ndarray, step: float, layout: Layout) -> list[Cells]:
     """Return the cells of a picture: the largest grid, or all boxes; for "auto", those that are clearly there."""
-    found = find_cells(picture, clear=layout == "auto")
+    found = find_cells(page, step, clear=layout == "auto")
     if not found or layout == "grid" or (layout == "auto" and not found[0].is_boxes):
         return found[:1]
     return [cells for cells in found if cells.is_boxes] or found[:1]
@@ -193,7 +201,7 @@ def _read_in_cells(cells: Cells, recognizer: Recognizer, options: Options) -> li
 
 def propose(picture: Image.Image, recognizer: Recognizer) -> tuple[Frames, list[Witness]] | None:
     """Return what the networks find in a picture of one number, to calibrate their scores; None for a blank one."""
-    page = find_page_ink(picture)
+    page = find_page_ink(*page_grey(picture))
     if page is None:
         return None
     [block] = group(page.boxes, page.area, is_one=True)

@@ -18,8 +18,7 @@ from PIL import Image
 
 from inkdigits.prediction import Box, Polarity
 from inkdigits.preprocess.components import connected, dilate
-from inkdigits.preprocess.grey import reduced
-from inkdigits.reading.ink import PAGE_PIXELS, PAGE_SIDE, REACH, PageInk, grown
+from inkdigits.reading.ink import REACH, PageInk, grown
 from inkdigits.reading.lattice import Lattice, find_lattices
 from inkdigits.reading.layout import Block
 
@@ -85,14 +84,13 @@ def is_single(block: Block) -> bool:
     return right - left <= ONE * (bottom - top)
 
 
-def find_cells(picture: Image.Image, *, clear: bool = False) -> list[Cells]:
+def find_cells(page: np.ndarray, step: float, *, clear: bool = False) -> list[Cells]:
     """Find the cells of a picture: those of each lattice of rules, the largest first.
 
     Args:
-        picture: upright, from :func:`inkdigits.preprocess.decode.decode`.
+        page, step: from :func:`inkdigits.reading.ink.page_grey`.
         clear: only those that are clearly there: closed, large, not of squared paper, with ink that stays within rules.
     """
-    page, step = reduced(picture, PAGE_SIDE, PAGE_PIXELS)
     polarity: Polarity = "dark-on-light"
     lattices = _lattices(page)
     if not lattices and np.median(page) < DARK:

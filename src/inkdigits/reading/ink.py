@@ -15,7 +15,7 @@ from inkdigits.preprocess.grey import reduced
 from inkdigits.preprocess.ink import is_sure, network_marks
 from inkdigits.preprocess.paper import level_paper, threshold
 
-__all__ = ["PAGE_PIXELS", "PAGE_SIDE", "PageInk", "find_page_ink", "grown"]
+__all__ = ["PAGE_PIXELS", "PAGE_SIDE", "PageInk", "find_page_ink", "grown", "page_grey"]
 
 PAGE_SIDE = 1600  # pixels, the longer side of a reduced page
 PAGE_PIXELS = 1_500_000  # of a reduced page, at most
@@ -45,9 +45,13 @@ class PageInk(NamedTuple):
     place: Callable[[Sequence[float]], Box]
 
 
-def find_page_ink(picture: Image.Image) -> PageInk | None:
-    """Find the ink of a page; return None for a blank one."""
-    grey, step = reduced(picture, PAGE_SIDE, PAGE_PIXELS)
+def page_grey(picture: Image.Image) -> tuple[np.ndarray, float]:
+    """Return a page as :func:`inkdigits.preprocess.grey.reduced` does, at the resolution of reading."""
+    return reduced(picture, PAGE_SIDE, PAGE_PIXELS)
+
+
+def find_page_ink(grey: np.ndarray, step: float) -> PageInk | None:
+    """Find the ink of a page from :func:`page_grey`; return None for a blank one."""
     paper = level_paper(grey)
     is_clean = paper is not None and paper.is_clean
     marks, times = (threshold(grey, paper), 1) if paper and is_clean else network_marks(grey)
@@ -75,8 +79,11 @@ def _scaled(step: float, box: Sequence[float]) -> Box:
 def grown(labels: np.ndarray, soft: np.ndarray) -> np.ndarray:
     """Give pixels of soft ink the label of solid ink near them."""
     for _ in range(REACH):
-        padded = np.pad(labels, 1)
-        h, w = labels.shape
-        near = np.max([padded[y : y + h, x : x + w] for y in range(3) for x in range(3)], axis=0)
+        near = labels
+        for axis in (0, 1):  # the largest of three by three
+            wider, before = near.copy().swapaxes(0, axis), near.swapaxes(0, axis)
+            np.maximum(wider[1:], before[:-1], out=wider[1:])
+            np.maximum(wider[:-1], before[1:], out=wider[:-1])
+            near = wider.swapaxes(0, axis)
         labels = np.where((labels == 0) & soft, near, labels)
     return labels

@@ -81,7 +81,7 @@ def digit_witness(left: float, right: float, read: Prediction) -> Witness:
     scores = np.full(len(CHARACTERS), other)
     digits = np.log(np.maximum(read.probabilities, NEARLY_NONE)) + math.log(max(certainty, NEARLY_NONE))
     scores[: len(digits)] = np.maximum(digits, LEAST)
-    return Witness(left, right, scores, other, read.is_digit)
+    return Witness(float(left), float(right), scores, other, read.is_digit)
 
 
 def mark_witness(left: float, right: float, width: float, height: float, middle: float) -> Witness:
@@ -97,7 +97,7 @@ def mark_witness(left: float, right: float, width: float, height: float, middle:
     scores = np.full(len(CHARACTERS), NO_MARK)
     for sign, fits in ((".", not is_dash and not is_comma), (",", not is_dash and is_comma), ("-", is_dash)):
         scores[CHARACTERS.index(sign)] = math.log(0.75 if fits else 0.12)
-    return Witness(left, right, scores, NO_MARK, False, True)
+    return Witness(float(left), float(right), scores, NO_MARK, False, True)
 
 
 class Scored(NamedTuple):
@@ -138,11 +138,15 @@ def score(
     proposed = dict(search(frames.scores, restriction))
     if not proposed:
         return []
-    more = _corrected(next(iter(proposed)), frames, witnesses) + ([strokes.best_text()] if strokes else [])
+    aligned = dict(zip(proposed, align(frames.scores, list(proposed)), strict=True))
+    best = next(iter(proposed))
+    more = _corrected(best, aligned[best], frames, witnesses) + ([strokes.best_text()] if strokes else [])
     for text in more:
         if text and text not in proposed and restriction.allows(text):
             proposed[text] = log_probability(frames.scores, text)
-    aligned = dict(zip(proposed, align(frames.scores, list(proposed)), strict=True))
+    added = [text for text in proposed if text not in aligned]
+    if added:
+        aligned.update(zip(added, align(frames.scores, added), strict=True))
     groups = {text: _groups(at, frames, witnesses) for text, at in aligned.items()}
     total = {
         text: p
@@ -193,13 +197,13 @@ def _groups(at: Sequence[int], frames: Frames, witnesses: Sequence[Witness]) -> 
     """Return the witness whose ink each character is."""
     if not witnesses:
         return [0] * len(at)
-    edges = np.array([(witness.left, witness.right) for witness in witnesses])
+    edges = [(witness.left, witness.right) for witness in witnesses]
     chosen = []
     for frame in at:
         left, _, right, _ = frames.boxes[frame]
-        middle = (left + right) / 2
-        away = np.maximum(np.maximum(edges[:, 0] - middle, middle - edges[:, 1]), 0)
-        chosen.append(int(np.lexsort([np.abs(edges.mean(axis=1) - middle), away])[0]))
+        middle = float((left + right) / 2)
+        away = [(max(start - middle, middle - end, 0.0), abs((start + end) / 2 - middle)) for start, end in edges]
+        chosen.append(away.index(min(away)))
     return chosen
 
 
@@ -213,9 +217,8 @@ def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness], w
     return total
 
 
-def _corrected(text: str, frames: Frames, witnesses: Sequence[Witness]) -> list[str]:
+def _corrected(text: str, at: Sequence[int], frames: Frames, witnesses: Sequence[Witness]) -> list[str]:
     """Return the text with one character as its witness reads it, for each that reads another, and with all of them."""
-    at = align(frames.scores, [text])[0]
     groups = _groups(at, frames, witnesses)
     middles = [(frames.boxes[frame][0] + frames.boxes[frame][2]) / 2 for frame in at]
     changes: list[tuple[int, int, str]] = []  # from and to which character, and what is there

@@ -76,6 +76,7 @@ def _fits(character: str, of_pattern: str) -> bool:
 
 
 ANY = Restriction()
+_COLUMN = {character: 1 + i for i, character in enumerate(CHARACTERS)}  # of scores
 
 
 def search(scores: np.ndarray, restriction: Restriction = ANY) -> list[tuple[str, float]]:
@@ -93,24 +94,24 @@ def search(scores: np.ndarray, restriction: Restriction = ANY) -> list[tuple[str
     beam: dict[str, tuple[float, float]] = {"": (0.0, NEVER)}
     begins: dict[str, bool] = {}
     for row, is_likely in zip(scores.tolist(), scores > floor, strict=True):
-        candidates = np.flatnonzero(is_likely[1:]).tolist()
+        candidates = [(CHARACTERS[i], row[1 + i]) for i in np.flatnonzero(is_likely[1:]).tolist()]
         found: dict[str, tuple[float, float]] = {}
         for text, (none, last) in beam.items():
-            both = _add(none, last)
-            n, c = found.get(text, (NEVER, NEVER))
-            n = _add(n, both + row[0])
-            if text:
-                c = _add(c, last + row[1 + CHARACTERS.index(text[-1])])
-            found[text] = n, c
-            for i in candidates:
-                character = CHARACTERS[i]
+            both, ending = _add(none, last), text[-1:]
+            is_none = both + row[0]
+            stays = last + row[_COLUMN[ending]] if text else NEVER
+            earlier = found.get(text)
+            found[text] = (_add(earlier[0], is_none), _add(earlier[1], stays)) if earlier else (is_none, stays)
+            for character, likely in candidates:
                 longer = text + character
-                if longer not in begins:
-                    begins[longer] = restriction.begins(longer)
-                if not begins[longer]:
-                    continue
-                n, c = found.get(longer, (NEVER, NEVER))
-                found[longer] = n, _add(c, (none if text[-1:] == character else both) + row[1 + i])
+                if not restriction.is_any:
+                    if longer not in begins:
+                        begins[longer] = restriction.begins(longer)
+                    if not begins[longer]:
+                        continue
+                ends = (none if ending == character else both) + likely
+                earlier = found.get(longer)
+                found[longer] = (earlier[0], _add(earlier[1], ends)) if earlier else (NEVER, ends)
         beam = found if len(found) <= width else dict(sorted(found.items(), key=lambda e: -_add(*e[1]))[:width])
     texts = [(text, _add(*ends)) for text, ends in beam.items() if text and restriction.allows(text)]
     return sorted(texts, key=lambda each: -each[1])
