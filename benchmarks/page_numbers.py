@@ -38,6 +38,10 @@ WIDTHS, HEIGHTS = (0.45, 0.9), (0.15, 0.6)  # of the pad's side, at most
 STEP = 14  # CSS pixels between events
 SCREEN = {"width": 1280, "height": 800}
 
+# A busy server may refuse a request; the page repeats it once the server is ready again.
+SETTLED = """() => document.getElementById('answer').ariaBusy === 'false'
+  && document.getElementById('status').dataset.state === 'up'"""
+
 ACTIONS = {  # of the browser's debugging protocol
     "touch": ("touchStart", "touchMove", "touchEnd"),
     "mouse": ("mousePressed", "mouseMoved", "mouseReleased"),
@@ -76,7 +80,7 @@ def write(page: Page, session: CDPSession, strokes: Sequence[np.ndarray], pointe
 
 def shown(page: Page) -> str:
     """What the page shows once it has read all ink; "" where it shows neither numbers nor a digit."""
-    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    page.wait_for_function(SETTLED)
     if page.get_by_test_id("numbers").is_visible():
         return page.get_by_test_id("numbers").inner_text()
     return page.get_by_test_id("digit").inner_text()
@@ -113,7 +117,8 @@ def main() -> None:
                 is_right = same_text(case.text, found, digits_only=True)
                 right[pointer].append(is_right)
                 if not is_right:
-                    print(f"{pointer}: {case.text} shown as {found!r}", flush=True)
+                    words = page.get_by_test_id("confidence").text_content()
+                    print(f"{i} {pointer}: {case.text} shown as {found!r}, {words}", flush=True)
                 page.keyboard.press("Delete")
             version = browser.version
     finally:

@@ -16,7 +16,9 @@ from PIL import Image
 from inkdigits import Recognizer, SettingError
 from inkdigits.cli import main
 from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.data.numbers import NumberPictures
 from inkdigits.evaluation import ood, report, robustness
+from inkdigits.evaluation.numbers_report import measure_numbers
 from inkdigits.evaluation.report import check_path, measure
 from inkdigits.evaluation.report_page import link, micro, number, percent
 from inkdigits.progress import silent
@@ -162,6 +164,15 @@ def test_numbers_of_a_limited_set_are_those_of_the_whole(recognizer, dataset):
     numbers = {int(some.dataset.numbers[at]) for at in some.evaluation.errors}
     assert set(some.to_dict()["errors"]) == numbers <= {5, 17, *range(40)}
     assert "a sample of 40" in Page(some.html()).text
+
+
+@pytest.mark.parametrize("limit", [0, -3])
+def test_a_limit_that_leaves_no_image_is_named(recognizer, dataset, limit):
+    with pytest.raises(ValueError, match=f"^limit must be 1 or more, not {limit}; None measures all images$"):
+        measure(recognizer, dataset, limit=limit, progress=silent)
+    pictures = NumberPictures("none", (), (), (), {})
+    with pytest.raises(ValueError, match=r"^limit must be 1 or more"):
+        measure_numbers(recognizer, pictures, limit=limit, progress=silent)
 
 
 def test_the_page_has_the_numbers_of_the_json(whole, page):

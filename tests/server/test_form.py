@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from functools import partial
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -86,6 +87,39 @@ def test_one_picture_is_answered_by_a_page(client, recognizer):
     assert page.of("th", scope="row") == [*"0123456789"]
     assert page.of("td", **{"class": "number"}) == [*map(percent, expected.probabilities)]
     assert page.of("th", scope="col") == ["Digit", "Probability"]
+
+
+@pytest.mark.parametrize(
+    ("pictures", "title"),
+    [
+        ([("seven.png", SEVEN)], "Answer: 7 · inkdigits"),
+        ([("blank.png", BLANK)], "Answer: blank · inkdigits"),
+        ([("a.png", SEVEN), ("b.png", NINE)], "2 pictures · inkdigits"),
+        ([("notes.pdf", b"%PDF-1.7")], "Error: Not a supported image · inkdigits"),
+    ],
+)
+def test_the_title_says_what_the_page_holds(client, pictures, title):
+    assert Text(post(client, *pictures).text).of("title") == [title]
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/a/b/%3Cscript%3E", "/model-card.htm"])
+def test_a_browser_that_asks_for_what_is_not_there_gets_a_page(client, path):
+    response = client.get(path, headers=HTML)
+    assert (response.status_code, response.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert response.headers["vary"] == "Accept"
+    assert "default-src" in response.headers["content-security-policy"]
+    page = Text(response.text)
+    assert page.of("title") == ["Error: Not found · inkdigits"]
+    assert page.of("p")[-1] == f"There is nothing at {unquote(path)}."
+    assert all(link.startswith("/") for link in Page(response.text).links)
+    assert client.head(path, headers=HTML).status_code == 404
+
+
+def test_programs_and_the_protocol_get_the_problem_of_what_is_not_there(client):
+    for path, headers in (("/nothing", {}), ("/nothing", {"Accept": "application/json"}), ("/v2/models/other", HTML)):
+        response = client.get(path, headers=headers)
+        assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
+        assert response.json()["type"] == "/docs#not-found"
 
 
 def test_several_pictures_each_have_a_row_and_what_is_wrong_does_not_keep_the_rest_from_it(client, recognizer):

@@ -195,25 +195,27 @@ def test_at_most_three_requests_at_a_time(visit):
         expect_read(page, f"{i}.png", i)
 
 
-def refuse(page, status, slug, detail):
+def refuse(page, status, slug, detail, wait=None):
     """Have the server answer so, as it would itself."""
     problem = {"type": f"/docs#{slug}", "status": status, "detail": detail}
-    page.route(PREDICT, lambda r: r.fulfill(status=status, json=problem, content_type="application/problem+json"))
+    headers = {"Content-Type": "application/problem+json"} | ({"Retry-After": str(wait)} if wait else {})
+    page.route(PREDICT, lambda r: r.fulfill(status=status, json=problem, headers=headers))
 
 
 @pytest.mark.parametrize(
-    ("status", "slug", "detail", "words"),
+    ("status", "slug", "detail", "wait", "words"),
     [
-        (401, "unauthorized", "the request has no API key; send one", NO_KEY),
-        (404, "not-found", "there is nothing at /predict", "There is no inkdigits server at this address."),
-        (429, "rate-limited", "more than 10 a second", "Too many requests. Wait a moment and try again."),
-        (503, "overloaded", "512 requests wait", "The server is busy. Try again in a moment."),
+        (401, "unauthorized", "the request has no API key; send one", None, NO_KEY),
+        (404, "not-found", "there is nothing at /predict", None, "There is no inkdigits server at this address."),
+        (429, "rate-limited", "more than 10 a second", 12, "Too many requests. Try again in 12 seconds."),
+        (503, "overloaded", "512 requests wait", 1, "The server is busy. Try again in 1 second."),
+        (503, "overloaded", "512 requests wait", None, "The server is busy. Try again in a moment."),
     ],
 )
-def test_what_may_pass_can_be_retried(visit, status, slug, detail, words):
+def test_what_may_pass_can_be_retried(visit, status, slug, detail, wait, words):
     page = visit(allow=UNANSWERED)
     page.route("**/vendor/*", lambda route: route.abort())  # so that the device does not stand in
-    refuse(page, status, slug, detail)
+    refuse(page, status, slug, detail, wait)
     page.get_by_test_id("upload").set_input_files([file("nine.png", picture(9))])
     expect(row(page, "nine.png").locator(".reason")).to_have_text(words)
     page.unroute_all()

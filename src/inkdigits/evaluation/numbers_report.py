@@ -13,7 +13,7 @@ from inkdigits.errors import DataError, ImageError
 from inkdigits.evaluation.evaluate import wilson
 from inkdigits.evaluation.latency import environment
 from inkdigits.evaluation.numbers import ALMOST_ALL, StringFigures, same_text, string_figures
-from inkdigits.evaluation.report import WORST, Written
+from inkdigits.evaluation.report import WORST, Written, check_limit
 from inkdigits.network import shipped_network
 from inkdigits.prediction import ModelInfo, Reading
 from inkdigits.preprocess import ImageSource
@@ -162,7 +162,9 @@ def measure_numbers(
 
     Raises:
         DataError: no picture can be read.
+        ValueError: ``limit`` is less than 1.
     """
+    check_limit(limit)
     whole = len(pictures)
     if limit is not None:
         pictures = pictures.limited(limit)

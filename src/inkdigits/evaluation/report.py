@@ -166,6 +166,16 @@ def check_path(path: Path) -> None:
         raise SettingError(f"cannot write in folder {str(path.parent)!r}; name another --report")
 
 
+def check_limit(limit: int | None) -> None:
+    """Check how many images to measure.
+
+    Raises:
+        ValueError: it is less than 1.
+    """
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be 1 or more, not {limit}; None measures all images")
+
+
 def measure(
     recognizer: Recognizer,
     dataset: Dataset,
@@ -187,7 +197,9 @@ def measure(
 
     Raises:
         DataError: no image can be read.
+        ValueError: ``limit`` is less than 1.
     """
+    check_limit(limit)
     whole = len(dataset)
     if limit is not None:
         dataset = dataset.limited(limit)

@@ -17,11 +17,13 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
 from pydantic import Field
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from inkdigits.reading import Layout
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
+from inkdigits.server.form import on_http
 from inkdigits.server.http import schemas
 from inkdigits.server.http.openapi import openapi, ref_errors
 from inkdigits.server.http.problems import HANDLERS, PROTOCOL, not_ready
@@ -126,10 +128,11 @@ def api(
         fault: returns why the server is not ready now; "" if it is.
         options: further arguments of FastAPI.
     """
+    handlers: dict[Any, Any] = {**HANDLERS, HTTPException: on_http}
     app = FastAPI(
         openapi_url=None,  # served with the page's headers by inkdigits.server.pages
         redirect_slashes=False,  # a redirect would have the wrong scheme behind a TLS proxy
-        exception_handlers=HANDLERS,
+        exception_handlers=handlers,
         telemetry=NO_TELEMETRY,
         **options,
     )

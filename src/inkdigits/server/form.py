@@ -1,10 +1,12 @@
 """``POST /``: the page's form, for browsers without JavaScript. The answer is an HTML page without scripts.
 
-A program that posts there and does not accept HTML gets the JSON of ``POST /predict``.
+A browser that asks for what does not exist gets such a page, too. A program that posts there and does not accept HTML
+gets the JSON of ``POST /predict``.
 """
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
@@ -13,23 +15,26 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from inkdigits.prediction import Prediction
 from inkdigits.recognizer import Recognizer
 from inkdigits.server.http.body import Bodies
-from inkdigits.server.http.problems import Problem, problem_of
+from inkdigits.server.http.problems import HANDLERS, NOT_FOUND, PROTOCOL, ROOT, Problem, problem_of, shorten
 from inkdigits.server.http.responses import Answer
 from inkdigits.server.inference import Executor
 from inkdigits.server.pages import HEADERS
 from inkdigits.server.payloads import Input, parse
 from inkdigits.server.predict import Predict, Row, rows_of, sources_of
 
-__all__ = ["HOME", "Form", "page_of", "wants_page"]
+__all__ = ["HOME", "Form", "on_http", "page_of", "wants_page"]
 
 HOME = "/"
 HTML = b"text/html; charset=utf-8"
 _HTML = Path(__file__).with_name("form.html").read_text(encoding="utf-8")
+_FIELD = re.compile(r"\{(title|heading|root|content)\}")
 SURE = 0.999  # above this, more decimals would claim more precision than calibration has
 # The page's headers without the one that Answer adds; browsers and proxies must not store answers.
 _HEADERS = [
@@ -80,22 +85,38 @@ class Form:
         rows = rows_of(inputs, self._executor.predict_all(self._recognizer, sources_of(inputs)))
         alone = len(rows) == 1
         problem = problem_of(rows[0]) if alone and isinstance(rows[0], Exception) else None
-        title = problem.type.title if problem else "Answer" if alone else f"{len(rows)} pictures"
+        heading = problem.type.title if problem else "Answer" if alone else f"{len(rows)} pictures"
+        title = f"Error: {heading}" if problem else f"Answer: {_digit(rows[0])}" if alone else heading
         pairs = enumerate(zip(inputs, rows, strict=True))
         sections = "".join(_section(n, item, row, open_=alone) for n, (item, row) in pairs)
-        page = _page(title, _summary(inputs, rows) + sections)
+        page = _page(title, heading, _summary(inputs, rows) + sections)
         return Answer(problem.type.status if problem else 200, HTML, page, _HEADERS)
 
 
-def page_of(problem: Problem) -> Answer:
-    """Return the page that explains a problem, with its status."""
+def page_of(problem: Problem, root: str = ".") -> Answer:
+    """Return the page that explains a problem, with its status.
+
+    Args:
+        root: address of the server's first page, from that of the request, without a slash at the end.
+    """
     text = f'<section class="reading"><p>{escape(_sentence(problem))}</p></section>'
-    page = _page(problem.type.title, text)
+    page = _page(f"Error: {problem.type.title}", problem.type.title, text, root)
     return Answer(problem.type.status, HTML, page, [*_HEADERS, *problem.own_headers()])
 
 
-def _page(title: str, content: str) -> bytes:
-    return _HTML.replace("{title}", escape(title)).replace("{content}", content).encode(errors="replace")
+async def on_http(request: Request, error: HTTPException) -> Answer:
+    """Answer a request for what does not exist: with a page for browsers, else as :data:`HANDLERS` do."""
+    path = request.scope["path"]
+    is_page = error.status_code == NOT_FOUND.status and not path.startswith(f"{PROTOCOL}/")
+    if is_page and request.method in ("GET", "HEAD") and wants_page(request.scope):
+        return page_of(Problem(NOT_FOUND, f"there is nothing at {shorten(path)}"), ROOT.get())
+    answer: Answer = await HANDLERS[HTTPException](request, error)
+    return answer
+
+
+def _page(title: str, heading: str, content: str, root: str = ".") -> bytes:
+    values = {"title": escape(title), "heading": escape(heading), "root": escape(root), "content": content}
+    return _FIELD.sub(lambda field: values[field[1]], _HTML).encode(errors="replace")
 
 
 def _summary(inputs: Sequence[Input], rows: Sequence[Row]) -> str:

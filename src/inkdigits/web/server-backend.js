@@ -81,7 +81,8 @@ export class ServerBackend {
     const body = await json(response);
     if (response.ok && isAnswer(body)) return body;
     const { status } = response;
-    const reason = text.problem(body ?? {}, status, size) ?? `${status} ${response.statusText}`.trim();
+    const wait = Number(response.headers.get('Retry-After')) || 0;
+    const reason = text.problem(body ?? {}, status, size, wait) ?? `${status} ${response.statusText}`.trim();
     const isTemporary = response.ok || status >= 500 || status === 429 || status === 408;
     throw isTemporary ? new ServerUnavailable(reason) : new Rejected(reason, FINAL.includes(status));
   }

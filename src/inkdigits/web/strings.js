@@ -234,9 +234,11 @@ export const text = {
    * @param {{type?: string, title?: string, detail?: string}} problem as in RFC 9457
    * @param {number} status
    * @param {number} size of the file that was sent, bytes
+   * @param {number} wait seconds until the server says to try again; 0 if it does not say
    * @returns {string | undefined} undefined if the server did not say
    */
-  problem({ type, title, detail }, status, size) {
+  problem({ type, title, detail }, status, size, wait) {
+    const again = wait ? `in ${wait === 1 ? '1 second' : `${wait} seconds`}` : 'in a moment';
     /** @type {Record<string, string>} */
     const sentences = {
       'not-an-image': text.notAnImage,
@@ -246,9 +248,9 @@ export const text = {
       'body-too-large': text.tooHeavy(size),
       'not-found': 'There is no inkdigits server at this address.',
       unauthorized: 'This server needs an API key, which this page cannot send.',
-      'rate-limited': 'Too many requests. Wait a moment and try again.',
-      overloaded: 'The server is busy. Try again in a moment.',
-      'not-ready': 'The server is still starting. Try again in a moment.',
+      'rate-limited': `Too many requests. Try again ${again}.`,
+      overloaded: `The server is busy. Try again ${again}.`,
+      'not-ready': `The server is still starting. Try again ${again}.`,
       'internal-error': 'Something went wrong on the server.',
     };
     const known = sentences[String(type).split('#')[1]];
