@@ -35,7 +35,8 @@ NUMBERS = 200
 SEED = 18
 POINTERS = ("touch", "mouse", "pen")  # in this order, as the page takes a finger that follows a pen for a palm
 WIDTHS, HEIGHTS = (0.45, 0.9), (0.15, 0.6)  # of the pad's side, at most
-STEP = 14  # CSS pixels between events
+STEPS = (3, 14)  # CSS pixels between events
+FINE = 14  # events, at least, along the height of a number
 SCREEN = {"width": 1280, "height": 800}
 
 # A busy server may refuse a request; the page repeats it once the server is ready again.
@@ -62,10 +63,12 @@ def write(page: Page, session: CDPSession, strokes: Sequence[np.ndarray], pointe
     """Draw strokes on the pad."""
     box = page.get_by_test_id("pad").bounding_box()
     assert box is not None
+    height = float(np.ptp(np.concatenate(strokes)[:, 1])) * box["height"]
+    step = float(np.clip(height / FINE, *STEPS))
     for stroke in strokes:
         points = [box["x"], box["y"]] + stroke * [box["width"], box["height"]]
         way = np.concatenate([[0], np.hypot(*np.diff(points, axis=0).T).cumsum()])
-        at = np.linspace(0, way[-1], max(2, round(way[-1] / STEP)))
+        at = np.linspace(0, way[-1], max(2, round(way[-1] / step)))
         path = np.stack([np.interp(at, way, points[:, axis]) for axis in (0, 1)], axis=1)
         for i, (x, y) in enumerate([*path.tolist(), path[-1].tolist()]):
             phase = 0 if i == 0 else 2 if i == len(path) else 1
