@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 from fastapi.telemetry import TelemetryConfig
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -27,7 +27,7 @@ from inkdigits.server.form import on_http
 from inkdigits.server.http import schemas
 from inkdigits.server.http.openapi import openapi, ref_errors
 from inkdigits.server.http.problems import HANDLERS, PROTOCOL, not_ready
-from inkdigits.server.http.responses import FRESH
+from inkdigits.server.http.responses import FRESH, JSON, Answer
 from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.pages import card, reference
 from inkdigits.server.predict import Predict
@@ -106,6 +106,9 @@ def infer_described(body: Annotated[schemas.InferRequest, Body()]) -> None:
     """
 
 
+_FRESH = [(b"cache-control", b"no-store")]  # Answer has the other header
+
+
 async def _fresh(response: Response) -> None:
     response.headers.update(FRESH)
 
@@ -138,6 +141,12 @@ def api(
     )
     keys = [Security(HTTPBearer(scheme_name="key"))] if settings.api_keys else []
 
+    def answered_by(answers: ASGIApp) -> None:
+        """Have an application answer the last operation, which only describes it then."""
+        route = app.routes[-1]
+        assert isinstance(route, APIRoute)
+        route.app = answers
+
     def get(path: str, name: str, summary: str, *errors: int, checks: Sequence[Any] = (), **more: Any) -> Decorator:
         return app.get(
             path,
@@ -148,6 +157,15 @@ def api(
             dependencies=[*checks, Depends(_fresh)],
             **more,
         )
+
+    def constant(path: str, name: str, summary: str, answer: BaseModel) -> None:
+        """Add an operation whose answer never changes: FastAPI describes and routes it, and does no more."""
+
+        async def endpoint() -> BaseModel:
+            return answer
+
+        get(path, name, summary, response_model=type(answer))(endpoint)
+        answered_by(Answer(200, JSON, answer.model_dump_json().encode(), _FRESH).__call__)
 
     def post(
         path: str,
@@ -173,9 +191,7 @@ def api(
             responses=ref_errors(*errors, *READING_ERRORS),
             dependencies=[*checks, *keys],
         )
-        route = app.routes[-1]
-        assert isinstance(route, APIRoute)
-        route.app = answers
+        answered_by(answers)
 
     found = "The predictions"
     post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions, found)
@@ -190,9 +206,7 @@ def api(
     about_card = "The model card"
     get(f"/{CARD}", "model-card", about_card, 404, response_class=HTMLResponse, description=what)(card(recognizer))
 
-    @get("/health", "health", "Whether the process runs")
-    async def health() -> schemas.Health:
-        return schemas.Health(status="ok")
+    constant("/health", "health", "Whether the process runs", schemas.Health(status="ok"))
 
     def check_ready() -> None:
         if reason := fault():
@@ -209,9 +223,7 @@ def api(
     async def server() -> schemas.Server:
         return schemas.Server(**oip.server_metadata())
 
-    @get(f"{PROTOCOL}/health/live", "v2-live", "Whether the process runs")
-    async def live() -> schemas.Live:
-        return schemas.Live(live=True)
+    constant(f"{PROTOCOL}/health/live", "v2-live", "Whether the process runs", schemas.Live(live=True))
 
     @get(f"{PROTOCOL}/health/ready", "v2-ready", known, 503)
     async def server_ready() -> schemas.ServerReady:
