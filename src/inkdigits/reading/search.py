@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
@@ -76,6 +77,7 @@ def _fits(character: str, of_pattern: str) -> bool:
 
 
 ANY = Restriction()
+_likely = itemgetter(3)  # of a text in the beam
 _COLUMN = {character: 1 + i for i, character in enumerate(CHARACTERS)}  # of scores
 
 
@@ -90,31 +92,41 @@ def search(scores: np.ndarray, restriction: Restriction = ANY) -> list[tuple[str
         Texts and their log-probabilities, the most likely first; none, if no text that may be found is likely enough.
     """
     width, floor = (BEAM, FLOOR) if restriction.is_any else (RESTRICTED_BEAM, RESTRICTED_FLOOR)
-    # Of each text so far: the log-probabilities that its last frame is none, and that it is its last character.
-    beam: dict[str, tuple[float, float]] = {"": (0.0, NEVER)}
-    begins: dict[str, bool] = {}
+    # Each text so far, and the log-probabilities that its last frame is none, that it is a character, and of both.
+    beam = [("", 0.0, NEVER, 0.0)]
+    is_any, begins = restriction.is_any, _Beginnings(restriction)
     for row, is_likely in zip(scores.tolist(), scores > floor, strict=True):
         candidates = [(CHARACTERS[i], row[1 + i]) for i in np.flatnonzero(is_likely[1:]).tolist()]
         found: dict[str, tuple[float, float]] = {}
-        for text, (none, last) in beam.items():
-            both, ending = _add(none, last), text[-1:]
+        for text, none, last, both in beam:
+            ending = text[-1:]
             is_none = both + row[0]
             stays = last + row[_COLUMN[ending]] if text else NEVER
             earlier = found.get(text)
             found[text] = (_add(earlier[0], is_none), _add(earlier[1], stays)) if earlier else (is_none, stays)
             for character, likely in candidates:
                 longer = text + character
-                if not restriction.is_any:
-                    if longer not in begins:
-                        begins[longer] = restriction.begins(longer)
-                    if not begins[longer]:
-                        continue
-                ends = (none if ending == character else both) + likely
-                earlier = found.get(longer)
-                found[longer] = (earlier[0], _add(earlier[1], ends)) if earlier else (NEVER, ends)
-        beam = found if len(found) <= width else dict(sorted(found.items(), key=lambda e: -_add(*e[1]))[:width])
-    texts = [(text, _add(*ends)) for text, ends in beam.items() if text and restriction.allows(text)]
+                if is_any or begins[longer]:
+                    ends = (none if ending == character else both) + likely
+                    earlier = found.get(longer)
+                    found[longer] = (earlier[0], _add(earlier[1], ends)) if earlier else (NEVER, ends)
+        beam = [(text, none, last, _add(none, last)) for text, (none, last) in found.items()]
+        if len(beam) > width:
+            beam = sorted(beam, key=_likely, reverse=True)[:width]
+    texts = [(text, both) for text, _, _, both in beam if text and restriction.allows(text)]
     return sorted(texts, key=lambda each: -each[1])
+
+
+class _Beginnings(dict[str, bool]):
+    """Whether texts are beginnings of those that may be found, each asked for once."""
+
+    def __init__(self, restriction: Restriction) -> None:
+        super().__init__()
+        self._restriction = restriction
+
+    def __missing__(self, text: str) -> bool:
+        begins = self[text] = self._restriction.begins(text)
+        return begins
 
 
 def _add(a: float, b: float) -> float:
