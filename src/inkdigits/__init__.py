@@ -19,6 +19,7 @@ from inkdigits.errors import (
     ServerError,
     ServerUnreachable,
     SettingError,
+    StoreError,
     TrainingError,
     UnreadableImage,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "ServerError",
     "ServerUnreachable",
     "SettingError",
+    "StoreError",
     "TrainingError",
     "UnreadableImage",
     "__version__",

@@ -14,6 +14,7 @@ The tree::
     ├── ModelError            a model is unknown, damaged, or not a digit recognizer
     ├── DataError             a data set is missing, incomplete, damaged or of another format
     ├── TrainingError         a training run cannot start, continue or be exported
+    ├── StoreError            the database of corrections cannot be used
     └── ServerError           a server did not respond, or sent an invalid response
         ├── ServerUnreachable no connection to it, or no response in time
         └── ServerBusy        it sheds load or is not ready, and still was after the retries
@@ -35,6 +36,7 @@ __all__ = [
     "ServerError",
     "ServerUnreachable",
     "SettingError",
+    "StoreError",
     "TrainingError",
     "UnreadableImage",
 ]
@@ -86,6 +88,10 @@ class DataError(InkdigitsError):
 
 class TrainingError(InkdigitsError):
     """A training run cannot start, continue or be exported."""
+
+
+class StoreError(InkdigitsError):
+    """The database of corrections cannot be used."""
 
 
 class ServerError(InkdigitsError):

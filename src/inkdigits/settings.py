@@ -140,6 +140,27 @@ class Settings(Options):
         low=0,
         high=16,
     )
+    feedback: str = option(
+        "",
+        "database of corrections: a file such as feedback.db, or postgresql://…; empty: keep none; needs "
+        "inkdigits[feedback]",
+        env="INKDIGITS_FEEDBACK",
+    )
+    feedback_days: int = option(
+        365,
+        "time after which a picture and its corrections are removed; 0: never",
+        env="INKDIGITS_FEEDBACK_DAYS",
+        unit="days",
+        low=0,
+        high=36500,
+    )
+    feedback_audit: float = option(
+        0.0,
+        "share of the answers to clients that give feedback which are marked for the audit sample",
+        env="INKDIGITS_FEEDBACK_AUDIT",
+        low=0,
+        high=1,
+    )
     log_level: str = option("info", "lowest level that is logged", env="INKDIGITS_LOG_LEVEL", choices=LEVELS)
     log_format: str = option("text", "format of each log line", env="INKDIGITS_LOG_FORMAT", choices=("text", "json"))
     log_requests: str = option(

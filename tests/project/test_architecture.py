@@ -52,10 +52,11 @@ ROOMS = {
         "text",
     },
     "client": {"errors", "prediction", "preprocess", "reading"},
-    "server": CORE | {"bulk", "self_test"},
+    "feedback": CORE | {"data"},
+    "server": CORE | {"bulk", "feedback", "self_test"},
     "evaluation": CORE | {"data", "progress", "reading", "registry", "synthesis"},
     "training": CORE | {"_aliases", "data", "evaluation", "progress", "registry", "synthesis"},
-    "cli": CORE | {"bulk", "data", "evaluation", "progress", "reading", "registry", "server", "training"},
+    "cli": CORE | {"bulk", "data", "evaluation", "feedback", "progress", "reading", "registry", "server", "training"},
     "__main__": {"cli"},
     "__init__": {"_aliases", "errors", "preprocess", "prediction", "recognizer", "client"},
 }
@@ -74,13 +75,15 @@ KNOWN_ONLY_TO = {
     "mlflow": {"training"},
     "jinja2": {"evaluation"},
     "rapidfuzz": {"evaluation"},
+    "sqlalchemy": {"feedback"},
+    "alembic": {"feedback"},
     "starlette": {"server"},
     "fastapi": {"server"},
     "pydantic": {"server"},
     "uvicorn": {"server"},
     "httpx": {"client"},
     "python_multipart": {"server"},
-    "orjson": {"bulk", "server"},
+    "orjson": {"bulk", "feedback", "server"},
     "argparse": {"cli"},
 }
 MODULES = sorted(PACKAGE.rglob("*.py"))
@@ -263,7 +266,7 @@ def loaded_by(code: str) -> set[str]:
 
 def test_predicting_and_serving_never_load_torch():
     code = "import inkdigits.bulk, inkdigits.cli, inkdigits.server; inkdigits.Recognizer"
-    assert not loaded_by(code) & {"torch", "onnx", "sklearn", "rich"}
+    assert not loaded_by(code) & {"torch", "onnx", "sklearn", "rich", "sqlalchemy", "alembic"}
 
 
 def test_the_library_loads_no_web_framework():

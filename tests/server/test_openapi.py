@@ -17,6 +17,7 @@ import inkdigits
 from inkdigits.self_test import DIGIT
 from inkdigits.server.http.problems import PROBLEM_TYPES
 
+from support.corrections import expired_prediction_id
 from support.drawings import number as drawn
 from support.drawings import number_strokes
 from support.paths import ROOT
@@ -180,7 +181,7 @@ REQUESTS = {
 
 
 def test_every_example_of_an_error_is_what_a_server_answers(
-    client, live_server, start_server, constant_model, document
+    client, live_server, start_server, constant_model, document, tmp_path
 ):
     examples = {
         key: example["value"]
@@ -200,8 +201,23 @@ def test_every_example_of_an_error_is_what_a_server_answers(
     custom = shutil.copy(constant_model, constant_model.with_name("custom.onnx"))
     answers["not-ready"] = httpx.get(f"{start_server('--model', str(custom)).url}/ready").json()
     answers["internal-error"] = examples["internal-error"]
-    answers |= turned_away(start_server)
+    answers["store-unavailable"] = examples["store-unavailable"]  # server/test_feedback.py
+    answers |= turned_away(start_server) | about_corrections(start_server, tmp_path)
     assert answers == examples
+
+
+def about_corrections(start_server, folder):
+    """What a server that keeps corrections says to wrong ones."""
+    url = start_server("--feedback", str(folder / "feedback.db")).url
+    good = {"key": "0b9a6f4e-one-key", "consent": True, "kind": "corrected", "label": "7", "pixels": ROW}
+    assert httpx.post(f"{url}/feedback", json=good).status_code == 201
+    wrong = {
+        "consent-required": {name: value for name, value in good.items() if name != "consent"},
+        "feedback-conflict": {**good, "label": "8"},
+        "invalid-feedback": {**good, "label": "77", "reading": "digit"},
+        "prediction-expired": {**good, "prediction_id": expired_prediction_id(folder / "feedback.db")},
+    }
+    return {slug: httpx.post(f"{url}/feedback", json=body).json() for slug, body in wrong.items()}
 
 
 def turned_away(start_server):
@@ -275,7 +291,11 @@ def test_the_options_of_the_document_are_those_of_the_server(client, document):
     for parameter in operation["parameters"]:
         schema, name = parameter["schema"], parameter["name"]
         good = schema.get("enum", [schema[key] for key in ("minimum", "maximum") if key in schema] or ["dd"])
-        bad = ["x"] if "enum" in schema or "pattern" in schema else [schema["minimum"] - 1, schema["maximum"] + 1]
+        bad = ["x"]
+        if schema.get("type") == "boolean":
+            good = ["true", "0", ""]
+        elif "minimum" in schema:
+            bad = [schema["minimum"] - 1, schema["maximum"] + 1]
         for value in good:
             assert client.post("/read", params={name: value}, content=THREE).status_code == 200, (name, value)
         for value in bad:

@@ -6,7 +6,7 @@ operations, by models and parameters.
 """
 # Annotations are not postponed: FastAPI could not resolve names that are local to a function.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import cleandoc
 from typing import Annotated, Any, Literal
 
@@ -23,8 +23,10 @@ from starlette.types import ASGIApp
 from inkdigits.reading import Layout
 from inkdigits.recognizer import Recognizer
 from inkdigits.server import open_inference as oip
+from inkdigits.server.feedback import Feedback
 from inkdigits.server.form import on_http
 from inkdigits.server.http import schemas
+from inkdigits.server.http.feedback_docs import Receipt, correct_described
 from inkdigits.server.http.openapi import openapi, ref_errors
 from inkdigits.server.http.problems import HANDLERS, PROTOCOL, not_ready
 from inkdigits.server.http.responses import FRESH, JSON, Answer
@@ -41,6 +43,8 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 # FastAPI would trace requests, including queries and stack traces, with any provider of the process, and export them as
 # the environment says. Only inkdigits.server.observability.tracing traces this service.
 NO_TELEMETRY = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+PREDICTION_ID = "Also return a `prediction_id`, with which `POST /feedback` says whether the answer is right."
+FEEDBACK_ERRORS = (403, 409, 410)
 READING_ERRORS = (400, 401, 405, 408, 413, 415, 422, 429, 431, 500, 501, 503)
 
 
@@ -60,6 +64,7 @@ def predict_described(
         schemas.Top | schemas.Nothing,
         Query(description="Also return this many of the most likely digits, best first."),
     ] = None,
+    feedback: Annotated[bool, Query(description=PREDICTION_ID)] = False,
 ) -> None:
     """Read the digit in one image, or in several"""
 
@@ -93,6 +98,7 @@ def read_described(
         Annotated[int, Field(ge=0, le=MAX_ALTERNATIVES)],
         Query(description="Also return this many other texts that each number may be, the most likely first."),
     ] = 0,
+    feedback: Annotated[bool, Query(description=PREDICTION_ID)] = False,
 ) -> None:
     """Read the numbers in one image or drawing, or in several"""
 
@@ -120,6 +126,7 @@ def api(
     read: Read,
     infer: oip.Infer,
     fault: Callable[[], str],
+    feedback: Feedback | None = None,
     **options: Any,
 ) -> FastAPI:
     """Return the application that serves a model.
@@ -129,6 +136,7 @@ def api(
         read: answers ``POST /read``.
         infer: answers ``POST …/infer``.
         fault: returns why the server is not ready now; "" if it is.
+        feedback: answers ``POST /feedback`` and ``DELETE /feedback/{id}``; None if no corrections are kept.
         options: further arguments of FastAPI.
     """
     handlers: dict[Any, Any] = {**HANDLERS, HTTPException: on_http}
@@ -176,6 +184,7 @@ def api(
         returned: str,
         *errors: int,
         checks: Sequence[Any] = (),
+        more: Mapping[int | str, dict[str, Any]] | None = None,
     ) -> None:
         """Add an ASGI application, described by a function's parameters and docstring."""
         summary, _, description = cleandoc(described.__doc__ or "").partition("\n\n")
@@ -188,7 +197,7 @@ def api(
             description=description.replace("\n", " "),
             response_model=model,
             response_description=returned,
-            responses=ref_errors(*errors, *READING_ERRORS),
+            responses={**ref_errors(*errors, *READING_ERRORS), **(more or {})},
             dependencies=[*checks, *keys],
         )
         answered_by(answers)
@@ -197,10 +206,31 @@ def api(
     post("/predict", "predict", predict, predict_described, schemas.Prediction | schemas.Predictions, found)
     post("/read", "read", read, read_described, schemas.Reading | schemas.Readings, "The numbers")
 
+    if feedback:
+        kept = ref_errors(*FEEDBACK_ERRORS) | {201: {"model": Receipt, "description": "The correction is kept"}}
+        again = "The correction was kept already"
+        post("/feedback", "feedback", feedback, correct_described, Receipt, again, more=kept)
+        the_id = Path(description="The `id` from the answer.", json_schema_extra={"maxLength": 64})
+
+        @app.delete(
+            "/feedback/{id}",
+            operation_id="forget",
+            summary="Remove a correction for good",
+            description="With its picture, what was read in it, and all other corrections of the same answer.",
+            response_description="It is removed",
+            status_code=204,
+            responses=ref_errors(401, 404, 405, 429, 503),
+            dependencies=[*keys, Depends(_fresh)],
+        )
+        async def forget(id: str = the_id) -> Response:
+            await feedback.forget(id)
+            return Response(status_code=204, headers=FRESH)
+
     @get("/model", "model", "The model in use", response_model=schemas.Model)
     async def model() -> Response:
         # Not validated by schemas.Model: a registry written by hand may have other values.
-        return Response(orjson.dumps(about(recognizer)), 200, FRESH, "application/json")
+        answer = {**about(recognizer), "feedback": feedback is not None}
+        return Response(orjson.dumps(answer), 200, FRESH, "application/json")
 
     what = "Intended use, accuracy and training data of the model. Not every model has a card."
     about_card = "The model card"

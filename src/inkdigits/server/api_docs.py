@@ -96,7 +96,7 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> str:
             errors.append(f'<a class="status bad" href="#{name}">{status}</a>')
             continue
         parts.append(f'<h4><b class="status ok">{status}</b> {escape(response["description"])}</h4>')
-        parts += (_examples(content) for content in response["content"].values())
+        parts += (_examples(content) for content in response.get("content", {}).values())
     if errors:
         parts.append(f"<h4>{' '.join(errors)} on errors</h4>")
     return "".join((*parts, "</section>"))

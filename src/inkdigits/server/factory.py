@@ -19,12 +19,14 @@ from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import self_test
 from inkdigits.server.api import api
+from inkdigits.server.feedback import Feedback, bodies_of
 from inkdigits.server.form import Form
 from inkdigits.server.http.asgi import Service
 from inkdigits.server.http.auth import Authenticator
 from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.responses import FRESH
 from inkdigits.server.inference import Executor
+from inkdigits.server.keeper import keeper_of
 from inkdigits.server.model_info import version_of
 from inkdigits.server.observability.logs import wants_requests
 from inkdigits.server.observability.metrics import CONTENT_TYPE, Metrics
@@ -69,13 +71,18 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
     executor = Executor(settings, metrics)
     bodies = Bodies(settings, executor, metrics)
     tracer = tracer_of(settings)
+    keeper = keeper_of(settings, metrics, worker)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         if service.deployment.fault:
             log.warning("not ready: %s", service.deployment.fault)
+        if keeper:
+            keeper.start()
         yield
         executor.close()
+        if keeper:
+            keeper.close()
         if tracer:
             tracer.close()
 
@@ -95,16 +102,18 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
         async def metrics_text(request: Request) -> Response:
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
-        predict = Predict(recognizer, executor, bodies)
+        predict = Predict(recognizer, executor, bodies, keeper)
         infer = Infer(recognizer, executor, bodies)
-        read = Read(recognizer, executor, bodies, metrics)
-        app = api(settings, recognizer, predict, read, infer, readiness_fault, lifespan=lifespan)
+        read = Read(recognizer, executor, bodies, metrics, keeper)
+        small = bodies_of(settings, executor, metrics)
+        feedback = Feedback(recognizer, executor, small, keeper, metrics) if keeper else None
+        app = api(settings, recognizer, predict, read, infer, readiness_fault, feedback, lifespan=lifespan)
         app.routes.extend([*device(recognizer), Route("/metrics", metrics_text)])
         # The page is the default, not a mount at "/": a mount would also match requests with a known path and the
         # wrong method, and answer 404 instead of 405.
         app.router.default = page()
         form = Form(recognizer, executor, bodies, predict)
-        return Deployment(recognizer, fault, predict, form, app)
+        return Deployment(recognizer, fault, predict, form, app, feedback)
 
     around = partial(_cors, origins=origins) if origins else None
     service = Service(
@@ -118,7 +127,7 @@ def _cors(app: ASGIApp, origins: list[str]) -> CORSMiddleware:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Content-Type", "Authorization", "X-API-Key", "X-Request-ID"],
         expose_headers=["Retry-After", "X-Request-ID"],
         max_age=PREFLIGHT_SECONDS,

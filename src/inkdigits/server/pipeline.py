@@ -31,13 +31,14 @@ from inkdigits.server.http.problems import INTERNAL_ERROR, Problem, answer_of, p
 from inkdigits.server.http.responses import JSON, Answer, Header
 from inkdigits.server.inference import INLINE_BYTES, Executor
 from inkdigits.server.observability.logs import log_request
-from inkdigits.server.observability.metrics import LEFT, Metrics, route_of
+from inkdigits.server.observability.metrics import LEFT, PATH_OF_FEEDBACK, Metrics, route_of, shown_path
 from inkdigits.server.observability.tracing import Tracer
 from inkdigits.server.predict import Predict
 
 __all__ = ["CLOSE", "REFUSED", "REQUEST", "Deployment", "Pipeline", "Request"]
 
 PREDICT = "/predict"
+GUARDED = ("POST", "DELETE")  # methods that need an API key, and count for the rate limit
 QUEUED = (PREDICT, "/v2/infer")  # routes whose requests can wait in the queue of small ones
 REFUSED = "inkdigits.refused"  # in a scope: the status that the connection itself answered with
 REQUEST = "inkdigits.request"  # in a scope: its :class:`Request`
@@ -53,6 +54,7 @@ class Deployment:
 
     Attributes:
         fault: what the self-test found wrong; "" if nothing.
+        feedback: answers ``POST /feedback``; None if no corrections are kept.
     """
 
     recognizer: Recognizer
@@ -60,6 +62,7 @@ class Deployment:
     predict: Predict
     form: Form
     app: Starlette
+    feedback: ASGIApp | None = None
 
 
 Respond = Callable[[Answer], bool]  # sends an answer, and returns whether the client was still there
@@ -204,6 +207,8 @@ class Pipeline:
             self._admit(scope[REQUEST])
             # Bypass FastAPI, which costs more than the network.
             past: dict[str, ASGIApp] = {PREDICT: deployment.predict, HOME: deployment.form} if posted else {}
+            if posted and deployment.feedback:
+                past[PATH_OF_FEEDBACK] = deployment.feedback
             await past.get(path, deployment.app)(scope, receive, send)
         except ClientDisconnect:
             pass
@@ -213,14 +218,16 @@ class Pipeline:
                 await answer(scope, receive, send)
 
     def _admit(self, request: Request) -> None:
-        if self._auth.active and request.scope["method"] == "POST":
+        if self._auth.active and request.scope["method"] in GUARDED:
             self._auth.admit(request.scope, headers_by_name(request.scope["headers"]))
 
     def _failed(self, request: Request, error: Exception) -> Answer:
         """Return the answer to a request that failed; log internal errors with their traceback."""
         problem, scope = problem_of(error), request.scope
         if problem.type is INTERNAL_ERROR:
-            log.error("a fault while answering %s %s", scope["method"], shorten(scope["path"]), exc_info=error)
+            log.error(
+                "a fault while answering %s %s", scope["method"], shorten(shown_path(scope["path"])), exc_info=error
+            )
         return page_of(problem) if scope["path"] == HOME and wants_page(scope) else answer_of(scope["path"], problem)
 
     def observe(self, request: Request, status: int, *, begun: bool = True, whole: bool = False) -> None:

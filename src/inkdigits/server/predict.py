@@ -21,19 +21,23 @@ from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import BAD_REQUEST, Problem, problem_of, shorten
 from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
+from inkdigits.server.keeper import Keeper
 from inkdigits.server.payloads import Input, parse
 
 __all__ = [
     "MAX_TOP",
+    "Marks",
     "Options",
     "Predict",
     "answer",
     "integer",
+    "marks_of",
     "query_options",
     "render",
     "render_predictions",
     "rows_of",
     "sources_of",
+    "switch",
 ]
 
 MAX_OPTIONS = 100  # of a query
@@ -42,6 +46,7 @@ _SWITCH = {"": True, "true": True, "1": True, "false": False, "0": False}
 
 Row = Prediction | ImageError | Problem  # the result for one image
 R = TypeVar("R")
+Marks = Callable[[Input, Any], Mapping[str, Any]]  # what the answer for an image has in addition
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,7 @@ class Options:
     image: bool = False  # what the network saw
     explain: bool = False  # how much each part of the ink mattered
     top: int = 0  # number of most likely digits; 0 for no list
+    feedback: bool = False  # a prediction id, for POST /feedback
 
     @classmethod
     def of(cls, query: bytes) -> Options:
@@ -63,7 +69,7 @@ class Options:
             return _DEFAULTS
         given = query_options(query, "/predict", _OPTIONS)
         top = integer("top", given["top"], 1, MAX_TOP) if "top" in given else 0
-        return cls(_switch(given, "image"), _switch(given, "explain"), top)
+        return cls(switch(given, "image"), switch(given, "explain"), top, switch(given, "feedback"))
 
 
 def query_options(query: bytes, path: str, known: Sequence[str]) -> dict[str, str]:
@@ -82,8 +88,12 @@ def query_options(query: bytes, path: str, known: Sequence[str]) -> dict[str, st
     return {name: values[-1] for name, values in given.items()}
 
 
-def _switch(given: Mapping[str, str], name: str) -> bool:
-    """Return a boolean option: ``?name``, ``?name=true`` or ``1`` is true, ``false`` or ``0`` is false."""
+def switch(given: Mapping[str, str], name: str) -> bool:
+    """Return a boolean option: ``?name``, ``?name=true`` or ``1`` is true, ``false`` or ``0`` is false.
+
+    Raises:
+        Problem: it is neither.
+    """
     value = given.get(name, "false")
     if value.lower() not in _SWITCH:
         raise Problem(BAD_REQUEST, f"the query option {name} is {shorten(value)!r}; expected true or false")
@@ -113,12 +123,16 @@ class Predict:
         recognizer: the model.
         executor: decides where images are predicted.
         bodies: receives request bodies.
+        keeper: gives prediction ids; None if no corrections are kept.
     """
 
-    def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies) -> None:
+    def __init__(
+        self, recognizer: Recognizer, executor: Executor, bodies: Bodies, keeper: Keeper | None = None
+    ) -> None:
         self._recognizer = recognizer
         self._executor = executor
         self._bodies = bodies
+        self._marks = marks_of(keeper, recognizer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         executor = self._executor
@@ -129,7 +143,8 @@ class Predict:
             size = 0 if content_type.startswith("image/") else len(body)  # an image is not parsed
             inputs, several = await executor.call(size, parse, content_type, body, executor.max_files)
             charge(scope, len(inputs))
-            render = partial(render_predictions, self._recognizer, inputs, several, options)
+            marks = self._marks if options.feedback else None
+            render = partial(render_predictions, self._recognizer, inputs, several, options, marks=marks)
             found = await executor.predict(
                 self._recognizer, sources_of(inputs), render, size=len(body), explain=options.explain
             )
@@ -186,13 +201,27 @@ def answer(recognizer: Recognizer, inputs: list[Input], several: bool, options: 
     return render_predictions(recognizer, inputs, several, options, results)
 
 
+def marks_of(keeper: Keeper | None, recognizer: Recognizer) -> Marks:
+    """Return what gives each answer its prediction id; null if no corrections are kept."""
+    if keeper is None:
+        return lambda image, found: {"prediction_id": None, "audit": False}
+    return lambda image, found: keeper.marks(image.source, found, recognizer.model.sha256)
+
+
 def render_predictions(
-    recognizer: Recognizer, inputs: Sequence[Input], several: bool, options: Options, results: Sequence[Result]
+    recognizer: Recognizer,
+    inputs: Sequence[Input],
+    several: bool,
+    options: Options,
+    results: Sequence[Result],
+    *,
+    marks: Marks | None = None,
 ) -> bytes:
     """Return the JSON answer: one object, or ``predictions`` in order, in which an invalid image has its error.
 
     Args:
         results: for :func:`sources_of`, in order.
+        marks: see :func:`render`.
 
     Raises:
         ImageError, Problem: there is a single image, and it is invalid.
@@ -205,11 +234,15 @@ def render_predictions(
         found["model"] = recognizer.model.name
         return found
 
-    return render(inputs, rows_of(inputs, results), "predictions" if several else "", document)
+    return render(inputs, rows_of(inputs, results), "predictions" if several else "", document, marks)
 
 
 def render(
-    inputs: Sequence[Input], rows: Sequence[R | Exception], key: str, document: Callable[[R], dict[str, Any]]
+    inputs: Sequence[Input],
+    rows: Sequence[R | Exception],
+    key: str,
+    document: Callable[[R], dict[str, Any]],
+    marks: Marks | None = None,
 ) -> bytes:
     """Return the JSON answer to a request.
 
@@ -217,19 +250,24 @@ def render(
         rows: the result for each image, or its error.
         key: of the list of all of them; "" for a single one by itself.
         document: returns the answer for a result.
+        marks: returns what it has in addition.
 
     Raises:
         ImageError, Problem: there is a single image, and it is invalid.
     """
+
+    def whole(image: Input, row: R) -> dict[str, Any]:
+        return {**document(row), **marks(image, row)} if marks else document(row)
+
     if key:
         named = [
-            {"name": i.name, **({"error": problem_of(row).document()} if isinstance(row, Exception) else document(row))}
+            {"name": i.name, **({"error": problem_of(row).document()} if isinstance(row, Exception) else whole(i, row))}
             for i, row in zip(inputs, rows, strict=True)
         ]
         return orjson.dumps({key: named})
     if isinstance(rows[0], Exception):
         raise rows[0]
-    return orjson.dumps(document(rows[0]))
+    return orjson.dumps(whole(inputs[0], rows[0]))
 
 
 def _most_likely(prediction: Prediction, count: int) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from time import perf_counter
 from typing import Any
@@ -23,9 +23,10 @@ from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import BAD_REQUEST, Problem
 from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, keeps_the_lock
+from inkdigits.server.keeper import Keeper
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.payloads import Input, parse
-from inkdigits.server.predict import integer, query_options, render, rows_of, sources_of
+from inkdigits.server.predict import Marks, integer, marks_of, query_options, render, rows_of, sources_of, switch
 
 __all__ = ["MAX_ALTERNATIVES", "MAX_LENGTH", "Read", "answer", "options_of", "render_readings"]
 
@@ -38,13 +39,15 @@ Result = Reading | ImageError
 _OPTIONS = tuple(field.name for field in fields(Options))
 
 
-def options_of(query: bytes) -> Options:
-    """Return the options of a query string.
+def options_of(query: bytes) -> tuple[Options, bool]:
+    """Return the options of a query string, and whether the answers are to have prediction ids.
 
     Raises:
         Problem: an option is unknown, or has an invalid value.
     """
-    given: Mapping[str, Any] = query_options(query, READ, _OPTIONS)
+    given: dict[str, Any] = query_options(query, READ, (*_OPTIONS, "feedback"))
+    feedback = switch(given, "feedback")
+    given.pop("feedback", None)
     for name, value in given.items():
         if len(value) > MAX_LENGTH:
             detail = f"the query option {name} has {len(value):,} characters; the limit is {MAX_LENGTH}"
@@ -52,7 +55,7 @@ def options_of(query: bytes) -> Options:
     bounds = {"length": (1, MAX_LENGTH), "alternatives": (0, MAX_ALTERNATIVES)}
     numbers = {name: integer(name, given[name], *bounds[name]) for name in bounds.keys() & given.keys()}
     try:
-        return Options(**{**given, **numbers})
+        return Options(**{**given, **numbers}), feedback
     except ValueError as error:
         raise Problem(BAD_REQUEST, f"the query option {error}") from None
 
@@ -67,23 +70,32 @@ class Read:
         executor: runs large requests.
         bodies: receives request bodies.
         metrics: counts readings and their time.
+        keeper: gives prediction ids; None if no corrections are kept.
     """
 
-    def __init__(self, recognizer: Recognizer, executor: Executor, bodies: Bodies, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        executor: Executor,
+        bodies: Bodies,
+        metrics: Metrics,
+        keeper: Keeper | None = None,
+    ) -> None:
         self._recognizer = recognizer
         self._executor = executor
         self._bodies = bodies
         self._metrics = metrics
+        self._marks = marks_of(keeper, recognizer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
-        options = options_of(scope["query_string"])
+        options, feedback = options_of(scope["query_string"])
         async with self._bodies.receive(receive, headers, is_heavy=True) as body:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            found = await self._executor.run(self._answer, scope, content_type, body, options)
+            found = await self._executor.run(self._answer, scope, content_type, body, options, feedback)
         await Answer(200, JSON, found)(scope, receive, send)
 
-    def _answer(self, scope: Scope, content_type: str, body: bytes, options: Options) -> bytes:
+    def _answer(self, scope: Scope, content_type: str, body: bytes, options: Options, feedback: bool) -> bytes:
         executor, metrics = self._executor, self._metrics
         inputs, several = parse(content_type, body, executor.max_files, strokes=True)
         charge(scope, len(inputs))
@@ -96,7 +108,8 @@ class Read:
         metrics.stage("decode", spent.decode)
         metrics.stage("read", spent.read)
         metrics.readings(results)
-        return render_readings(self._recognizer, inputs, several, results)
+        marks = self._marks if feedback else None
+        return render_readings(self._recognizer, inputs, several, results, marks)
 
 
 @dataclass(slots=True)
@@ -135,11 +148,18 @@ def answer(recognizer: Recognizer, inputs: list[Input], several: bool) -> bytes:
     return render_readings(recognizer, inputs, several, results)
 
 
-def render_readings(recognizer: Recognizer, inputs: Sequence[Input], several: bool, results: Sequence[Result]) -> bytes:
+def render_readings(
+    recognizer: Recognizer,
+    inputs: Sequence[Input],
+    several: bool,
+    results: Sequence[Result],
+    marks: Marks | None = None,
+) -> bytes:
     """Return the JSON answer: one object, or ``readings`` in order, in which an invalid image has its error.
 
     Args:
         results: for :func:`sources_of`, in order.
+        marks: see :func:`inkdigits.server.predict.render`.
 
     Raises:
         ImageError, Problem: there is a single image, and it is invalid.
@@ -153,4 +173,4 @@ def render_readings(recognizer: Recognizer, inputs: Sequence[Input], several: bo
         found["model"] = recognizer.model.name
         return found
 
-    return render(inputs, rows_of(inputs, results), "readings" if several else "", document)
+    return render(inputs, rows_of(inputs, results), "readings" if several else "", document, marks)

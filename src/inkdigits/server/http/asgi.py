@@ -14,7 +14,7 @@ from inkdigits.server.pipeline import CLOSE, REFUSED, REQUEST, Pipeline, Request
 __all__ = ["Service"]
 
 # Routes that ignore a trailing slash. Pages with relative links do not: they have exactly one address.
-SLASHED = ("/predict", "/read", "/v2/infer", "/v2", "/health", "/ready", "/metrics")
+SLASHED = ("/predict", "/read", "/v2/infer", "/v2", "/health", "/ready", "/metrics", "/feedback")
 
 
 class Service(Pipeline):

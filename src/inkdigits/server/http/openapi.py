@@ -26,6 +26,7 @@ from inkdigits.self_test import DIGIT, known_digit
 from inkdigits.server import open_inference as oip
 from inkdigits.server import read
 from inkdigits.server.cost import PAGE_PIXELS, READING, REQUEST_IMAGES
+from inkdigits.server.http.feedback_docs import add_examples
 from inkdigits.server.http.problems import MEDIA_TYPE, PROBLEM_TYPES
 from inkdigits.server.json_images import PIXEL_NAMES
 from inkdigits.server.model_info import about
@@ -103,7 +104,7 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
     for operation in operations.values():
         _tidy(operation)
     # Examples are added last, as FastAPI drops every null in them.
-    for name, value in _answers_of_gets(recognizer).items():
+    for name, value in _answers_of_gets(recognizer, "feedback" in operations).items():
         _content(operations[name])["application/json"]["examples"] = {name: {"value": value}}
     _content(operations["model-card"])["text/html"]["examples"] = {}
     predict, reads = operations["predict"], operations["read"]
@@ -119,6 +120,7 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
         _content(operation)["application/json"]["examples"] = answers
         content = operation["requestBody"]["content"]
         operation["requestBody"]["content"] = {k: {**content.get(k, {}), **v} for k, v in requests.items()}
+    add_examples(operations, f"http://localhost:{settings.port}")
     requests, answers = _infer_examples(recognizer)
     for suffix in ("", "-version"):
         infer = operations[f"v2-infer{suffix}"]
@@ -131,9 +133,9 @@ def openapi(routes: Sequence[BaseRoute], settings: Settings, recognizer: Recogni
 
 def _tidy(operation: dict[str, Any]) -> None:
     """Remove what FastAPI repeats, and its own form of errors."""
-    for body in (operation.get("requestBody", {}), operation["responses"]["200"]):
+    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
         for content in body.get("content", {}).values():
-            content["schema"].pop("title", None)
+            content.get("schema", {}).pop("title", None)
     for parameter in operation.get("parameters", ()):
         parameter["schema"] = {k: v for k, v in parameter["schema"].items() if k not in ("title", "description")}
     operation["responses"] = {
@@ -149,12 +151,12 @@ def _content(operation: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _answers_of_gets(recognizer: Recognizer) -> dict[str, dict[str, Any]]:
+def _answers_of_gets(recognizer: Recognizer, feedback: bool) -> dict[str, dict[str, Any]]:
     """Return the JSON answer of each GET, by operation."""
     name, metadata = recognizer.model.name, oip.metadata(recognizer)
     model_ready = {"name": name, "ready": True}
     return {
-        "model": about(recognizer),
+        "model": {**about(recognizer), "feedback": feedback},
         "health": {"status": "ok"},
         "ready": {"status": "ready", "model": name},
         "v2": oip.server_metadata(),

@@ -82,11 +82,18 @@ UNAUTHORIZED = ProblemType(
     "The request has no valid API key, neither as Authorization: Bearer nor as X-API-Key.",
     "the request has no API key; send one as Authorization: Bearer KEY or X-API-Key: KEY",
 )
+CONSENT_REQUIRED = ProblemType(
+    "consent-required",
+    403,
+    "Consent required",
+    "A correction is kept only if whoever wrote the digits agrees, which consent: true says.",
+    "consent is missing: nothing was kept; ask whoever wrote this whether it may be kept, and send true",
+)
 NOT_FOUND = ProblemType(
     "not-found",
     404,
     "Not found",
-    "No such route, no such file, or no such model.",
+    "No such route, no such file, no such model, or no such correction.",
     "/predictions does not exist; /docs lists all routes",
 )
 METHOD_NOT_ALLOWED = ProblemType(
@@ -103,11 +110,25 @@ TOO_SLOW = ProblemType(
     "The request was not complete within INKDIGITS_RECEIVE_SECONDS; the connection is closed.",
     "the request was not complete after 60 s; its connection is closed",
 )
+FEEDBACK_CONFLICT = ProblemType(
+    "feedback-conflict",
+    409,
+    "Key already used",
+    "The key belongs to another correction. The same body with the same key is answered as before.",
+    "the key '0b9a6f4e-one-key' belongs to a correction with another body; choose a new one",
+)
+PREDICTION_EXPIRED = ProblemType(
+    "prediction-expired",
+    410,
+    "Prediction id expired",
+    "A prediction id is accepted for 24 hours.",
+    "prediction_id is older than 24 hours; send the picture instead",
+)
 BODY_TOO_LARGE = ProblemType(
     "body-too-large",
     413,
     "Request body too large",
-    "More bytes than INKDIGITS_MAX_BYTES, declared or found while reading.",
+    "More bytes than INKDIGITS_MAX_BYTES, or 2 MiB for a correction, declared or found while reading.",
     "the body has 31,457,280 bytes; the limit is 20,971,520",
 )
 IMAGE_TOO_LARGE = ProblemType(
@@ -164,6 +185,13 @@ INVALID_STROKES = ProblemType(
     "detail says which and where.",
     'strokes[2][17] is ["7", 3]; expected [x, y], two numbers from -1,000,000,000 to 1,000,000,000',
 )
+INVALID_FEEDBACK = ProblemType(
+    "invalid-feedback",
+    422,
+    "Invalid correction",
+    "A field of a correction is missing, unknown or wrong, or does not fit the others; the detail says which.",
+    'label is "77"; expected one digit, or "" for an image that is not a digit',
+)
 RATE_LIMITED = ProblemType(
     "rate-limited",
     429,
@@ -206,6 +234,13 @@ OVERLOADED = ProblemType(
     "Server overloaded",
     "More requests than the server can handle; the Retry-After header says when to try again.",
     "4096 connections are open already; try again later",
+)
+STORE_UNAVAILABLE = ProblemType(
+    "store-unavailable",
+    503,
+    "Database unavailable",
+    "The database of corrections cannot be used now; the Retry-After header says when to send the same again.",
+    "the database of corrections cannot be used now; send the same again",
 )
 STOPPING = ProblemType(
     "stopping",

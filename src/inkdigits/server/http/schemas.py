@@ -111,6 +111,17 @@ class Likely(Schema):
     probability: Share
 
 
+_PREDICTION_ID: Any = Field(
+    None,
+    description="For `POST /feedback`: the answer itself, signed; only with `feedback=true`, and null if the server "
+    "keeps no corrections.",
+)
+_AUDIT: Any = Field(
+    None,
+    description="Whether it belongs to a random sample: please ask whether it is right; only with `feedback=true`.",
+)
+
+
 class Prediction(Schema):
     digit: Value | None = Field(description="Null for a blank image.")
     confidence: Share = Field(description="Probability of that digit; 0 for a blank image.")
@@ -143,6 +154,8 @@ class Prediction(Schema):
     top: list[Likely] | Nothing = Field(
         None, description="The most likely digits, best first; only with `top`, and empty for a blank image."
     )
+    prediction_id: str | None = _PREDICTION_ID
+    audit: bool | Nothing = _AUDIT
 
 
 class Problem(Schema):
@@ -241,6 +254,8 @@ class Reading(Schema):
         description="Dark ink on light paper, or light on dark; null when blank."
     )
     model: str = Field(description="Name of the model that answered.")
+    prediction_id: str | None = _PREDICTION_ID
+    audit: bool | Nothing = _AUDIT
 
 
 class NamedReading(Reading):
@@ -291,6 +306,7 @@ class Model(Schema):
     normalisation: str
     inkdigits: str
     guarantee: Guarantee | Nothing = Field(None, description="Only if the server has a profile.")
+    feedback: bool = Field(description="Whether the server keeps corrections: `POST /feedback`.")
 
 
 # Open Inference Protocol

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from inkdigits.server.http.problems import shorten
+from inkdigits.server.observability.metrics import PATH_OF_FEEDBACK, route_of, shown_path
 from inkdigits.settings import Settings
 
 __all__ = ["Log", "log_request", "wants_requests"]
@@ -62,12 +63,12 @@ def wants_requests(settings: Settings) -> bool:
 
 
 def log_request(scope: Mapping[str, Any], status: int, seconds: float, request_id: bytes) -> None:
-    """Log an answered request."""
+    """Log an answered request; of a correction, neither its address nor its id."""
     fields = {
         "request_id": request_id.decode("ascii"),
-        "client": scope["client"][0] if scope.get("client") else "-",
+        "client": scope["client"][0] if scope.get("client") and route_of(scope["path"]) != PATH_OF_FEEDBACK else "-",
         "method": scope["method"],
-        "path": shorten(scope["path"]),
+        "path": shorten(shown_path(scope["path"])),
         "status": status,
         "milliseconds": round(seconds * 1000, 3),
     }

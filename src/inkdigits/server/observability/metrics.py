@@ -16,28 +16,31 @@ from inkdigits.errors import ImageError
 from inkdigits.prediction import CLASSES, ModelInfo, Prediction, Reading
 from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, SharedState
 
-__all__ = ["CONTENT_TYPE", "LEFT", "SHED", "Metrics", "route_of"]
+__all__ = ["CONTENT_TYPE", "LEFT", "PATH_OF_FEEDBACK", "SHED", "Metrics", "route_of", "shown_path"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEFT = 499  # status of a request whose client left before its answer
 OTHER = "other"
+PATH_OF_FEEDBACK = "/feedback"
 
 ROUTES = (
-    *("/predict", "/read", "/v2/infer"),
+    *("/predict", "/read", "/v2/infer", PATH_OF_FEEDBACK),
     *("/v2", "/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "page"),
 )
 STATUSES = (
-    *("200", "304"),
-    *("400", "401", "404", "405", "408", "413", "415", "422", "429", "431", "499"),
+    *("200", "201", "204", "304"),
+    *("400", "401", "403", "404", "405", "408", "409", "410", "413", "415", "422", "429", "431", "499"),
     *("500", "501", "503"),
 )
 STAGES = ("receive", "decode", "normalise", "network", "read", "total")
 # Reasons to reject a request.
-SHED = ("queue", "heavy", "buffered", "connections", "rate")
+SHED = ("queue", "heavy", "buffered", "connections", "rate", "feedback")
 QUEUES = ("small", "heavy")
 BLANK = "blank"
 DIGITS = (*map(str, range(CLASSES)), BLANK)
 READINGS = ("accepted", "rejected", BLANK)
+FEEDBACK = ("corrected", "confirmed", "repeated")
+AUDIT = ("unmarked", "marked", "returned")  # answers to clients that give feedback, and corrections of marked ones
 
 SECONDS = (.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)  # fmt: skip
 CONFIDENCES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -71,6 +74,8 @@ _CONFIDENCE = _places.take(len(CONFIDENCES) + 2)
 _INK = _places.take(len(INK) + 2)
 _LOG_DROPPED = _places.take(1)
 _READINGS = _places.take(len(READINGS))
+_FEEDBACK = _places.take(len(FEEDBACK))
+_AUDIT = _places.take(len(AUDIT))
 assert _places.next <= ROW
 
 
@@ -80,7 +85,14 @@ def route_of(path: str) -> str:
         return path
     if path.startswith("/v2/"):
         return "/v2/infer" if path.endswith("/infer") else "/v2"
+    if path.startswith(f"{PATH_OF_FEEDBACK}/"):
+        return PATH_OF_FEEDBACK
     return "page"
+
+
+def shown_path(path: str) -> str:
+    """Return a path as logs and traces may show it: the id of a correction, which would remove it, is left out."""
+    return f"{PATH_OF_FEEDBACK}/…" if path.startswith(f"{PATH_OF_FEEDBACK}/") else path
 
 
 class Metrics:
@@ -161,6 +173,17 @@ class Metrics:
                     outcome = BLANK if result.is_blank else "accepted" if result.is_number else "rejected"
                     self._row[_READINGS + READINGS.index(outcome)] += 1
 
+    def feedback(self, kind: str, audit: bool, *, is_new: bool) -> None:
+        """Count a correction that was kept, by its kind; one that came again is counted as repeated."""
+        with self._lock:
+            self._row[_FEEDBACK + FEEDBACK.index(kind if is_new else "repeated")] += 1
+            self._row[_AUDIT + AUDIT.index("returned")] += audit and is_new
+
+    def audit(self, marked: bool) -> None:
+        """Count an answer that may be sent back, marked for the audit sample or not."""
+        with self._lock:
+            self._row[_AUDIT + marked] += 1
+
     def _observe(self, place: int, bounds: Sequence[float], value: float, times: int = 1) -> None:
         self._row[place + bisect_left(bounds, value)] += times
         self._row[place + len(bounds) + 1] += times * value
@@ -212,6 +235,12 @@ def _lines(total: np.ndarray, model: ModelInfo, version: str, shared: SharedStat
     yield f"inkdigits_refusals_total {total[_REFUSALS]:.0f}"
     yield from header("readings_total", "counter", "Images read for numbers; accepted: each number was.")
     yield from counted("readings_total", "outcome", READINGS, _READINGS)
+    yield from header("feedback_total", "counter", "Corrections kept, by kind; repeated: sent again with the same key.")
+    yield from counted("feedback_total", "kind", FEEDBACK, _FEEDBACK)
+    yield from header(
+        "audit_total", "counter", "Answers with a prediction id, marked for the audit or not; returned: kept."
+    )
+    yield from counted("audit_total", "answer", AUDIT, _AUDIT)
     yield from header("confidence", "histogram", "Confidence of the predicted digits.")
     yield from histogram("confidence", "", _CONFIDENCE, CONFIDENCES)
     yield from header("ink", "histogram", "Share of the normalized image that is ink.")

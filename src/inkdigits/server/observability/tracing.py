@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 import inkdigits
 from inkdigits.errors import SettingError
-from inkdigits.server.observability.metrics import route_of
+from inkdigits.server.observability.metrics import route_of, shown_path
 from inkdigits.settings import Settings
 
 __all__ = ["Tracer", "tracer_of"]
@@ -68,7 +68,7 @@ class Tracer:
         attributes = {
             "http.request.method": scope["method"],
             "http.route": route,
-            "url.path": scope["path"],
+            "url.path": shown_path(scope["path"]),
             "inkdigits.request_id": request_id.decode("ascii"),
         }
         name, context = f"{scope['method']} {route}", extract(carrier)
