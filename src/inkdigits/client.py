@@ -18,6 +18,8 @@ import io
 import random
 import re
 import time
+import uuid
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -25,7 +27,7 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 from PIL import Image
@@ -68,7 +70,9 @@ BATCH_BYTES = 8 << 20  # of a request, likewise within INKDIGITS_MAX_BYTES
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _BUSY = (429, 503)
 _TOO_LARGE = 413
+_NO_CONTENT, _NOT_FOUND = 204, 404
 _BAD_REQUEST = "bad-request"
+_WRONG_CORRECTIONS = (_BAD_REQUEST, "invalid-feedback", "feedback-conflict", "prediction-expired")
 _IMAGE = {"Content-Type": "image/*"}  # of no particular type: its content decides
 # What a server's problem documents call the errors of images.
 _ERRORS: dict[str, type[ImageError]] = {
@@ -234,6 +238,74 @@ class Client:
         if not response.is_success and _kind(_problem(response)) == _BAD_REQUEST:
             raise ValueError(_detail(response))
         return _reading(_answer(response))
+
+    def correct(
+        self,
+        image: ImageSource | Strokes | None,
+        label: str | int,
+        *,
+        consent: bool,
+        confirmed: bool = False,
+        prediction_id: str | None = None,
+        reading: Literal["digit", "number"] | None = None,
+        client: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Send what a picture really is to a server that keeps corrections; it is kept once, however often it is sent.
+
+        Args:
+            image: the picture or drawing, as for :meth:`read`; None if there is a ``prediction_id`` of a digit.
+            label: the digit, or the text of the number; "" if it is neither.
+            consent: that whoever wrote it agrees to have it kept; nothing is sent unless it is True.
+            confirmed: the answer was right, and ``label`` is what was answered.
+            prediction_id: from an answer of ``/predict`` or ``/read`` with ``feedback=true``.
+            reading: "digit" or "number"; by default, labels of one character are digits.
+            client: a random id that stays the same for one person.
+            key: of this correction, for sending it again later; random by default.
+
+        Returns:
+            The id with which :meth:`forget` removes it.
+
+        Raises:
+            ImageError: the image cannot be read; the class says which way.
+            ValueError: there is no consent, or an argument does not fit.
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer, or keeps no corrections.
+        """
+        if consent is not True:
+            raise ValueError(f"consent must be True, not {consent!r}: ask whoever wrote it whether it may be kept")
+        body: dict[str, Any] = {
+            "key": key or str(uuid.uuid4()),
+            "consent": True,
+            "kind": "confirmed" if confirmed else "corrected",
+            "label": str(label),
+            "client": client,
+            "source": "client",
+        }
+        body |= {name: value for name, value in (("prediction_id", prediction_id), ("reading", reading)) if value}
+        if isinstance(image, (list, tuple)):
+            body["strokes"] = [stroke.tolist() for stroke in check_strokes(image)]
+        elif image is not None:
+            body["image"] = b64encode(_file(image)).decode()
+        response = self._ask("POST", "/feedback", json=body)
+        if response.status_code == _NOT_FOUND:
+            raise ServerError(f"{self._url} keeps no corrections; it needs --feedback URL")
+        if not response.is_success and _kind(_problem(response)) in _WRONG_CORRECTIONS:
+            raise ValueError(_detail(response))
+        return str(_answer(response)["id"])
+
+    def forget(self, id: str) -> bool:
+        """Remove a correction and its picture for good; return whether it was there.
+
+        Args:
+            id: from :meth:`correct`.
+
+        Raises:
+            ServerUnreachable, ServerBusy, ServerError: the server gave no answer.
+        """
+        response = self._ask("DELETE", f"/feedback/{quote(id, safe='')}")
+        if response.status_code in (_NO_CONTENT, _NOT_FOUND):
+            return response.status_code == _NO_CONTENT
+        raise _error(_problem(response), response)
 
     def model(self) -> dict[str, Any]:
         """Return the server's model, as ``GET /model`` describes it.

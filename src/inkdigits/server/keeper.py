@@ -225,10 +225,11 @@ def keeper_of(settings: Settings, metrics: Metrics, worker: int) -> Keeper | Non
         return None
     try:
         from inkdigits.feedback.store import Store
+
+        store = Store(settings.feedback)
     except ModuleNotFoundError as error:
         raise SettingError(
             f"feedback (INKDIGITS_FEEDBACK) is set, which needs pip install 'inkdigits[feedback]': {error}"
         ) from None
-    store = Store(settings.feedback)
     days, audit = settings.feedback_days, settings.feedback_audit
     return Keeper(store, metrics, days=days, audit=audit, purges=worker == 0)
