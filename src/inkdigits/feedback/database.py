@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from inkdigits.errors import SettingError, StoreError
 __all__ = ["connect", "is_sqlite", "reading", "shown", "writing"]
 
 BUSY_SECONDS = 10  # that a connection waits for another one that writes to the same SQLite file
+RETRY_SECONDS = 0.02
 CONNECT_SECONDS = 5  # to connect to PostgreSQL
 POOL = 2  # connections of a process: one that writes, one that reads
 EXPECTED = "a file, such as feedback.db or sqlite:////var/lib/inkdigits/feedback.db, or postgresql://USER@HOST/DATABASE"
@@ -91,7 +94,7 @@ def _sqlite(url: URL) -> Engine:
     def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver's own transactions would end before each CREATE TABLE
         for pragma in _PRAGMAS:
-            connection.execute(pragma)
+            _execute(connection, pragma)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -100,6 +103,19 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _execute(connection: Any, pragma: str) -> None:
+    """Execute a PRAGMA, again while another process has the file; the first change to WAL does not wait by itself."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(pragma)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(RETRY_SECONDS)
 
 
 @contextmanager

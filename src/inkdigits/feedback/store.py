@@ -80,8 +80,12 @@ class Store:
 
     def __init__(self, url: str, *, upgrade: bool = True) -> None:
         self.engine: Engine = connect(url)
-        if upgrade:
-            migrate.upgrade(self.engine)
+        try:
+            if upgrade:
+                migrate.upgrade(self.engine)
+        except BaseException:
+            self.close()
+            raise
 
     def secret(self) -> bytes:
         """Return the key that signs prediction ids."""
@@ -205,6 +209,7 @@ def _add(connection: Connection, submissions: Sequence[Submission], now: datetim
     fresh = {s.key: s for s in reversed(submissions) if s.key not in known}  # the first one of each key
     new = _insert(connection, list(fresh.values())[::-1], now) if fresh else {}
     receipts: list[Receipt | Conflict] = []
+    added = set[str]()
     for s in submissions:
         if s.key in known:
             row = known[s.key]
@@ -213,7 +218,8 @@ def _add(connection: Connection, submissions: Sequence[Submission], now: datetim
         elif fresh[s.key].body_sha256 != s.body_sha256:
             receipts.append(Conflict(s.key))
         else:
-            receipts.append(Receipt(*new[s.key], fresh[s.key] is s))
+            receipts.append(Receipt(*new[s.key], s.key not in added))
+            added.add(s.key)
     return receipts
 
 
