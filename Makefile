@@ -38,6 +38,7 @@ test: $(DEV) ## install what the tests need and run them all
 	@scripts/get-browser.sh $(BIN)/python
 	@scripts/get-strace.sh
 	@scripts/get-java.sh
+	@scripts/get-postgres.sh
 	@scripts/web-runtime.sh
 	$(CHECKS)
 	$(PYTEST)

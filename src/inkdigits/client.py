@@ -70,7 +70,7 @@ BATCH_BYTES = 8 << 20  # of a request, likewise within INKDIGITS_MAX_BYTES
 _KEY = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _BUSY = (429, 503)
 _TOO_LARGE = 413
-_NO_CONTENT, _NOT_FOUND = 204, 404
+_NO_CONTENT, _NOT_FOUND, _NOT_ALLOWED = 204, 404, 405
 _BAD_REQUEST = "bad-request"
 _WRONG_CORRECTIONS = (_BAD_REQUEST, "invalid-feedback", "feedback-conflict", "prediction-expired")
 _IMAGE = {"Content-Type": "image/*"}  # of no particular type: its content decides
@@ -287,7 +287,7 @@ class Client:
         elif image is not None:
             body["image"] = b64encode(_file(image)).decode()
         response = self._ask("POST", "/feedback", json=body)
-        if response.status_code == _NOT_FOUND:
+        if response.status_code in (_NOT_FOUND, _NOT_ALLOWED):
             raise ServerError(f"{self._url} keeps no corrections; it needs --feedback URL")
         if not response.is_success and _kind(_problem(response)) in _WRONG_CORRECTIONS:
             raise ValueError(_detail(response))

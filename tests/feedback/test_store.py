@@ -16,7 +16,7 @@ from inkdigits.feedback import migrate
 from inkdigits.feedback import store as stores
 from inkdigits.feedback.answers import Signer
 from inkdigits.feedback.database import connect, reading, writing
-from inkdigits.feedback.queries import ORDERS, count, every, listed
+from inkdigits.feedback.queries import _QUERIES, ORDERS, count, every, listed
 from inkdigits.feedback.store import Forgotten, Store
 from inkdigits.feedback.submission import Conflict
 from inkdigits.feedback.tables import (
@@ -309,3 +309,17 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     with pytest.raises(StoreError, match="not a database"):
         Store(str(path))
     assert Path(path).read_text().startswith("not a database, but")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_each_list_comes_from_an_index(tmp_path, order):
+    """However many rows there are; benchmarks/feedback.py asks a million of them."""
+    store = Store(str(tmp_path / "feedback.db"))
+    try:
+        query = _QUERIES[order]("pending", 50).compile(store.engine, compile_kwargs={"literal_binds": True})
+        with reading(store.engine) as connection:
+            plan = [row[3] for row in connection.execute(text(f"EXPLAIN QUERY PLAN {query}"))]
+        assert [step for step in plan if "USING" in step]
+        assert [step for step in plan if step.startswith("SCAN") and "INDEX" not in step] == []
+    finally:
+        store.close()

@@ -41,8 +41,8 @@ class Postgres:
         url: of its database ``postgres``.
     """
 
-    def __init__(self, bin: Path, folder: Path) -> None:
-        self._bin, self.folder = bin, folder
+    def __init__(self, bin: Path, folder: Path, *, durable: bool = False) -> None:
+        self._bin, self.folder, self._durable = bin, folder, durable
         self._user = None
         if os.getuid() == 0:
             names = {each.pw_name for each in pwd.getpwall()}
@@ -60,7 +60,7 @@ class Postgres:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        options = ("-c", "listen_addresses=", "-k", str(self.folder), "-c", "fsync=off")
+        options = ("-c", "listen_addresses=", "-k", str(self.folder), "-c", f"fsync={'on' if self._durable else 'off'}")
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [str(self._bin / "postgres"), "-D", str(self.folder / "data"), *options],
@@ -78,6 +78,15 @@ class Postgres:
                 assert self.process.poll() is None, (self.folder / "log").read_text()
                 assert time.monotonic() < end, (self.folder / "log").read_text()
                 time.sleep(POLL_SECONDS)
+
+    def rows(self, sql: str) -> list[tuple]:
+        """What a query finds."""
+        engine = create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"))
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(sql))]
+        finally:
+            engine.dispose()
 
     def execute(self, sql: str) -> None:
         engine = create_engine(self.url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="AUTOCOMMIT")
@@ -99,11 +108,16 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres(bin: Path) -> Iterator[Postgres]:
+def postgres(bin: Path, *, durable: bool = False) -> Iterator[Postgres]:
+    """Start a server, and remove all of it in the end.
+
+    Args:
+        durable: whether it waits for the disk, as a server in use does.
+    """
     folder = Path(tempfile.mkdtemp(prefix="inkdigits-pg-", dir="/tmp"))  # a socket's path may have 107 bytes
     server = None
     try:
-        server = Postgres(bin, folder)
+        server = Postgres(bin, folder, durable=durable)
         yield server
     finally:
         if server and server.process.poll() is None:

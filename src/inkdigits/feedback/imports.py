@@ -1,7 +1,7 @@
 """Labeled pictures from files into the store: a folder per label, a CSV table, or an export of Label Studio.
 
 ``folder/7/ … folder/2024/``   pictures whose folder is their label; ``not-a-digit`` is the label of what is none
-``labels.csv``                 columns ``label`` and ``image``, the path of a picture, relative to the table's folder;
+``labels.csv``                 columns ``label`` or ``text``, and ``image`` or ``file``, a path relative to its own;
                                or ``pixel0`` … ``pixel783`` in place of ``image``; and ``client``, where it is known
 ``project.json``               Label Studio's JSON or JSON-MIN: choices, texts and numbers are labels
 
@@ -178,7 +178,8 @@ def _table(path: Path, pictures: Path) -> Iterator[Labeled]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.DictReader(file)
             columns = rows.fieldnames or []
-            if "label" not in columns:
+            of_label = next((name for name in ("label", "text") if name in columns), None)
+            if of_label is None:
                 raise DataError(f"{path} has no column label; its columns are: {', '.join(columns[:10]) or 'none'}")
             image = next((name for name in _IMAGES if name in columns), None)
             if image is None and not set(_PIXELS) <= set(columns):
@@ -186,7 +187,7 @@ def _table(path: Path, pictures: Path) -> Iterator[Labeled]:
             for row in rows:
                 name = f"{path.name}, line {rows.line_num}"
                 load = _pixels(row) if image is None else _file(pictures / (row[image] or ""))
-                label = row["label"] or ""
+                label = row[of_label] or ""
                 yield Labeled(name, "" if label == NOTHING else label, load, row.get("client") or None)
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} is not a CSV table: {error}") from None
