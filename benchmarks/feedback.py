@@ -121,7 +121,7 @@ async def beside(host: str, port: int, url: str, args: argparse.Namespace) -> di
         tally = sending.tally
     lost = [
         1 - with_ / ((before + after) / 2)
-        for with_, before, after in zip(rates[True], rates[False], rates[False][1:], strict=True)
+        for with_, before, after in zip(rates[True], rates[False][:-1], rates[False][1:], strict=True)
     ]
     return {
         "predictions_alone": round(median(rates[False])),

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -48,6 +49,7 @@ def connect(text: str) -> Engine:
         return _sqlite(url)
     return create_engine(
         url,
+        json_serializer=_json,
         pool_size=POOL,
         pool_pre_ping=True,
         connect_args={"connect_timeout": CONNECT_SECONDS},
@@ -63,6 +65,10 @@ def is_sqlite(url: URL) -> bool:
 def shown(url: URL) -> str:
     """Return the address of a database for messages, without its password."""
     return url.render_as_string(hide_password=True)
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
 
 
 def _url_of(text: str) -> URL:
@@ -88,7 +94,8 @@ def _sqlite(url: URL) -> Engine:
         raise SettingError(
             f"cannot open the database {path}: {error.strerror}; is its folder there, and writable?"
         ) from None
-    engine = create_engine(url, pool_size=POOL, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
+    options = {"timeout": BUSY_SECONDS, "check_same_thread": False}
+    engine = create_engine(url, json_serializer=_json, pool_size=POOL, connect_args=options)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, record: Any) -> None:

@@ -148,13 +148,13 @@ class Keeper:
 
         job = self._jobs.get(timeout=seconds)
         jobs: list[_Job] = []
-        end = time.monotonic() + GATHER_SECONDS
+        time.sleep(GATHER_SECONDS if job else 0)  # waking up for each would cost the event loop more than the wait
         while job is not None:
             jobs.append(job)
             if len(jobs) == BATCH:
                 return jobs
             try:
-                job = self._jobs.get(timeout=max(0.0, end - time.monotonic()))
+                job = self._jobs.get_nowait()
             except Empty:
                 return jobs
         if jobs:
