@@ -1,4 +1,4 @@
-"""Corrections beside predictions, and the lists of a million of them, in SQLite and in PostgreSQL.
+"""Corrections in addition to predictions, and the lists of a million of them, in SQLite and in PostgreSQL.
 
 Predictions are asked for as fast as they are answered, in turns with and without corrections at a rate; each turn's
 median is compared with those around it. Then a store of many corrections is made, and each list that a reviewer

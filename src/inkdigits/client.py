@@ -256,7 +256,7 @@ class Client:
         Args:
             image: the picture or drawing, as for :meth:`read`; None if there is a ``prediction_id`` of a digit.
             label: the digit, or the text of the number; "" if it is neither.
-            consent: that whoever wrote it agrees to have it kept; nothing is sent unless it is True.
+            consent: that the writer agrees to have it kept; nothing is sent unless it is True.
             confirmed: the answer was right, and ``label`` is what was answered.
             prediction_id: from an answer of ``/predict`` or ``/read`` with ``feedback=true``.
             reading: "digit" or "number"; by default, labels of one character are digits.
@@ -272,7 +272,7 @@ class Client:
             ServerUnreachable, ServerBusy, ServerError: the server gave no answer, or keeps no corrections.
         """
         if consent is not True:
-            raise ValueError(f"consent must be True, not {consent!r}: ask whoever wrote it whether it may be kept")
+            raise ValueError(f"consent must be True, not {consent!r}: ask the writer whether it may be kept")
         body: dict[str, Any] = {
             "key": key or str(uuid.uuid4()),
             "consent": True,

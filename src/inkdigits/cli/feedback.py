@@ -60,8 +60,8 @@ examples:
   inkdigits feedback forget 5Y0cXyFZbEoq2mN1RkQd7A
   inkdigits feedback forget --client 0b9a6f4e-7c1a
 
-Pictures, what was read in them and all their corrections are removed, and the database is written
-anew without their traces. Backups of the database are yours to clean. Models that were trained on
+Pictures, what was read in them and all their corrections are removed, and the database is rewritten
+without their traces. Backups of the database are yours to clean. Models that were trained on
 them are named: train them again without.
 """
 _PURGE = """\
@@ -117,7 +117,7 @@ def add(commands: Commands) -> None:
     show = action("list", "[options]", _list, "list corrections", _LIST)
     show.add_argument("--order", default="newest", metavar="NAME", help="see below (default: newest)")
     show.add_argument("--status", default="pending", metavar="NAME", help="of those listed (default: pending)")
-    show.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: 20)")
+    show.add_argument("--limit", type=int, default=20, metavar="N", help="maximum number (default: 20)")
     show.add_argument("--json", action="store_true", help="one JSON object per line")
     forget = action("forget", "[options] ID …", _forget, "remove corrections for good", _FORGET)
     forget.add_argument("ids", nargs="*", metavar="ID", help="from the answer of POST /feedback, or from list")

@@ -1,7 +1,7 @@
 """Keeps corrections, each exactly once, and removes them for good.
 
-A call is one transaction: what it returns is committed. Whoever sends a correction again with the same key, as after a
-lost answer, gets the receipt of the first one.
+A call is one transaction: what it returns is committed. A client that sends a correction again with the same key, as
+after a lost answer, gets the receipt of the first one.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Store:
         return total
 
     def compact(self) -> None:
-        """Write the database anew, without the space and the traces of what was removed.
+        """Rewrite the database, without the space and the traces of what was removed.
 
         It takes a second for each 100 MB or so, during which nothing else is written.
 

@@ -98,7 +98,7 @@ class Receipt:
     """A correction that is kept.
 
     Attributes:
-        id: whoever has it may remove the correction.
+        id: it removes the correction, for anyone who knows it.
         status: "pending", or "held" if a person should look at it first.
         is_new: whether this call added it.
     """

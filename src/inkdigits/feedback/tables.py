@@ -235,7 +235,7 @@ class Model(Base):
 
 
 class TrainingItem(Base):
-    """That a model was trained on a correction. It goes with the correction; who removes that is told of the model."""
+    """That a model was trained on a correction. It goes with the correction; removing that reports the model."""
 
     __tablename__ = "training_item"
     __table_args__ = (Index(None, "correction_id"),)

@@ -199,7 +199,7 @@ def _document(body: bytes) -> dict[str, Any]:
         seen = describe(document["consent"]) if "consent" in document else "missing"
         raise Problem(
             CONSENT_REQUIRED,
-            f"consent is {seen}: nothing was kept; ask whoever wrote this whether it may be kept, and send true",
+            f"consent is {seen}: nothing was kept; ask the writer whether this may be kept, and send true",
         )
     return document
 

@@ -23,7 +23,7 @@ class Correction(Schema):
     key: Annotated[str, Field(pattern=_KEY)] = Field(
         description="Random, such as a UUID. The same body with the same key is kept once, however often it is sent."
     )
-    consent: Literal[True] = Field(description="That whoever wrote the digits agrees to have them kept.")
+    consent: Literal[True] = Field(description="That the writer agrees to have the digits kept.")
     kind: Literal["corrected", "confirmed"] = Field(description="Whether the answer was wrong or right.")
     label: Annotated[str, Field(max_length=200)] = Field(description=_LABEL)
     prediction_id: str | Nothing = Field(
@@ -45,7 +45,7 @@ class Correction(Schema):
 
 
 class Receipt(Schema):
-    id: str = Field(description="Whoever has it may remove the correction: keep it.")
+    id: str = Field(description="It removes the correction: keep it.")
     status: Literal["pending", "held", "accepted", "relabeled", "rejected"] = Field(
         description="Held: it is looked at before it is used."
     )

@@ -86,8 +86,8 @@ CONSENT_REQUIRED = ProblemType(
     "consent-required",
     403,
     "Consent required",
-    "A correction is kept only if whoever wrote the digits agrees, which consent: true says.",
-    "consent is missing: nothing was kept; ask whoever wrote this whether it may be kept, and send true",
+    "A correction is kept only if the writer agrees, which consent: true says.",
+    "consent is missing: nothing was kept; ask the writer whether this may be kept, and send true",
 )
 NOT_FOUND = ProblemType(
     "not-found",
