@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine, Select, func, select, true
+from sqlalchemy import Connection, Engine, Select, func, select, true
 
 from inkdigits.errors import SettingError
 from inkdigits.feedback.database import reading
 from inkdigits.feedback.tables import Correction, Picture, Reading
 from inkdigits.options import did_you_mean
 
-__all__ = ["LIMIT", "ORDERS", "STATUSES", "Listed", "count", "every", "listed"]
+__all__ = ["LIMIT", "ORDERS", "STATUSES", "Listed", "count", "every", "listed", "of_rows"]
 
 LIMIT = 50  # corrections of a list
 CHUNK = 500  # rows that are read at a time
@@ -31,6 +31,7 @@ class Listed:
         text: what was answered.
         seen: 28×28 bytes; None for a number.
         original: the picture or strokes that are kept; None if there is only ``seen``.
+        final: the label that reviewers settled on; None if they did not, or rejected it.
     """
 
     id: str
@@ -53,13 +54,14 @@ class Listed:
     seen: bytes | None
     original: bytes | None
     media: str | None
+    final: str | None = None
 
 
 _COLUMNS = (
     *(Correction.public_id, Correction.id, Correction.label, Correction.kind, Correction.status, Correction.is_audit),
     *(Correction.source, Correction.client, Correction.confidence, Correction.suspicion, Correction.disputes),
     *(Correction.created, Reading.task, Reading.text, Reading.model_sha256, Reading.details),
-    *(Picture.fingerprint, Picture.seen, Picture.original, Picture.media),
+    *(Picture.fingerprint, Picture.seen, Picture.original, Picture.media, Correction.final),
 )
 
 
@@ -131,6 +133,12 @@ def listed(engine: Engine, order: str = "newest", *, status: str = "pending", li
             raise SettingError(f"{name} is {value!r}; {did_you_mean(value, known, f'{name}s')}")
     with reading(engine) as connection:
         return [Listed(*row) for row in connection.execute(_QUERIES[order](status, limit))]
+
+
+def of_rows(connection: Connection, rows: Sequence[int]) -> list[Listed]:
+    """Return the corrections with these numbers, in this order; those that are gone are left out."""
+    found = {row.id: Listed(*row) for row in connection.execute(_all().where(Correction.id.in_(rows)))}
+    return [found[row] for row in rows if row in found]
 
 
 def every(engine: Engine, *, status: str | None = None) -> Iterator[Listed]:

@@ -25,15 +25,13 @@ from inkdigits.feedback.answers import Answer
 from inkdigits.feedback.database import connect, is_sqlite, reading, writing
 from inkdigits.feedback.submission import Conflict, Receipt, Submission
 from inkdigits.feedback.tables import Correction, Picture, Reading, Secret, TrainingItem, UserSplit
+from inkdigits.feedback.trust import HELD, PENDING, Trust
 from inkdigits.prediction import SIDE
 
 __all__ = ["BATCH", "HELD", "PENDING", "Forgotten", "Store", "fingerprint_of"]
 
 BATCH = 100  # corrections of a transaction
 ATTEMPTS = 3  # of a transaction, where another process adds the same key at the same time
-PENDING, HELD = "pending", "held"
-HELD_SUSPICION = 0.998  # from which a label is held: the model gave it less than 0.1%, and another more than 99.9%
-FLOOD, FLOOD_TIME = 200, timedelta(days=1)  # corrections of one client in this time, after which more are held
 COMPARED = 1000  # corrections of pictures that look the same, the newest of which a new one is compared with
 PURGED = 500  # pictures of a transaction
 CELL = 2  # pixels per side, of which a fingerprint takes the mean
@@ -235,7 +233,7 @@ def _insert(connection: Connection, fresh: list[Submission], now: datetime) -> d
     if answers:
         ids |= _insert_readings(connection, list(answers.values()), looks, set(seen_before), now)
     others = _labels(connection, looks, seen_before | {looks[uid] for uid in uids if uid not in answers})
-    floods = _floods(connection, [s.client for s in fresh], now)
+    trust = Trust(connection, [s.client for s in fresh], now)
     rows, receipts, disputed = [], {}, []
     together: dict[int, list[dict[str, Any]]] = {}
     for s in fresh:
@@ -243,11 +241,11 @@ def _insert(connection: Connection, fresh: list[Submission], now: datetime) -> d
         contrary = [id for id, label in others.get(look, ()) if label != s.label]
         disputed += contrary
         suspicion = s.answer.suspicion(s.label)
-        if s.client:
-            floods[s.client] += 1
-        is_held = suspicion >= HELD_SUSPICION or (s.client is not None and floods[s.client] > FLOOD)
+        alike = together.setdefault(look, [])
+        against = [row for row in alike if row["label"] != s.label]
+        copies, disputes = len(others.get(look, ())) + len(alike), len(contrary) + len(against)
+        is_held = trust.holds(s.client, suspicion=suspicion, copies=copies, disputes=disputes)
         receipts[s.key] = secrets.token_urlsafe(ID_BYTES), HELD if is_held else PENDING
-        against = [row for row in together.get(look, ()) if row["label"] != s.label]
         for row in against:
             row["disputes"] += 1
         rows.append(
@@ -265,11 +263,12 @@ def _insert(connection: Connection, fresh: list[Submission], now: datetime) -> d
                 "consent": s.consent,
                 "confidence": s.answer.confidence,
                 "suspicion": suspicion,
-                "disputes": len(contrary) + len(against),
+                "disputes": disputes,
+                "is_copy": copies > 0,
                 "created": now,
             }
         )
-        together.setdefault(look, []).append(rows[-1])
+        alike.append(rows[-1])
     connection.execute(insert(Correction), rows)
     for times, members in _by_count(disputed):
         one_more = update(Correction).where(Correction.id.in_(members))
@@ -349,16 +348,6 @@ def _labels(connection: Connection, looks: dict[str, int], wanted: set[int]) -> 
     for look, id, label in connection.execute(query):
         found.setdefault(look, []).append((id, label))
     return found
-
-
-def _floods(connection: Connection, clients: list[str | None], now: datetime) -> Counter[str]:
-    """Return how many corrections each client has sent lately."""
-    named = {client for client in clients if client is not None}
-    if not named:
-        return Counter()
-    recent = Correction.client.in_(named), Correction.created > now - FLOOD_TIME
-    counts = select(Correction.client, func.count()).where(*recent).group_by(Correction.client)
-    return Counter({str(client): count for client, count in connection.execute(counts)})
 
 
 def _by_count(ids: Iterable[int]) -> list[tuple[int, list[int]]]:

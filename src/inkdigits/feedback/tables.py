@@ -25,6 +25,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -125,10 +126,11 @@ class Reading(Base):
         confidence: probability of that.
         details: see :class:`inkdigits.feedback.answers.Answer`.
         profile: of the user whose hand the model was adapted to; None for the model alone.
+        is_change: whether a model that read the picture later on answered something else than was answered first.
     """
 
     __tablename__ = "reading"
-    __table_args__ = (Index(None, "picture_id", "model_sha256"),)
+    __table_args__ = (Index(None, "picture_id", "model_sha256"), Index(None, "model_sha256", "is_change"))
 
     id: Mapped[int] = mapped_column(Key, primary_key=True)
     picture_id: Mapped[int] = mapped_column(Key, ForeignKey("picture.id", ondelete="CASCADE"))
@@ -140,6 +142,7 @@ class Reading(Base):
     confidence: Mapped[float] = mapped_column(Float(53))
     details: Mapped[dict[str, Any]]
     created: Mapped[datetime]
+    is_change: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
 
     picture: Mapped[Picture] = relationship(back_populates="readings")
     corrections: Mapped[list[Correction]] = relationship(back_populates="reading", passive_deletes=True)
@@ -162,6 +165,8 @@ class Correction(Base):
         confidence: of the reading, repeated for the index.
         suspicion: how much more probable the model found its own answer than the label, 0 to 1.
         disputes: how many corrections of pictures that look the same have another label.
+        is_copy: whether a picture that looks the same had been corrected before.
+        final: the label that reviewers settled on; None if they did not, or rejected it.
     """
 
     __tablename__ = "correction"
@@ -169,10 +174,13 @@ class Correction(Base):
         Index(None, "reading_id"),
         Index(None, "created"),
         Index(None, "client", "created"),
+        Index(None, "client", "status"),
         Index(None, "status", "created"),
         Index(None, "status", "confidence"),
         Index(None, "status", "suspicion"),
         Index(None, "status", "disputes"),
+        Index(None, "status", "is_audit", "created"),
+        Index(None, "status", "is_copy"),
         Index(None, "is_audit", "created"),
     )
 
@@ -192,12 +200,19 @@ class Correction(Base):
     suspicion: Mapped[float] = mapped_column(Float(53))
     disputes: Mapped[int]
     created: Mapped[datetime]
+    is_copy: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    final: Mapped[str | None] = mapped_column(Text)
 
     reading: Mapped[Reading] = relationship(back_populates="corrections")
 
 
 class Review(Base):
-    """A reviewer's verdict on a correction: "accept", "relabel" with another label, or "reject"."""
+    """A reviewer's verdict on a correction. Rows are only added: taking one back is another row.
+
+    Attributes:
+        verdict: "accept", "relabel" with another label, "reject"; "skip", or "undo", which takes back the last one.
+        was: the status of the correction before.
+    """
 
     __tablename__ = "review"
     __table_args__ = (Index(None, "correction_id"), Index(None, "reviewer", "created"))
@@ -209,6 +224,7 @@ class Review(Base):
     label: Mapped[str | None] = mapped_column(Text)
     reason: Mapped[str | None] = mapped_column(Text)
     created: Mapped[datetime]
+    was: Mapped[str] = mapped_column(String(9), server_default="pending")
 
 
 class UserSplit(Base):
