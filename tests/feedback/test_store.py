@@ -12,8 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import func, insert, inspect, select, text
 
 from inkdigits import SettingError, StoreError
-from inkdigits.feedback import migrate
-from inkdigits.feedback import store as stores
+from inkdigits.feedback import migrate, trust
 from inkdigits.feedback.answers import Signer
 from inkdigits.feedback.database import connect, reading, writing
 from inkdigits.feedback.queries import _QUERIES, ORDERS, count, every, listed
@@ -104,7 +103,7 @@ def test_threads_that_send_the_same_at_once_keep_it_once(store, url):
 
 
 def test_labels_that_the_model_finds_absurd_and_floods_are_held(store, monkeypatch):
-    monkeypatch.setattr(stores, "FLOOD", 3)
+    monkeypatch.setattr(trust, "FLOOD", 3)
     sure = submission("1", answer(7, confidence=0.9999))
     right = submission("7", answer(7, confidence=0.9999), kind="confirmed")
     assert [each.status for each in store.add([sure, right])] == ["held", "pending"]

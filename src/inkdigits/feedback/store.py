@@ -243,8 +243,8 @@ def _insert(connection: Connection, fresh: list[Submission], now: datetime) -> d
         suspicion = s.answer.suspicion(s.label)
         alike = together.setdefault(look, [])
         against = [row for row in alike if row["label"] != s.label]
-        copies, disputes = len(others.get(look, ())) + len(alike), len(contrary) + len(against)
-        is_held = trust.holds(s.client, suspicion=suspicion, copies=copies, disputes=disputes)
+        copies = len(others.get(look, ())) + len(alike)
+        is_held = trust.holds(s.client, suspicion=suspicion, copies=copies)
         receipts[s.key] = secrets.token_urlsafe(ID_BYTES), HELD if is_held else PENDING
         for row in against:
             row["disputes"] += 1
@@ -263,7 +263,7 @@ def _insert(connection: Connection, fresh: list[Submission], now: datetime) -> d
                 "consent": s.consent,
                 "confidence": s.answer.confidence,
                 "suspicion": suspicion,
-                "disputes": disputes,
+                "disputes": len(contrary) + len(against),
                 "is_copy": copies > 0,
                 "created": now,
             }

@@ -1,9 +1,9 @@
 """How far a correction is trusted before a person has looked at it: which are held, and how much one client weighs.
 
 A correction is *held* if it may do harm: a label that the model finds impossible, one more of a client that sends many
-or whose corrections were found to be wrong, one more copy of a picture, and a label that contradicts that of a picture
-that looks the same. Held ones are used for nothing until a reviewer accepts them. Of the others, a bounded number of
-each client may be used unreviewed; without an id, all are one client's.
+or whose corrections were found to be wrong, and one more copy of a picture. Held ones are used for nothing until a
+reviewer accepts them, nor are those that contradict each other. Of the others, a bounded number of each client may be
+used unreviewed; without an id, all are one client's.
 """
 
 from __future__ import annotations
@@ -60,19 +60,18 @@ class Trust:
             self._recent.update({str(client): count for client, count in connection.execute(counts)})
             self._distrusted = _distrusted(connection, named)
 
-    def holds(self, client: str | None, *, suspicion: float, copies: int, disputes: int) -> bool:
+    def holds(self, client: str | None, *, suspicion: float, copies: int) -> bool:
         """Return whether the next correction of a client is held.
 
         Args:
             suspicion: how much speaks against its label; see :class:`inkdigits.feedback.tables.Correction`.
             copies: corrections of pictures that look the same.
-            disputes: those of them with another label.
         """
         floods = False
         if client is not None:
             self._recent[client] += 1
             floods = self._recent[client] > FLOOD or client in self._distrusted
-        return floods or suspicion >= HELD_SUSPICION or copies >= COPIES or disputes > 0
+        return floods or suspicion >= HELD_SUSPICION or copies >= COPIES
 
 
 def _distrusted(connection: Connection, clients: Iterable[str]) -> set[str]:
@@ -106,6 +105,6 @@ def trainable(engine: Engine, *, cap: int = CLIENT_CAP) -> Iterator[tuple[Listed
     for each in every(engine):
         if each.status in (ACCEPTED, RELABELED):
             yield each, each.label if each.final is None else each.final
-        elif each.status == PENDING and used[each.client] < cap:
+        elif each.status == PENDING and not each.disputes and used[each.client] < cap:
             used[each.client] += 1
             yield each, each.label
