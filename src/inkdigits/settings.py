@@ -161,6 +161,12 @@ class Settings(Options):
         low=0,
         high=1,
     )
+    review_keys: str = option(
+        "",
+        "SHA-256 hashes of the keys of those who review corrections at /review, in hex, comma-separated; empty: no "
+        "review; needs feedback",
+        env="INKDIGITS_REVIEW_KEYS",
+    )
     log_level: str = option("info", "lowest level that is logged", env="INKDIGITS_LOG_LEVEL", choices=LEVELS)
     log_format: str = option("text", "format of each log line", env="INKDIGITS_LOG_FORMAT", choices=("text", "json"))
     log_requests: str = option(

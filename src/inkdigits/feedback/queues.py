@@ -110,6 +110,7 @@ def _changed(reviewer: str, model: str, limit: int) -> Select[Any]:
         .join(Correction, Correction.reading_id == Reading.id)
         .where(again.model_sha256 == model, again.is_change == true())
         .where(Correction.status.in_(OPEN), _not_seen_by(reviewer))
+        .distinct()  # two processes may have read it at the same time
         .limit(limit)
     )
 

@@ -72,6 +72,11 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
     bodies = Bodies(settings, executor, metrics)
     tracer = tracer_of(settings)
     keeper = keeper_of(settings, metrics, worker)
+    if auth.reviews and keeper is None:
+        raise SettingError(
+            "review_keys (INKDIGITS_REVIEW_KEYS) is set, but there is nothing to review; set feedback "
+            "(INKDIGITS_FEEDBACK), too"
+        )
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -109,6 +114,10 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
         feedback = Feedback(recognizer, executor, small, keeper, metrics) if keeper else None
         app = api(settings, recognizer, predict, read, infer, readiness_fault, feedback, lifespan=lifespan)
         app.routes.extend([*device(recognizer), Route("/metrics", metrics_text)])
+        if keeper and auth.reviews:
+            from inkdigits.server.review import review_routes  # SQLAlchemy is loaded only if corrections are kept
+
+            app.routes.extend(review_routes(recognizer, executor, small, keeper.store))
         # The page is the default, not a mount at "/": a mount would also match requests with a known path and the
         # wrong method, and answer 404 instead of 405.
         app.router.default = page()

@@ -57,12 +57,16 @@ class Keeper:
         days: after which pictures are removed; 0: never.
         audit: share of answers, 0 to 1, that are marked for the audit sample.
         purges: whether this process removes what is too old; one of several is enough.
+
+    Attributes:
+        store: the database.
+        signer: signs and checks prediction ids.
     """
 
     def __init__(
         self, store: Store, metrics: Metrics, *, days: int = 0, audit: float = 0.0, purges: bool = True
     ) -> None:
-        self._store = store
+        self.store = store
         self._metrics = metrics
         self._days = days
         self._audit = audit
@@ -83,7 +87,7 @@ class Keeper:
         self._jobs.put(None)
         if self._thread:
             self._thread.join(CLOSE_SECONDS)
-        self._store.close()
+        self.store.close()
 
     # Answers
 
@@ -164,13 +168,13 @@ class Keeper:
     def _work(self, jobs: list[_Job]) -> None:
         adding = [job for job in jobs if job.submission]
         if adding:
-            self._settle(adding, lambda: self._store.add([job.submission for job in adding if job.submission]))
+            self._settle(adding, lambda: self.store.add([job.submission for job in adding if job.submission]))
         for job in jobs:
             if not job.submission:
                 self._settle([job], partial(self._forget, job.id))
 
     def _forget(self, id: str) -> list[bool]:
-        return [self._store.forget(id).corrections > 0]
+        return [self.store.forget(id).corrections > 0]
 
     def _settle(self, jobs: list[_Job], call: Callable[[], list[Any]]) -> None:
         try:
@@ -192,7 +196,7 @@ class Keeper:
 
     def _purge(self) -> None:
         try:
-            if count := self._store.purge(self._days):
+            if count := self.store.purge(self._days):
                 log.info("removed %d pictures older than %d days", count, self._days)
             self._purge_at = time.monotonic() + DAY_SECONDS
         except StoreError as error:

@@ -31,7 +31,14 @@ from inkdigits.server.http.problems import INTERNAL_ERROR, Problem, answer_of, p
 from inkdigits.server.http.responses import JSON, Answer, Header
 from inkdigits.server.inference import INLINE_BYTES, Executor
 from inkdigits.server.observability.logs import log_request
-from inkdigits.server.observability.metrics import LEFT, PATH_OF_FEEDBACK, Metrics, route_of, shown_path
+from inkdigits.server.observability.metrics import (
+    LEFT,
+    PATH_OF_FEEDBACK,
+    PATH_OF_REVIEW,
+    Metrics,
+    route_of,
+    shown_path,
+)
 from inkdigits.server.observability.tracing import Tracer
 from inkdigits.server.predict import Predict
 
@@ -218,7 +225,9 @@ class Pipeline:
                 await answer(scope, receive, send)
 
     def _admit(self, request: Request) -> None:
-        if self._auth.active and request.scope["method"] in GUARDED:
+        if self._auth.reviews and request.scope["path"].startswith(f"{PATH_OF_REVIEW}/"):
+            self._auth.admit_reviewer(request.scope, headers_by_name(request.scope["headers"]))
+        elif self._auth.active and request.scope["method"] in GUARDED:
             self._auth.admit(request.scope, headers_by_name(request.scope["headers"]))
 
     def _failed(self, request: Request, error: Exception) -> Answer:

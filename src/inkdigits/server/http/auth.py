@@ -31,8 +31,8 @@ FINGERPRINT_BYTES = 6  # fits exactly into a float64
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def key_hashes(text: str) -> list[bytes]:
-    """Return the hashes in the setting ``api_keys``.
+def key_hashes(text: str, name: str = "api_keys") -> list[bytes]:
+    """Return the hashes in the setting ``api_keys``, or another one.
 
     Raises:
         SettingError: one of them is not a SHA-256 hash.
@@ -41,8 +41,8 @@ def key_hashes(text: str) -> list[bytes]:
     for part in hashes:
         if not _HASH.fullmatch(part):
             raise SettingError(
-                f"api_keys (INKDIGITS_API_KEYS) contains {part[:8]!r}…, {len(part)} characters, not a SHA-256 hash; "
-                "expected 64 hex digits for each key, as printf %s KEY | sha256sum prints them"
+                f"{name} (INKDIGITS_{name.upper()}) contains {part[:8]!r}…, {len(part)} characters, not a SHA-256 "
+                "hash; expected 64 hex digits for each key, as printf %s KEY | sha256sum prints them"
             )
     return [bytes.fromhex(part) for part in hashes]
 
@@ -134,16 +134,22 @@ class Authenticator:
 
     A request takes one token from its client's bucket, and another for each further image that is found in it.
     Wrong keys are counted in separate buckets.
+
+    Attributes:
+        active: whether requests for predictions are checked.
+        reviews: whether there are keys of reviewers.
     """
 
     def __init__(self, settings: Settings, shared: SharedState, metrics: Metrics) -> None:
         self._hashes = key_hashes(settings.api_keys)
+        self._reviewers = key_hashes(settings.review_keys, "review_keys")
         self._rate = settings.rate_limit
         self._burst = settings.rate_burst
         self._proxies = settings.proxies
         self._limiter = RateLimiter(shared)
         self._metrics = metrics
         self.active = bool(self._hashes or self._rate)
+        self.reviews = bool(self._reviewers)
 
     def admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
         """Check one request, and note its client in the scope for :func:`charge`.
@@ -152,10 +158,19 @@ class Authenticator:
             Problem: the key is missing or wrong, or the client exceeds its rate limit.
         """
         address = network_of(client_of(scope, headers, self._proxies))
-        client = self._check_key(headers, address) if self._hashes else address
+        client = self._check_key(headers, address, self._hashes) if self._hashes else address
         if self._rate:
             self._charge(client, 1)
             scope[CHARGE] = partial(self._charge, client, begun=1)
+
+    def admit_reviewer(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        """Check one request of a reviewer, whose key is not an API key.
+
+        Raises:
+            Problem: the key is missing or wrong.
+        """
+        address = network_of(client_of(scope, headers, self._proxies))
+        self._check_key(headers, address, self._reviewers, "review key")
 
     def _charge(self, client: bytes, count: int, begun: int = 0) -> None:
         """Count the predictions of a request: all that are not counted yet, or none.
@@ -180,7 +195,9 @@ class Authenticator:
         seconds = math.ceil(wait)
         return Problem(RATE_LIMITED, f"{what}; try again in {seconds} s", {"Retry-After": str(seconds)})
 
-    def _check_key(self, headers: Mapping[bytes, bytes], address: bytes) -> bytes:
+    def _check_key(
+        self, headers: Mapping[bytes, bytes], address: bytes, hashes: list[bytes], name: str = "API key"
+    ) -> bytes:
         """Return the hash of the request's key."""
         failures = b"failed" + address
         if wait := self._limiter.take(failures, 1, FAILURE_RATE, FAILURES, spend=False):
@@ -190,9 +207,9 @@ class Authenticator:
             key = headers.get(b"x-api-key", b"")
         digest = sha256(key.strip()).digest()
         # All are compared, so that the time taken reveals nothing.
-        if sum([compare_digest(digest, known) for known in self._hashes]):
+        if sum([compare_digest(digest, known) for known in hashes]):
             return digest
         self._limiter.take(failures, 1, FAILURE_RATE, FAILURES)
-        seen = "an unknown API key" if key else "no API key"
+        seen = f"an unknown {name}" if key else f"no {name}"
         detail = f"the request has {seen}; send one as Authorization: Bearer KEY or X-API-Key: KEY"
         raise Problem(UNAUTHORIZED, detail, {"WWW-Authenticate": 'Bearer realm="inkdigits"'})

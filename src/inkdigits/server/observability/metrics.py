@@ -16,15 +16,16 @@ from inkdigits.errors import ImageError
 from inkdigits.prediction import CLASSES, ModelInfo, Prediction, Reading
 from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, SharedState
 
-__all__ = ["CONTENT_TYPE", "LEFT", "PATH_OF_FEEDBACK", "SHED", "Metrics", "route_of", "shown_path"]
+__all__ = ["CONTENT_TYPE", "LEFT", "PATH_OF_FEEDBACK", "PATH_OF_REVIEW", "SHED", "Metrics", "route_of", "shown_path"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 LEFT = 499  # status of a request whose client left before its answer
 OTHER = "other"
 PATH_OF_FEEDBACK = "/feedback"
+PATH_OF_REVIEW = "/review"
 
 ROUTES = (
-    *("/predict", "/read", "/v2/infer", PATH_OF_FEEDBACK),
+    *("/predict", "/read", "/v2/infer", PATH_OF_FEEDBACK, PATH_OF_REVIEW),
     *("/v2", "/health", "/ready", "/model", "/metrics", "/docs", "/openapi.json", "page"),
 )
 STATUSES = (
@@ -87,6 +88,8 @@ def route_of(path: str) -> str:
         return "/v2/infer" if path.endswith("/infer") else "/v2"
     if path.startswith(f"{PATH_OF_FEEDBACK}/"):
         return PATH_OF_FEEDBACK
+    if path.startswith(f"{PATH_OF_REVIEW}/"):
+        return PATH_OF_REVIEW
     return "page"
 
 
