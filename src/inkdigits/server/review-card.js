@@ -41,6 +41,7 @@ export const text = {
   suspicion: (suspicion) => `suspicion ${percent.format(suspicion)}`,
 };
 export const percent = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
+const SURE = 0.999; // more digits would claim more than a calibration supports
 
 /**
  * @template {HTMLElement} [T=HTMLElement]
@@ -76,7 +77,8 @@ export function showCard(found) {
       place.textContent = named(label, found);
       place.closest('dd')?.classList.toggle('word', !label);
     }
-    element('sure').textContent = percent.format(found.confidence ?? 0);
+    const confidence = found.confidence ?? 0;
+    element('sure').textContent = confidence > SURE ? `>${percent.format(SURE)}` : percent.format(confidence);
   }
   const marks = [
     found.audit && 'audit',
@@ -96,8 +98,7 @@ export function showCard(found) {
   element('number').hidden = !isNumber;
   element('digits').hidden = isNumber;
   input.value = found.label ?? '';
-  if (isNumber && found.blind) input.focus();
-  else if (document.activeElement === input) input.blur();
+  (isNumber && found.blind ? input : element('card')).focus(); // so that Enter presses no button
   /** @type {HTMLButtonElement} */ (element('accept')).disabled = !isNumber && (found.blind || differ(found));
 }
 

@@ -35,6 +35,8 @@ let item = null;
 const done = [];
 let queue = stored('localStorage', QUEUE) ?? 'held';
 let busy = false;
+/** @type {Promise<void>} of what is under way */
+let running = Promise.resolve();
 
 /**
  * @param {'localStorage' | 'sessionStorage'} storage
@@ -79,21 +81,32 @@ async function ask(path, body) {
 }
 
 /**
- * Do one thing at a time, and say what went wrong.
+ * Do one thing at a time, and say what went wrong. A key that is pressed meanwhile was meant for what is shown no more.
  * @param {() => Promise<void>} work
  */
-async function one(work) {
+function one(work) {
   if (busy) return;
   busy = true;
-  try {
-    await work();
-  } catch (error) {
-    const { status, message } = /** @type {Error & {status?: number}} */ (error);
-    if (status === 401) leave(text.refused);
-    else say(status ? `${message[0].toUpperCase()}${message.slice(1)}` : text.away, true);
-  } finally {
-    busy = false;
-  }
+  running = work()
+    .catch(failed)
+    .finally(() => {
+      busy = false;
+    });
+}
+
+/**
+ * Do what does not depend on what is shown, once what is under way is done.
+ * @param {() => Promise<void>} work
+ */
+async function later(work) {
+  while (busy) await running;
+  one(work);
+}
+
+/** @param {Error & {status?: number}} error */
+function failed({ status, message }) {
+  if (status === 401) leave(text.refused);
+  else say(status ? `${message[0].toUpperCase()}${message.slice(1)}` : text.away, true);
 }
 
 /**
@@ -118,7 +131,7 @@ function leave(why = '') {
 function enter() {
   const inside = Boolean(me.key && me.name);
   element('enter').hidden = inside;
-  element('desk').hidden = element('leave').hidden = !inside;
+  for (const id of ['desk', 'leave', 'undo']) element(id).hidden = !inside;
   element('card').hidden = true;
   /** @type {HTMLInputElement} */ (element('key')).value = '';
   /** @type {HTMLInputElement} */ (element('name')).value = me.name;
@@ -144,29 +157,28 @@ async function next() {
     element('empty').textContent = text.reading;
     await new Promise((resolve) => setTimeout(resolve, READ_AGAIN_MS));
   }
-  await count();
+  void count();
 }
 
+/** Show how many corrections each queue has. */
 async function count() {
-  /** @type {Progress} */
-  const progress = await ask(`progress?${new URLSearchParams({ reviewer: me.name })}`);
+  try {
+    report(await ask(`progress?${new URLSearchParams({ reviewer: me.name })}`));
+  } catch (error) {
+    failed(/** @type {Error} */ (error));
+  }
+}
+
+/** @param {Progress} progress */
+function report(progress) {
   const { statuses, counted } = progress;
   const parts = Object.entries(STATUSES).map(([name, word]) => `${(statuses[name] ?? 0).toLocaleString('en')} ${word}`);
   element('progress').textContent = `${parts.join(', ')}. You: ${progress.today} in the last day.`;
-  element('queues').replaceChildren(
-    ...Object.entries(QUEUES).map(([name, title]) => {
-      const size = progress.queues[name] ?? 0;
-      const button = document.createElement('button');
-      button.type = 'button';
-      button.dataset.testid = `queue-${name}`;
-      button.ariaPressed = String(name === queue);
-      const small = document.createElement('small');
-      small.textContent = size >= counted ? `${counted}+` : String(size);
-      button.append(title, small);
-      button.addEventListener('click', () => choose(name));
-      return button;
-    }),
-  );
+  for (const [name, button] of buttons) {
+    const size = progress.queues[name] ?? 0;
+    const small = button.querySelector('small') ?? button.appendChild(document.createElement('small'));
+    small.textContent = size >= counted ? `${counted}+` : String(size);
+  }
   element('agreement').hidden = !progress.agreement.length;
   element('pairs').replaceChildren(
     ...progress.agreement.map(({ reviewers, both, same, kappa }) => {
@@ -185,8 +197,9 @@ async function count() {
 function choose(name) {
   queue = name;
   store('localStorage', QUEUE, name);
+  for (const [each, button] of buttons) button.ariaPressed = String(each === name);
   say('');
-  void one(next);
+  void later(next);
 }
 
 /**
@@ -197,7 +210,7 @@ function decide(verdict, label) {
   const shown = item;
   if (!shown) return;
   const isGroup = Boolean(shown.group?.length) && verdict !== 'skip';
-  void one(async () => {
+  one(async () => {
     const body = { verdict, ...(verdict === 'relabel' && { label }), ...(isGroup && { group: true }) };
     try {
       const decision = await ask(String(shown.row), body);
@@ -225,14 +238,14 @@ function told({ status, final, label, answer, decided }, shown) {
 }
 
 function undo() {
-  const last = done.at(-1);
-  if (!last) return;
-  void one(async () => {
+  void later(async () => {
+    const last = done.at(-1);
+    if (!last) return;
     await ask(String(last.item.row), { verdict: 'undo', ...(last.group && { group: true }) });
     done.pop();
     show(last.item);
     say(text.undone);
-    await count();
+    void count();
   });
 }
 
@@ -244,7 +257,7 @@ function accept() {
 
 /** @param {KeyboardEvent} event */
 function press(event) {
-  if (!item || event.altKey || event.metaKey || event.repeat) return;
+  if (element('desk').hidden || event.altKey || event.metaKey || event.repeat) return;
   const { key, target } = event;
   if (target === input) {
     if (key === 'Escape') input.blur();
@@ -252,7 +265,7 @@ function press(event) {
   }
   if ((event.ctrlKey && key !== 'z') || (event.ctrlKey && target instanceof HTMLInputElement)) return;
   if (key === 'Enter' && target instanceof HTMLButtonElement) return; // presses the button
-  if (/^[0-9]$/.test(key)) {
+  if (item && /^[0-9]$/.test(key)) {
     if (item.reading === 'digit') return act(event, () => decide('relabel', key));
     input.value = '';
     input.focus(); // and the digit goes there
@@ -281,6 +294,13 @@ function act(event, does) {
   does();
 }
 
+const buttons = Object.entries(QUEUES).map(([name, title]) => {
+  const button = Object.assign(document.createElement('button'), { type: 'button', textContent: title });
+  button.dataset.testid = `queue-${name}`;
+  button.addEventListener('click', () => choose(name));
+  return /** @type {const} */ ([name, button]);
+});
+element('queues').append(...buttons.map(([, button]) => button));
 element('digits').replaceChildren(
   ...['1', '2', '3', '4', '5', '6', '7', '8', '9', '0', ''].map((digit) => {
     const button = Object.assign(document.createElement('button'), { type: 'button' });
@@ -296,7 +316,7 @@ element('accept').addEventListener('click', accept);
 element('reject').addEventListener('click', () => decide('reject'));
 element('skip').addEventListener('click', () => decide('skip'));
 element('undo').addEventListener('click', undo);
-element('leave').addEventListener('click', () => leave());
+element('leave').addEventListener('click', () => later(async () => leave()));
 element('number').addEventListener('submit', (event) => {
   event.preventDefault();
   accept();
@@ -309,10 +329,11 @@ element('enter').addEventListener('submit', (event) => {
   store('sessionStorage', KEY, me.key);
   say('');
   enter();
-  void one(next);
+  one(next);
 });
 document.addEventListener('keydown', press);
 
 if (!Object.hasOwn(QUEUES, queue)) queue = 'held';
+for (const [name, button] of buttons) button.ariaPressed = String(name === queue);
 enter();
-if (me.key && me.name) void one(next);
+if (me.key && me.name) one(next);
