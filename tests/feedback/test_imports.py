@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from inkdigits.feedback import migrate
 from inkdigits.feedback.queries import every
 from inkdigits.feedback.store import Store
 from inkdigits.self_test import known_digit
@@ -189,9 +190,9 @@ def test_what_the_commands_refuse(feedback, run_command, tmp_path, monkeypatch):
         assert words in err
     assert "newest" in feedback("list", "--order", "newst")[2]
     assert "pending" in feedback("export", "--status", "pendin")[2]
-    assert feedback("migrate")[1] == "revision 0001 → 0001\n"
+    assert feedback("migrate")[1] == f"revision {migrate.head()} → {migrate.head()}\n"
     code, _, err = feedback("migrate", "--to", "base")
     assert (code, "add --yes" in err) == (2, True)
-    assert feedback("migrate", "--to", "base", "--yes")[1] == "revision 0001 → none\n"
-    assert feedback("migrate")[1] == "revision none → 0001\n"
+    assert feedback("migrate", "--to", "base", "--yes")[1] == f"revision {migrate.head()} → none\n"
+    assert feedback("migrate")[1] == f"revision none → {migrate.head()}\n"
     assert feedback("purge")[1] == "removed 0 pictures older than 365 days\n"

@@ -10,7 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inkdigits.cli.common import BAD_IMAGE, FINE, Commands, Parser, add_command, add_settings, output, print_errors
+from inkdigits.atomic import Output, check_output
+from inkdigits.cli.common import (
+    BAD_IMAGE,
+    FINE,
+    Commands,
+    Parser,
+    add_command,
+    add_settings,
+    is_stdout,
+    naming,
+    output,
+    print_errors,
+)
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -18,6 +30,8 @@ if TYPE_CHECKING:
     from inkdigits.feedback.store import Store
 
 __all__ = ["add"]
+
+_ENDINGS = {".csv": "csv", ".parquet": "parquet", ".zip": "coco", ".json": "label-studio"}  # of an export, by its name
 
 _EXAMPLES = """\
 examples:
@@ -45,6 +59,13 @@ examples:
   inkdigits feedback export -o corrections.csv      without pictures
   inkdigits feedback export -o corrections.jsonl    with pictures and what was answered
   inkdigits feedback export --status accepted
+  inkdigits feedback export -o corrections.parquet
+  inkdigits feedback export --format coco -o corrections.zip
+  inkdigits feedback export --format label-studio -o tasks.json
+
+csv and jsonl have all labels; parquet also has a column truth, which is the label that reviewers
+settled on, else the one that was sent. coco, a zip with the pictures, and label-studio have the
+truth alone, and leave out what was rejected. parquet needs inkdigits[bulk].
 """
 _LIST = """\
 orders:
@@ -109,9 +130,12 @@ def add(commands: Commands) -> None:
     )
     load.add_argument("--model", metavar="MODEL", help="name of a shipped model or path of an .onnx file")
     export = action("export", "[options]", _export, "write corrections to a file", _EXPORT)
-    export.add_argument("-o", "--out", metavar="FILE", help="output file, .csv or .jsonl (default: standard output)")
+    export.add_argument("-o", "--out", metavar="FILE", help="output file (default: standard output, if it is text)")
     export.add_argument(
-        "--format", choices=("csv", "jsonl"), metavar="NAME", help="csv or jsonl (default: by the name)"
+        "--format",
+        choices=("csv", "jsonl", "parquet", "coco", "label-studio"),
+        metavar="NAME",
+        help="csv, jsonl, parquet, coco or label-studio (default: by the name)",
     )
     export.add_argument("--status", metavar="NAME", help="only pending, held, accepted, relabeled or rejected ones")
     show = action("list", "[options]", _list, "list corrections", _LIST)
@@ -164,16 +188,27 @@ def _import(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    format = args.format or ("csv" if (args.out or "").endswith(".csv") else "jsonl")
+    format = args.format or _ENDINGS.get(Path(args.out or "").suffix, "jsonl")
     with _opened(args) as store:
+        from inkdigits.feedback.datasets import DATASETS
         from inkdigits.feedback.export import write
         from inkdigits.feedback.queries import STATUSES, every
         from inkdigits.options import did_you_mean
 
         if args.status not in (None, *STATUSES):
             raise SettingError(f"--status is {args.status!r}; {did_you_mean(args.status, STATUSES, 'statuses')}")
-        with output(args.out, endings=(".csv", ".jsonl")) as out:
-            count = write(out, every(store.engine, status=args.status), format)
+        rows = every(store.engine, status=args.status)
+        if format in DATASETS:
+            ending, save = DATASETS[format]
+            if args.out is None or is_stdout(args.out):
+                raise SettingError(f"{format} is written to a file; give -o FILE{ending}")
+            check_output(args.out, endings=(ending,))
+            with naming(args.out), Output(args.out) as file:
+                count = save(file.file, rows)
+                file.commit()
+        else:
+            with output(args.out, endings=(".csv", ".jsonl")) as out:
+                count = write(out, rows, format)
     print(f"{count:,} corrections", file=sys.stderr)
     return FINE
 

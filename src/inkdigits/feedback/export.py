@@ -25,6 +25,7 @@ def row_of(each: Listed) -> dict[str, Any]:
         "reading": each.task,
         "kind": each.kind,
         "status": each.status,
+        "final": each.final,
         "audit": each.is_audit,
         "confidence": each.confidence,
         "suspicion": each.suspicion,

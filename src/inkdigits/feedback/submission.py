@@ -17,6 +17,7 @@ from inkdigits.preprocess import ImageSource, Limits
 from inkdigits.preprocess.decode import decode
 
 __all__ = [
+    "JPEG",
     "KINDS",
     "MAX_LABEL",
     "MAX_PICTURE_BYTES",
