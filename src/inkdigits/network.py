@@ -17,6 +17,7 @@ from inkdigits.errors import ModelError
 from inkdigits.onnx_form import ends, find_form
 
 __all__ = [
+    "FEATURES",
     "METADATA_PREFIX",
     "REGISTRY_NAME",
     "SHIPPED",
@@ -35,6 +36,7 @@ __all__ = [
 REGISTRY_NAME = "registry.json"
 REGISTERED = {"file": str, "sha256": str, "metrics": dict, "config": dict, "training": dict, "lineage": dict}
 WEIGHTS_SUFFIX = ".data"  # after the name of a model file whose weights are in a second file, as PyTorch writes
+FEATURES = "features"  # name of the output with the input of the last layer; see :mod:`inkdigits.adaptation`
 METADATA_PREFIX = "inkdigits."  # of the keys in the ONNX file's metadata
 SHIPPED = Path(__file__).with_name("models")
 
@@ -52,6 +54,7 @@ class Network:
         sha256: of the file and, if its weights are in a second file, of both.
         metadata: what training stored in the file, by key, without :data:`METADATA_PREFIX`.
         form: the format of the inputs and outputs.
+        has_features: whether it has the output that :meth:`features` returns.
 
     Raises:
         ModelError: there is no such model, its hash differs from the registry's, or it is not a digit recognizer.
@@ -71,7 +74,8 @@ class Network:
         except ModelError as error:
             raise ModelError(f"{self.path} {error}") from None
         self.form = replace(form, is_first=given.name == outputs[0].name)
-        self._adapts = not self.form.is_plain
+        self._converts = not self.form.is_plain
+        self.has_features = not self._converts and any(each.name == FEATURES for each in outputs)
 
     def logits(self, batch: np.ndarray) -> np.ndarray:
         """Run on (N, 1, 28, 28) float32 images, ink 1 on paper 0: (N, 10 to 12) float32 logits.
@@ -80,13 +84,33 @@ class Network:
             ModelError: ONNX Runtime cannot run it on them.
         """
         try:
-            return self.form.logits(self._run, batch) if self._adapts else self._run(batch)
+            return self.form.logits(self._run, batch) if self._converts else self._run(batch)
         except Exception as error:  # ONNX Runtime's exception types are not exported
-            raise ModelError(f"the model {self.name} ({self.path}) cannot be run: {_first_line(error)}") from error
+            raise self._cannot_run(error) from error
+
+    def features(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run as :meth:`logits`, and also return the centered input of the last layer, (N, K) float32.
+
+        Raises:
+            ModelError: the model has no such output, or ONNX Runtime cannot run it on them.
+        """
+        if not self.has_features:
+            raise ModelError(
+                f"the model {self.name} ({self.path}) cannot adapt to a hand: it has no output {FEATURES!r}; "
+                "take cnn, or train a cnn network"
+            )
+        try:
+            logits, features = self._session.run([*self._outputs, FEATURES], {self._input: batch})
+        except Exception as error:  # ONNX Runtime's exception types are not exported
+            raise self._cannot_run(error) from error
+        return logits, features
 
     def _run(self, batch: np.ndarray) -> np.ndarray:
         answers: np.ndarray = self._session.run(self._outputs, {self._input: batch})[0]
         return answers
+
+    def _cannot_run(self, error: Exception) -> ModelError:
+        return ModelError(f"the model {self.name} ({self.path}) cannot be run: {_first_line(error)}")
 
 
 class ShippedNetwork:

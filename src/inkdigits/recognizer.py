@@ -64,6 +64,7 @@ class Recognizer:
         model: name, path, hash and calibration of the model.
         profile: None without one.
         form: the format of its inputs and outputs.
+        has_features: whether the model can adapt to a hand; see :meth:`features`.
 
     Raises:
         ModelError: there is no such model, its hash differs from the registry's, it is not a digit recognizer, or the
@@ -89,7 +90,7 @@ class Recognizer:
     ) -> None:
         self._limits = limits or Limits()
         self._network = network = Network(model, threads=threads, probes=_probes)
-        self.form = network.form
+        self.form, self.has_features = network.form, network.has_features
         temperature, self._threshold, self._unclear = _calibration(network.metadata, network.path)
         self._scale = np.float32(1 / temperature)
         self._scores = self.form.values > CLASSES
@@ -225,6 +226,15 @@ class Recognizer:
             ModelError: ONNX Runtime cannot run it on them.
         """
         return self._network.logits(batch)
+
+    def features(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run the network alone, as :meth:`logits`: the logits, and (N, K) float32 features; see
+        :mod:`inkdigits.adaptation`.
+
+        Raises:
+            ModelError: the model has no features, or ONNX Runtime cannot run it on them.
+        """
+        return self._network.features(batch)
 
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
         """Measure how far the digit's log-probability falls when a window of ink is occluded, in one batch.

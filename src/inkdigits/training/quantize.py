@@ -33,6 +33,7 @@ from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.distill import lineage
 from inkdigits.training.export import is_quantized, write_model
+from inkdigits.training.features import without_features
 from inkdigits.training.prepare import Prepared
 from inkdigits.training.register import near_chance
 from inkdigits.training.run import Learner, Trained, run
@@ -148,7 +149,7 @@ def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) 
     Raises:
         TrainingError: the model cannot be quantized.
     """
-    model = onnx.load(path)
+    model = without_features(onnx.load(path))  # the run adds them again
     options = {
         "quant_format": QuantFormat.QDQ,
         "per_channel": True,
@@ -160,7 +161,7 @@ def write_quantized(path: Path, out: Path, samples: np.ndarray, **changes: Any) 
     level = logging.root.level
     logging.root.setLevel(logging.ERROR)  # its advice to preprocess the model changes nothing here
     try:
-        quantize_static(path, out, _Samples(model.graph.input[0].name, samples), **{**options, **changes})
+        quantize_static(model, out, _Samples(model.graph.input[0].name, samples), **{**options, **changes})
     except Exception as error:  # onnx, ONNX Runtime and its tool each raise their own
         raise TrainingError(f"{path} cannot be quantized: {error}") from error
     finally:

@@ -20,6 +20,7 @@ from inkdigits.training.calibrate import Calibration, calibrate
 from inkdigits.training.callbacks import Callback
 from inkdigits.training.config import MlpConfig, TrainConfig
 from inkdigits.training.export import check_parity
+from inkdigits.training.features import SAMPLES, add_features, is_adaptable
 from inkdigits.training.prepare import Prepared, prepare
 from inkdigits.training.register import check_out, check_warning, measure, register
 from inkdigits.training.validate import tensors_of
@@ -102,9 +103,12 @@ def run(
     callback.begin(data.sha256)
     trained = learner.fit(data, report, callback.epoch)
     calibration = calibrate(trained.network, data.clean, data.non_digits)
+    digits = tensors_of(data.clean[0])[0]
     with staged(out) as file:
         trained.write(file, calibration)
-        difference = check_parity(trained.network, file, tensors_of(data.clean[0])[0][:PARITY_SAMPLES])
+        if isinstance(config, TrainConfig) and is_adaptable(config.network):
+            add_features(file, digits[:SAMPLES].numpy())
+        difference = check_parity(trained.network, file, digits[:PARITY_SAMPLES])
         report.say(
             f"exported with temperature {calibration.temperature:.3f}; "
             f"differs from the network by at most {difference:.1g}"

@@ -90,7 +90,7 @@ async function sessionOf(runtime, bytes) {
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const [input, output] = [session.inputNames[0], session.outputNames[0]];
   const runNow = async (/** @type {Float32Array} */ values, /** @type {number[]} */ shape) => {
-    const results = await session.run({ [input]: new runtime.Tensor('float32', values, shape) });
+    const results = await session.run({ [input]: new runtime.Tensor('float32', values, shape) }, [output]);
     return /** @type {Float32Array} */ (results[output].data);
   };
   /** @type {Promise<unknown>} a session runs one batch at a time */
