@@ -25,6 +25,7 @@ from inkdigits.errors import (
 )
 
 if TYPE_CHECKING:
+    from inkdigits.adaptation import Hand
     from inkdigits.client import Client
     from inkdigits.prediction import Alternative, Box, Digit, ModelInfo, Number, Prediction, Reading
     from inkdigits.preprocess import Limits
@@ -45,6 +46,7 @@ __all__ = [
     "Client",
     "DataError",
     "Digit",
+    "Hand",
     "ImageError",
     "ImageTooLarge",
     "ImageTooSmall",
@@ -75,6 +77,7 @@ _LATE = {
     "Box": "inkdigits.prediction",
     "Client": "inkdigits.client",
     "Digit": "inkdigits.prediction",
+    "Hand": "inkdigits.adaptation",
     "Limits": "inkdigits.preprocess",
     "ModelInfo": "inkdigits.prediction",
     "Number": "inkdigits.prediction",

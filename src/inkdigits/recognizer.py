@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from inkdigits import _aliases
-from inkdigits.errors import ImageError, ModelError
+from inkdigits.errors import ImageError, ModelError, SettingError
 from inkdigits.network import Network, shipped_network, sigmoid, softmax
 from inkdigits.prediction import CLASSES, SIDE, ModelInfo, Prediction, Reading, Reason
 from inkdigits.preprocess import (
@@ -45,6 +45,7 @@ _UNIFORM = (0.1,) * CLASSES
 if TYPE_CHECKING:
     from PIL import Image
 
+    from inkdigits.adaptation import Adaptation, Hand
     from inkdigits.reading import Layout, Options
 else:
     __getattr__ = partial(_aliases.find, __name__)
@@ -59,6 +60,7 @@ class Recognizer:
         threads: threads per network run. One is fastest for single images and leaves cores to other processes.
         limits: largest and smallest image to accept.
         profile: from ``inkdigits guarantee``, or the path of its file; with one, predictions have ``is_sure``.
+        hand: whose digits the answers adapt to; it may change at any time.
 
     Attributes:
         model: name, path, hash and calibration of the model.
@@ -67,9 +69,10 @@ class Recognizer:
         has_features: whether the model can adapt to a hand; see :meth:`features`.
 
     Raises:
-        ModelError: there is no such model, its hash differs from the registry's, it is not a digit recognizer, or the
-            profile is of another model.
-        SettingError: the profile cannot be read.
+        ModelError: there is no such model, its hash differs from the registry's, it is not a digit recognizer, the
+            profile is of another model, or the model cannot adapt to a hand.
+        SettingError: the profile cannot be read, or a hand is given, too: what a profile promises holds only for
+            answers that do not adapt.
 
     Example:
         >>> import numpy as np
@@ -87,6 +90,7 @@ class Recognizer:
         threads: int = 1,
         limits: Limits | None = None,
         profile: Profile | str | Path | None = None,
+        hand: Hand | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._network = network = Network(model, threads=threads, probes=_probes)
@@ -97,9 +101,15 @@ class Recognizer:
         threshold = self._threshold if self._scores else None
         entry = MappingProxyType(network.entry)
         self.model = ModelInfo(network.name, network.path, network.sha256, temperature, threshold, entry)
+        if profile and hand is not None:
+            raise SettingError("what a profile promises holds only for answers that do not adapt; leave out hand")
         self.profile = Profile.read(profile) if isinstance(profile, str | Path) else profile
         if self.profile:
             self.profile.check(network.sha256, shipped_network("ink")[1], NORMALIZATION_VERSION)
+        self._hand = hand
+        self._fitted: tuple[int, Adaptation | None] = (-1, None)  # version of the hand, and what it gave
+        if hand is not None:
+            self.features(np.zeros((1, 1, SIDE, SIDE), np.float32))  # raises if the model cannot adapt
 
     def __repr__(self) -> str:
         return f"Recognizer({self.model.name!r}, sha256={self.model.sha256[:12]!r})"
@@ -236,6 +246,32 @@ class Recognizer:
         """
         return self._network.features(batch)
 
+    @property
+    def adaptation(self) -> Adaptation | None:
+        """What the model makes of the hand; None without one."""
+        if self._hand is None:
+            return None
+        version, adaptation = self._fitted
+        if version != self._hand.version or adaptation is None:
+            from inkdigits.adaptation import fit  # most recognizers need none
+
+            adaptation = fit(self._hand, self._run_for_hand)
+            self._fitted = self._hand.version, adaptation
+        return adaptation
+
+    def _run_for_hand(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        logits, features = self.features(batch)
+        return logits * self._scale, features
+
+    def _scaled(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logits, and those of the ten digits by the temperature, adapted to the hand."""
+        adaptation = self.adaptation
+        if adaptation is None or not adaptation.is_on:
+            logits = self.logits(batch)
+            return logits, logits[:, :CLASSES] * self._scale
+        logits, features = self.features(batch)
+        return logits, logits[:, :CLASSES] * self._scale + adaptation.boosts(features)
+
     def _explain(self, image: np.ndarray, digit: int) -> np.ndarray:
         """Measure how far the digit's log-probability falls when a window of ink is occluded, in one batch.
 
@@ -288,8 +324,8 @@ class Recognizer:
         rows: Iterator[tuple[list[float], int, float | None]] = iter(())
         several: Iterator[bool] = repeat(False)
         if inked:
-            logits = self.logits(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
-            probabilities = softmax(logits[:, :CLASSES] * self._scale)
+            logits, scaled = self._scaled(np.concatenate(inked).reshape(-1, 1, SIDE, SIDE))
+            probabilities = softmax(scaled)
             scores = sigmoid(logits[:, CLASSES]) if self._scores else repeat(None)
             if logits.shape[1] > SEVERAL:
                 several = iter((logits[:, SEVERAL] > 0).tolist())
