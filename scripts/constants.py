@@ -2,7 +2,7 @@
 
     python scripts/constants.py
 
-A test fails where web/preprocess/constants.js or web/reading/constants.js is stale.
+A test fails where a constants.js of web/ is stale.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ PAGES = {  # the page's files, and the modules that hold their numbers
     )
     for folder, steps in STEPS.items()
 }
+PAGES[WEB / "hand" / "constants.js"] = ("adaptation",)
 WIDTH = 120  # letters of a line
 CALIBRATION = ("CALIBRATION", "of the shipped line network, from models/registry.json")
 _HEAD = "/** Numbers of the steps, written from inkdigits/{} by scripts/constants.py: change them there. */\n"
@@ -47,7 +48,7 @@ def taken(page: Path) -> set[str]:
 
 def script(page: Path) -> str:
     """The text of one of the page's files: by module, each constant and what is said of it."""
-    names, lines = taken(page), [_HEAD.format(page.parent.name).rstrip()]
+    names, lines = taken(page), [_HEAD.format(_source(page)).rstrip()]
     for name in PAGES[page]:
         module = import_module(f"inkdigits.{name}")
         path = Path(str(module.__file__))
@@ -67,6 +68,11 @@ def script(page: Path) -> str:
             is_short = len(line) + len(f" // {said}") <= WIDTH
             lines += [f"{line} // {said}" if said else line] if is_short else [f"// {said}", line]
     return "\n".join(lines) + "\n"
+
+
+def _source(page: Path) -> str:
+    modules = PAGES[page]
+    return f"{modules[0]}.py" if len(modules) == 1 else page.parent.name
 
 
 def literal(value: object) -> str:

@@ -266,7 +266,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(visit):
     expect(page.get_by_test_id("clear")).to_be_enabled()
     page.get_by_test_id("undo").focus()
     reached = []
-    for _ in range(12):
+    for _ in range(14):
         page.keyboard.press("Tab")
         where = page.evaluate(
             """() => {
@@ -280,7 +280,7 @@ def test_the_keyboard_reaches_every_control_and_shows_where_it_is(visit):
         reached.append(where)
     assert [name for name, _ in reached] == [
         *("eraser", "clear", "predict", "pen-width", "paper"),
-        *("SUMMARY", "SUMMARY", "SUMMARY", "on-device", "upload"),
+        *("wrong", "SUMMARY", "SUMMARY", "SUMMARY", "SUMMARY", "on-device", "upload"),
     ]
     assert all(ring != "none" for _, ring in reached)
 

@@ -46,6 +46,21 @@ export class AnswerView {
   }
 
   /**
+   * Show what it is, as the user says.
+   * @param {Prediction} said
+   * @param {string} before what it was read as; "" if it was rejected
+   */
+  correct(said, before) {
+    this.#show(said);
+    for (const name of ['confidence', 'numbers-confidence']) {
+      find(name, HTMLElement).replaceChildren(span('words', text.corrected));
+    }
+    const words = before ? text.readAs(before) : text.wasRejected;
+    this.#elements.runnerUp.replaceChildren(span('other', words));
+    find('alternatives', HTMLElement).replaceChildren(element('li', { textContent: words }));
+  }
+
+  /**
    * Show why there is no answer.
    * @param {string} words
    */

@@ -14,6 +14,7 @@ import {
   reducedMotion,
   setUpPaper,
 } from './controls.js';
+import { Correcting } from './correcting.js';
 import { Follower } from './follow.js';
 import { drawByKeyboard } from './keyboard.js';
 import { marksOf } from './numbers.js';
@@ -30,8 +31,10 @@ import { BatchTable } from './table.js';
 /**
  * @typedef {object} Read
  * @property {import('./result.js').Prediction} answer
- * @property {import('./paint.js').Picture} from the picture that was read
+ * @property {import('./paint.js').Picture} from the picture that was read as a digit
+ * @property {() => Promise<import('./paint.js').Picture>} page draws the picture of all ink
  * @property {import('./paint.js').Place} place on the pad of what numbers were read from
+ * @property {readonly unknown[]} ink the strokes that were read
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
 
@@ -84,6 +87,7 @@ function start(backend, address) {
   const about = new AboutPanel(address);
   const follower = new Follower({ ask: readDrawing, answered, failed, busy: (isBusy) => view.busy(isBusy) });
   const batch = new Batch((file) => backend.read(file));
+  const correcting = new Correcting({ backend, view, announce, again }, (error) => say('down', messageOf(error)));
 
   let isPart = false; // what was read last may be a part of a digit, which is no number
 
@@ -111,7 +115,9 @@ function start(backend, address) {
       place = page;
       return page.png;
     });
-    return { from, place, answer, heatmapOf: (await explained)?.heatmapOf };
+    const ink = [...strokes];
+    const page = async () => (await picture(ink, true)) ?? from;
+    return { from, page, place, ink, answer, heatmapOf: (await explained)?.heatmapOf };
   }
 
   /** @param {Read | null} read */
@@ -119,9 +125,11 @@ function start(backend, address) {
     pad.marks = read?.answer.reading ? marksOf(read.answer.reading, read.place) : [];
     if (!read) {
       if (!backend.onDevice) connection.worked(); // nothing was sent, so nothing failed
+      correcting.show(null);
       return view.say(text.blank);
     }
     view.show(read.answer);
+    correcting.show(read);
     const style = getComputedStyle(whyPanel);
     const colors = { for: style.getPropertyValue('--for'), against: style.getPropertyValue('--against') };
     const isExplained = whyPanel.open && !read.answer.reading;
@@ -144,9 +152,11 @@ function start(backend, address) {
   /** @param {boolean} grown rather than changed into another drawing */
   function follow(grown) {
     showTools();
+    correcting.close();
     if (status.dataset.state === 'hint' || status.dataset.state === 'down') showState();
     if (drawing.isEmpty) {
       follower.stop();
+      correcting.show(null);
       if (about.isOpen) about.showCurl(null);
       return view.say(text.waiting);
     }
@@ -164,6 +174,7 @@ function start(backend, address) {
   function predict() {
     if (!drawing.isEmpty) {
       backend.retryNow();
+      correcting.forget();
       return follow(false);
     }
     say('hint', text.drawFirst);
@@ -231,6 +242,7 @@ function start(backend, address) {
     ...actions,
     erase: () => erase(!tool().erases),
     predict,
+    wrong: () => correcting.open(),
   });
   setUpPaper(sheet, pad);
   persistDrawing(pad);

@@ -105,6 +105,14 @@ export class Backend extends EventTarget {
     return reading && isNumber(reading, prediction) ? { ...prediction, reading } : prediction;
   }
 
+  /**
+   * What reads on this device, fetched if need be.
+   * @throws {DeviceUnavailable}
+   */
+  async network() {
+    return (await this.#getDevice()).load();
+  }
+
   /** @returns {Promise<import('./result.js').ModelInfo | null>} the model that reads */
   async model() {
     return this.onDevice || !this.server ? (this.#device?.model() ?? null) : this.server.model();

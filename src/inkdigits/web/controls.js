@@ -97,7 +97,7 @@ export function listenForFiles(add) {
   });
 }
 
-/** @typedef {'undo' | 'redo' | 'clear' | 'erase' | 'predict'} Action */
+/** @typedef {'undo' | 'redo' | 'clear' | 'erase' | 'predict' | 'wrong'} Action */
 
 /**
  * Take keys that no dictation software or screen reader uses; letters only if the pad has the focus, or nothing has.
@@ -124,6 +124,7 @@ export function listenForShortcuts(actions) {
  * @returns {Action | null}
  */
 function actionOf(event) {
+  if (event.target instanceof HTMLTextAreaElement) return null;
   const command = event.ctrlKey || event.metaKey;
   const key = event.key.toLowerCase();
   if (command && !event.altKey && key === 'z') return event.shiftKey ? 'redo' : 'undo';
@@ -132,7 +133,7 @@ function actionOf(event) {
   if (key === 'delete' || key === 'backspace') return 'clear';
   // On a control, Enter and letters belong to the control.
   if (event.target !== document.body && !(event.target instanceof HTMLCanvasElement)) return null;
-  return key === 'enter' ? 'predict' : key === 'e' ? 'erase' : null;
+  return key === 'enter' ? 'predict' : key === 'e' ? 'erase' : key === 'w' ? 'wrong' : null;
 }
 
 /**

@@ -147,18 +147,28 @@ async function readEach(network, images) {
   if (!images.length) return [];
   const batch = new Float32Array(images.length * images[0].length);
   images.forEach((image, i) => batch.set(image, i * image.length));
-  const logits = await network.run(batch, images.length);
-  const classes = logits.length / images.length;
-  return images.map((image, i) => answerOf(network, image, logits.subarray(i * classes, (i + 1) * classes)));
+  const { hand } = network;
+  const { logits, features } = hand?.isOn
+    ? await network.runBoth(batch, images.length)
+    : { logits: await network.run(batch, images.length), features: null };
+  const row = (/** @type {Float32Array} */ values, /** @type {number} */ i) => {
+    const width = values.length / images.length;
+    return values.subarray(i * width, (i + 1) * width);
+  };
+  return images.map((image, i) => {
+    const boosts = hand && features ? hand.boosts(row(features, i)) : null;
+    return answerOf(network, image, row(logits, i), boosts);
+  });
 }
 
 /**
  * @param {Network} network
  * @param {Float32Array} image
  * @param {Float32Array} logits
+ * @param {number[] | null} boosts of the ten digits, by the hand
  */
-function answerOf(network, image, logits) {
-  const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature);
+function answerOf(network, image, logits, boosts) {
+  const probabilities = softmax(logits.subarray(0, CLASSES), network.temperature, boosts);
   const confidence = Math.max(...probabilities);
   const score = logits.length > CLASSES ? 1 / (1 + Math.exp(-logits[CLASSES])) : null;
   const isDigit = score === null || score >= network.threshold;
@@ -194,11 +204,13 @@ const rowsOf = (image) => Array.from({ length: SIDE }, (_, y) => [...image.subar
 /**
  * @param {Float32Array} logits
  * @param {number} temperature
+ * @param {number[] | null} [boosts] added after the temperature
  * @returns {number[]}
  */
-function softmax(logits, temperature) {
+function softmax(logits, temperature, boosts) {
   const scale = Math.fround(1 / temperature);
-  const scaled = logits.map((logit) => logit * scale);
+  const plain = logits.map((logit) => logit * scale);
+  const scaled = boosts ? boosts.map((boost, i) => plain[i] + boost) : plain;
   const most = Math.max(...scaled);
   const exponents = Array.from(scaled, (logit) => Math.exp(logit - most));
   const total = exponents.reduce((sum, each) => sum + each);

@@ -23,6 +23,19 @@ const INK = '#000';
  * @typedef {Place & {png: Blob}} Picture
  */
 
+/**
+ * Return a box in the units of another place.
+ * @param {import('./result.js').Box} box
+ * @param {Place} from
+ * @param {Place} to
+ * @returns {import('./result.js').Box}
+ */
+export function moved(box, from, to) {
+  const x = (/** @type {number} */ value) => to.scale * (from.left + value / from.scale - to.left);
+  const y = (/** @type {number} */ value) => to.scale * (from.top + value / from.scale - to.top);
+  return { left: x(box.left), top: y(box.top), right: x(box.right), bottom: y(box.bottom) };
+}
+
 /** @typedef {{points: number, discs: Disc[], pieces: Path2D[]}} Ink */
 
 /** @type {WeakMap<Stroke, Ink>} */

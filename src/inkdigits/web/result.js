@@ -16,6 +16,8 @@
  * @property {Box | null} [box] where the ink is
  * @property {string | null} [polarity]
  * @property {string} [model] name of the model
+ * @property {string | null} [prediction_id] by which the server takes a correction, when it was asked for
+ * @property {boolean} [audit] whether the server wants to know if this one is right
  * @property {number[][]} [image] the network's input, 28 rows of 0–255, when it was asked for
  * @property {Reading} [reading] the numbers, if the ink is no digit but reads as them
  * @property {number[][]} [explanation] how much each part mattered, 28 rows of -1 to 1, when it was asked for
@@ -50,6 +52,8 @@
  * @property {boolean} blank
  * @property {string | null} polarity
  * @property {string} [model] name of the model
+ * @property {string | null} [prediction_id] as of a prediction
+ * @property {boolean} [audit]
  *
  * @typedef {Blob | {strokes: number[][][]}} Page what numbers are read from: an image file, or the pen's strokes
  *
@@ -69,6 +73,7 @@
  * @property {string} card address of the model card, or of all figures if the model has none
  * @property {number | null} [threshold] digit score under which ink is rejected; null: the model cannot reject
  * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
+ * @property {boolean} [feedback] whether the server keeps corrections
  * @property {string} [not_on_device] why the page cannot run it
  */
 

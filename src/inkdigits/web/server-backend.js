@@ -34,6 +34,8 @@ export class ServerBackend {
   /** @param {URL} address ends in a slash */
   constructor(address) {
     this.address = address;
+    /** whether answers bring an id, by which they can be corrected */
+    this.wantsIds = false;
   }
 
   /**
@@ -44,7 +46,7 @@ export class ServerBackend {
    * @throws {Rejected | ServerUnavailable}
    */
   async predict(picture, { image = false, explain = false } = {}) {
-    const query = [...(image ? ['image=true'] : []), ...(explain ? ['explain=true'] : [])].join('&');
+    const query = [...(image ? ['image=true'] : []), ...(explain ? ['explain=true'] : []), ...this.#ids()].join('&');
     const response = await this.#send(query ? `predict?${query}` : 'predict', picture, typeOf(picture));
     return this.#body(response, picture.size, (body) => Array.isArray(body?.probabilities));
   }
@@ -58,9 +60,14 @@ export class ServerBackend {
    */
   async read(page, alternatives) {
     const [body, type] = page instanceof Blob ? [page, typeOf(page)] : [JSON.stringify(page), JSON_TYPE];
-    const response = await this.#send(`read?alternatives=${alternatives}`, body, type);
+    const query = [`alternatives=${alternatives}`, ...this.#ids()].join('&');
+    const response = await this.#send(`read?${query}`, body, type);
     if (NO_ROUTE.includes(response.status)) return null;
     return this.#body(response, body instanceof Blob ? body.size : body.length, (answer) => Array.isArray(answer?.numbers));
+  }
+
+  #ids() {
+    return this.wantsIds ? ['feedback=true'] : [];
   }
 
   /**

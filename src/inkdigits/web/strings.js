@@ -85,6 +85,36 @@ export const text = {
   progressBar: 'Pictures read',
   retry: 'Retry',
   api: 'HTTP API',
+  wrong: 'Wrong?',
+  right: 'Right',
+  keypad: 'It was …',
+  notDigit: 'Not a digit',
+  notNumber: 'Not a number',
+  numberField: 'The number as it was written',
+  done: 'Done',
+  cancel: 'Cancel',
+  yourHand: 'Your hand',
+  handOn: 'Adapt to my hand',
+  handOnMore: 'Answers on this device follow your corrections, which stay here',
+  feedbackOn: 'Send my corrections',
+  feedbackOnMore: 'The server keeps the picture and your label to improve the model',
+  handExport: 'Export',
+  handImport: 'Import',
+  handErase: 'Erase all',
+  handFile: 'inkdigits-hand.json',
+  handOtherFile: 'This file holds no corrections. Choose one that this page exported.',
+  handCannot: 'The model on this device cannot adapt to a hand.',
+  handNeedsDevice: 'This needs reading on this device, which this page does not offer.',
+  choicesTitle: 'What may be done with your corrections?',
+  choicesMore: 'You can change this under “Your hand” at any time.',
+  save: 'Save',
+  neither: 'Neither',
+  askRight: 'Is this right?',
+  corrected: 'Corrected',
+  wasRejected: 'It was rejected',
+  correctionUndone: 'Correction undone',
+  feedbackWaits: 'Sent when the server responds',
+  erased: 'All corrections are erased',
 
   connecting: 'Connecting…',
   ready: 'Ready: the answer follows your pen',
@@ -296,6 +326,38 @@ export const text = {
   /** @param {string} reason */
   broken: (reason) => `This page cannot start. ${reason}`,
 
+  /**
+   * @param {string} label "" for what is no digit or number
+   * @param {boolean} isNumber
+   */
+  noted: (label, isNumber) => `Noted: ${label || (isNumber ? text.notNumber : text.notDigit).toLowerCase()}`,
+
+  /** @param {string} answer */
+  readAs: (answer) => `It was read as ${answer}`,
+
+  /** @param {number} count */
+  corrections: (count) => (count === 1 ? '1 correction' : `${count} corrections`),
+
+  /** @param {number} count */
+  adapted: (count) => `Adapted to your hand, ${text.corrections(count)}`,
+
+  /** @param {number} count */
+  notAdapted: (count) => (count ? `${text.corrections(count)}; answers follow once they help` : 'No corrections yet'),
+
+  /** @param {number} count */
+  handOff: (count) => (count ? `Off, ${text.corrections(count)} kept` : 'Off'),
+
+  /** @param {string} reason */
+  feedbackRejected: (reason) => `The server did not take the correction: ${reason}`,
+
+  /**
+   * A digit of a number, on the pad.
+   * @param {string} char
+   * @param {number} place from 1
+   * @param {number} count
+   */
+  markNamed: (char, place, count) => `Correct ${char}, ${place} of ${count}`,
+
   /** @param {boolean} mac */
   shortcuts: (mac) => [
     { name: text.undo, keys: mac ? ['⌘', 'Z'] : ['Ctrl', 'Z'] },
@@ -303,6 +365,7 @@ export const text = {
     { name: text.clear, keys: ['Delete'] },
     { name: text.eraser, keys: ['E'] },
     { name: text.predict, keys: ['Enter'] },
+    { name: text.wrong, keys: ['W'] },
     { name: text.drawKeys, keys: ['Tab', '←↑↓→', 'Space'] },
   ],
 };

@@ -2,6 +2,7 @@
 
 // prediction.py
 export const SIDE = 28; // pixels, of the image that a network sees
+export const CLASSES = 10; // digits
 export const CHARACTERS = '0123456789.,-?'; // that numbers are read as
 export const MARK = '?'; // stands for any other ink
 

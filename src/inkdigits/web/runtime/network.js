@@ -15,6 +15,7 @@ const MODEL = 'model.onnx';
 const INK = 'ink.onnx';
 const LINE = 'line.onnx';
 const INFO = 'model.json';
+const FEATURES = 'features'; // name of the model's second output
 
 // https://github.com/onnx/onnx/blob/main/onnx/onnx.proto: field numbers of the messages
 const METADATA_PROPS = 14; // of ModelProto
@@ -24,6 +25,9 @@ const VALUE = 2;
 /**
  * @typedef {object} Network
  * @property {(images: Float32Array, count: number) => Promise<Float32Array>} run images to logits, row by row
+ * @property {(images: Float32Array, count: number) => Promise<{logits: Float32Array, features: Float32Array}>} runBoth
+ * @property {boolean} hasFeatures whether the model can adapt to a hand
+ * @property {import('../hand/adaptation.js').Adaptation | null} hand whose digits the answers follow
  * @property {import('../preprocess/ink.js').InkLogits} inkLogits
  * @property {import('../reading/lines.js').LineLogits} lineLogits fetched at its first run: digits do not need it
  * @property {number} temperature by which logits are divided
@@ -49,12 +53,24 @@ export async function loadNetwork(folder) {
   const metadata = metadataOf(bytes);
   const version = metadata.get('inkdigits.normalisation') ?? NORMALIZATION_VERSION;
   if (version !== NORMALIZATION_VERSION) throw new DeviceUnavailable(text.otherNormalisation);
-  const [run, runInk] = await Promise.all([sessionOf(runtime, bytes), sessionOf(runtime, inkBytes)]);
+  const [model, ink] = await Promise.all([sessionOf(runtime, bytes), sessionOf(runtime, inkBytes)]);
   const line = once(async () => sessionOf(runtime, await verified(folder, LINE, info.line_sha256)));
+  const [logits] = model.outputs;
+  const first = async (/** @type {Promise<Float32Array[]>} */ results) => (await results)[0];
   return {
-    run: (images, count) => run(images, [count, 1, SIDE, SIDE]),
-    inkLogits: (planes, height, width) => runInk(planes, [1, planes.length / (height * width), height, width]),
-    lineLogits: async (lines, count, height, width) => (await line())(lines, [count, 1, height, width]),
+    run: (images, count) => first(model.run(images, [count, 1, SIDE, SIDE], [logits])),
+    async runBoth(images, count) {
+      const found = await model.run(images, [count, 1, SIDE, SIDE], [logits, FEATURES]);
+      return { logits: found[0], features: found[1] };
+    },
+    hasFeatures: model.outputs.includes(FEATURES),
+    hand: null,
+    inkLogits: (planes, height, width) =>
+      first(ink.run(planes, [1, planes.length / (height * width), height, width], ink.outputs)),
+    lineLogits: async (lines, count, height, width) => {
+      const { run, outputs } = await line();
+      return first(run(lines, [count, 1, height, width], outputs));
+    },
     temperature: Number(metadata.get('inkdigits.temperature') ?? 1),
     threshold: Number(metadata.get('inkdigits.threshold') ?? 0.5),
     unclear: Number(metadata.get('inkdigits.unclear') ?? 1),
@@ -81,24 +97,34 @@ export function once(load) {
 }
 
 /**
- * Return the function that runs a model with one input and one output.
+ * @typedef {object} Session a model with one input
+ * @property {readonly string[]} outputs their names
+ * @property {(values: Float32Array, shape: number[], wanted: readonly string[]) => Promise<Float32Array[]>} run
+ */
+
+/**
+ * Load a model.
  * @param {Runtime} runtime
  * @param {Uint8Array} bytes of its file
- * @returns {Promise<(values: Float32Array, shape: number[]) => Promise<Float32Array>>}
+ * @returns {Promise<Session>}
  */
 async function sessionOf(runtime, bytes) {
   const session = await runtime.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
-  const [input, output] = [session.inputNames[0], session.outputNames[0]];
-  const runNow = async (/** @type {Float32Array} */ values, /** @type {number[]} */ shape) => {
-    const results = await session.run({ [input]: new runtime.Tensor('float32', values, shape) }, [output]);
-    return /** @type {Float32Array} */ (results[output].data);
+  const [input] = session.inputNames;
+  /** @type {Session['run']} */
+  const runNow = async (values, shape, wanted) => {
+    const results = await session.run({ [input]: new runtime.Tensor('float32', values, shape) }, wanted);
+    return wanted.map((name) => /** @type {Float32Array} */ (results[name].data));
   };
   /** @type {Promise<unknown>} a session runs one batch at a time */
   let last = Promise.resolve();
-  return (values, shape) => {
-    const result = last.then(() => runNow(values, shape));
-    last = result.catch(() => {});
-    return result;
+  return {
+    outputs: session.outputNames,
+    run: (...call) => {
+      const result = last.then(() => runNow(...call));
+      last = result.catch(() => {});
+      return result;
+    },
   };
 }
 
