@@ -1,4 +1,4 @@
-"""Corrections on the page: what it was, in a real browser; answers follow the hand, as in Python; the server keeps them."""
+"""Corrections on the page, in a real browser: answers follow the hand, as in Python; the server keeps them."""
 
 import base64
 import io
@@ -167,7 +167,8 @@ def test_it_is_made_anew_when_the_model_changes(adapted):
             const store = target.result.transaction('corrections', 'readwrite').objectStore('corrections');
             store.getAll().onsuccess = ({ target: { result } }) => {
               for (const each of result) {
-                store.put({ ...each, model: 'of another model', features: each.features.map((row) => row.map(() => 0)) });
+                const features = each.features.map((row) => row.map(() => 0));
+                store.put({ ...each, model: 'of another model', features });
               }
             };
             store.transaction.oncomplete = resolve;
