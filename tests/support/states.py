@@ -225,6 +225,41 @@ def refused(page):
     expect(page.get_by_test_id("status")).to_have_text("This picture is damaged or incomplete.")
 
 
+def keypad(page):
+    """Asked what it was."""
+    answer(page)
+    page.get_by_test_id("wrong").click()
+    expect(page.get_by_test_id("keypad")).to_be_visible()
+
+
+def choices(page):
+    """Corrected for the first time, where the server keeps corrections."""
+    told = {"feedback": True}
+    page.route(re.compile("/model$"), lambda route: route.fulfill(json={**route.fetch().json(), **told}))
+    keypad(page)
+    page.keyboard.press("6")
+    expect(page.get_by_test_id("choices")).to_be_visible()
+
+
+def number_field(page):
+    """Asked what a number was."""
+    numbers(page)
+    page.get_by_test_id("wrong").click()
+    expect(page.get_by_test_id("number-field")).to_be_focused()
+
+
+def corrected(page):
+    """Corrected, with what is known of the hand."""
+    page.get_by_test_id("on-device").check()
+    keypad(page)
+    page.keyboard.press("6")
+    page.get_by_test_id("choose-hand").check()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_test_id("hand-panel").locator("summary").click()
+    expect(page.get_by_test_id("hand-state")).to_have_text("1 correction; answers follow once they help")
+    expect(page.get_by_test_id("correction")).to_have_text("Noted: 6")
+
+
 def slow(page):
     """The server takes its time, so that what is shown is of an earlier drawing."""
     write(page, FOUR[:1])
@@ -295,7 +330,8 @@ def impossible(page):
 STATES = {
     state.__name__: state
     for state in (
-        *(empty, hint, answer, numbers, table, unsure, paper, seen, why, card, none, keys, eraser, refused, slow),
+        *(empty, hint, answer, numbers, table, unsure, paper, seen, why, card, none, keys, eraser, refused),
+        *(keypad, choices, number_field, corrected, slow),
         *(away, stand_in, device, no_device, files, reading, dropping, impossible),
     )
 }
