@@ -155,9 +155,9 @@ def measure(
             hand = Hand()
             for image, label in zip(writer.images[given], labels, strict=True):
                 hand.add(image, int(label))
-            started = time.perf_counter()
+            started = time.process_time()
             adaptation = fit(hand, run)
-            spent.append(time.perf_counter() - started)
+            spent.append(time.process_time() - started)
             for switched, tally in tallies.items():
                 used = adaptation if switched else always(adaptation)
                 tally.add(writer, rest, used, mnist, others if order == 0 else None)
