@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from inkdigits.preprocess import ink as module
-from inkdigits.preprocess.components import Ink, components
+from inkdigits.preprocess.components import Ink
 from inkdigits.preprocess.ink import LEAST_SIDE, STRIDE, find_ink, ink_probability
 from inkdigits.preprocess.paper import Paper, level_paper
 from inkdigits.synthesis.non_digits import NON_DIGITS
