@@ -189,7 +189,8 @@ INVALID_FEEDBACK = ProblemType(
     "invalid-feedback",
     422,
     "Invalid correction",
-    "A field of a correction is missing, unknown or wrong, or does not fit the others; the detail says which.",
+    "A field of a correction, or of a verdict on one, is missing, unknown or wrong, or does not fit the others; the "
+    "detail says which.",
     'label is "77"; expected one digit, or "" for an image that is not a digit',
 )
 RATE_LIMITED = ProblemType(
