@@ -116,7 +116,7 @@ def _changed(reviewer: str, model: str, limit: int) -> Select[Any]:
 
 
 def _second(reviewer: str, model: str, limit: int) -> Select[Any]:
-    """What another reviewer has settled, for the agreement between them."""
+    """Return what another reviewer has settled, for the agreement between them."""
     newest = (
         select(Review.id, Review.correction_id, Review.reviewer).order_by(Review.id.desc()).limit(SECOND_WINDOW)
     ).subquery()

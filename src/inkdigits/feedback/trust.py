@@ -90,7 +90,7 @@ def _distrusted(connection: Connection, clients: Iterable[str]) -> set[str]:
 
 
 def hold_distrusted(connection: Connection, clients: Iterable[str | None]) -> int:
-    """Hold what waits of clients that are no longer trusted; return how many corrections that are."""
+    """Hold what waits of clients that lost their trust; return how many corrections that are."""
     found = _distrusted(connection, {client for client in clients if client is not None})
     if not found:
         return 0
