@@ -113,7 +113,6 @@ export const text = {
   corrected: 'Corrected',
   wasRejected: 'It was rejected',
   correctionUndone: 'Correction undone',
-  feedbackWaits: 'Sent when the server responds',
   erased: 'All corrections are erased',
 
   connecting: 'Connecting…',
