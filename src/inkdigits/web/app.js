@@ -34,6 +34,7 @@ import { BatchTable } from './table.js';
  * @property {import('./paint.js').Picture} from the picture that was read as a digit
  * @property {() => Promise<import('./paint.js').Picture>} page draws the picture of all ink
  * @property {import('./paint.js').Place} place on the pad of what numbers were read from
+ * @property {ReturnType<typeof penLines>} lines the pen's lines, if numbers were read from them
  * @property {readonly unknown[]} ink the strokes that were read
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
@@ -103,10 +104,12 @@ function start(backend, address) {
     if (!from) return null;
     /** @type {import('./paint.js').Place} */
     let place = from;
+    /** @type {ReturnType<typeof penLines>} */
+    let lines = null;
     const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async ({ reason }) => {
       isPart = reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
       if (isPart) return null;
-      const lines = penLines(strokes);
+      lines = penLines(strokes);
       if (lines) {
         place = PAD;
         return { strokes: lines };
@@ -117,7 +120,7 @@ function start(backend, address) {
     });
     const ink = [...strokes];
     const page = async () => (await picture(ink, true)) ?? from;
-    return { from, page, place, ink, answer, heatmapOf: (await explained)?.heatmapOf };
+    return { from, page, place, lines, ink, answer, heatmapOf: (await explained)?.heatmapOf };
   }
 
   /** @param {Read | null} read */

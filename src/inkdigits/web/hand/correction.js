@@ -173,9 +173,9 @@ export class Correction {
     if (!this.#feedback?.consent) return;
     const { answer } = read;
     const { prediction_id: id } = answer.reading ?? answer;
-    const image = await dataUrl((answer.reading ? await read.page() : read.from).png);
     const reading = answer.reading ? 'number' : 'digit';
-    done.sent = await this.#feedback.send({ kind, label, reading, image, ...(id ? { prediction_id: id } : {}) });
+    const seen = answer.reading ? await pictureOf(read) : { image: await dataUrl(read.from.png) };
+    done.sent = await this.#feedback.send({ kind, label, reading, ...seen, ...(id ? { prediction_id: id } : {}) });
   }
 
   /** Ask once what may be done with corrections. */
@@ -359,6 +359,13 @@ async function cropped(picture, { left, top, right, bottom }) {
   bitmap.close();
   return canvas.convertToBlob();
 }
+
+/**
+ * What numbers were read from, as it is sent.
+ * @param {Read} read
+ */
+const pictureOf = async ({ lines, page }) =>
+  lines ? { strokes: lines } : { image: await dataUrl((await page()).png) };
 
 /** @param {Blob} blob */
 async function dataUrl(blob) {
