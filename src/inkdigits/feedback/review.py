@@ -17,17 +17,27 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from inkdigits.feedback.database import reading, writing
-from inkdigits.feedback.queries import count
 from inkdigits.feedback.queues import sizes, to_group
 from inkdigits.feedback.submission import check_label
 from inkdigits.feedback.tables import Correction, Reading, Review
 from inkdigits.feedback.trust import ACCEPTED, HELD, OPEN, REJECTED, RELABELED, SETTLED, hold_distrusted
 
-__all__ = ["VERDICTS", "Agreement", "Decision", "Progress", "agreement", "check_reviewer", "decide", "progress"]
+__all__ = [
+    "STATUS_COUNTED",
+    "VERDICTS",
+    "Agreement",
+    "Decision",
+    "Progress",
+    "agreement",
+    "check_reviewer",
+    "decide",
+    "progress",
+]
 
 VERDICTS = ("accept", "relabel", "reject", "skip", "undo")
-AGREEMENT_WINDOW = 5000  # verdicts, the newest, that the agreement is computed from
+AGREEMENT_WINDOW = 2000  # verdicts, the newest, that the agreement is computed from
 TODAY = timedelta(days=1)
+STATUS_COUNTED = 10_000  # corrections of a status that are counted; more are "10,000 or more"
 _REVIEWER = re.compile(r"[\w.-](?:[\w .-]{0,38}[\w.-])?")
 
 Outcome = tuple[str, str | None]  # a status, and the final label
@@ -72,7 +82,7 @@ class Progress:
     """How far the review is.
 
     Attributes:
-        statuses: corrections of each status.
+        statuses: corrections of each status, up to :data:`STATUS_COUNTED`.
         queues: corrections of each queue for the reviewer, up to :data:`inkdigits.feedback.queues.COUNTED`.
         today: verdicts of the reviewer in the last day.
     """
@@ -266,6 +276,8 @@ def progress(engine: Engine, reviewer: str, *, model: str) -> Progress:
     mine = Review.reviewer == reviewer, Review.created > since, Review.verdict.in_(("accept", "relabel", "reject"))
     with reading(engine) as connection:
         today = connection.execute(select(func.count()).select_from(Review).where(*mine)).scalar_one()
-    counts = count(engine)
-    statuses = {status: counts.get(status, 0) for status in (*OPEN, *SETTLED)}
+        statuses = {}
+        for status in (*OPEN, *SETTLED):
+            some = select(Correction.id).where(Correction.status == status).limit(STATUS_COUNTED).subquery()
+            statuses[status] = connection.execute(select(func.count()).select_from(some)).scalar_one()
     return Progress(statuses, sizes(engine, reviewer, model=model), today, agreement(engine))

@@ -8,7 +8,7 @@ import { STATUSES, element, input, named, percent, showCard, text } from './revi
  * @typedef {import('./review-card.js').Item} Item
  * @typedef {{item: Item, group: boolean}} Done
  * @typedef {{status: string, final: string | null, label: string, answer: string, decided: number}} Decision
- * @typedef {{statuses: Record<string, number>, queues: Record<string, number>, counted: number, today: number,
+ * @typedef {{statuses: Record<string, number>, queues: Record<string, number>, counted: number, status_counted: number, today: number,
  *   agreement: {reviewers: [string, string], both: number, same: number, kappa: number | null}[]}} Progress
  */
 
@@ -171,8 +171,11 @@ async function count() {
 
 /** @param {Progress} progress */
 function report(progress) {
-  const { statuses, counted } = progress;
-  const parts = Object.entries(STATUSES).map(([name, word]) => `${(statuses[name] ?? 0).toLocaleString('en')} ${word}`);
+  const { statuses, counted, status_counted: most } = progress;
+  const parts = Object.entries(STATUSES).map(([name, word]) => {
+    const size = statuses[name] ?? 0;
+    return `${size.toLocaleString('en')}${size < most ? '' : '+'} ${word}`;
+  });
   element('progress').textContent = `${parts.join(', ')}. You: ${progress.today} in the last day.`;
   for (const [name, button] of buttons) {
     const size = progress.queues[name] ?? 0;

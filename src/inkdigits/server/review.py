@@ -27,7 +27,7 @@ from inkdigits.errors import SettingError, StoreError
 from inkdigits.feedback.queries import Listed
 from inkdigits.feedback.queues import COUNTED, QUEUES, Item, next_items
 from inkdigits.feedback.reread import Reread
-from inkdigits.feedback.review import VERDICTS, Decision, check_reviewer, decide, progress
+from inkdigits.feedback.review import STATUS_COUNTED, VERDICTS, Decision, check_reviewer, decide, progress
 from inkdigits.feedback.store import Store
 from inkdigits.feedback.submission import STROKES
 from inkdigits.options import did_you_mean
@@ -116,7 +116,11 @@ class _Review:
         return await self._answer(self._progress, reviewer)
 
     def _progress(self, reviewer: str) -> dict[str, Any]:
-        return {**asdict(progress(self._engine, reviewer, model=self._model)), "counted": COUNTED}
+        return {
+            **asdict(progress(self._engine, reviewer, model=self._model)),
+            "counted": COUNTED,
+            "status_counted": STATUS_COUNTED,
+        }
 
     async def decide(self, request: Request) -> Response:
         async with self._bodies.receive(request.receive, dict(request.scope["headers"])) as body:
