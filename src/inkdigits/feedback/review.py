@@ -84,7 +84,7 @@ class Progress:
     Attributes:
         statuses: corrections of each status, up to :data:`STATUS_COUNTED`.
         queues: corrections of each queue for the reviewer, up to :data:`inkdigits.feedback.queues.COUNTED`.
-        today: verdicts of the reviewer in the last day.
+        today: verdicts of the reviewer in the last day, up to as many.
     """
 
     statuses: dict[str, int]
@@ -275,7 +275,8 @@ def progress(engine: Engine, reviewer: str, *, model: str) -> Progress:
     since = datetime.now(UTC) - TODAY
     mine = Review.reviewer == reviewer, Review.created > since, Review.verdict.in_(("accept", "relabel", "reject"))
     with reading(engine) as connection:
-        today = connection.execute(select(func.count()).select_from(Review).where(*mine)).scalar_one()
+        some = select(Review.id).where(*mine).limit(STATUS_COUNTED).subquery()
+        today = connection.execute(select(func.count()).select_from(some)).scalar_one()
         statuses = {}
         for status in (*OPEN, *SETTLED):
             some = select(Correction.id).where(Correction.status == status).limit(STATUS_COUNTED).subquery()
