@@ -78,7 +78,7 @@ KNOWN_ONLY_TO = {
     "onnx": {"evaluation", "training"},
     "sklearn": {"data", "training"},
     "rich": {"progress", "training"},
-    "pyarrow": {"bulk", "data"},
+    "pyarrow": {"bulk", "data", "feedback"},
     "ray": {"bulk"},
     "threadpoolctl": {"training"},
     "tensorboard": {"training"},

@@ -126,7 +126,7 @@ def test_the_page_s_files_have_right_types_an_etag_and_are_asked_for_again(clien
         path = "/" + file.relative_to(WEB).as_posix()
         response = client.get(path)
         # The runtime is here, so the page has its switch; tests/web/test_device.py asks a server without it.
-        switched = file.read_bytes().replace(b'class="switch" hidden', b'class="switch"')
+        switched = file.read_bytes().replace(b'device-switch" class="switch" hidden', b'device-switch" class="switch"')
         assert response.content == (switched if path == "/index.html" else file.read_bytes())
         assert response.headers["content-type"].partition(";")[0] == expected[file.suffix]
         assert response.headers["cache-control"] == "no-cache"
