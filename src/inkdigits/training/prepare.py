@@ -45,7 +45,7 @@ from inkdigits.training.hands import DataSets, hands_of
 
 __all__ = ["NO_DIGIT", "SEVERAL", "Prepared", "TrainingSet", "joined", "prepare", "split_names"]
 
-RECIPE_VERSION = "2"  # increase when the same options and data give other pictures, so that cached ones are not used
+RECIPE_VERSION = "3"  # increase when the same options and data give other pictures, so that cached ones are not used
 CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
 SEVERAL_SET, CHARACTER_SET, RESIDUE_SET, EMPTY_SET = "several", "characters", "residue", "residue alone"
 PAGE_SET, REJECTED_PAGE_SET = "pages", "rejected on pages"
