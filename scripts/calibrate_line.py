@@ -3,17 +3,18 @@
     python scripts/calibrate_line.py
 
 Numbers by hands that the line network was not trained on are composed, put on paper, and read. The weight of the
-network for single digits is the one with the most numbers right; the calibration is a logistic regression on the
-features of what was read.
+network for single digits is the one that makes the right texts most likely; the calibration is a logistic regression on
+the features of what was read.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
+from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from inkdigits.atomic import write_atomically
@@ -25,38 +26,38 @@ from inkdigits.reading.scoring import Calibration, Scored, features, score
 from inkdigits.reading.search import Restriction
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
-from inkdigits.synthesis.corruptions import corrupt
-from inkdigits.synthesis.lines import compose_line, line_text
+from inkdigits.synthesis.lines import CORRUPTED, compose_line, line_text, put_on_paper
 from inkdigits.training.line_hands import line_hands
 
 SEED = 71
-NUMBERS = 1600
+NUMBERS = 3200
 WEIGHTS = (0.0, 0.15, 0.3, 0.45, 0.6, 0.8, 1.0)  # of the witness
-HEIGHTS = (30, 110)  # pixels
-CORRUPTED = 0.35  # share of the pictures
-KINDS = ("texture", "faint", "light", "shadow", "blur", "noise", "jpeg")
+POWERS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+LEAST = 1e-3  # probability of a text that was not found
 PLAIN = Calibration(0.0, (1.0, 0.0, 0.0, 0.0))
 
 
 def pictures(settings: Settings) -> list[tuple[np.ndarray, str]]:
-    """Compose numbers as people may write and photograph them."""
+    """Compose numbers as people may write and photograph them; half of them are plain digits on plain paper."""
     hands, rng = line_hands(settings, "validation"), np.random.default_rng(SEED)
     made = []
     for i in range(NUMBERS):
         some = hands.scanned if i % 2 else hands.pens
-        text = line_text(rng, int(rng.integers(1, 9)))
-        is_varied = bool(rng.random() < 0.5)
+        is_plain = i % 4 < 2
+        n = int(rng.integers(1, 9))
+        text = "".join(rng.choice(list("0123456789"), n)) if is_plain else line_text(rng, n)
+        is_varied = not is_plain and bool(rng.random() < 0.5)
         hand = some[int(rng.integers(len(some)))]
         cover = compose_line(text, hand, rng, marks=hands.signs, is_varied=is_varied).cover
-        scale = rng.uniform(*HEIGHTS) / len(cover)
-        size = max(1, round(cover.shape[1] * scale)), max(1, round(len(cover) * scale))
-        ink = np.clip(np.asarray(Image.fromarray(cover).resize(size, Image.Resampling.BICUBIC)), 0, 1)
-        sheet = np.pad(ink, np.rint(rng.uniform(0.1, 0.8, (2, 2)) * size[1]).astype(int))
-        picture = np.rint(rng.uniform(200, 255) * (1 - sheet) + rng.uniform(0, 90) * sheet).astype(np.uint8)
-        if rng.random() < CORRUPTED:
-            picture = corrupt(picture, str(rng.choice(KINDS)), rng.uniform(0.1, 0.7), rng)
+        picture, _ = put_on_paper(cover, rng, corrupted=0.0 if is_plain else CORRUPTED)
         made.append((picture, text))
     return made
+
+
+def _log_probability(found: Sequence[Scored], text: str, power: float) -> float:
+    """Return the log-probability of a text, among those that were found, their probabilities raised to a power."""
+    right = sum(scored.confidence**power for scored in found if scored.text == text)
+    return math.log(max(LEAST, right / sum(scored.confidence**power for scored in found)))
 
 
 def main() -> int:
@@ -66,13 +67,18 @@ def main() -> int:
         found = propose(decode(picture, Limits()), recognizer)
         if found is not None:
             proposed.append((*found, text))
+    likely: dict[float, float] = {}
     best_of: dict[float, list[Scored]] = {}
     for weight in WEIGHTS:
         fitted = Calibration(weight, PLAIN.weights)
-        best_of[weight] = [score(frames, some, Restriction(), fitted=fitted)[0] for frames, some, _ in proposed]
-        right = [best.text == text for best, (_, _, text) in zip(best_of[weight], proposed, strict=True)]
-        print(f"witness {weight:.2f}: {np.mean(right):.2%} of {len(right):,} right", flush=True)
-    weight = max(WEIGHTS, key=lambda w: sum(b.text == t for b, (_, _, t) in zip(best_of[w], proposed, strict=True)))
+        texts = [score(frames, some, Restriction(), fitted=fitted) for frames, some, _ in proposed]
+        best_of[weight] = [scored[0] for scored in texts]
+        right = np.mean([best.text == text for best, (_, _, text) in zip(best_of[weight], proposed, strict=True)])
+        pairs = [(scored, text) for scored, (_, _, text) in zip(texts, proposed, strict=True)]
+        # The networks are surer than they should be; the calibration corrects that later.
+        likely[weight] = max(np.mean([_log_probability(*pair, power) for pair in pairs]) for power in POWERS)
+        print(f"witness {weight:.2f}: log-probability {likely[weight]:.4f}, {right:.2%} right", flush=True)
+    weight = max(WEIGHTS, key=lambda w: likely[w])
     chosen = best_of[weight]
     is_right = np.array([best.text == text for best, (_, _, text) in zip(chosen, proposed, strict=True)])
     seen = np.array([features(best.text, best.confidence, best.groups) for best in chosen])

@@ -16,11 +16,18 @@ from inkdigits.progress import Report
 from inkdigits.reading.lines import BOX, FRAME, LOGITS
 from inkdigits.self_test import known_digit
 from inkdigits.settings import Settings
-from inkdigits.synthesis.lines import Hand, compose_line, sample
+from inkdigits.synthesis.lines import Hand, compose_line, put_on_paper, sample
 from inkdigits.training import line, steps
 from inkdigits.training.config import LineConfig
 from inkdigits.training.line import LineNetwork, export_line, greedy, train_line
-from inkdigits.training.line_hands import LineHands, pen_hands, scanned_hands, stroke_width
+from inkdigits.training.line_hands import (
+    LineHands,
+    mixed_writers,
+    pen_hands,
+    printed_hands,
+    scanned_hands,
+    stroke_width,
+)
 from inkdigits.training.register import register_network
 
 from support.interrupted import stopped_at_the_second_validation
@@ -34,7 +41,8 @@ def hands(monkeypatch):
         ink = 255 - np.asarray(known_digit(digit))
         rows, columns = np.flatnonzero(ink.max(axis=1) > 60), np.flatnonzero(ink.max(axis=0) > 60)
         digits[digit] = [ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]]
-    found = LineHands([Hand(digits, 18.0, 2.2)], [Hand(digits, 18.0, 2.2)], [[np.array([[0.0, 0], [5, 9], [0, 9]])]])
+    hand, sign = Hand(digits, 18.0, 2.2), [np.array([[0.0, 0], [5, 9], [0, 9]])]
+    found = LineHands([hand], [hand], [hand], [sign])
     monkeypatch.setattr(line, "line_hands", lambda settings, part: found)
     monkeypatch.setattr(line, "VALIDATION_LINES", 3)
     monkeypatch.setattr(line, "BATCHES", (4, 8))
@@ -57,6 +65,48 @@ def test_batches_have_the_text_its_middles_and_its_boxes(hands):
             x = FRAME * t + FRAME / 2
             before, above, after, below = (batch.boxes[i, :, t] * LINE_HEIGHT).tolist()
             assert np.allclose([x - before, above, x + after, below], [left, top, right, bottom], atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_line_on_paper_is_found_where_its_boxes_are(hands, seed):
+    rng = np.random.default_rng(seed)
+    written = compose_line("704", hands.pens[0], rng, contact="apart", is_varied=False)
+    picture, (left, top, right, bottom) = put_on_paper(written.cover, np.random.default_rng(seed))
+    assert picture.dtype == np.uint8
+    assert 0 <= left < right <= picture.shape[1]
+    assert 0 <= top < bottom <= picture.shape[0]
+    found = line._found(written, np.random.default_rng(seed))
+    assert found.cover.shape == (bottom - top, right - left)
+    assert found.text == "704"
+    for x0, y0, x1, y1 in found.boxes:
+        ink = found.cover[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
+        assert (ink > 0.5).any(axis=1).mean() > 0.7  # of the rows of each digit's box
+    between = int((found.boxes[0, 2] + found.boxes[1, 0]) / 2)
+    assert (found.cover[:, between] < 0.5).all()
+
+
+def test_a_blank_paper_gives_the_line_as_it_was_written(hands, monkeypatch):
+    written = compose_line("7", hands.pens[0], np.random.default_rng(0))
+    monkeypatch.setattr(line, "find_page_ink", lambda grey, step: None)
+    assert line._found(written, np.random.default_rng(0)) is written
+
+
+def test_mixed_hands_have_strokes_of_one_width():
+    widths = np.repeat([2, 6, 4], 110)
+    images = np.zeros((330, 28, 28), np.uint8)
+    for image, width in zip(images, widths, strict=True):
+        image[4:24, 10 : 10 + width] = 255
+    of = mixed_writers(images)
+    assert [set(of[widths == width]) for width in (2, 4, 6)] == [{0}, {1}, {2}]
+
+
+def test_print_has_each_digit_in_its_own_size():
+    hands = printed_hands()
+    assert len(hands) == 11
+    for hand in hands:
+        assert sorted(hand.digits) == list(range(10))
+        heights = [len(hand.digits[d][0]) for d in range(10)]
+        assert 0.5 * hand.size < min(heights) <= max(heights) < 1.5 * hand.size
 
 
 def test_a_network_that_is_sure_of_the_text_has_hardly_any_loss(hands):

@@ -17,10 +17,22 @@ from scipy import ndimage
 
 from inkdigits.prediction import MARK
 from inkdigits.preprocess.layout import LINE_FILL, LINE_HEIGHT
+from inkdigits.synthesis.corruptions import corrupt
 from inkdigits.synthesis.strings import cropped
 from inkdigits.synthesis.strokes import draw, place
 
-__all__ = ["LENGTHS", "Contact", "Hand", "Line", "Sample", "compose_line", "line_text", "sample"]
+__all__ = [
+    "CORRUPTED",
+    "LENGTHS",
+    "Contact",
+    "Hand",
+    "Line",
+    "Sample",
+    "compose_line",
+    "line_text",
+    "put_on_paper",
+    "sample",
+]
 
 INK = 0.3  # cover, at least, of what touches
 
@@ -31,6 +43,13 @@ TIGHT = (0.03, 0.10)  # of a digit's height, between the ink of digits that are 
 OVERLAP = 0.09  # of a digit's height, that touching digits overlap by at most
 WIDE = 0.15  # share of lines with digits far apart
 CONNECTED = 0.2  # share of touching digits with a stroke from one to the next
+RAISED = 0.15  # share of decimal points above the base line
+LONG = 0.25  # share of long commas
+PAPERS, INKS = (200, 255), (0, 90)  # grey levels
+MARGINS = (0.1, 0.8)  # of the line's height
+HEIGHTS = (30, 110)  # pixels, of a line on paper
+CORRUPTED = 0.35  # share of papers
+CORRUPTIONS = ("texture", "faint", "light", "shadow", "blur", "noise", "jpeg")
 LENGTHS = (7, 12, 14, 15, 15, 12, 9, 7, 5, 4)  # weights of 1 to 10 digits
 
 
@@ -273,8 +292,10 @@ def _mark(
     if character == ".":
         strokes = [np.array([[0, 0], rng.uniform(-0.4, 0.4, 2) * width])]
         rise, width = rng.uniform(-0.05, 0.06), width * rng.uniform(0.9, 1.6)
+        if rng.random() < RAISED:
+            rise = rng.uniform(0.06, 0.5)
     elif character == ",":
-        length = size * rng.uniform(0.14, 0.3)
+        length = size * (rng.uniform(0.3, 0.5) if rng.random() < LONG else rng.uniform(0.14, 0.3))
         middle = [-length * rng.uniform(0, 0.3), length * 0.5]
         strokes = [np.array([[0, 0], middle, [-length * rng.uniform(0.2, 0.7), length]])]
         rise, width = rng.uniform(-0.25, -0.08), width * rng.uniform(0.8, 1.2)
@@ -297,13 +318,39 @@ def _mark(
     return cropped(picture.astype(np.float32) / 255), rise
 
 
-def sample(line: Line, rng: np.random.Generator, *, is_varied: bool = True) -> Sample:
+def put_on_paper(
+    cover: np.ndarray, rng: np.random.Generator, *, corrupted: float = CORRUPTED
+) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """Write a line on paper of any tone, at any size, as people may photograph it.
+
+    Args:
+        cover: of a :class:`Line`.
+        rng: source of all randomness.
+        corrupted: probability that there is a texture, a shadow, blur or noise.
+
+    Returns:
+        The picture, (H, W) uint8, and where the line is in it: left, top, right and bottom in pixels.
+    """
+    scale = rng.uniform(*HEIGHTS) / len(cover)
+    w, h = max(1, round(cover.shape[1] * scale)), max(1, round(len(cover) * scale))
+    ink = np.clip(np.asarray(Image.fromarray(cover).resize((w, h), Image.Resampling.BICUBIC)), 0, 1)
+    margins = np.rint(rng.uniform(*MARGINS, (2, 2)) * h).astype(int)
+    sheet = np.pad(ink, margins)
+    picture = np.rint(rng.uniform(*PAPERS) * (1 - sheet) + rng.uniform(*INKS) * sheet).astype(np.uint8)
+    if rng.random() < corrupted:
+        picture = corrupt(picture, str(rng.choice(CORRUPTIONS)), rng.uniform(0.1, 0.7), rng)
+    left, top = int(margins[1, 0]), int(margins[0, 0])
+    return picture, (left, top, left + w, top + h)
+
+
+def sample(line: Line, rng: np.random.Generator, *, is_varied: bool = True, is_damaged: bool = True) -> Sample:
     """Scale a line to the network's height, slanted, turned, stretched, and damaged as ink on paper is.
 
     Args:
         line: as :func:`compose_line` returns it.
         rng: source of all randomness.
         is_varied: whether to do more than scaling.
+        is_damaged: whether to damage the ink, if it is varied.
     """
     h, w = line.cover.shape
     slant = float(np.clip(rng.normal(0, 0.14), -0.45, 0.45)) if is_varied else 0.0
@@ -333,7 +380,7 @@ def sample(line: Line, rng: np.random.Generator, *, is_varied: bool = True) -> S
     # A slanted box's bounds would be wider than the ink; its middle row gives the sides.
     left, right = moved[:, [0, 2], 0].mean(axis=1), moved[:, [1, 3], 0].mean(axis=1)
     boxes = np.column_stack([left, moved[:, :2, 1].mean(axis=1), right, moved[:, 2:, 1].mean(axis=1)])
-    return Sample(_damaged(ink, rng) if is_varied else ink, line.text, boxes)
+    return Sample(_damaged(ink, rng) if is_varied and is_damaged else ink, line.text, boxes)
 
 
 def _damaged(ink: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -15,15 +15,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from inkdigits.prediction import CHARACTERS
 from inkdigits.preprocess.layout import LINE_HEIGHT
 from inkdigits.progress import Report
+from inkdigits.reading.ink import find_page_ink, page_grey
 from inkdigits.reading.lines import BOX, FRAME, LOGITS
 from inkdigits.settings import Settings
-from inkdigits.synthesis.lines import LENGTHS, Sample, compose_line, line_text, sample
+from inkdigits.synthesis.lines import LENGTHS, Line, Sample, compose_line, line_text, put_on_paper, sample
 from inkdigits.training.config import LineConfig
 from inkdigits.training.export import store_in_8_bits, to_onnx, write_model
 from inkdigits.training.line_hands import LineHands, line_hands
@@ -36,6 +38,8 @@ CHARACTERS_PER_BATCH, BATCHES = 480, (40, 96)  # fewest and most lines
 MIDDLE_WEIGHT = 0.2  # of the loss in the middle frames of characters
 BOX_WEIGHT = 1.0
 CORE = 0.3  # of a character's width, to each side of its middle: frames that give its box
+SHARES = (0.48, 0.46, 0.06)  # of lines by scanned hands, pens, and in print
+FOUND = 0.1  # share of lines that are put on paper and found there, as when they are read
 VALIDATION_LINES = 120  # of each contact and source
 LENGTH_RANGE = (2, 8)  # digits of validation lines
 
@@ -123,11 +127,25 @@ class _Batches(Dataset[tuple[Tensor, ...]]):
         n = int(np.clip(CHARACTERS_PER_BATCH // (digits + 1), *BATCHES))
         lines = []
         for _ in range(n):
-            hands = self._hands.scanned if rng.random() < 0.5 else self._hands.pens
+            hands = (self._hands.scanned, self._hands.pens, self._hands.printed)[int(rng.choice(3, p=SHARES))]
             hand = hands[int(rng.integers(len(hands)))]
-            text = line_text(rng, digits)
-            lines.append(sample(compose_line(text, hand, rng, marks=self._hands.signs), rng))
+            line = compose_line(line_text(rng, digits), hand, rng, marks=self._hands.signs)
+            is_found = rng.random() < FOUND
+            lines.append(sample(_found(line, rng) if is_found else line, rng, is_damaged=not is_found))
         return _batch(lines)
+
+
+def _found(line: Line, rng: np.random.Generator) -> Line:
+    """Return a line on paper as it is found there; as it is, if no ink is found."""
+    picture, (left, top, right, bottom) = put_on_paper(line.cover, rng)
+    page = find_page_ink(*page_grey(Image.fromarray(picture)))
+    if page is None:
+        return line
+    box = (left / page.step, top / page.step, right / page.step, bottom / page.step)
+    size = right - left, bottom - top
+    ink = Image.fromarray(page.cover).resize(size, Image.Resampling.BILINEAR, box=box)
+    times = np.array(size * 2) / (line.cover.shape[::-1] * 2)
+    return Line(np.asarray(ink), line.text, line.boxes * times)
 
 
 def _batch(lines: list[Sample]) -> Batch:

@@ -6,32 +6,49 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
 
 from inkdigits.data.catalog import PEN_WRITERS, load
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import load_pendigits
 from inkdigits.data.qmnist import load_writers
 from inkdigits.settings import Settings
-from inkdigits.synthesis.fonts import DIGIT_LIKE, STROKE_FONTS, SYMBOLS, strokes_of
+from inkdigits.synthesis.fonts import DIGIT_LIKE, FONTS, STROKE_FONTS, SYMBOLS, rendered, strokes_of
 from inkdigits.synthesis.lines import Hand
 from inkdigits.synthesis.strings import cropped
 from inkdigits.synthesis.strokes import draw
 
-__all__ = ["LineHands", "line_hands", "pen_hands", "scanned_hands", "stroke_width"]
+__all__ = [
+    "LineHands",
+    "line_hands",
+    "mixed_writers",
+    "pen_hands",
+    "printed_hands",
+    "scanned_hands",
+    "stroke_width",
+]
 
 HELD_BACK_SHARE = 10  # every tenth of MNIST's writers validates
 SCAN_SIZE = 20.0  # pixels, the height of MNIST's digits
 PEN_SIZE = 40.0  # pixels, the height that strokes are drawn at
+MIXED_DIGITS = 110  # as many as a writer of MNIST has
 PENS = (1.8, 2.8, 4.2, 6.0, 8.0)  # pixels
 SIGNS = "ABCDEFGHJKLMNPRSTUVWXYZabcdefhkmnprstuvwxyz€$£&%#@+=*<>~():;"
 
 
 @dataclass(frozen=True, eq=False)
 class LineHands:
-    """Hands of one part, and strokes of signs that are not digits."""
+    """What lines of one part are composed of.
+
+    Attributes:
+        scanned, pens: hands.
+        printed: digits in print.
+        signs: strokes of signs that are not digits.
+    """
 
     scanned: Sequence[Hand]
     pens: Sequence[Hand]
+    printed: Sequence[Hand]
     signs: Sequence[Sequence[np.ndarray]]
 
 
@@ -51,6 +68,31 @@ def scanned_hands(images: np.ndarray, labels: np.ndarray, writers: np.ndarray) -
         if all(digits.values()):
             pen = float(np.median([stroke_width(images[i]) for i in group[:20]]))
             hands.append(Hand(digits, SCAN_SIZE, pen))
+    return hands
+
+
+def mixed_writers(images: np.ndarray) -> np.ndarray:
+    """Return, for each (N, 28, 28) uint8 digit, a hand of digits with strokes of about one width, by many writers."""
+    order = np.argsort([stroke_width(image) for image in images], kind="stable")
+    of = np.empty(len(images), int)
+    of[order] = np.arange(len(images)) // MIXED_DIGITS
+    return of
+
+
+def printed_hands() -> list[Hand]:
+    """Render the digits in each font that is for training.
+
+    Raises:
+        DataError: a font is not installed.
+    """
+    hands = []
+    for package, file in FONTS["train"]:
+        glyphs = [rendered(str(d), package, file) for d in range(10)]
+        scale = PEN_SIZE / len(glyphs[0])
+        sizes = [(max(1, round(w * scale)), max(1, round(h * scale))) for h, w in (glyph.shape for glyph in glyphs)]
+        shrunk = [np.asarray(Image.fromarray(g).resize(size)) for g, size in zip(glyphs, sizes, strict=True)]
+        pen = float(np.median([stroke_width(glyph) for glyph in shrunk]))
+        hands.append(Hand({d: [_cropped(glyph)] for d, glyph in enumerate(shrunk)}, PEN_SIZE, pen))
     return hands
 
 
@@ -83,8 +125,10 @@ def line_hands(settings: Settings, part: str) -> LineHands:
     """
     data, writers = load("mnist", settings, part="train"), load_writers(settings)
     chosen = np.flatnonzero((writers % HELD_BACK_SHARE == 0) == (part == "validation"))
-    scanned = scanned_hands(np.asarray(data.images)[chosen], data.labels[chosen], writers[chosen])
-    return LineHands(scanned, pen_hands(settings, part), _signs(settings, part))
+    images, labels = np.asarray(data.images)[chosen], data.labels[chosen]
+    scanned = scanned_hands(images, labels, writers[chosen])
+    scanned += scanned_hands(images, labels, mixed_writers(images))
+    return LineHands(scanned, pen_hands(settings, part), printed_hands(), _signs(settings, part))
 
 
 def _signs(settings: Settings, part: str) -> list[list[np.ndarray]]:
