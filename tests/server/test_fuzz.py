@@ -165,7 +165,7 @@ def test_queries(query):
 @given(st.binary(max_size=100) | st.text("layoutengthpern=&%d.,-0189", max_size=40).map(str.encode))
 def test_queries_of_read(query):
     try:
-        options = options_of(query)
+        options, _ = options_of(query)
     except Problem as problem:
         is_the_client_s(problem)
         return
