@@ -60,7 +60,7 @@ Run = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class Correction(NamedTuple):
-    """A digit of a hand, or what is none.
+    """A digit of a hand, or a drawing that is not a digit.
 
     Attributes:
         image: (28, 28) uint8, as the network saw it, ink 255.
@@ -117,11 +117,10 @@ class Hand:
                 f"a correction needs an image of ({SIDE}, {SIDE}) floats from 0 to 1, or uint8, "
                 f"such as Prediction.image, not {pixels.shape} {pixels.dtype}"
             )
-        if label is not None and (isinstance(label, bool) or label not in range(CLASSES)):
-            raise ValueError(f"the label must be 0 to 9, or None for a non-digit, not {label!r}")
+        label = _checked(label)
         if pixels.dtype != np.uint8:
             pixels = np.rint(np.clip(pixels, 0, 1) * FULL).astype(np.uint8)
-        self._corrections.append(Correction(pixels.copy(), None if label is None else int(label)))
+        self._corrections.append(Correction(pixels.copy(), label))
         del self._corrections[:-MOST]
         self.version += 1
 
@@ -189,13 +188,21 @@ class Hand:
             raise DataError(f"{path} is {error}") from None
 
 
+def _checked(label: Any) -> int | None:
+    """Return a label.
+
+    Raises:
+        ValueError: it is neither 0 to 9 nor None.
+    """
+    if label is not None and (isinstance(label, bool) or label not in range(CLASSES)):
+        raise ValueError(f"the label must be 0 to 9, or None for a non-digit, not {label!r}")
+    return None if label is None else int(label)
+
+
 def _correction(i: int, row: Any) -> Correction:
     try:
         pixels = np.frombuffer(base64.b64decode(row["image"], validate=True), np.uint8).reshape(SIDE, SIDE)
-        label = row["label"]
-        if label is not None and (isinstance(label, bool) or label not in range(CLASSES)):
-            raise ValueError
-        return Correction(pixels, label)
+        return Correction(pixels, _checked(row["label"]))
     except (KeyError, TypeError, ValueError, binascii.Error):
         raise DataError(
             f"not a hand: correction {i} is {row!r:.60}; expected a label, 0 to 9 or null, and an image, "

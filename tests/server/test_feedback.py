@@ -361,7 +361,7 @@ def test_without_the_extra_the_server_says_what_to_install(tmp_path):
 
 
 class Senders:
-    """Clients that send corrections until they are told to stop, each again until it has its receipt."""
+    """Clients that send corrections until they are told to stop; they repeat each one until its receipt arrives."""
 
     def __init__(self, address):
         self.address = address  # a function: a server that comes again has another port

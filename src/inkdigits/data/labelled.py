@@ -23,7 +23,7 @@ from inkdigits.data.dataset import CLASSES, Dataset, Lazy, Part, checked_labels,
 from inkdigits.data.idx import is_idx, map_idx
 from inkdigits.errors import DataError
 
-__all__ = ["FORMS", "looks_like_path", "parts_of", "read_path"]
+__all__ = ["FORMS", "looks_like_path", "parts_of", "picture_files", "read_path"]
 
 TEST_SHARE = 0.1  # of a set that has no test part of its own, held back from training
 SPLIT_SEED = 0
@@ -151,12 +151,7 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _from_classes(folder: Path, classes: list[Path]) -> Dataset:
-    files = [
-        path
-        for of_class in classes
-        for path in sorted(of_class.rglob("*"))
-        if path.is_file() and path.name.lower() not in _LITTER and not _hidden(path, of_class)
-    ]
+    files = [path for of_class in classes for path in picture_files(of_class)]
     labels = np.array([int(path.relative_to(folder).parts[0]) for path in files], np.int64)
     name = folder.resolve().name
     checked_labels(labels, len(files), folder)
@@ -171,5 +166,11 @@ def _from_classes(folder: Path, classes: list[Path]) -> Dataset:
     return Dataset(name, "all", images, labels, {name: whole.hexdigest()}, writers=writers)
 
 
-def _hidden(path: Path, below: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(below).parts)
+def picture_files(folder: Path) -> list[Path]:
+    """Return the files in a folder and those below it, in order, without hidden ones and what systems leave there."""
+
+    def is_hidden(path: Path) -> bool:
+        return any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name.lower() not in _LITTER)
+    return [path for path in found if not is_hidden(path)]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -20,25 +19,17 @@ from PIL import Image
 from inkdigits.feedback.export import row_of
 from inkdigits.feedback.imports import NOTHING
 from inkdigits.feedback.queries import Listed
-from inkdigits.feedback.submission import JPEG, PNG, STROKES
-from inkdigits.feedback.trust import REJECTED
+from inkdigits.feedback.submission import JPEG, PNG, STROKES, data_url
 from inkdigits.prediction import CLASSES, SIDE
 from inkdigits.preprocess.strokes import check_strokes, draw_strokes
 
-__all__ = ["DATASETS", "truth"]
+__all__ = ["DATASETS"]
 
 ROWS = 1000  # of a row group
 NUMBER = "number"
 CATEGORIES = (*map(str, range(CLASSES)), NOTHING, NUMBER)
 COCO_FILE = "annotations/instances_default.json"
 _ENDINGS = {PNG: "png", JPEG: "jpg"}
-
-
-def truth(each: Listed) -> str | None:
-    """Return what a picture is; "" for no digit, or no number; None if its correction was rejected."""
-    if each.status == REJECTED:
-        return None
-    return each.label if each.final is None else each.final
 
 
 def _picture(each: Listed) -> tuple[bytes, str]:
@@ -81,7 +72,7 @@ def _flat(each: Listed) -> dict[str, Any]:
     is_drawn = each.media == STROKES
     return {
         **row_of(each),
-        "truth": truth(each),
+        "truth": each.truth,
         "details": json.dumps(each.details),
         "pixels": None if each.seen is None else np.frombuffer(each.seen, np.uint8),
         "image": None if is_drawn else each.original,
@@ -144,7 +135,7 @@ def _label_studio(out: BinaryIO, rows: Iterable[Listed]) -> int:
     for each, label in _labeled(rows):
         data, media = _picture(each)
         task = {
-            "data": {"image": f"data:{media};base64,{b64encode(data).decode()}", **row_of(each)},
+            "data": {"image": data_url(data, media), **row_of(each)},
             "annotations": [{"result": [_result(each, label)]}],
             "predictions": [
                 {"model_version": each.model[:12], "score": each.confidence, "result": [_result(each, each.text)]}
@@ -165,9 +156,8 @@ def _result(each: Listed, label: str) -> dict[str, Any]:
 
 def _labeled(rows: Iterable[Listed]) -> Iterator[tuple[Listed, str]]:
     for each in rows:
-        label = truth(each)
-        if label is not None:
-            yield each, label
+        if each.truth is not None:
+            yield each, each.truth
 
 
 # Format → ending of the file's name, and what writes it and returns the number of corrections.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, TextIO
 
 from inkdigits.feedback.queries import Listed
-from inkdigits.feedback.submission import STROKES
+from inkdigits.feedback.submission import STROKES, data_url
 
 __all__ = ["FORMATS", "row_of", "write"]
 
@@ -44,8 +43,8 @@ def _with_picture(each: Listed) -> dict[str, Any]:
         row["pixels"] = list(each.seen)
     if each.original is not None and each.media == STROKES:
         row |= json.loads(each.original)
-    elif each.original is not None:
-        row["image"] = f"data:{each.media};base64,{b64encode(each.original).decode()}"
+    elif each.original is not None and each.media is not None:
+        row["image"] = data_url(each.original, each.media)
     return row
 
 

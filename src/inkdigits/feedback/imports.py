@@ -1,6 +1,6 @@
 """Labeled pictures from files into the store: a folder per label, a CSV table, or an export of Label Studio.
 
-``folder/7/ … folder/2024/``   pictures whose folder is their label; ``not-a-digit`` is the label of what is none
+``folder/7/ … folder/2024/``   pictures whose folder is their label; in ``not-a-digit`` they are not digits
 ``labels.csv``                 columns ``label`` or ``text``, and ``image`` or ``file``, a path relative to its own;
                                or ``pixel0`` … ``pixel783`` in place of ``image``; and ``client``, where it is known
 ``project.json``               Label Studio's JSON or JSON-MIN: choices, texts and numbers are labels
@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
 
+from inkdigits.data.labelled import picture_files
 from inkdigits.errors import DataError, ImageError, UnreadableImage
 from inkdigits.feedback.answers import Answer, Task, digest_of
 from inkdigits.feedback.store import Store
@@ -39,7 +40,6 @@ SOURCE = "import"
 MAX_JSON = 1 << 30  # bytes of an export, which is read as a whole
 _IMAGES = ("image", "picture", "file", "path")  # names of a column, or of a task's data
 _LABELS = ("label", "choice", "choices", "text", "number", "digit")  # keys of JSON-MIN
-_LITTER = {"thumbs.db", "desktop.ini"}
 _PIXELS = tuple(f"pixel{i}" for i in range(SIDE * SIDE))
 _UPLOAD_PREFIX = 9  # of an uploaded file's name in Label Studio: eight hex digits and a dash
 
@@ -157,10 +157,8 @@ def _folder(path: Path) -> Iterator[Labeled]:
         raise DataError(f"the folder {path} has no folders; expected one for each label, such as {path / '7'}")
     for folder in folders:
         label = "" if folder.name == NOTHING else folder.name
-        for file in sorted(folder.rglob("*")):
-            relative = file.relative_to(path)
-            if file.is_file() and file.name.lower() not in _LITTER and not any(p[0] == "." for p in relative.parts):
-                yield Labeled(relative.as_posix(), label, _file(file))
+        for file in picture_files(folder):
+            yield Labeled(file.relative_to(path).as_posix(), label, _file(file))
 
 
 def _file(path: Path) -> Callable[[], bytes]:

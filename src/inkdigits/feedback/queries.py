@@ -11,14 +11,14 @@ from sqlalchemy import Connection, Engine, Select, func, select, true
 
 from inkdigits.errors import SettingError
 from inkdigits.feedback.database import reading
-from inkdigits.feedback.tables import Correction, Picture, Reading
+from inkdigits.feedback.tables import OPEN, REJECTED, SETTLED, Correction, Picture, Reading
 from inkdigits.options import did_you_mean
 
 __all__ = ["LIMIT", "ORDERS", "STATUSES", "Listed", "count", "every", "listed", "of_rows"]
 
 LIMIT = 50  # corrections of a list
 CHUNK = 500  # rows that are read at a time
-STATUSES = ("pending", "held", "accepted", "relabeled", "rejected")
+STATUSES = (*OPEN, *SETTLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,13 @@ class Listed:
     original: bytes | None
     media: str | None
     final: str | None = None
+
+    @property
+    def truth(self) -> str | None:
+        """What the picture is; "" for no digit, or no number; None if its correction was rejected."""
+        if self.status == REJECTED:
+            return None
+        return self.label if self.final is None else self.final
 
 
 _COLUMNS = (

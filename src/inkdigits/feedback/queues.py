@@ -17,8 +17,7 @@ from sqlalchemy.orm import aliased
 from inkdigits.errors import SettingError
 from inkdigits.feedback.database import reading
 from inkdigits.feedback.queries import Listed, of_rows
-from inkdigits.feedback.tables import Correction, Picture, Reading, Review
-from inkdigits.feedback.trust import OPEN, SETTLED
+from inkdigits.feedback.tables import HELD, OPEN, SETTLED, Correction, Picture, Reading, Review
 from inkdigits.options import did_you_mean
 
 __all__ = ["GROUP", "QUEUES", "Item", "next_items", "sizes", "to_group"]
@@ -80,7 +79,7 @@ def _open(reviewer: str, limit: int, order: Any, *where: Any, descends: bool = T
 
 
 def _held(reviewer: str, model: str, limit: int) -> Select[Any]:
-    found = select(Correction.id).where(Correction.status == "held", _not_seen_by(reviewer))
+    found = select(Correction.id).where(Correction.status == HELD, _not_seen_by(reviewer))
     return found.order_by(Correction.created).limit(limit)
 
 

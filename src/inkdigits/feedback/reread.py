@@ -19,8 +19,7 @@ from inkdigits.errors import ImageError
 from inkdigits.feedback.answers import Answer
 from inkdigits.feedback.database import reading, writing
 from inkdigits.feedback.submission import STROKES
-from inkdigits.feedback.tables import Correction, Picture, Reading
-from inkdigits.feedback.trust import OPEN
+from inkdigits.feedback.tables import OPEN, Correction, Picture, Reading
 from inkdigits.prediction import SIDE, Box
 from inkdigits.preprocess import Preprocessed
 from inkdigits.recognizer import Recognizer

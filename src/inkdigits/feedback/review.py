@@ -19,8 +19,18 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from inkdigits.feedback.database import reading, writing
 from inkdigits.feedback.queues import sizes, to_group
 from inkdigits.feedback.submission import check_label
-from inkdigits.feedback.tables import Correction, Reading, Review
-from inkdigits.feedback.trust import ACCEPTED, HELD, OPEN, REJECTED, RELABELED, SETTLED, hold_distrusted
+from inkdigits.feedback.tables import (
+    ACCEPTED,
+    HELD,
+    OPEN,
+    REJECTED,
+    RELABELED,
+    SETTLED,
+    Correction,
+    Reading,
+    Review,
+)
+from inkdigits.feedback.trust import hold_distrusted
 
 __all__ = [
     "STATUS_COUNTED",

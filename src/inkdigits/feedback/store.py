@@ -24,8 +24,8 @@ from inkdigits.feedback import migrate
 from inkdigits.feedback.answers import Answer
 from inkdigits.feedback.database import connect, is_sqlite, reading, writing
 from inkdigits.feedback.submission import Conflict, Receipt, Submission
-from inkdigits.feedback.tables import Correction, Picture, Reading, Secret, TrainingItem, UserSplit
-from inkdigits.feedback.trust import HELD, PENDING, Trust
+from inkdigits.feedback.tables import HELD, PENDING, Correction, Picture, Reading, Secret, TrainingItem, UserSplit
+from inkdigits.feedback.trust import Trust
 from inkdigits.prediction import SIDE
 
 __all__ = ["BATCH", "HELD", "PENDING", "Forgotten", "Store", "fingerprint_of"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,6 +34,7 @@ __all__ = [
     "check_key",
     "check_label",
     "check_source",
+    "data_url",
     "original_of",
 ]
 
@@ -114,6 +116,11 @@ class Conflict:
     """The key belongs to another correction."""
 
     key: str
+
+
+def data_url(data: bytes, media: str) -> str:
+    """Return a picture as ``POST /feedback`` and browsers take it."""
+    return f"data:{media};base64,{b64encode(data).decode()}"
 
 
 def check_label(label: Any, task: Task) -> str:

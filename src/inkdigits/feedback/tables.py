@@ -30,6 +30,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 __all__ = [
+    "ACCEPTED",
+    "HELD",
+    "OPEN",
+    "PENDING",
+    "REJECTED",
+    "RELABELED",
+    "SETTLED",
     "Base",
     "Certificate",
     "Correction",
@@ -49,6 +56,9 @@ Key = BigInteger().with_variant(Integer(), "sqlite")  # SQLite numbers the rows 
 SHA256 = 64  # hex digits
 NAME = 64  # characters of names and ids
 PUBLIC_ID = 22  # characters
+PENDING, HELD, ACCEPTED, RELABELED, REJECTED = "pending", "held", "accepted", "relabeled", "rejected"
+OPEN = (PENDING, HELD)  # statuses of corrections that wait for a reviewer
+SETTLED = (ACCEPTED, RELABELED, REJECTED)
 
 
 class Moment(TypeDecorator[datetime]):
@@ -157,7 +167,7 @@ class Correction(Base):
         body_sha256: of what came with the key.
         label: "" for no digit, or no number.
         kind: "corrected" or "confirmed".
-        status: "pending", "held", "accepted", "relabeled" or "rejected".
+        status: of :data:`OPEN` or :data:`SETTLED`.
         is_audit: whether the answer belongs to the random sample; only these may measure a model.
         source: where it comes from.
         client: a random id, or None.

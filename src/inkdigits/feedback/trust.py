@@ -16,25 +16,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select, update
 
 from inkdigits.feedback.queries import Listed, every
-from inkdigits.feedback.tables import Correction
+from inkdigits.feedback.tables import ACCEPTED, HELD, PENDING, RELABELED, SETTLED, Correction
 
-__all__ = [
-    "ACCEPTED",
-    "CLIENT_CAP",
-    "HELD",
-    "OPEN",
-    "PENDING",
-    "REJECTED",
-    "RELABELED",
-    "SETTLED",
-    "Trust",
-    "hold_distrusted",
-    "trainable",
-]
-
-PENDING, HELD, ACCEPTED, RELABELED, REJECTED = "pending", "held", "accepted", "relabeled", "rejected"
-OPEN = (PENDING, HELD)  # statuses of corrections that wait for a reviewer
-SETTLED = (ACCEPTED, RELABELED, REJECTED)
+__all__ = ["CLIENT_CAP", "Trust", "hold_distrusted", "trainable"]
 
 HELD_SUSPICION = 0.998  # from which a label is held: the model gave it less than 0.1%, and another more than 99.9%
 FLOOD, FLOOD_TIME = 200, timedelta(days=1)  # corrections of one client in this time, after which more are held
@@ -104,7 +88,8 @@ def trainable(engine: Engine, *, cap: int = CLIENT_CAP) -> Iterator[tuple[Listed
     used: Counter[str | None] = Counter()
     for each in every(engine):
         if each.status in (ACCEPTED, RELABELED):
-            yield each, each.label if each.final is None else each.final
+            assert each.truth is not None
+            yield each, each.truth
         elif each.status == PENDING and not each.disputes and used[each.client] < cap:
             used[each.client] += 1
             yield each, each.label

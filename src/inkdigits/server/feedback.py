@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace as replaced
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,7 +54,7 @@ from inkdigits.settings import Settings
 if TYPE_CHECKING:
     from inkdigits.server.cost import Source
 
-__all__ = ["MAX_BODY", "Feedback", "bodies_of"]
+__all__ = ["MAX_BODY", "Feedback", "bodies_of", "checked_object"]
 
 MAX_BODY = 2 << 20  # bytes of a correction
 PICTURES = ("image", "pixels", "strokes")
@@ -186,15 +186,24 @@ def _check_type(content_type: bytes) -> None:
         raise Problem(UNSUPPORTED_MEDIA_TYPE, f"the Content-Type is {seen!r}; supported is application/json", headers)
 
 
+def checked_object(document: Any, known: Sequence[str]) -> dict[str, Any]:
+    """Return a JSON object that has none but known fields.
+
+    Raises:
+        Problem: it is not an object, or has another field.
+    """
+    if not isinstance(document, dict):
+        raise Problem(BAD_REQUEST, f"the JSON is {describe(document)}; expected an object")
+    for name in document.keys() - set(known):
+        raise Problem(INVALID_FEEDBACK, f"unknown field {shorten(name)!r}; {did_you_mean(name, known, 'fields')}")
+    return document
+
+
 def _document(body: bytes) -> dict[str, Any]:
     """Return a body's JSON object, with consent, and without unknown fields."""
     if not body:
         raise Problem(BAD_REQUEST, "the body is empty (0 bytes); send JSON")
-    document = load(body, 1, strokes=True)
-    if not isinstance(document, dict):
-        raise Problem(BAD_REQUEST, f"the JSON is {describe(document)}; expected an object")
-    for name in document.keys() - set(FIELDS):
-        raise Problem(INVALID_FEEDBACK, f"unknown field {shorten(name)!r}; {did_you_mean(name, FIELDS, 'fields')}")
+    document = checked_object(load(body, 1, strokes=True), FIELDS)
     if document.get("consent") is not True:
         seen = describe(document["consent"]) if "consent" in document else "missing"
         raise Problem(

@@ -30,7 +30,7 @@ from inkdigits.settings import Settings
 if TYPE_CHECKING:
     from inkdigits.feedback.store import Store
 
-__all__ = ["Keeper", "keeper_of"]
+__all__ = ["Keeper", "keeper_of", "store_unavailable"]
 
 GATHER_SECONDS = 0.1  # for which a transaction waits for more corrections
 MAX_WAITING = 1000  # corrections of a process that wait for the database
@@ -127,7 +127,7 @@ class Keeper:
             async with asyncio.timeout(WAIT_SECONDS):
                 return await future
         except TimeoutError:
-            raise _unavailable(f"the database did not answer in {WAIT_SECONDS} s") from None
+            raise store_unavailable(f"the database did not answer in {WAIT_SECONDS} s") from None
         finally:
             self._waiting -= 1
 
@@ -181,7 +181,7 @@ class Keeper:
             found: list[Any] = call()
         except StoreError as error:
             log.error("%s", error)
-            found = [_unavailable("the database of corrections cannot be used now")] * len(jobs)
+            found = [store_unavailable()] * len(jobs)
         except Exception as error:
             log.exception("a fault while writing corrections")
             found = [error] * len(jobs)
@@ -214,7 +214,8 @@ def _tell(results: list[tuple[asyncio.Future[Any], Any]]) -> None:
             future.set_result(result)
 
 
-def _unavailable(detail: str) -> Problem:
+def store_unavailable(detail: str = "the database of corrections cannot be used now") -> Problem:
+    """Return the problem that the store cannot be used."""
     return Problem(STORE_UNAVAILABLE, f"{detail}; send the same again", {"Retry-After": str(RETRY_SECONDS)})
 
 

@@ -29,21 +29,22 @@ from inkdigits.feedback.queues import COUNTED, QUEUES, Item, next_items
 from inkdigits.feedback.reread import Reread
 from inkdigits.feedback.review import STATUS_COUNTED, VERDICTS, Decision, check_reviewer, decide, progress
 from inkdigits.feedback.store import Store
-from inkdigits.feedback.submission import STROKES
+from inkdigits.feedback.submission import STROKES, data_url
 from inkdigits.options import did_you_mean
 from inkdigits.recognizer import Recognizer
+from inkdigits.server.feedback import checked_object
 from inkdigits.server.http.body import Bodies
 from inkdigits.server.http.problems import (
     BAD_REQUEST,
     INVALID_FEEDBACK,
     NOT_FOUND,
-    STORE_UNAVAILABLE,
     Problem,
     shorten,
 )
 from inkdigits.server.http.responses import FRESH, fixed
-from inkdigits.server.inference import RETRY_SECONDS, Executor
+from inkdigits.server.inference import Executor
 from inkdigits.server.json_images import describe, load
+from inkdigits.server.keeper import store_unavailable
 from inkdigits.server.observability.metrics import PATH_OF_REVIEW
 from inkdigits.server.pages import HEADERS
 from inkdigits.server.predict import query_options
@@ -124,11 +125,7 @@ class _Review:
 
     async def decide(self, request: Request) -> Response:
         async with self._bodies.receive(request.receive, dict(request.scope["headers"])) as body:
-            document = load(body, 1) if body else None
-        if not isinstance(document, dict):
-            raise Problem(BAD_REQUEST, f"the JSON is {describe(document)}; expected an object")
-        for name in document.keys() - set(FIELDS):
-            raise Problem(INVALID_FEEDBACK, f"unknown field {shorten(name)!r}; {did_you_mean(name, FIELDS, 'fields')}")
+            document = checked_object(load(body, 1) if body else None, FIELDS)
         verdict, group = document.get("verdict"), document.get("group", False)
         if verdict not in VERDICTS:
             raise Problem(INVALID_FEEDBACK, f"verdict is {describe(verdict)}; expected one of {', '.join(VERDICTS)}")
@@ -159,8 +156,7 @@ class _Review:
         except SettingError as error:
             raise Problem(BAD_REQUEST, str(error)) from None
         except StoreError:
-            detail = "the database of corrections cannot be used now; send the same again"
-            raise Problem(STORE_UNAVAILABLE, detail, {"Retry-After": str(RETRY_SECONDS)}) from None
+            raise store_unavailable() from None
         return Response(orjson.dumps(found), 200, FRESH, "application/json")
 
 
@@ -208,12 +204,13 @@ def _document(item: Item) -> dict[str, Any]:
 
 
 def _picture(each: Listed) -> dict[str, Any]:
-    is_drawn = each.media == STROKES
-    return {
-        "seen": _base64(each.seen),
-        "picture": None if each.original is None or is_drawn else f"data:{each.media};base64,{_base64(each.original)}",
-        "strokes": orjson.loads(each.original)["strokes"] if each.original is not None and is_drawn else None,
-    }
+    picture = strokes = None
+    if each.original is not None and each.media is not None:
+        if each.media == STROKES:
+            strokes = orjson.loads(each.original)["strokes"]
+        else:
+            picture = data_url(each.original, each.media)
+    return {"seen": _base64(each.seen), "picture": picture, "strokes": strokes}
 
 
 def _base64(data: bytes | None) -> str | None:
