@@ -28,11 +28,16 @@ def make_parser(about: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
+def print_row(**figures: object) -> None:
+    """Print the figures in one line."""
+    print("  ".join(f"{key}={value}" for key, value in figures.items()), flush=True)
+
+
 def record(**figures: object) -> None:
     """Print the figures and append them as a row to this script's CSV, with command, hardware and versions."""
     versions = environment()
     cpu = versions.pop("processor")
-    print("  ".join(f"{key}={value}" for key, value in figures.items()), flush=True)
+    print_row(**figures)
     keep([*kept(), {**provenance(), **figures, "cpu": cpu, "cores": os.cpu_count(), **versions}])
 
 

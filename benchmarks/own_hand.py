@@ -27,7 +27,7 @@ from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 from inkdigits.synthesis.strokes import draw, place
 
-from _common import make_parser, percent, record
+from _common import make_parser, percent, print_row, record
 
 SEED = 31
 PENS = (6.0, 24.0)  # pixels, the width of a writer's pen
@@ -78,10 +78,6 @@ def main() -> None:
         measured = [w for w in writers if len(w.labels) >= (2 * LEAST_REST if misread else k + LEAST_REST)]
         for row in measure(measured, writers, mnist, run, k, wrong, args.orders):
             shown(sha256=recognizer.model.sha256[:12], **row)
-
-
-def print_row(**row: object) -> None:
-    print("  ".join(f"{name}={value}" for name, value in row.items()), flush=True)
 
 
 def digits(settings: Settings) -> Iterator[tuple[str, int, list[np.ndarray]]]:

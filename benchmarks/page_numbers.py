@@ -22,7 +22,7 @@ from inkdigits.network import shipped_network
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 
-from _common import ROOT, make_parser, percent, record
+from _common import ROOT, make_parser, percent, print_row, record
 from picture_sets import numbers
 from picture_sets.tally import Measured
 
@@ -136,10 +136,7 @@ def main() -> None:
         "line": shipped_network("line")[1][:12],
         "chromium": version,
     }
-    if args.no_record:
-        print("  ".join(f"{key}={value}" for key, value in figures.items()))
-    else:
-        record(**figures)
+    (print_row if args.no_record else record)(**figures)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from inkdigits.reading import Layout
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
 
-from _common import make_parser, percent, record
+from _common import make_parser, percent, print_row, record
 
 SIDE = 9  # cells of a sudoku's row
 LARGE = 12_000_000  # pixels of a phone's photograph
@@ -112,10 +112,7 @@ def main() -> None:
         "ms_most": f"{1000 * max(seconds):.1f}",
         "ms_12_megapixels": f"{1000 * statistics.median(large):.1f}",
     }
-    if args.no_record:
-        print("  ".join(f"{key}={value}" for key, value in figures.items()))
-    else:
-        record(**figures)
+    (print_row if args.no_record else record)(**figures)
 
 
 if __name__ == "__main__":

@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from inkdigits.atomic import write_atomically
 from inkdigits.data.catalog import load
 from inkdigits.errors import InkdigitsError, ModelError
-from inkdigits.network import REGISTRY_NAME, SHIPPED, find_model, read_registry
+from inkdigits.network import REGISTRY_NAME, SHIPPED, find_model
 from inkdigits.preprocess import preprocess_batch
+from inkdigits.registry import change_registry
 from inkdigits.server.model_info import CARD_SUFFIX
 from inkdigits.settings import Settings
 from inkdigits.training.features import SAMPLES, add_features
@@ -54,17 +55,18 @@ def change(model: str, settings: Settings) -> str:
         content = copy.read_bytes()
     before, after = entry["sha256"], hashlib.sha256(content).hexdigest()
     sizes = path.stat().st_size, len(content)
-    registry = read_registry(path.parent)
-    for each in registry["models"].values():
-        of_parents = [parent for name, parent in each.get("lineage", {}).items() if name == path.name]
-        for stored in (each, *of_parents):
-            if stored.get("sha256") == before:
-                stored["sha256"] = after
-                if "bytes" in stored:
-                    stored["bytes"] = len(content)
+
+    def restated(registry: dict[str, Any]) -> None:
+        for each in registry["models"].values():
+            of_parents = [parent for name, parent in each.get("lineage", {}).items() if name == path.name]
+            for stored in (each, *of_parents):
+                if stored.get("sha256") == before:
+                    stored["sha256"] = after
+                    if "bytes" in stored:
+                        stored["bytes"] = len(content)
+
     write_atomically(path, content)
-    text = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
-    write_atomically(path.with_name(REGISTRY_NAME), text.encode())
+    change_registry(path.parent, restated)
     if path.parent == SHIPPED:
         restate(path, (before, after), sizes)
     return f"{path}: {sizes[0]:,} → {sizes[1]:,} bytes, SHA-256 {after}"

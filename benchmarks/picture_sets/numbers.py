@@ -24,7 +24,7 @@ from inkdigits.synthesis.fonts import STROKE_FONTS, strokes_of
 from inkdigits.synthesis.lines import Contact, Hand, compose_line
 from inkdigits.synthesis.non_digits import non_digit_pictures
 from inkdigits.synthesis.strokes import draw, place
-from inkdigits.training.line_hands import pen_hands, scanned_hands, stroke_width
+from inkdigits.training.line_hands import mixed_writers, pen_hands, scanned_hands
 
 from picture_sets.scenes import photographs, scenes
 from picture_sets.several import written
@@ -71,9 +71,7 @@ def hands(settings: Settings) -> dict[str, list[Hand]]:
     """The hands of test digits: MNIST's and the pen writers'."""
     data = load("mnist", settings, part="test")
     images = np.asarray(data.images)
-    order = np.argsort([stroke_width(image) for image in images], kind="stable")
-    of = np.empty(len(images), int)
-    of[order] = np.arange(len(images)) * HANDS // len(images)
+    of = mixed_writers(images, len(images) // HANDS)
     return {"MNIST": scanned_hands(images, data.labels, of), "pens": pen_hands(settings, "test", (2.0, 3.2, 5.0, 7.5))}
 
 

@@ -9,9 +9,11 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from inkdigits.data.dataset import VALIDATION
 from inkdigits.evaluation.decision import Decision
 from inkdigits.evaluation.evaluate import BLANK, Answers
 from inkdigits.evaluation.gate import NON_DIGIT, Contender, Sample, judge
+from inkdigits.training.config import TrainConfig
 
 from support.drawings import picture
 from support.html import Page
@@ -80,3 +82,7 @@ def test_the_record_has_all_numbers_as_json_and_as_a_page(tmp_path, broken):
     table = decision.table()
     assert table.startswith(f"new <b> {'passes' if passed else 'does not pass'}: 40 fixed and {broken} broken of 1,000")
     assert table.count("FAIL") == (0 if passed else 1)
+
+
+def test_the_fixed_set_of_mnist_is_what_trainings_hold_out():
+    assert TrainConfig().validation == VALIDATION

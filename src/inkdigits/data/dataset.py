@@ -15,9 +15,20 @@ import numpy as np
 from inkdigits.errors import DataError
 from inkdigits.preprocess import ImageSource
 
-__all__ = ["CLASSES", "Dataset", "Lazy", "Part", "checked_labels", "stratified"]
+__all__ = [
+    "CLASSES",
+    "VALIDATION",
+    "VALIDATION_SEED",
+    "Dataset",
+    "Lazy",
+    "Part",
+    "checked_labels",
+    "stratified",
+]
 
 CLASSES = 10
+VALIDATION = 5000  # training images that trainings hold out by default
+VALIDATION_SEED = 0  # of which: the same in every run, so that runs can be compared
 LIMIT_SEED = 0  # of which images are taken where only some are asked for
 
 Part = Literal["train", "validation", "test", "all"]

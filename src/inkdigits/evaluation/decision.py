@@ -13,7 +13,7 @@ import numpy as np
 
 from inkdigits.data.catalog import load, stratified
 from inkdigits.data.catalog import parts as parts_of
-from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.data.dataset import VALIDATION, VALIDATION_SEED, Dataset, Lazy
 from inkdigits.errors import DataError
 from inkdigits.evaluation.charts import Axis, Plot
 from inkdigits.evaluation.evaluate import BLANK, Answers, read_answers, wilson
@@ -30,7 +30,6 @@ from inkdigits.synthesis.non_digits import non_digit_pictures
 __all__ = ["Decision", "Example", "decide", "validation_sets"]
 
 DIGITS = 4  # significant ones of a probability
-HELD_OUT, HELD_OUT_SEED = 5000, 0  # of MNIST's training images: those that no training of these models uses
 NON_DIGITS, NON_DIGITS_SEED = 2000, 97  # pictures; other ones than trainings and evaluations draw
 ROUNDS, CALLS = 3, 60  # of timing, in turn, so that both models get the same machine
 
@@ -195,7 +194,7 @@ def validation_sets(names: str, settings: Settings, progress: Progress | None = 
 def _held_out(name: str, settings: Settings, progress: Progress | None) -> Dataset:
     if name == "mnist":
         train = load(name, settings, part="train", progress=progress)
-        return train.take(stratified(train.labels, HELD_OUT, HELD_OUT_SEED)[1], "validation")
+        return train.take(stratified(train.labels, VALIDATION, VALIDATION_SEED)[1], "validation")
     return load(name, settings, part="validation" if "validation" in parts_of(name) else "all", progress=progress)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -83,8 +83,7 @@ class Guarantee:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain values for JSON."""
         unreadable = [{"title": title, "error": str(error)} for title, error in self.unreadable]
-        profile = {name: getattr(self.profile, name) for name in self.profile.__dataclass_fields__}
-        return {**profile, "answered": self.answered, "bound": self.bound, "unreadable": unreadable}
+        return {**asdict(self.profile), "answered": self.answered, "bound": self.bound, "unreadable": unreadable}
 
     def table(self) -> str:
         """Format for a terminal, in lines of at most 80 characters."""

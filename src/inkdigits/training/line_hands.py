@@ -71,11 +71,16 @@ def scanned_hands(images: np.ndarray, labels: np.ndarray, writers: np.ndarray) -
     return hands
 
 
-def mixed_writers(images: np.ndarray) -> np.ndarray:
-    """Return, for each (N, 28, 28) uint8 digit, a hand of digits with strokes of about one width, by many writers."""
+def mixed_writers(images: np.ndarray, digits: int = MIXED_DIGITS) -> np.ndarray:
+    """Return, for each (N, 28, 28) uint8 digit, a hand of digits with strokes of about one width, by many writers.
+
+    Args:
+        images: the digits.
+        digits: of a hand.
+    """
     order = np.argsort([stroke_width(image) for image in images], kind="stable")
     of = np.empty(len(images), int)
-    of[order] = np.arange(len(images)) // MIXED_DIGITS
+    of[order] = np.arange(len(images)) // digits
     return of
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, fetch, load
-from inkdigits.data.dataset import Dataset, Lazy, stratified
+from inkdigits.data.dataset import VALIDATION_SEED, Dataset, Lazy, stratified
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.network import shipped_network
@@ -50,7 +50,6 @@ CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registri
 SEVERAL_SET, CHARACTER_SET, RESIDUE_SET, EMPTY_SET = "several", "characters", "residue", "residue alone"
 PAGE_SET, REJECTED_PAGE_SET = "pages", "rejected on pages"
 NO_DIGIT, SEVERAL = -1, -2  # labels of non-digits; those of several digits
-VALIDATION_SEED = 0  # of the held-out images: the same in every run, so that runs can be compared
 VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for small data sets
 CORRUPTED_VALIDATION = 1500  # pictures
 NON_DIGIT_VALIDATION = 1500  # pictures, of each sort of non-digits

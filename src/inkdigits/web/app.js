@@ -20,7 +20,7 @@ import { drawByKeyboard } from './keyboard.js';
 import { marksOf } from './numbers.js';
 import { keepDevice, registerWorker } from './offline.js';
 import { Pad } from './pad.js';
-import { picture } from './paint.js';
+import { PAD, picture } from './paint.js';
 import { DeviceUnavailable, ServerUnavailable, messageOf } from './result.js';
 import { ServerBackend, serverAddress } from './server-backend.js';
 import { persistDrawing, saveSetting, savedSetting } from './storage.js';
@@ -38,8 +38,6 @@ import { BatchTable } from './table.js';
  * @property {readonly unknown[]} ink the strokes that were read
  * @property {typeof import('./explain.js').heatmapOf} [heatmapOf] if the answer has an explanation
  */
-
-const PAD = { scale: 1, left: 0, top: 0 }; // where strokes in pad units are
 
 fillTexts(document);
 const status = find('status', HTMLElement);

@@ -1,6 +1,7 @@
 /** Numbers as shown: their text, how sure, what else they may be, and the boxes of their digits over the ink. */
 
 import { button, copyText, element, find } from './controls.js';
+import { PAD, moved } from './paint.js';
 import { rowsOf } from './result.js';
 import { text } from './strings.js';
 import { SIDE } from './strokes.js';
@@ -76,15 +77,12 @@ export class NumbersView {
  * @param {import('./paint.js').Place} place of what was read
  * @returns {Mark[]}
  */
-export function marksOf({ numbers }, { scale, left, top }) {
-  return numbers.flatMap(({ box: whole, digits }) =>
+export function marksOf({ numbers }, place) {
+  return numbers.flatMap(({ box: { top, bottom }, digits }) =>
     digits.map(({ char, confidence, box }) => ({
       char,
       isUnsure: isUnsure(confidence),
-      left: left + box.left / scale,
-      top: top + whole.top / scale,
-      right: left + box.right / scale,
-      bottom: top + whole.bottom / scale,
+      ...moved({ ...box, top, bottom }, place, PAD),
     })),
   );
 }

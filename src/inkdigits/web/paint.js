@@ -23,6 +23,9 @@ const INK = '#000';
  * @typedef {Place & {png: Blob}} Picture
  */
 
+/** @type {Place} where strokes in pad units are */
+export const PAD = { scale: 1, left: 0, top: 0 };
+
 /**
  * Return a box in the units of another place.
  * @param {import('./result.js').Box} box
