@@ -49,6 +49,7 @@ def add_node(cluster, tries=3):
 def cluster(monkeypatch, tmp_path_factory):
     """A Ray cluster of nodes with a CPU each, all on this machine; the first one is the one the command is on."""
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # at Ray's own, 15, workers starve beside the other tests
     # jsonschema, which each of Ray's processes imports, imports this where it is installed, which takes three seconds
     # each time. Only the tools that check a bill of materials bring it.
     monkeypatch.setitem(sys.modules, "rfc3987_syntax", None)
