@@ -47,6 +47,7 @@ export class AboutPanel {
       ...(model.created ? fact(text.aboutTrained, text.date(model.created)) : []),
       ...(read.length ? fact(text.aboutAccuracy, ...read) : []),
       ...fact(text.aboutNonDigits, model.threshold == null ? text.notRejected : text.rejected),
+      ...(model.guarantee ? fact(text.aboutGuarantee, text.guarantee(model.guarantee)) : []),
       ...fact(text.aboutRuns, where),
     );
   }

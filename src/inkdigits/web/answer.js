@@ -6,6 +6,7 @@ import { isDigit } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./result.js').Guarantee} Guarantee */
 
 const NO_DIGIT = '–';
 const WORTH_NAMING = 0.001; // probability from which the second digit is named
@@ -18,11 +19,14 @@ export class AnswerView {
   #speech = 0;
   #graying = 0;
   #numbers = new NumbersView();
+  /** @type {Guarantee | null} what the model's profile promises of its answers; null: nothing */
+  guarantee = null;
   #elements = {
     panel: find('answer', HTMLElement),
     digit: find('digit', HTMLElement),
     confidence: find('confidence', HTMLElement),
     runnerUp: find('runner-up', HTMLElement),
+    promise: find('promise', HTMLElement),
     bars: find('bars', HTMLElement),
     seen: find('seen', HTMLCanvasElement),
     seenText: find('seen-text', HTMLElement),
@@ -57,6 +61,7 @@ export class AnswerView {
     }
     const words = before ? text.readAs(before) : text.wasRejected;
     this.#elements.runnerUp.replaceChildren(span('other', words));
+    this.#elements.promise.replaceChildren();
     find('alternatives', HTMLElement).replaceChildren(element('li', { textContent: words }));
   }
 
@@ -81,7 +86,7 @@ export class AnswerView {
 
   /** @param {Prediction | null} answer */
   #show(answer) {
-    const { panel, digit, confidence, runnerUp, bars } = this.#elements;
+    const { panel, digit, confidence, runnerUp, promise, bars } = this.#elements;
     clearTimeout(this.#graying);
     clearTimeout(this.#speech);
     if (!answer) this.#elements.speech.textContent = '';
@@ -106,6 +111,7 @@ export class AnswerView {
     }
     confidence.replaceChildren(...(known ? verdict(known) : []));
     runnerUp.replaceChildren(...(known ? [span('other', runnerUpOf(known))] : []));
+    promise.replaceChildren(...(known && this.guarantee ? [span('', promiseOf(known, this.guarantee))] : []));
     [...bars.children].forEach((item, each) => setBar(item, known?.probabilities[each] ?? 0, known?.digit === each));
     this.#showSeen(known?.image);
   }
@@ -147,6 +153,16 @@ function runnerUpOf(answer) {
   const others = probabilities.map((probability, each) => ({ probability, each })).filter(({ each }) => each !== digit);
   const next = others.reduce((best, other) => (other.probability > best.probability ? other : best));
   return next.probability >= WORTH_NAMING ? text.runnerUp(next.each, next.probability) : text.noOther;
+}
+
+/**
+ * @param {Prediction} answer
+ * @param {Guarantee} guarantee
+ */
+function promiseOf(answer, guarantee) {
+  if (answer.adapted) return text.promiseNotAdapted;
+  const isSure = answer.is_sure ?? (isDigit(answer) && answer.confidence >= guarantee.threshold);
+  return isSure ? text.promise(guarantee.error) : text.noPromise;
 }
 
 /** @param {Prediction} answer */

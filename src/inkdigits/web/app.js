@@ -206,6 +206,7 @@ function start(backend, address) {
     showState();
     if (backend.onDevice && backend.isLoaded) keepDevice();
     const model = await backend.model();
+    view.guarantee = model?.guarantee ?? null;
     about.show(model, backend.onDevice ? text.onThisDevice : text.onServer);
     find('model', HTMLElement).textContent = model ? text.readBy(model.name) : '';
   }

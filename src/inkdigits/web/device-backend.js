@@ -179,6 +179,7 @@ function answerOf(network, image, logits, boosts) {
     probabilities,
     is_digit: isDigit,
     digit_score: score,
+    ...(boosts ? { adapted: true } : {}),
     reason: isDigit ? null : reasonOf(logits, score, network.unclear),
   };
 }

@@ -13,6 +13,8 @@
  * @property {boolean} [is_digit] whether the ink looks like a digit at all; older servers do not send it
  * @property {number | null} [digit_score] 0 to 1, how much it does; null from a model without such an output
  * @property {Reason | null} [reason] why the ink is rejected; null where it is accepted; older servers do not send it
+ * @property {boolean} [is_sure] whether the guarantee covers it; servers without a profile do not send it
+ * @property {boolean} [adapted] whether it was adapted to the user's hand, which no guarantee covers
  * @property {Box | null} [box] where the ink is
  * @property {string | null} [polarity]
  * @property {string} [model] name of the model
@@ -61,6 +63,11 @@
  * @property {boolean} [image] return the network's input as well
  * @property {boolean} [explain] return how much each part of the ink mattered
  *
+ * @typedef {object} Guarantee
+ * @property {number} threshold confidence from which it holds
+ * @property {number} error largest share of wrong answers, 0 to 1
+ * @property {number} confidence probability that this holds, 0 to 1
+ *
  * @typedef {object} ModelInfo
  * @property {string} name
  * @property {string} sha256
@@ -73,6 +80,7 @@
  * @property {string} card address of the model card, or of all figures if the model has none
  * @property {number | null} [threshold] digit score under which ink is rejected; null: the model cannot reject
  * @property {Record<string, {accuracy?: number, n?: number}>} [metrics]
+ * @property {Guarantee} [guarantee] what its profile promises
  * @property {boolean} [feedback] whether the server keeps corrections
  * @property {string} [not_on_device] why the page cannot run it
  */

@@ -2,6 +2,7 @@
 
 const percentage = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 1 });
 const precise = new Intl.NumberFormat('en', { style: 'percent', minimumFractionDigits: 2 });
+const share = new Intl.NumberFormat('en', { style: 'percent', maximumFractionDigits: 2 });
 const megabytes = new Intl.NumberFormat('en', { style: 'unit', unit: 'megabyte', maximumSignificantDigits: 2 });
 const date = new Intl.DateTimeFormat('en', { dateStyle: 'long', timeZone: 'UTC' });
 const SURE = 0.999; // more digits would claim more than a calibration supports
@@ -47,6 +48,7 @@ export const text = {
   aboutTrained: 'Trained',
   aboutAccuracy: 'Accuracy',
   aboutNonDigits: 'Other drawings',
+  aboutGuarantee: 'Guarantee',
   aboutRuns: 'Runs',
   aboutNothing: 'Not known yet',
   rejected: 'rejected: not a digit',
@@ -136,6 +138,8 @@ export const text = {
   awayMore: 'Your drawing is kept until the server is back',
   switchOff: 'Turn off “On this device” to use the server',
   drawKeys: 'Draw with the keyboard',
+  noPromise: 'Below the guarantee',
+  promiseNotAdapted: 'No guarantee for answers adapted to your hand',
   noOther: 'No other digit comes close',
   noOtherNumber: 'No other comes close',
 
@@ -157,6 +161,16 @@ export const text = {
    * @param {number} probability
    */
   runnerUp: (digit, probability) => `or ${digit}, at ${text.percent(probability)}`,
+
+  /** @param {number} error share of wrong answers */
+  promise: (error) => `Guaranteed: at most ${text.share(error)} wrong`,
+
+  /** @param {number} value 0 to 1 */
+  share: (value) => share.format(value),
+
+  /** @param {import('./result.js').Guarantee} guarantee */
+  guarantee: ({ threshold, error, confidence }) =>
+    `answers of ${text.share(threshold)} and more: at most ${text.share(error)} are wrong, with ${text.share(confidence)} confidence`,
 
   /** @param {number} digit */
   nearest: (digit) => `The closest digit is ${digit}`,
