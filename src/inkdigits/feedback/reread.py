@@ -20,8 +20,9 @@ from inkdigits.feedback.answers import Answer
 from inkdigits.feedback.database import reading, writing
 from inkdigits.feedback.submission import STROKES
 from inkdigits.feedback.tables import OPEN, Correction, Picture, Reading
-from inkdigits.prediction import SIDE, Box
+from inkdigits.prediction import SIDE
 from inkdigits.preprocess import Preprocessed
+from inkdigits.preprocess.layout import from_pixels
 from inkdigits.recognizer import Recognizer
 
 __all__ = ["Reread"]
@@ -96,7 +97,7 @@ class Reread:
 
     def _read(self, pictures: Sequence[Any]) -> list[dict[str, Any]]:
         digits = [row for row in pictures if row.task == "digit" and row.seen is not None]
-        seen = [_preprocessed(row.seen) for row in digits]
+        seen = [from_pixels(np.frombuffer(row.seen, np.uint8).reshape(SIDE, SIDE)) for row in digits]
         found = [(row, Answer.of(p, self._model)) for row, p in zip(digits, self._predict(seen), strict=True)]
         for row in pictures:
             if row.task == "number" and row.original is not None:
@@ -140,9 +141,3 @@ def _first(wanted: Sequence[Any], end: int) -> tuple[list[int], int]:
             return rows, rows[-1]
         rows.append(row)
     return rows, end
-
-
-def _preprocessed(seen: bytes) -> Preprocessed:
-    image = np.frombuffer(seen, np.uint8).reshape(SIDE, SIDE).astype(np.float32) / 255
-    box = Box(0, 0, SIDE, SIDE) if image.any() else None
-    return Preprocessed(image, box, "dark-on-light" if box else None)

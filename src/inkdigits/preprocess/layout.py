@@ -20,6 +20,7 @@ __all__ = [
     "LINE_HEIGHT",
     "NORMALIZATION_VERSION",
     "Preprocessed",
+    "from_pixels",
     "lay_out",
     "lay_out_line",
     "resampling",
@@ -58,6 +59,12 @@ class Preprocessed:
 
 BLANK = Preprocessed(np.zeros((SIDE, SIDE), np.float32), None, None)
 BLANK.image.flags.writeable = False
+
+
+def from_pixels(seen: np.ndarray) -> Preprocessed:
+    """Return the input of a network, (28, 28) uint8, ink 255 on paper 0, as it is: without parts or another choice."""
+    box = Box(0, 0, SIDE, SIDE) if seen.any() else None
+    return Preprocessed(seen.astype(np.float32) / 255, box, "dark-on-light" if box else None)
 
 
 def lay_out(ink: np.ndarray) -> np.ndarray:
