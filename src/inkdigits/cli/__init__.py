@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Sequence
 
 import inkdigits
-from inkdigits.cli import feedback, guarantee, measure, models, predict, read, serve, train
+from inkdigits.cli import feedback, guarantee, learn, measure, models, predict, read, serve, train
 from inkdigits.cli.common import FAULT, INTERRUPTED, MISTAKE, NO_READER, Parser, fail, open_standard
 from inkdigits.errors import InkdigitsError
 
@@ -88,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version, help="print the version")
     parser.set_defaults(run=lambda args: _no_command(parser))
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", prog="inkdigits", parser_class=Parser)
-    for group in (predict, read, serve, feedback, train, measure, guarantee, models):
+    for group in (predict, read, serve, feedback, learn, train, measure, guarantee, models):
         group.add(commands)
     return parser
 

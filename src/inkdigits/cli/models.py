@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import getpass
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from inkdigits.atomic import check_output
-from inkdigits.cli.common import FINE, Commands, Parser, add_command, refuse_own
+from inkdigits.cli.common import FINE, Commands, Parser, add_command, add_settings, refuse_own
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -68,10 +69,9 @@ def add(commands: Commands) -> None:
     gate.add_argument("model", metavar="MODEL", help="name of the challenger in the folder")
     gate.add_argument(
         "--audit",
-        required=True,
         metavar="DATA",
         help="a random sample of pictures that were answered, labeled whether right or wrong, with their users in "
-        "the column writer; as for inkdigits guarantee",
+        "the column writer; as for inkdigits guarantee (default: the reviewed audit of --feedback)",
     )
     gate.add_argument(
         "--validation",
@@ -93,6 +93,8 @@ def add(commands: Commands) -> None:
     for each in (promote, back):
         each.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the registry")
         each.add_argument("--by", default="", metavar="NAME", help="who decides (default: the user's name)")
+    for each in (gate, promote, back):
+        add_settings(each, ["feedback"])
     promote.add_argument("--auto", action="store_true", help="do not ask a person; needs --decision")
 
 
@@ -128,41 +130,54 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    folder, settings = _folder(args), Settings.from_env()
-    from inkdigits.data.catalog import load
-    from inkdigits.data.catalog import parts as parts_of
-    from inkdigits.evaluation.decision import decide, validation_sets
+    folder, settings = _folder(args), Settings.from_env(feedback=args.feedback)
+    if not args.audit and not settings.feedback:
+        raise SettingError("give --audit DATA, or --feedback for the reviewed audit of a database of corrections")
     from inkdigits.evaluation.report import check_path
     from inkdigits.network import read_registry
-    from inkdigits.preprocess import Limits
-    from inkdigits.recognizer import Recognizer
-    from inkdigits.registry import add_try, data_sha256, earlier_tries
 
-    files = {name: folder / str(entry.get("file", "")) for name, entry in read_registry(folder)["models"].items()}
-    if args.model not in files:
-        raise SettingError(f"there is no model {args.model!r} in {folder}; its models are: {', '.join(files)}")
-    given = shlex.join([args.model, "--audit", args.audit, "--validation", args.validation])
-    command = f"inkdigits models gate {given}"
+    given = ["--audit", args.audit] if args.audit else []
+    command = f"inkdigits models gate {shlex.join([args.model, *given, '--validation', args.validation])}"
     if args.report:
         check_path(Path(args.report))
+        files = [folder / str(entry.get("file", "")) for entry in read_registry(folder)["models"].values()]
         for path in (args.report, str(Path(args.report).with_suffix(".json"))):
             check_output(path)
-            refuse_own(path, [args.audit, *files.values()])
-    limits = Limits(max_pixels=settings.max_pixels, max_bytes=settings.max_bytes)
-    champion = Recognizer(folder, threads=settings.threads, limits=limits)
-    challenger = Recognizer(files[args.model], threads=settings.threads, limits=limits)
-    if champion.model.sha256 == challenger.model.sha256:
-        raise SettingError(f"{args.model} is the champion; name the model that is to replace it")
-    audit = load(args.audit, settings, part="all" if "all" in parts_of(args.audit) else "test")
-    earlier = earlier_tries(folder, champion.model.sha256, data_sha256(audit.sha256, audit.labels.tolist()))
-    validation = validation_sets(args.validation, settings)
-    decision = decide(champion, challenger, audit, validation, earlier=earlier, command=command)
-    add_try(folder, args.model, decision.to_dict())
+            refuse_own(path, [*given[1:], *files])
+    with _store(settings, args.audit) as engine:
+        from inkdigits.data.catalog import load
+        from inkdigits.data.catalog import parts as parts_of
+        from inkdigits.feedback.split import assign, audit
+        from inkdigits.learning.gate import try_challenger
+
+        found: Any
+        if engine is None:
+            found = load(args.audit, settings, part="all" if "all" in parts_of(args.audit) else "test")
+        else:
+            assign(engine)
+            found = audit(engine)
+        asked = {"validation": args.validation, "command": command, "engine": engine}
+        decision = try_challenger(folder, args.model, found, settings, **asked)
     print(decision.table())
     if args.report:
         numbers = decision.write(Path(args.report))
         print(f"wrote {args.report} and {numbers}")
     return FINE if decision.verdict.passed else NOT_PASSED
+
+
+@contextlib.contextmanager
+def _store(settings: Settings, *unless: str) -> Iterator[Any]:
+    """Open the database of corrections; None if there is none, or it is not wanted."""
+    if not settings.feedback or any(unless):
+        yield None
+        return
+    from inkdigits.feedback.store import Store
+
+    store = Store(settings.feedback)
+    try:
+        yield store.engine
+    finally:
+        store.close()
 
 
 def _promote(args: argparse.Namespace) -> int:
@@ -176,16 +191,21 @@ def _promote(args: argparse.Namespace) -> int:
     if not args.auto:
         _ask(f"make {args.model} the champion of {folder}", roles(folder).champion)
     entry = promote(folder, args.model, by=args.by or _user(auto=args.auto), reason=args.reason, decision=decision)
-    return _told(entry)
+    return _told(entry, args)
 
 
 def _rollback(args: argparse.Namespace) -> int:
     from inkdigits.registry import rollback
 
-    return _told(rollback(_folder(args), by=args.by or _user(), reason=args.reason))
+    return _told(rollback(_folder(args), by=args.by or _user(), reason=args.reason), args)
 
 
-def _told(entry: dict[str, Any]) -> int:
+def _told(entry: dict[str, Any], args: argparse.Namespace) -> int:
+    with _store(Settings.from_env(feedback=args.feedback)) as engine:
+        if engine is not None:
+            from inkdigits.feedback.history import add_promotion
+
+            add_promotion(engine, entry)
     before = f", instead of {entry['from']['name']}" if entry["from"] else ""
     print(f"{entry['to']['name']} is the champion{before}; a running server takes it with SIGHUP")
     return FINE

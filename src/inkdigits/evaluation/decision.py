@@ -141,7 +141,7 @@ class Decision(Written):
 def decide(
     champion: Recognizer,
     challenger: Recognizer,
-    audit: Dataset,
+    audit: Dataset | Sample,
     validation: Sequence[Dataset],
     *,
     earlier: int = 0,
@@ -153,7 +153,7 @@ def decide(
     Args:
         champion: the model in use.
         challenger: the model that may replace it.
-        audit: a random sample of pictures of the service, with the users as their writers.
+        audit: a random sample of pictures of the service, with the users as their writers; or what both read in it.
         validation: fixed sets; the label NON_DIGIT is of a picture that does not show a digit.
         earlier: tries that count, as :func:`inkdigits.registry.earlier_tries` gives them.
         command: that makes the record.
@@ -162,8 +162,9 @@ def decide(
     Raises:
         DataError: there is too little to decide by, or an image cannot be read.
     """
-    sets = [_sample(champion, challenger, each, progress) for each in (audit, *validation)]
-    times = _times(champion, challenger, audit.images[0])
+    first = audit if isinstance(audit, Sample) else _sample(champion, challenger, audit, progress)
+    sets = [first, *(_sample(champion, challenger, each, progress) for each in validation)]
+    times = _times(champion, challenger, validation[0].images[0])
     models = champion.model, challenger.model
     old, new = (Contender(each.name, each.sha256, us) for each, us in zip(models, times, strict=True))
     verdict = judge(old, new, sets[0], sets[1:], earlier=earlier)
