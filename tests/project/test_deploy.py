@@ -47,7 +47,7 @@ METRICS = {
 }
 
 
-@pytest.mark.parametrize("name", ["Dockerfile", "ray.Dockerfile"])
+@pytest.mark.parametrize("name", ["Dockerfile", "learn.Dockerfile", "ray.Dockerfile"])
 def test_the_dockerfiles_are_clean(name):
     assert ran(tool("hadolint"), DEPLOY / name) == ""
 

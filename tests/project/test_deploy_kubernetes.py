@@ -188,3 +188,25 @@ def test_a_ray_job_runs_what_there_is():
     assert (args.engine, args.begin) == ("ray", "resume")
     mounts = [mount["mountPath"] for c in nodes[0]["template"]["spec"]["containers"] for mount in c["volumeMounts"]]
     assert all(str(Path(path).parent) in mounts for path in [*args.images, args.output])
+
+
+def test_the_night_s_learning_runs_what_there_is():
+    resource = yaml.safe_load((KUBERNETES / "learn.yaml").read_text())
+    pod = resource["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    assert container["image"] == f"inkdigits-learn:{inkdigits.__version__}"
+    program, *argv = container["command"]
+    assert program == "inkdigits"
+    args = build_parser().parse_args(argv)
+    mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
+    set_to = {each["name"]: each.get("value") for each in container["env"]}
+    assert {args.folder, set_to["INKDIGITS_DATA"]} <= mounts
+    assert not args.auto, "a person promotes"
+    [compose] = [
+        each for each in yaml.safe_load((ROOT / "compose.yaml").read_text())["services"].values()
+        if each.get("profiles") == ["learn"]
+    ]  # fmt: skip
+    assert compose["entrypoint"] == [program, "learn"]
+    dockerfile = (DEPLOY / "learn.Dockerfile").read_text()
+    [torch] = re.findall(r"torch==[\d.]+", dockerfile)
+    assert torch in (DEPLOY / "train-constraints.txt").read_text().splitlines()

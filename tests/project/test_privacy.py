@@ -157,16 +157,18 @@ def test_predict_by_a_ray_cluster_of_its_own(tmp_path, inputs):
 
 def test_usage_data_is_off_wherever_it_is_started():
     """inkdigits itself sets it, too; here it is for whatever runs beside it, and for who looks."""
-    for name in ("Dockerfile", "ray.Dockerfile", "systemd/inkdigits.service"):
+    for name in ("Dockerfile", "learn.Dockerfile", "ray.Dockerfile", "systemd/inkdigits.service"):
         assert re.search(r"\bORT_DISABLE_TELEMETRY=1\b", (DEPLOY / name).read_text()), name
     assert " ORT_DISABLE_TELEMETRY=1 " in (ROOT / "Procfile").read_text()
     assert json.loads((ROOT / "app.json").read_text())["env"]["ORT_DISABLE_TELEMETRY"]["value"] == "1"
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     assert services["inkdigits"]["environment"]["ORT_DISABLE_TELEMETRY"] == "1"
+    assert services["learn"]["environment"]["ORT_DISABLE_TELEMETRY"] == "1"
     assert services["grafana"]["environment"]["GF_ANALYTICS_REPORTING_ENABLED"] == "false"
-    pods = [DEPLOY / "kubernetes" / name for name in ("base/deployment.yaml", "kserve.yaml", "rayjob.yaml")]
+    names = ("base/deployment.yaml", "kserve.yaml", "learn.yaml", "rayjob.yaml")
+    pods = [DEPLOY / "kubernetes" / name for name in names]
     containers = [one for path in pods for one in containers_in(yaml.safe_load(path.read_text()))]
-    assert len(containers) == 4
+    assert len(containers) == 5
     for container in containers:
         assert {"name": "ORT_DISABLE_TELEMETRY", "value": "1"} in container["env"], container["name"]
         if container["name"].startswith("ray"):

@@ -1,0 +1,109 @@
+"""From a wrong answer to a right one: drawn, corrected, reviewed, learned, let through the gate, promoted, served."""
+
+import hashlib
+import json
+import shutil
+import signal
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from inkdigits import Recognizer
+from inkdigits.data.catalog import load
+from inkdigits.data.dataset import VALIDATION, VALIDATION_SEED, stratified
+from inkdigits.feedback.queries import every
+from inkdigits.feedback.store import Store
+from inkdigits.network import SHIPPED, read_registry
+from inkdigits.registry import roles
+from inkdigits.settings import Settings
+
+from support import browser
+from support.browser import draw, settled, until
+from support.drawings import DIGITS
+from support.handwriting import needs_data
+from support.service import SLANT, accept_all, clients_of, fill, slanted
+
+pytestmark = [pytest.mark.slow, needs_data]
+
+chromium, visit = browser.chromium, browser.visit
+
+KEY = "review-key"
+USERS, PICTURES = 55, 22  # of each part, of each user
+
+
+@pytest.fixture
+def models(tmp_path):
+    """A folder in which LeNet is the champion."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    entry = read_registry(SHIPPED)["models"]["lenet"]
+    shutil.copy(SHIPPED / entry["file"], folder)
+    (folder / "registry.json").write_text(json.dumps({"default": "lenet", "models": {"lenet": entry}}))
+    return folder
+
+
+def leaning(digit):
+    """A digit that leans to the left as those of all users do."""
+    return [np.stack([stroke[:, 0] + SLANT * stroke[:, 1], stroke[:, 1]], axis=1) for stroke in DIGITS[digit]]
+
+
+def write(page, digit):
+    page.get_by_test_id("pen-width").fill("18")
+    draw(page, leaning(digit), size=0.5, at=(0.1, 0.2))
+    return settled(page)
+
+
+def test_the_whole_way(visit, start_server, models, tmp_path, run_command):
+    path = tmp_path / "feedback.db"
+    store = Store(str(path))
+    train = load("mnist", Settings.from_env(), part="train")
+    allowed, _ = stratified(train.labels, VALIDATION, VALIDATION_SEED)
+    chosen = np.random.default_rng(0).permutation(allowed)[: 2 * USERS * PICTURES]
+    users = clients_of(store, train=USERS, gate=USERS)
+    fill(store, Recognizer(models), slanted(train.images[chosen]), train.labels[chosen], users)
+    accept_all(store)
+
+    # One more user: their 9 is read as another digit, and they say so.
+    keys = hashlib.sha256(KEY.encode()).hexdigest()
+    server = start_server("--model", str(models), "--feedback", str(path), INKDIGITS_REVIEW_KEYS=keys)
+    page = visit(server=server.url)
+    wrong = write(page, 9)
+    assert wrong != "9"
+    page.get_by_test_id("wrong").click()
+    page.keyboard.press("9")
+    page.get_by_test_id("choose-feedback").check()
+    page.get_by_role("button", name="Save").click()
+    until(page, lambda: any(each.source == "page" for each in every(store.engine)))
+
+    # A reviewer agrees.
+    review = visit("/review", server=server.url)
+    review.get_by_label("Your name").fill("Ada")
+    review.get_by_label("Review key").fill(KEY)
+    review.keyboard.press("Enter")
+    sent = next(each for each in every(store.engine) if each.source == "page")
+    review.get_by_test_id("queue-held" if sent.status == "held" else "queue-least-sure").click()
+    expect(review.get_by_test_id("label")).to_have_text("9")
+    review.keyboard.press("Enter")
+    until(review, lambda: next(each for each in every(store.engine) if each.row == sent.row).status == "accepted")
+
+    # The model learns, passes the gate, and takes the champion's place.
+    code, out, err = run_command("learn", "--feedback", path, "--folder", models, "--validation", "mnist", "--auto")
+    assert code == 0, err
+    assert "learned-1 passes" in out
+    assert "learned-1 is the champion" in out
+    assert roles(models).champion == "learned-1"
+    assert (models / "learned-1.decision.html").exists()
+
+    # A running server takes it, and somebody else's 9 is read.
+    before = httpx.get(f"{server.url}/model").json()["sha256"]
+    server.process.send_signal(signal.SIGHUP)
+    until(page, lambda: httpx.get(f"{server.url}/model").json()["sha256"] != before)
+    assert write(visit(server=server.url), 9) == "9"
+
+    # It can be taken back.
+    code, out, err = run_command("models", "rollback", "--folder", models, "--feedback", path, "--reason", "a test")
+    assert code == 0, err
+    assert roles(models).champion == "lenet"
+    store.close()
