@@ -112,7 +112,7 @@ docker_run: ## run it on http://127.0.0.1:$(PORT)
 
 lock: $(DEV) ## lock the container's packages anew, with their hashes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-tools>=7.5'
-	$(BIN)/pip-compile $(LOCK) --output-file=deploy/requirements.txt pyproject.toml
+	$(BIN)/pip-compile $(LOCK) --extra=feedback --output-file=deploy/requirements.txt pyproject.toml
 	$(BIN)/pip-compile $(LOCK) --output-file=deploy/build-requirements.txt deploy/build-requirements.in
 
 web-runtime: $(BIN)/python ## fetch what the page needs to read on the device itself (npm)

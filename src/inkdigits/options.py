@@ -10,15 +10,16 @@ import difflib
 import math
 import os
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 from inkdigits.errors import SettingError
 
-__all__ = ["Options", "bounds", "did_you_mean", "flag", "option", "type_of"]
+__all__ = ["Options", "bounds", "did_you_mean", "flag", "option", "reader_of", "type_of"]
 
 _NOUNS = {int: "an integer", float: "a number", str: "text"}
+_SECONDS = {"s": 1, "m": 60, "h": 60 * 60, "d": 24 * 60 * 60}  # in each unit of a time
 
 
 def option(
@@ -105,7 +106,7 @@ class Options:
         for f in fields(cls):
             if text := environ.get(f.metadata["env"]):
                 try:
-                    values[f.name] = type_of(f)(text)
+                    values[f.name] = reader_of(f)(text)
                 except ValueError:
                     values[f.name] = text  # which the check below names
         given = {name: value for name, value in cls.renamed(overrides).items() if value is not None}
@@ -129,6 +130,23 @@ class Options:
 def type_of(f: Field[Any]) -> Any:
     """Return the type of an option: int, float or str."""
     return type(f.default)
+
+
+def reader_of(f: Field[Any]) -> Callable[[str], Any]:
+    """Return what makes a value of an option's text: ``10%`` is a share from 0 to 1, and ``1h`` a time in seconds."""
+    kind = type_of(f)
+    is_share = kind is float and (f.metadata.get("low"), f.metadata.get("high")) == (0, 1)
+    is_time = kind is int and f.metadata.get("unit") == "seconds"
+
+    def read(text: str) -> Any:
+        if is_share and text.endswith("%"):
+            return float(text[:-1]) / 100
+        if is_time and text[-1:] in _SECONDS:
+            return int(text[:-1]) * _SECONDS[text[-1]]
+        return kind(text)
+
+    read.__name__ = kind.__name__  # which argparse shows
+    return read
 
 
 def flag(name: str) -> str:

@@ -2,7 +2,7 @@
 
 The *champion* is the registry's ``default``; the *challenger* is the last model that went through the gate.
 ``promotions`` lists each change of the champion, and only grows: a rollback is an entry, too. ``tries`` lists what the
-gate decided.
+gate decided, and ``withdrawn`` the models that a server found to be worse on live traffic.
 """
 
 from __future__ import annotations
@@ -21,7 +21,20 @@ from inkdigits.atomic import write_atomically
 from inkdigits.errors import ModelError, SettingError, TrainingError
 from inkdigits.network import REGISTRY_NAME, SHIPPED, file_sha256, read_registry
 
-__all__ = ["Roles", "add_try", "change_registry", "data_sha256", "earlier_tries", "promote", "roles", "rollback"]
+__all__ = [
+    "Roles",
+    "add_try",
+    "change_registry",
+    "data_sha256",
+    "earlier_tries",
+    "last_promotion",
+    "promote",
+    "reinstate",
+    "roles",
+    "rollback",
+    "withdraw",
+    "withdrawal_of",
+]
 
 PROMOTION, ROLLBACK = "promotion", "rollback"
 KEPT = ("created", "data", "level", "earlier")  # of the decision, in the entry of a promotion
@@ -83,6 +96,8 @@ def promote(
         champion = _roles(registry).champion
         if name == champion:
             raise SettingError(f"{name} is the champion already")
+        if reason_against := _withdrawal(registry, registry["models"].get(name, {}).get("sha256")):
+            raise SettingError(reason_against)
         before, after = _model(folder, registry, champion, checked=False), _model(folder, registry, name)
         if decision is not None:
             _check_decision(decision, before, after)
@@ -91,11 +106,18 @@ def promote(
     return _changed(folder, change)
 
 
-def rollback(folder: Path, *, by: str, reason: str = "") -> dict[str, Any]:
+def rollback(folder: Path, *, by: str, reason: str = "", sha256: str = "") -> dict[str, Any]:
     """Make the champion before this one the champion again, and return the entry.
 
+    Args:
+        folder: of the registry.
+        by: who decided.
+        reason: why, in words.
+        sha256: of the champion that is taken back, if it is to be withdrawn, too; "" for any champion.
+
     Raises:
-        SettingError: there is none, its file was replaced since, or the folder cannot be used.
+        SettingError: there is none, its file was replaced since, another model is the champion by now, or the folder
+            cannot be used.
         ModelError: the registry is damaged, or the model's file is not the registered one.
         TrainingError: the registry cannot be written.
     """
@@ -112,9 +134,73 @@ def rollback(folder: Path, *, by: str, reason: str = "") -> dict[str, Any]:
                 f"{earlier['sha256'][:SHOWN]}; put that file back, or promote another model"
             )
         before = _model(folder, registry, _roles(registry).champion, checked=False)  # it may be what is broken
+        if sha256:
+            if before.get("sha256") != sha256:
+                raise SettingError(f"{before.get('name', 'none')} is the champion by now, so nothing was taken back")
+            _withdraw(registry, before, by, reason)
         return _add(registry, ROLLBACK, before, after, by, reason, None)
 
     return _changed(folder, change)
+
+
+def withdraw(folder: Path, name: str, sha256: str, *, by: str, reason: str) -> bool:
+    """Record that a model is worse on live traffic; it answers no more until :func:`reinstate`.
+
+    Returns:
+        False if it was withdrawn before.
+
+    Raises:
+        SettingError, ModelError, TrainingError: as for :func:`promote`.
+    """
+    added = []
+
+    def change(registry: dict[str, Any]) -> dict[str, Any]:
+        added.append(not _withdrawal(registry, sha256))
+        if added[0]:
+            _withdraw(registry, {"name": name, "sha256": sha256}, by, reason)
+        return {}
+
+    _changed(folder, change)
+    return added[0]
+
+
+def reinstate(folder: Path, name: str) -> None:
+    """Let a model that was withdrawn answer again.
+
+    Raises:
+        SettingError: it was not withdrawn, or the folder cannot be used.
+        ModelError, TrainingError: as for :func:`promote`.
+    """
+
+    def change(registry: dict[str, Any]) -> dict[str, Any]:
+        sha256 = registry["models"].get(name, {}).get("sha256")
+        entries = registry.get("withdrawn", [])
+        kept = [entry for entry in entries if entry["name"] != name and entry["sha256"] != sha256]
+        if len(kept) == len(entries):
+            names = ", ".join(entry["name"] for entry in entries) or "none"
+            raise SettingError(f"{name} was not withdrawn; those that were: {names}")
+        registry["withdrawn"] = kept
+        return {}
+
+    _changed(folder, change)
+
+
+def withdrawal_of(folder: Path, sha256: str) -> str:
+    """Return in words why a model was withdrawn, and what to do; "" if it was not.
+
+    Raises:
+        ModelError: the registry is damaged.
+    """
+    return _withdrawal(_checked(folder), sha256)
+
+
+def last_promotion(folder: Path) -> dict[str, Any] | None:
+    """Return the last change of the champion, a promotion or a rollback; None if there is none.
+
+    Raises:
+        ModelError: the registry is damaged.
+    """
+    return next(reversed(_checked(folder).get("promotions", [])), None)
 
 
 def add_try(folder: Path, name: str, decision: Mapping[str, Any]) -> None:
@@ -183,7 +269,11 @@ def _checked(folder: Path) -> dict[str, Any]:
     if not (folder / REGISTRY_NAME).is_file():
         raise SettingError(f"there is no {REGISTRY_NAME} in folder {str(folder)!r}; inkdigits train --out writes one")
     registry = read_registry(folder)
-    for key, needed in (("promotions", ("at", "kind", "from", "to", "by")), ("tries", ("champion", "audit"))):
+    for key, needed in (
+        ("promotions", ("at", "kind", "from", "to", "by")),
+        ("tries", ("champion", "audit")),
+        ("withdrawn", ("name", "sha256", "at", "by", "reason")),
+    ):
         entries = registry.get(key, [])
         if not isinstance(entries, list) or not all(isinstance(e, dict) and {*needed} <= e.keys() for e in entries):
             raise ModelError(f"{folder / REGISTRY_NAME}: {key} is not a list of entries with {', '.join(needed)}")
@@ -229,6 +319,24 @@ def _model(folder: Path, registry: Mapping[str, Any], name: str, *, checked: boo
     return {"name": name, "sha256": registered}
 
 
+def _withdraw(registry: dict[str, Any], model: Mapping[str, str], by: str, reason: str) -> None:
+    registry.setdefault("withdrawn", []).append({**model, "at": _now(), "by": by, "reason": reason})
+
+
+def _withdrawal(registry: Mapping[str, Any], sha256: str | None) -> str:
+    entry = next((entry for entry in registry.get("withdrawn", []) if entry["sha256"] == sha256), None)
+    if entry is None:
+        return ""
+    return (
+        f"{entry['name']} was withdrawn on {entry['at']}: {entry['reason']}; to try it again, run inkdigits models "
+        f"reinstate {entry['name']}"
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _check_decision(decision: Mapping[str, Any], champion: Mapping[str, str], challenger: Mapping[str, str]) -> None:
     try:
         passed = decision["passed"]
@@ -255,7 +363,7 @@ def _add(
     decision: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     entry = {
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "at": _now(),
         "kind": kind,
         "from": dict(before) or None,
         "to": dict(after),

@@ -19,6 +19,7 @@ __all__ = ["MAX_WORKERS", "Settings"]
 
 MEBIBYTE = 1 << 20
 MAX_WORKERS = 256
+DAY_SECONDS = 24 * 60 * 60
 LEVELS = ("critical", "error", "warning", "info", "debug")
 
 
@@ -56,6 +57,55 @@ class Settings(Options):
     )
     profile: str = option(
         "", "path of the profile of inkdigits guarantee for the model; empty: none", env="INKDIGITS_PROFILE"
+    )
+    shadow: str = option(
+        "",
+        "model that also reads a share of the images, without answering: a name in the folder of models, a path, or "
+        "challenger; empty: none",
+        env="INKDIGITS_SHADOW",
+    )
+    shadow_share: float = option(
+        0.1,
+        "share of the images that the shadow also reads, or the previous model during the watch, such as 10%",
+        env="INKDIGITS_SHADOW_SHARE",
+        low=0,
+        high=1,
+    )
+    canary: str = option(
+        "", "model that answers a share of the requests, named as for shadow; empty: none", env="INKDIGITS_CANARY"
+    )
+    canary_share: float = option(
+        0.05, "share of the requests that the canary answers, such as 5%", env="INKDIGITS_CANARY_SHARE", low=0, high=1
+    )
+    watch: int = option(
+        0,
+        "time after a promotion in which the new model is compared with the previous one, and rolled back if it is "
+        "worse, such as 1h; 0: none",
+        env="INKDIGITS_WATCH",
+        unit="seconds",
+        low=0,
+        high=366 * DAY_SECONDS,
+    )
+    trial_rejected: float = option(
+        0.05,
+        "largest share of the images that a canary or a watched model may reject in addition to the other model",
+        env="INKDIGITS_TRIAL_REJECTED",
+        low=0,
+        high=1,
+    )
+    trial_agreement: float = option(
+        0.9,
+        "smallest share of the images that both models must read the same",
+        env="INKDIGITS_TRIAL_AGREEMENT",
+        low=0,
+        high=1,
+    )
+    trial_failures: float = option(
+        0.01,
+        "largest share of the images on which a canary or a watched model may fail",
+        env="INKDIGITS_TRIAL_FAILURES",
+        low=0,
+        high=1,
     )
     threads: int = option(1, "threads per inference run", env="INKDIGITS_THREADS", low=1, high=256)
     ray_address: str = option(

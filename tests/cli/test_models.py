@@ -145,7 +145,7 @@ def test_what_cannot_be_done_is_told(folder, tmp_path, run_command):
         (("list", "--folder", tmp_path), "there is no registry.json in folder"),
         (("gate", "best", "--audit", "digits", *at), "there is no model 'best'"),
         (("gate", "lenet", "--audit", "digits", *at), "lenet is the champion"),
-        ((), "name what to do: list, gate, promote or rollback"),
+        ((), "name what to do: list, gate, promote, rollback or reinstate"),
     ):
         code, text = told(run_command, *argv)
         assert code == 2, argv

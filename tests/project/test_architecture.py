@@ -64,7 +64,7 @@ ROOMS = {
     },
     "client": {"errors", "prediction", "preprocess", "reading"},
     "feedback": CORE | {"data"},
-    "server": CORE | {"bulk", "feedback", "self_test"},
+    "server": CORE | {"bulk", "feedback", "registry", "self_test"},
     "evaluation": CORE | {"data", "progress", "reading", "registry", "synthesis"},
     "training": CORE | {"_aliases", "data", "evaluation", "progress", "registry", "synthesis"},
     "learning": CORE | {"data", "evaluation", "feedback", "progress", "registry", "training"},

@@ -239,9 +239,9 @@ def threads(monkeypatch):
     """The thread that read each image."""
     found, predict_sources = {}, work.predict_sources
 
-    def noted(recognizer, sources, *rest):
+    def noted(recognizer, sources, *rest, **options):
         found.update({source: threading.get_ident() for source in sources})
-        return predict_sources(recognizer, sources, *rest)
+        return predict_sources(recognizer, sources, *rest, **options)
 
     monkeypatch.setattr(work, "predict_sources", noted)
     return found

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, NoReturn, TextIO, TypeAlias
 
 from inkdigits.atomic import Output, check_output, is_stream, open_stream, refuse_input
 from inkdigits.errors import SettingError
-from inkdigits.options import did_you_mean, flag
+from inkdigits.options import did_you_mean, flag, reader_of
 from inkdigits.settings import Settings
 from inkdigits.text import visible
 
@@ -169,7 +169,7 @@ def add_option(parser: Parser, f: Field[Any], default: Any, *, note: str = "", c
     shown = ", ".join(filter(None, [f"default: {f.default}" if f.default != "" else "", note]))
     parser.add_argument(
         flag(f.name),
-        type=kind,
+        type=reader_of(f),
         default=default,
         choices=choices,
         metavar={int: "N", float: "X", str: "TEXT"}[kind],

@@ -39,8 +39,8 @@ def add(commands: Commands) -> None:
     models = add_command(
         commands,
         "models",
-        "list|gate|promote|rollback [options]",
-        lambda args: models.error("name what to do: list, gate, promote or rollback"),
+        "list|gate|promote|rollback|reinstate [options]",
+        lambda args: models.error("name what to do: list, gate, promote, rollback or reinstate"),
         "list the models of a folder, promote one, or take that back",
         "List the models of a folder and their roles; test a challenger; promote it, or take that back.",
         _EXAMPLES,
@@ -90,6 +90,14 @@ def add(commands: Commands) -> None:
     promote.add_argument("model", metavar="MODEL", help="name of the model in the folder")
     promote.add_argument("--decision", metavar="FILE.json", help="the record of the gate, which the model passed")
     back = action("rollback", "[options]", _rollback, "take the last promotion back", "Take the last promotion back.")
+    lifted = action(
+        "reinstate",
+        "[options] MODEL",
+        _reinstate,
+        "let a model answer again that a server withdrew",
+        "Let a model answer again that a server withdrew, as it was worse on live traffic.",
+    )
+    lifted.add_argument("model", metavar="MODEL", help="name of the model in the folder")
     for each in (promote, back):
         each.add_argument("--reason", default="", metavar="TEXT", help="why; kept in the registry")
         each.add_argument("--by", default="", metavar="NAME", help="who decides (default: the user's name)")
@@ -104,7 +112,7 @@ def _list(args: argparse.Namespace) -> int:
     from inkdigits.registry import roles
 
     found, registry = roles(folder), read_registry(folder)
-    promotions = registry.get("promotions", [])
+    promotions, withdrawn = registry.get("promotions", []), registry.get("withdrawn", [])
     models = [
         {
             "name": name,
@@ -116,7 +124,8 @@ def _list(args: argparse.Namespace) -> int:
         for name, entry in registry["models"].items()
     ]
     if args.json:
-        print(json.dumps({"models": models, "promotions": promotions}, indent=2, ensure_ascii=False))
+        found_all = {"models": models, "promotions": promotions, "withdrawn": withdrawn}
+        print(json.dumps(found_all, indent=2, ensure_ascii=False))
         return FINE
     width = max((len(model["name"]) for model in models), default=0)
     for model in models:
@@ -126,6 +135,16 @@ def _list(args: argparse.Namespace) -> int:
         before = entry["from"]["name"] if entry["from"] else "none"
         reason = f": {entry['reason']}" if entry.get("reason") else ""
         print(f"{entry['at']}  {entry['kind']:<9}  {before} → {entry['to']['name']}  by {entry['by']}{reason}")
+    for entry in withdrawn:
+        print(f"{entry['at']}  withdrawn  {entry['name']}  by {entry['by']}: {entry['reason']}")
+    return FINE
+
+
+def _reinstate(args: argparse.Namespace) -> int:
+    from inkdigits.registry import reinstate
+
+    reinstate(_folder(args), args.model)
+    print(f"{args.model} may answer again; a running server takes it with SIGHUP")
     return FINE
 
 

@@ -34,6 +34,7 @@ from inkdigits.server.model_info import CARD, about, version_of
 from inkdigits.server.pages import card, reference
 from inkdigits.server.predict import Predict
 from inkdigits.server.read import MAX_ALTERNATIVES, MAX_LENGTH, Read
+from inkdigits.server.trial import Trial
 from inkdigits.settings import Settings
 
 __all__ = ["api"]
@@ -127,6 +128,7 @@ def api(
     infer: oip.Infer,
     fault: Callable[[], str],
     feedback: Feedback | None = None,
+    trial: Trial | None = None,
     **options: Any,
 ) -> FastAPI:
     """Return the application that serves a model.
@@ -137,6 +139,7 @@ def api(
         infer: answers ``POST …/infer``.
         fault: returns why the server is not ready now; "" if it is.
         feedback: answers ``POST /feedback`` and ``DELETE /feedback/{id}``; None if no corrections are kept.
+        trial: of another model; None if there is none.
         options: further arguments of FastAPI.
     """
     handlers: dict[Any, Any] = {**HANDLERS, HTTPException: on_http}
@@ -229,7 +232,7 @@ def api(
     @get("/model", "model", "The model in use", response_model=schemas.Model)
     async def model() -> Response:
         # Not validated by schemas.Model: a registry written by hand may have other values.
-        answer = {**about(recognizer), "feedback": feedback is not None}
+        answer = {**about(recognizer), "feedback": feedback is not None, **({"trial": trial.about()} if trial else {})}
         return Response(orjson.dumps(answer), 200, FRESH, "application/json")
 
     what = "Intended use, accuracy and training data of the model. Not every model has a card."

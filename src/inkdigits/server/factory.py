@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -19,6 +20,7 @@ from inkdigits.errors import SettingError
 from inkdigits.recognizer import Recognizer
 from inkdigits.self_test import self_test
 from inkdigits.server.api import api
+from inkdigits.server.comparison import Bounds
 from inkdigits.server.feedback import Feedback, bodies_of
 from inkdigits.server.form import Form
 from inkdigits.server.http.asgi import Service
@@ -37,6 +39,8 @@ from inkdigits.server.pipeline import Deployment
 from inkdigits.server.predict import Predict
 from inkdigits.server.processes.shared_state import READY, UP, SharedState
 from inkdigits.server.read import Read
+from inkdigits.server.trial import Trial
+from inkdigits.server.trial_plan import check_trial, plan_of
 from inkdigits.settings import Settings
 
 __all__ = ["create_app"]
@@ -64,6 +68,7 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
         ModelError: the model cannot be loaded.
     """
     settings = settings or Settings.from_env()
+    check_trial(settings)
     shared = shared or SharedState()
     origins = _origins(settings.cors_origins)
     metrics = Metrics(shared, worker)
@@ -84,7 +89,11 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
             log.warning("not ready: %s", service.deployment.fault)
         if keeper:
             keeper.start()
+        if trial := service.deployment.trial:
+            trial.start()
         yield
+        if trial := service.deployment.trial:
+            trial.close()
         executor.close()
         if keeper:
             keeper.close()
@@ -107,12 +116,16 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
         async def metrics_text(request: Request) -> Response:
             return Response(metrics.text(recognizer.model, version_of(recognizer)), 200, FRESH, CONTENT_TYPE)
 
-        predict = Predict(recognizer, executor, bodies, keeper)
+        plan = plan_of(settings, recognizer, executor.limits)
+        bounds, reload = Bounds.of(settings), shared.ask_to_reload
+        options: dict[str, Any] = {"proxies": settings.proxies, "is_first": worker == 0}
+        trial = Trial(plan, bounds, metrics.tally, reload, **options) if plan else None
+        predict = Predict(recognizer, executor, bodies, keeper, trial)
         infer = Infer(recognizer, executor, bodies)
-        read = Read(recognizer, executor, bodies, metrics, keeper)
+        read = Read(recognizer, executor, bodies, metrics, keeper, trial)
         small = bodies_of(settings, executor, metrics)
         feedback = Feedback(recognizer, executor, small, keeper, metrics) if keeper else None
-        app = api(settings, recognizer, predict, read, infer, readiness_fault, feedback, lifespan=lifespan)
+        app = api(settings, recognizer, predict, read, infer, readiness_fault, feedback, trial, lifespan=lifespan)
         app.routes.extend([*device(recognizer), Route("/metrics", metrics_text)])
         if keeper and auth.reviews:
             from inkdigits.server.review import review_routes  # SQLAlchemy is loaded only if corrections are kept
@@ -122,7 +135,7 @@ def create_app(settings: Settings | None = None, shared: SharedState | None = No
         # wrong method, and answer 404 instead of 405.
         app.router.default = page()
         form = Form(recognizer, executor, bodies, predict)
-        return Deployment(recognizer, fault, predict, form, app, feedback)
+        return Deployment(recognizer, fault, predict, form, app, feedback, trial)
 
     around = partial(_cors, origins=origins) if origins else None
     service = Service(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import perf_counter, thread_time
-from typing import Any, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 from inkdigits.errors import ImageError
 from inkdigits.prediction import Prediction
@@ -32,6 +32,9 @@ from inkdigits.server.http.problems import OVERLOADED, TOO_MANY_IMAGES, Problem
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.threads import DaemonThreads
 from inkdigits.settings import Settings
+
+if TYPE_CHECKING:
+    from inkdigits.server.trial import Trial
 
 __all__ = [
     "INLINE_BYTES",
@@ -82,6 +85,7 @@ class Executor:
     Attributes:
         limits: of one image.
         max_files: maximum number of images in one request.
+        trial: another model reads along; None for none.
     """
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
@@ -101,6 +105,7 @@ class Executor:
         self._threads = DaemonThreads(min(HEAVY_THREADS, os.cpu_count() or 1))
         self._max_heavy = settings.max_heavy
         self._heavy = 0  # calls that run or wait in the threads
+        self.trial: Trial | None = None
         # Let the event loop run after this time, not five times as long, while a thread runs Python code.
         sys.setswitchinterval(SWITCH_SECONDS)
 
@@ -218,7 +223,8 @@ class Executor:
         check_pixels(sources, self.limits.max_pixels)
         results: list[Result] = []
         for part in self.in_time(parts_of(sources), len(sources)):
-            results += predict_sources(recognizer, part, self.limits, self._metrics, int(not results), explain=explain)
+            requests = int(not results)
+            results += self._predict(recognizer, part, requests, explain=explain)
         return results
 
     def in_time(self, parts: Iterable[Sequence[T]], count: int) -> Iterator[Sequence[T]]:
@@ -322,19 +328,31 @@ class Executor:
 
     def _results(self, jobs: list[_Job]) -> list[list[Result] | Exception]:
         """Return the results of each request, or its error."""
+        recognizer = jobs[0].recognizer
+        if any(job.recognizer is not recognizer for job in jobs):  # a canary, or a model that was replaced
+            by_model: dict[int, list[int]] = {}
+            for i, job in enumerate(jobs):
+                by_model.setdefault(id(job.recognizer), []).append(i)
+            found: dict[int, list[Result] | Exception] = {}
+            for places in by_model.values():
+                found.update(zip(places, self._results([jobs[i] for i in places]), strict=True))
+            return [found[i] for i in range(len(jobs))]
         try:
-            recognizer, sources = jobs[0].recognizer, jobs[0].sources
-            if len(jobs) == 1:
-                return [predict_sources(recognizer, sources, self.limits, self._metrics, 1)]
-            if all(job.recognizer is recognizer for job in jobs):
-                every = [source for job in jobs for source in job.sources]
-                results = iter(predict_sources(recognizer, every, self.limits, self._metrics, len(jobs)))
-                return [[next(results) for _ in job.sources] for job in jobs]
+            every = [source for job in jobs for source in job.sources]
+            results = iter(self._predict(recognizer, every, len(jobs)))
+            return [[next(results) for _ in job.sources] for job in jobs]
         except Exception as error:
             if len(jobs) == 1:
                 return [error]
-        # Run each separately if they are for two models, or if one failed, which must not fail the others.
+        # Run each separately if one failed, which must not fail the others.
         return [found for job in jobs for found in self._results([job])]
+
+    def _predict(
+        self, recognizer: Recognizer, sources: Sequence[Source], requests: int, *, explain: bool = False
+    ) -> list[Result]:
+        return predict_sources(
+            recognizer, sources, self.limits, self._metrics, requests, explain=explain, trial=self.trial
+        )
 
 
 def _settle(future: asyncio.Future[list[Result]], result: list[Result] | Exception) -> None:
@@ -354,11 +372,13 @@ def predict_sources(
     requests: int = 1,
     *,
     explain: bool = False,
+    trial: Trial | None = None,
 ) -> list[Result]:
     """Return a Prediction or an ImageError for each image, like ``Recognizer.predict_batch``, and time the stages.
 
     Args:
         requests: number of requests that share these images, for the metrics.
+        trial: another model reads along; None for none.
     """
     spent = Spent()
     start = perf_counter()
@@ -368,7 +388,11 @@ def predict_sources(
     else:
         seen = preprocess_batch(sources, limits, spent)
     start = perf_counter()
-    answers = iter(recognizer.predict_preprocessed([s for s in seen if isinstance(s, Preprocessed)], explain=explain))
+    valid = [s for s in seen if isinstance(s, Preprocessed)]
+    predictions = recognizer.predict_preprocessed(valid, explain=explain)
+    if trial is not None:
+        trial.offer(recognizer, valid, predictions)
+    answers = iter(predictions)
     results = [next(answers) if isinstance(s, Preprocessed) else s for s in seen]
     metrics.stage("decode", spent.decode, requests)
     metrics.stage("normalise", spent.normalize, requests)

@@ -41,6 +41,7 @@ from inkdigits.server.observability.metrics import (
 )
 from inkdigits.server.observability.tracing import Tracer
 from inkdigits.server.predict import Predict
+from inkdigits.server.trial import Trial
 
 __all__ = ["CLOSE", "REFUSED", "REQUEST", "Deployment", "Pipeline", "Request"]
 
@@ -62,6 +63,7 @@ class Deployment:
     Attributes:
         fault: what the self-test found wrong; "" if nothing.
         feedback: answers ``POST /feedback``; None if no corrections are kept.
+        trial: of another model; None if there is none.
     """
 
     recognizer: Recognizer
@@ -70,6 +72,7 @@ class Deployment:
     form: Form
     app: Starlette
     feedback: ASGIApp | None = None
+    trial: Trial | None = None
 
 
 Respond = Callable[[Answer], bool]  # sends an answer, and returns whether the client was still there
@@ -123,6 +126,7 @@ class Pipeline:
         self.draining = False
         self.metrics = metrics
         self.deployment = build()
+        executor.trial = self.deployment.trial
         self._build = build
         self._next: Deployment | None = None
         self._auth = auth
@@ -138,7 +142,7 @@ class Pipeline:
     @property
     def busy(self) -> bool:
         """Whether a thread is still busy."""
-        return self._executor.busy
+        return self._executor.busy or bool(self.deployment.trial and self.deployment.trial.busy)
 
     # Complete requests, from the connection
 
@@ -193,8 +197,7 @@ class Pipeline:
         done = partial(self._finish, request, respond)
         try:
             self._admit(request)
-            content_type = request.headers.get(b"content-type", b"").decode("latin-1")
-            return self.deployment.predict.begin(content_type, body, done)
+            return self.deployment.predict.begin(request.scope, request.headers, body, done)
         except Exception as error:
             done(error)
             return True
@@ -271,7 +274,13 @@ class Pipeline:
     def commit(self) -> None:
         """Use the prepared deployment from the next request on; requests in progress keep their model."""
         if self._next:
+            if self.deployment.trial:
+                self.deployment.trial.close()
             self.deployment = self._next
+            self.metrics.tally.renew()
+            self._executor.trial = self.deployment.trial
+            if self.deployment.trial:
+                self.deployment.trial.start()
         self._next = None
 
     def drop(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qs
 
 import orjson
@@ -23,6 +23,9 @@ from inkdigits.server.http.responses import JSON, Answer
 from inkdigits.server.inference import Executor, Result
 from inkdigits.server.keeper import Keeper
 from inkdigits.server.payloads import Input, parse
+
+if TYPE_CHECKING:
+    from inkdigits.server.trial import Trial
 
 __all__ = [
     "MAX_TOP",
@@ -124,15 +127,22 @@ class Predict:
         executor: decides where images are predicted.
         bodies: receives request bodies.
         keeper: gives prediction ids; None if no corrections are kept.
+        trial: chooses the model of each request; None where there is one.
     """
 
     def __init__(
-        self, recognizer: Recognizer, executor: Executor, bodies: Bodies, keeper: Keeper | None = None
+        self,
+        recognizer: Recognizer,
+        executor: Executor,
+        bodies: Bodies,
+        keeper: Keeper | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._executor = executor
         self._bodies = bodies
-        self._marks = marks_of(keeper, recognizer)
+        self._keeper = keeper
+        self._trial = trial
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         executor = self._executor
@@ -143,17 +153,36 @@ class Predict:
             size = 0 if content_type.startswith("image/") else len(body)  # an image is not parsed
             inputs, several = await executor.call(size, parse, content_type, body, executor.max_files)
             charge(scope, len(inputs))
-            marks = self._marks if options.feedback else None
-            render = partial(render_predictions, self._recognizer, inputs, several, options, marks=marks)
-            found = await executor.predict(
-                self._recognizer, sources_of(inputs), render, size=len(body), explain=options.explain
-            )
+
+            async def answered(recognizer: Recognizer) -> bytes:
+                marks = marks_of(self._keeper, recognizer) if options.feedback else None
+                render = partial(render_predictions, recognizer, inputs, several, options, marks=marks)
+                sources = sources_of(inputs)
+                return await executor.predict(recognizer, sources, render, size=len(body), explain=options.explain)
+
+            recognizer, trial = self._recognizer, self._trial
+            if trial is not None:
+                recognizer = trial.choose(recognizer, scope, headers)
+            try:
+                found = await answered(recognizer)
+            except Exception as error:
+                other = trial.instead(recognizer, error, len(inputs)) if trial else None
+                if other is None:
+                    raise
+                found = await answered(other)
         await Answer(200, JSON, found)(scope, receive, send)
 
-    def begin(self, content_type: str, body: bytes, done: Callable[[bytes | Exception], None]) -> bool:
+    def begin(
+        self,
+        scope: Scope,
+        headers: Mapping[bytes, bytes],
+        body: bytes,
+        done: Callable[[bytes | Exception], None],
+    ) -> bool:
         """Start a small, complete request without options, and avoid the event loop turns that awaiting takes.
 
         Args:
+            headers: of the request.
             done: called with the answer or an error in a later turn of the event loop.
 
         Returns:
@@ -162,23 +191,32 @@ class Predict:
         Raises:
             Problem: the request is invalid.
         """
+        content_type = headers.get(b"content-type", b"").decode("latin-1")
         inputs, several = parse(content_type, body, self._executor.max_files)
         sources = sources_of(inputs)
         if not sources or is_heavy(load := load_of(sources)):
             return False
+        trial = self._trial
 
-        def finish(found: list[Result] | Exception) -> None:
+        def finish(recognizer: Recognizer, found: list[Result] | Exception) -> None:
             if isinstance(found, Exception):
-                done(found)
+                other = trial.instead(recognizer, found, len(sources)) if trial else None
+                if other is None:
+                    done(found)
+                else:
+                    self._executor.submit(other, sources, partial(finish, other), load)
                 return
             try:
-                rendered = render_predictions(self._recognizer, inputs, several, _DEFAULTS, found)
+                rendered = render_predictions(recognizer, inputs, several, _DEFAULTS, found)
             except Exception as error:
                 done(error)
             else:
                 done(rendered)
 
-        self._executor.submit(self._recognizer, sources, finish, load)
+        recognizer = self._recognizer
+        if trial is not None:
+            recognizer = trial.choose(recognizer, scope, headers)
+        self._executor.submit(recognizer, sources, partial(finish, recognizer), load)
         return True
 
 

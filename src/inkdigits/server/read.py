@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -27,6 +27,9 @@ from inkdigits.server.keeper import Keeper
 from inkdigits.server.observability.metrics import Metrics
 from inkdigits.server.payloads import Input, parse
 from inkdigits.server.predict import Marks, integer, marks_of, query_options, render, rows_of, sources_of, switch
+
+if TYPE_CHECKING:
+    from inkdigits.server.trial import Trial
 
 __all__ = ["MAX_ALTERNATIVES", "MAX_LENGTH", "Read", "answer", "options_of", "render_readings"]
 
@@ -71,6 +74,7 @@ class Read:
         bodies: receives request bodies.
         metrics: counts readings and their time.
         keeper: gives prediction ids; None if no corrections are kept.
+        trial: chooses the model of each request; None where there is one.
     """
 
     def __init__(
@@ -80,36 +84,52 @@ class Read:
         bodies: Bodies,
         metrics: Metrics,
         keeper: Keeper | None = None,
+        trial: Trial | None = None,
     ) -> None:
         self._recognizer = recognizer
         self._executor = executor
         self._bodies = bodies
         self._metrics = metrics
-        self._marks = marks_of(keeper, recognizer)
+        self._keeper = keeper
+        self._trial = trial
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
         options, feedback = options_of(scope["query_string"])
         async with self._bodies.receive(receive, headers, is_heavy=True) as body:
             content_type = headers.get(b"content-type", b"").decode("latin-1")
-            found = await self._executor.run(self._answer, scope, content_type, body, options, feedback)
+            recognizer, trial = self._recognizer, self._trial
+            if trial is not None:
+                recognizer = trial.choose(recognizer, scope, headers)
+            found = await self._executor.run(self._answer, recognizer, scope, content_type, body, options, feedback)
         await Answer(200, JSON, found)(scope, receive, send)
 
-    def _answer(self, scope: Scope, content_type: str, body: bytes, options: Options, feedback: bool) -> bytes:
-        executor, metrics = self._executor, self._metrics
-        inputs, several = parse(content_type, body, executor.max_files, strokes=True)
+    def _answer(
+        self, recognizer: Recognizer, scope: Scope, content_type: str, body: bytes, options: Options, feedback: bool
+    ) -> bytes:
+        inputs, several = parse(content_type, body, self._executor.max_files, strokes=True)
         charge(scope, len(inputs))
-        valid = _valid(inputs)
-        check_pixels(sources_of(inputs), executor.limits.max_pixels, numbers=True)
-        spent = _Spent()
+        check_pixels(sources_of(inputs), self._executor.limits.max_pixels, numbers=True)
+        try:
+            results = self._read_all(recognizer, _valid(inputs), options)
+        except Exception as error:
+            other = self._trial.instead(recognizer, error, len(inputs)) if self._trial else None
+            if other is None:
+                raise
+            recognizer = other
+            results = self._read_all(recognizer, _valid(inputs), options)
+        self._metrics.readings(results)
+        marks = marks_of(self._keeper, recognizer) if feedback else None
+        return render_readings(recognizer, inputs, several, results, marks)
+
+    def _read_all(self, recognizer: Recognizer, inputs: Sequence[Input], options: Options) -> list[Result]:
+        executor, spent = self._executor, _Spent()
         results: list[Result] = []
-        for part in executor.in_time(([i] for i in valid), len(valid)):
-            results += (_read(self._recognizer, i, options, executor.limits, spent) for i in part)
-        metrics.stage("decode", spent.decode)
-        metrics.stage("read", spent.read)
-        metrics.readings(results)
-        marks = self._marks if feedback else None
-        return render_readings(self._recognizer, inputs, several, results, marks)
+        for part in executor.in_time(([i] for i in inputs), len(inputs)):
+            results += (_read(recognizer, i, options, executor.limits, spent) for i in part)
+        self._metrics.stage("decode", spent.decode)
+        self._metrics.stage("read", spent.read)
+        return results
 
 
 @dataclass(slots=True)

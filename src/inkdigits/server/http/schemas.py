@@ -290,6 +290,38 @@ class Guarantee(Schema):
     created: str
 
 
+class TrialModel(Schema):
+    name: str
+    version: str | None
+    sha256: str | None = Field(description="Of its file; null if it cannot be loaded.")
+
+
+class TrialImages(Schema):
+    """Images for both models of a trial, by what became of them."""
+
+    agree: int = Field(description="Both accepted the same digit, or both rejected the image.")
+    differ: int = Field(description="Both accepted the image, as different digits.")
+    reference_only: int = Field(description="Only the reference accepted the image.")
+    candidate_only: int = Field(description="Only the candidate accepted the image.")
+    failed: int = Field(description="The candidate raised an error.")
+    rejected_reference: int
+    rejected_candidate: int
+
+
+class Trial(Schema):
+    mode: Literal["shadow", "canary", "watch"]
+    state: Literal["running", "ended", "refused"]
+    reason: str | None = Field(description="Why it ended or never began, or which bound a shadow crosses.")
+    candidate: TrialModel = Field(description="The model on trial: in the watch, the one that answers.")
+    reference: TrialModel | None = Field(description="The model that it is compared with.")
+    shadow_share: float
+    canary_share: float
+    until: str | None = Field(description="End of the watch.")
+    images: TrialImages
+    answers: int = Field(description="Requests that the candidate answered as the canary.")
+    dropped: int = Field(description="Images that were not compared, as too many waited.")
+
+
 class Model(Schema):
     name: str
     version: str = Field(description="The first characters of the hash.")
@@ -307,6 +339,7 @@ class Model(Schema):
     inkdigits: str
     guarantee: Guarantee | Nothing = Field(None, description="Only if the server has a profile.")
     feedback: bool = Field(description="Whether the server keeps corrections: `POST /feedback`.")
+    trial: Trial | Nothing = Field(None, description="Only if another model reads along, or did.")
 
 
 # Open Inference Protocol

@@ -14,7 +14,8 @@ import numpy as np
 
 from inkdigits.errors import ImageError
 from inkdigits.prediction import CLASSES, ModelInfo, Prediction, Reading
-from inkdigits.server.processes.shared_state import FREE, OPEN, ROW, SharedState
+from inkdigits.server.observability.tally import Tally
+from inkdigits.server.processes.shared_state import FREE, OPEN, TRIAL, SharedState
 
 __all__ = ["CONTENT_TYPE", "LEFT", "PATH_OF_FEEDBACK", "PATH_OF_REVIEW", "SHED", "Metrics", "route_of", "shown_path"]
 
@@ -77,7 +78,7 @@ _LOG_DROPPED = _places.take(1)
 _READINGS = _places.take(len(READINGS))
 _FEEDBACK = _places.take(len(FEEDBACK))
 _AUDIT = _places.take(len(AUDIT))
-assert _places.next <= ROW
+assert _places.next <= TRIAL
 
 
 def route_of(path: str) -> str:
@@ -103,12 +104,16 @@ class Metrics:
 
     Args:
         worker: number of its row in the shared state.
+
+    Attributes:
+        tally: the counts of the trial of a model.
     """
 
     def __init__(self, shared: SharedState, worker: int = 0) -> None:
         self._shared = shared
         self._worker = worker
         self._row = shared.row(worker)
+        self.tally = Tally(shared, worker)
         self._lock = Lock()  # threads count, too, and an addition is a read and a write
         for queue in QUEUES:
             self.queue(queue, 0)  # the queue of the worker before this one died with it
@@ -147,6 +152,10 @@ class Metrics:
     def room(self) -> int:
         """Return how many more connections this worker may accept; see :meth:`SharedState.room`."""
         return self._shared.room(self._worker)
+
+    def must_reload(self) -> bool:
+        """Return whether the model must be loaded again; see :meth:`SharedState.must_reload`."""
+        return self._shared.must_reload()
 
     def log_dropped(self, lines: int) -> None:
         """Count dropped log lines."""
@@ -194,7 +203,8 @@ class Metrics:
     def text(self, model: ModelInfo, version: str) -> bytes:
         """Return the totals of all workers and the model of this one, in Prometheus' text format."""
         total = np.sum([np.asarray(row) for row in self._shared.rows()], axis=0)
-        return "".join(f"{line}\n" for line in _lines(total, model, version, self._shared)).encode()
+        text = "".join(f"{line}\n" for line in _lines(total, model, version, self._shared))
+        return text.encode() + self.tally.text()
 
 
 def _lines(total: np.ndarray, model: ModelInfo, version: str, shared: SharedState) -> Iterator[str]:

@@ -16,9 +16,11 @@ __all__ = ["DOWN", "OPEN", "READY", "UP", "SharedState"]
 # State of a worker: missing or starting; running, but its model reads a known digit wrong; ready.
 DOWN, UP, READY = 0.0, 1.0, 2.0
 
-ROW = 512  # numbers of a worker: these three, and those of inkdigits.server.observability.metrics
+ROW = 512  # numbers of a worker: these three, and those of inkdigits.server.observability
 _BEAT, _STATE, OPEN = 0, 1, 2
 FREE = 3  # the first number that is free for metrics
+TRIAL_NUMBERS = 12  # of inkdigits.server.observability.tally, at the end of the row
+TRIAL = ROW - TRIAL_NUMBERS
 SLOT = 3  # numbers of a bucket: the client's fingerprint, its tokens, and when they were counted
 # Connections, or share of them, that a worker may have more than another.
 LEAD, LEAD_SHARE = 4, 0.5
@@ -38,6 +40,7 @@ class SharedState:
         self.secret = token_bytes(16)  # keys the fingerprints of clients
         self._rows = context.RawArray(c_double, workers * ROW)
         self._buckets = context.RawArray(c_double, BUCKETS * SLOT)
+        self._reload = context.RawValue(c_double, 0)
 
     def row(self, worker: int) -> memoryview[float]:
         """Return the numbers of a worker as a writable view, float64."""
@@ -71,6 +74,15 @@ class SharedState:
         """Return how many more connections a worker may accept without getting far ahead of another running worker."""
         fewest = min((row[OPEN] for row in self.rows() if row[_STATE] >= UP), default=0)
         return int(fewest + max(LEAD, LEAD_SHARE * fewest) - self.row(worker)[OPEN])
+
+    def ask_to_reload(self) -> None:
+        """Have the server reload its model in all workers."""
+        self._reload.value = 1
+
+    def must_reload(self) -> bool:
+        """Return whether a worker has asked to reload the model since the last call."""
+        asked, self._reload.value = self._reload.value > 0, 0
+        return asked
 
     def count(self, least: float) -> int:
         """Return how many workers are in this state or a better one."""

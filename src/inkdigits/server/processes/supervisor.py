@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import signal
 import socket
 import time
@@ -36,6 +37,7 @@ __all__ = ["Supervisor"]
 START_SECONDS = 60  # for a worker to load the model
 PATIENCE_SECONDS = 5  # without a heartbeat, in addition to twice the usual, while a worker loads another model
 RELOAD_SECONDS = 60  # for all workers to load another model
+AGAIN_SECONDS = 10  # after which a promotion that was taken back is loaded again, if it could not be
 TICK_SECONDS = BEAT_SECONDS  # between two checks of the workers
 SOON_SECONDS = 10  # a worker that ends earlier is restarted with a delay, which grows each time
 MAX_DELAY_SECONDS = 15
@@ -117,6 +119,7 @@ class Supervisor:
         self._due = [0.0] * settings.workers  # when to start each
         self._failures = [0] * settings.workers  # consecutive early ends
         self._stop = self._at_once = self._reload = False
+        self._due_reload = math.inf  # when to load the model that a worker has rolled back to
         self._asked = 0.0  # time of the first signal to stop
         self._looked = self._awake = time.monotonic()  # the last check; the last interruption of this process
 
@@ -134,9 +137,13 @@ class Supervisor:
                 if not announced and self._shared.count(UP) == len(self._workers):
                     announced = True
                     self._started()
-                if self._reload:
-                    self._reload = False
-                    self._change_model()
+                if self._shared.must_reload():
+                    self._due_reload = time.monotonic()
+                if self._reload or time.monotonic() >= self._due_reload:
+                    taken_back = self._due_reload < math.inf
+                    self._reload, self._due_reload = False, math.inf
+                    if not self._change_model() and taken_back:
+                        self._due_reload = time.monotonic() + AGAIN_SECONDS
                 self._wait()
         finally:
             self._listener.close()
@@ -184,8 +191,8 @@ class Supervisor:
         self._workers[number] = None
         self._due[number] = now + delay
 
-    def _change_model(self) -> None:
-        """Have every worker load and test the model, then swap it in all of them, or in none."""
+    def _change_model(self) -> bool:
+        """Have every worker load and test the model, then swap it in all of them, or in none; return whether it is."""
         asked = [worker for worker in self._workers if worker]
         for worker in asked:
             worker.send(PREPARE)
@@ -200,9 +207,10 @@ class Supervisor:
             worker.send(DROP if wrong else COMMIT)
         if wrong:
             log.error("the model was not reloaded, the old one stays in use: %s", wrong)
-            return
+            return False
         self._sha256 = answers[0][0]
         log.info("the model was reloaded in %d workers, SHA-256 %s", len(asked), self._sha256)
+        return True
 
     def _answer(self, worker: Worker, end: float) -> tuple[str, str]:
         """Wait for a worker to prepare a model, and return its hash, or "" and an error."""

@@ -279,6 +279,8 @@ class Server(uvicorn.Server):
     async def _send_heartbeats(self) -> None:
         while True:
             self._beat()
+            if self._pipe is None and self._service.metrics.must_reload():  # else the supervisor does
+                self._start(self._reload())
             await asyncio.sleep(BEAT_SECONDS)
 
     def _on_message(self, pipe: Pipe) -> None:
