@@ -44,6 +44,11 @@ METRICS = {
     "inkdigits_queue_length",
     "inkdigits_shed_total",
     "inkdigits_model_info",
+    "inkdigits_trial_images_total",
+    "inkdigits_trial_rejected_total",
+    "inkdigits_trial_answers_total",
+    "inkdigits_trial_dropped_total",
+    "inkdigits_trial_crossed",
 }
 
 
@@ -111,7 +116,7 @@ def test_workflows_run_what_there_is():
 
 
 def test_prometheus_takes_its_files():
-    assert "8 rules found" in ran(tool("promtool"), "check", "config", DEPLOY / "monitoring" / "prometheus.yml")
+    assert "10 rules found" in ran(tool("promtool"), "check", "config", DEPLOY / "monitoring" / "prometheus.yml")
 
 
 def test_the_dashboard_asks_for_what_the_server_tells(tmp_path):

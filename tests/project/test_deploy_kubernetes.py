@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import shutil
+from dataclasses import fields as fields_of
 from pathlib import Path
 
 import jsonschema
@@ -11,6 +13,7 @@ import yaml
 
 import inkdigits
 from inkdigits.cli import build_parser
+from inkdigits.settings import Settings
 
 from support.fronts import DEPLOY
 from support.programs import ROOT, ran, tool
@@ -18,7 +21,7 @@ from support.programs import ROOT, ran, tool
 KUBERNETES = DEPLOY / "kubernetes"
 KUBERNETES_VERSION = "1.35"
 # Custom resources, which no schema of Kubernetes' own knows.
-CUSTOM = {"ServiceMonitor", "InferenceService", "RayJob", "ClusterConfig", "Kustomization"}
+CUSTOM = {"ServiceMonitor", "InferenceService", "RayJob", "ClusterConfig", "Kustomization", "Component"}
 
 
 def manifests():
@@ -69,6 +72,25 @@ def test_an_overlay_is_whole(overlay):
         monitor = found["ServiceMonitor"]["spec"]
         assert monitor["selector"]["matchLabels"].items() <= found["Service"]["metadata"]["labels"].items()
         assert monitor["endpoints"][0]["port"] == found["Service"]["spec"]["ports"][0]["name"]
+
+
+def test_corrections_and_trials_are_added_by_a_component(tmp_path):
+    overlay = tmp_path / "kubernetes" / "overlays" / "mine"
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    overlay.mkdir()
+    mine = {"resources": ["../../base"], "components": ["../../components/learning"]}
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+    found = {r["kind"]: r for r in yaml.safe_load_all(ran(tool("kubectl"), "kustomize", overlay))}
+    for resource in found.values():
+        validate(resource)
+    [container] = found["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert container["envFrom"] == [{"secretRef": {"name": "inkdigits-settings"}}]
+    assert {"name": "PORT", "value": "9696"} in container["env"]
+    assert container["volumeMounts"] == [{"name": "models", "mountPath": "/models"}]
+    assert {port["port"] for rule in found["NetworkPolicy"]["spec"]["egress"] for port in rule["ports"]} == {5432, 53}
+    text = (KUBERNETES / "components" / "learning" / "kustomization.yaml").read_text()
+    known = {f.metadata["env"] for f in fields_of(Settings)}
+    assert set(re.findall(r"INKDIGITS_[A-Z_]+", text)) <= known
 
 
 def containers():

@@ -345,14 +345,14 @@ def test_a_canary_that_ended_stays_away_until_it_is_reinstated(start_server, fol
         until(lambda pid=pid: pid not in workers(server) and len(workers(server)) == 2)
         until(lambda: answers(url))
     assert {*ask(url, *HEAVY, *HEAVY)} == {"champion"}
-    assert trial_of(url)["state"] == "refused"
+    assert trial_of(url)["state"] == "unavailable"
     assert crossed(url) == ["rejected"]
     server.stop()
 
     again = start_server(*chosen)
     assert {*ask(again.url, *HEAVY, *HEAVY)} == {"champion"}
     found = trial_of(again.url)
-    assert (found["state"], crossed(again.url)) == ("refused", ["refused"])
+    assert (found["state"], crossed(again.url)) == ("unavailable", ["unavailable"])
     assert "run inkdigits models reinstate picky" in found["reason"]
     assert run_command("models", "reinstate", "picky", "--folder", folder)[0] == 0
     again.process.send_signal(signal.SIGHUP)
@@ -367,9 +367,9 @@ def test_a_canary_that_reads_an_8_in_everything_never_answers(start_server, fold
     server = start_server(*options(model=folder, canary=constant_model, canary_share="100%", workers=2))
     assert {*ask(server.url, *LIGHT)} == {"champion"}
     found = trial_of(server.url)
-    assert found["state"] == "refused"
+    assert found["state"] == "unavailable"
     assert found["reason"].startswith("the model constant reads known digits wrong: 0 as 8")
-    assert crossed(server.url) == ["refused"]
+    assert crossed(server.url) == ["unavailable"]
     assert HTTP.get(f"{server.url}/ready").status_code == 200
     assert server.stop().count("no canary of constant: the model constant reads known digits wrong") == 1
 

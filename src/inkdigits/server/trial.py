@@ -30,7 +30,7 @@ from inkdigits.server.comparison import Bounds, Counts, counts_of
 from inkdigits.server.http.auth import client_of
 from inkdigits.server.http.problems import Problem
 from inkdigits.server.model_info import version_of
-from inkdigits.server.observability.tally import REFUSED, Tally
+from inkdigits.server.observability.tally import UNAVAILABLE, Tally
 from inkdigits.server.trial_plan import Mode, Plan
 
 __all__ = ["QUEUE", "Trial"]
@@ -66,7 +66,7 @@ class Trial:
         tally: the counts of all workers.
         reload: has the server reload its model.
         proxies: how many are in front, to tell clients apart.
-        is_first: whether this worker tells the log what all of them find at the start.
+        is_first: whether this worker logs what all of them find at the start.
     """
 
     def __init__(
@@ -86,8 +86,8 @@ class Trial:
         self._reload = reload
         self._proxies = proxies
         self._is_first = is_first
-        self._reason = plan.refusal  # why it ended, or is worse
-        self._over = bool(plan.refusal)
+        self._reason = plan.objection  # why it ended, or is worse
+        self._over = bool(plan.objection)
         self._limit = int(plan.canary_share * SPACE) if plan.mode == "canary" else 0
         self._salt = plan.candidate.model.sha256[:SALT].encode() if plan.candidate else b""
         self._waiting: deque[_Read] = deque()
@@ -145,7 +145,7 @@ class Trial:
         counts = asdict(self._tally.counts)
         return {
             "mode": self.mode,
-            "state": "refused" if plan.refusal else "ended" if self._over else "running",
+            "state": "unavailable" if plan.objection else "ended" if self._over else "running",
             "reason": self._reason or None,
             "candidate": _described(plan.candidate) or {"name": plan.name, "version": None, "sha256": None},
             "reference": _described(plan.reference),
@@ -168,11 +168,11 @@ class Trial:
         """Start the thread that compares, once."""
         if self._thread is None and not self._stop.is_set():
             self._thread = threading.Thread(target=self._run, name="inkdigits-trial", daemon=True)
-            if self._plan.refusal:
+            if self._plan.objection:
                 if not self._tally.ended:  # it has ended, and this worker took the place of another
-                    self._tally.end(REFUSED)
+                    self._tally.end(UNAVAILABLE)
                 if self._is_first:
-                    log.error("no %s of %s: %s", self.mode, self._plan.name, self._plan.refusal)
+                    log.error("no %s of %s: %s", self.mode, self._plan.name, self._plan.objection)
             else:
                 self._thread.start()
 

@@ -36,7 +36,7 @@ class Plan:
         canary_share: of the requests, those that the candidate answers.
         folder: of the registry that is served; None if it is another model.
         until: end of the watch, in seconds since 1970; 0 for none.
-        refusal: why there is no trial; "" if there is one.
+        objection: why there is no trial; "" if there is one.
     """
 
     mode: Mode
@@ -47,7 +47,7 @@ class Plan:
     canary_share: float = 0.0
     folder: Path | None = None
     until: float = 0.0
-    refusal: str = ""
+    objection: str = ""
 
     def is_past(self) -> bool:
         """Return whether the watch is over."""
@@ -113,16 +113,16 @@ def plan_of(settings: Settings, champion: Recognizer, limits: Limits) -> Plan | 
         known = read_registry(folder)["models"] if folder else {}
         model = folder / known[wanted]["file"] if folder and wanted in known else wanted
         candidate = Recognizer(model, threads=settings.threads, limits=limits)
-        refusal = self_test(candidate) or _objection(candidate, champion, mode, folder)
+        objection = self_test(candidate) or _objection_to(candidate, champion, mode, folder)
     except InkdigitsError as error:
-        refusal = str(error)
+        objection = str(error)
     except (KeyError, TypeError) as error:
-        refusal = f"the registry's entry of {wanted} has no file: {error}"
+        objection = f"the registry's entry of {wanted} has no file: {error}"
     name = candidate.model.name if candidate else wanted
-    return Plan(mode, name, champion, candidate, *shares, folder=folder, refusal=refusal)
+    return Plan(mode, name, champion, candidate, *shares, folder=folder, objection=objection)
 
 
-def _objection(candidate: Recognizer, champion: Recognizer, mode: Mode, folder: Path | None) -> str:
+def _objection_to(candidate: Recognizer, champion: Recognizer, mode: Mode, folder: Path | None) -> str:
     """Return why a model that works cannot be tried; "" if it can."""
     if mode != "canary":
         return ""
@@ -141,15 +141,15 @@ def _watch(settings: Settings, folder: Path, champion: Recognizer, limits: Limit
     if not before or before["sha256"] == champion.model.sha256 or time.time() > until:
         return None
     reference: Recognizer | None = None
-    refusal = ""
+    objection = ""
     try:
         reference = Recognizer(folder / read_registry(folder)["models"][before["name"]]["file"], limits=limits)
         if reference.model.sha256 != before["sha256"]:
-            refusal = f"the previous champion {before['name']} was replaced by another file of this name"
+            objection = f"the previous champion {before['name']} was replaced by another file of this name"
     except InkdigitsError as error:
-        refusal = str(error)
+        objection = str(error)
     except KeyError:
-        refusal = f"the previous champion {before['name']} is not in the registry any more"
+        objection = f"the previous champion {before['name']} is not in the registry any more"
     return Plan(
         "watch",
         champion.model.name,
@@ -158,7 +158,7 @@ def _watch(settings: Settings, folder: Path, champion: Recognizer, limits: Limit
         settings.shadow_share,
         folder=folder,
         until=until,
-        refusal=refusal,
+        objection=objection,
     )
 
 

@@ -310,7 +310,7 @@ class TrialImages(Schema):
 
 class Trial(Schema):
     mode: Literal["shadow", "canary", "watch"]
-    state: Literal["running", "ended", "refused"]
+    state: Literal["running", "ended", "unavailable"]
     reason: str | None = Field(description="Why it ended or never began, or which bound a shadow crosses.")
     candidate: TrialModel = Field(description="The model on trial: in the watch, the one that answers.")
     reference: TrialModel | None = Field(description="The model that it is compared with.")

@@ -13,10 +13,10 @@ from threading import Lock
 from inkdigits.server.comparison import BOUNDS, Counts
 from inkdigits.server.processes.shared_state import TRIAL, TRIAL_NUMBERS, SharedState
 
-__all__ = ["REFUSED", "Tally"]
+__all__ = ["UNAVAILABLE", "Tally"]
 
-REFUSED = "refused"  # a reason for the end of a trial, in addition to the bounds: it never began
-REASONS = (*BOUNDS, REFUSED)
+UNAVAILABLE = "unavailable"  # a reason for the end of a trial, in addition to the bounds: it never began
+REASONS = (*BOUNDS, UNAVAILABLE)
 OUTCOMES = ("agree", "differ", "reference_only", "candidate_only", "failed")
 SIDES = ("reference", "candidate")
 
