@@ -76,7 +76,7 @@ def main() -> None:
         about = httpx.get(f"{url}/model").json()["trial"]
         spent = float(re.search(r"^inkdigits_trial_seconds_total (.+)$", httpx.get(f"{url}/metrics").text, re.M)[1])
     images = sum(about["images"][name] for name in ("agree", "differ", "reference_only", "candidate_only"))
-    each = round(1e6 * spent / images, 1)
+    each = round(1e6 * spent / max(images, 1), 1)
     counts = {"compared": images, "cpu_us_compared": each, "dropped": about["dropped"]}
     record(kind=kind, share=args.share, model=args.model, **figures, **counts)
 

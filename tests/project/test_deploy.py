@@ -12,6 +12,7 @@ import threading
 import tomllib
 import venv
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from packaging.requirements import Requirement
 
 import inkdigits
 from inkdigits.self_test import DIGIT
+from inkdigits.settings import Settings
 
 from support.fronts import DEPLOY, STOP_SECONDS, free_ports, nginx, running
 from support.paths import ROOT
@@ -191,6 +193,16 @@ def test_prometheus_answers_what_the_dashboard_and_the_alerts_ask(start_server, 
         until(lambda: asked_of_prometheus(base, "alerts")["alerts"])
         [alert] = asked_of_prometheus(base, "alerts")["alerts"]
         assert (alert["labels"]["alertname"], alert["state"]) == ("InkdigitsDown", "pending")
+
+
+def test_the_files_set_what_are_settings():
+    known = {field.metadata["env"] for field in fields(Settings)}
+    files = ["compose.yaml", "app.json", "Procfile", "deploy/Dockerfile", "deploy/systemd/inkdigits.service"]
+    for path in [*(ROOT / name for name in files), *(DEPLOY / "kubernetes").rglob("*.yaml")]:
+        assert set(re.findall(r"INKDIGITS_[A-Z_]+", path.read_text())) <= known, path
+    compose = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["inkdigits"]
+    for name in ("FEEDBACK", "REVIEW_KEYS", "SHADOW", "CANARY", "WATCH"):
+        assert compose["environment"][f"INKDIGITS_{name}"] == f"${{INKDIGITS_{name}:-}}"  # off by default
 
 
 def test_systemd_takes_its_unit(tmp_path):

@@ -275,7 +275,7 @@ class Pipeline:
         """Use the prepared deployment from the next request on; requests in progress keep their model."""
         if self._next:
             if self.deployment.trial:
-                self.deployment.trial.close()
+                self.deployment.trial.close(wait=False)
             self.deployment = self._next
             self.metrics.tally.renew()
             self._executor.trial = self.deployment.trial

@@ -176,11 +176,15 @@ class Trial:
             else:
                 self._thread.start()
 
-    def close(self) -> None:
-        """Stop the thread."""
+    def close(self, *, wait: bool = True) -> None:
+        """Stop the thread.
+
+        Args:
+            wait: for the batch that it reads.
+        """
         self._stop.set()
         self._over = True
-        if self._thread and self._thread.is_alive():
+        if wait and self._thread and self._thread.is_alive():
             self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:

@@ -318,7 +318,7 @@ class Trial(Schema):
     canary_share: float
     until: str | None = Field(description="End of the watch.")
     images: TrialImages
-    answers: int = Field(description="Requests that the candidate answered as the canary.")
+    answers: int = Field(description="Requests that were given to the candidate, as the canary.")
     dropped: int = Field(description="Images that were not compared, as too many waited.")
 
 

@@ -55,7 +55,7 @@ class Tally:
         """Count images.
 
         Args:
-            answered: requests that the candidate answered; ``dropped``: images that were not compared, as too many
+            answered: requests that were given to the candidate; ``dropped``: images that were not compared, as too many
                 waited; ``seconds``: of CPU time for the comparison.
         """
         row, values = self._row, asdict(counts)
@@ -83,7 +83,7 @@ class Tally:
 
     @property
     def answered(self) -> int:
-        """Requests that the candidate answered."""
+        """Requests that were given to the candidate."""
         return int(self._total(_ANSWERED))
 
     @property
@@ -114,7 +114,7 @@ class Tally:
         yield from header("rejected_total", "counter", "Compared images that were rejected, by model.")
         for side in SIDES:
             yield f'inkdigits_trial_rejected_total{{model="{side}"}} {counts[f"rejected_{side}"]:.0f}'
-        yield from header("answers_total", "counter", "Requests that the canary answered.")
+        yield from header("answers_total", "counter", "Requests that were given to the canary.")
         yield f"inkdigits_trial_answers_total {self.answered}"
         yield from header("dropped_total", "counter", "Images that were not compared, as too many waited.")
         yield f"inkdigits_trial_dropped_total {self.dropped}"
