@@ -96,6 +96,7 @@ TOOLS = {"curl", "jq"}  # that the docs take to be there; without one, the rest 
 # What a reader has done before, of which the document does not speak.
 BEFORE = {
     "docs/models.md": ["cp src/inkdigits/models/fast.onnx mine.onnx"],
+    "docs/operations.md": ["mkdir -p models && cp -r src/inkdigits/models/. models"],  # a folder of models
     "docs/tuning.md": [
         "inkdigits train --network lenet --data digits --epochs 1 --out one.onnx",
         "inkdigits train --network mlp --data digits --epochs 1 --out two.onnx",
