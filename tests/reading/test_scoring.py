@@ -8,7 +8,7 @@ from inkdigits.reading.lines import Frames
 from inkdigits.reading.scoring import Calibration, digit_witness, mark_witness, score
 from inkdigits.reading.search import Restriction
 
-PLAIN = Calibration(0.5, (1.0, 0.0, 0.0, 0.0))
+PLAIN = Calibration(0.5, (1.0, 0.0, 0.0, 0.0), 0.5)
 
 
 def frames(*columns, width=10.0):
@@ -52,6 +52,26 @@ def test_a_digit_that_the_line_missed_is_proposed_by_its_witness():
     assert "296" in [found.text for found in score(seen, witnesses(2, 9, 6), Restriction(), fitted=PLAIN)]
 
 
+def test_which_digit_stands_alone_may_weigh_more_than_whether_one_does():
+    seen = frames("2", {"5": 0.9, "3": 0.09}, "6")
+    some = witnesses(2, 3, 6)
+    for weight, text in ((0.3, "256"), (1.0, "236")):
+        fitted = Calibration(0.3, PLAIN.weights, weight)
+        assert score(seen, some, Restriction(), fitted=fitted)[0].text == text
+    two = frames("2", "5", "6")  # the second and third touch, and look like one 3
+    wide = [*witnesses(2), digit_witness(10.0, 28.0, read(3, certainty=0.8))]
+    for weight in (0.3, 1.0):
+        fitted = Calibration(0.3, PLAIN.weights, weight)
+        assert score(two, wide, Restriction(), fitted=fitted)[0].text == "256"
+
+
+def test_a_witness_that_is_too_sure_of_a_digit_does_not_overrule_a_sure_line():
+    seen = frames("2", {"5": 0.999, "3": 0.0008}, "6")
+    sure = [*witnesses(2), digit_witness(10.0, 18.0, read(3, probability=1.0, certainty=1.0)), *witnesses(2, 2, 6)[2:]]
+    fitted = Calibration(0.3, PLAIN.weights, 1.0)
+    assert score(seen, sure, Restriction(), fitted=fitted)[0].text == "256"
+
+
 def test_low_ink_that_the_line_leaves_out_is_a_sign():
     seen = frames("5", {"": 0.9, ".": 0.09}, "4")
     point = mark_witness(11.0, 13.0, 0.1, 0.1, 0.5)
@@ -88,7 +108,7 @@ def test_a_restriction_against_clear_ink_is_doubted():
 def test_the_calibration_changes_confidence_and_not_the_order():
     seen = frames("2", {"4": 0.5, "9": 0.45}, "6")
     plain = score(seen, [], Restriction(), fitted=PLAIN)
-    doubting = score(seen, [], Restriction(), fitted=Calibration(0.5, (0.5, -1.0, 0.0, 0.0)))
+    doubting = score(seen, [], Restriction(), fitted=Calibration(0.5, (0.5, -1.0, 0.0, 0.0), 0.5))
     assert [found.text for found in plain] == [found.text for found in doubting]
     assert doubting[0].confidence < plain[0].confidence
     for found in (plain, doubting):

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Calibration", "Scored", "Witness", "digit_witness", "features", "mark_witness", "score"]
 
 LEAST = -7.0  # log-probability that the witness gives, at least
+LEAST_DIGIT = -3.0  # log-probability that one digit is another than the witness says, at least
 SURE = math.log(0.5)  # log-probability of the witness's own character, above which it is proposed, too
 STROKES = 0.6  # weight of the log-probability of the strokes
 DOUBT = 0.02  # prior probability that a restriction does not hold
@@ -40,19 +41,21 @@ class Calibration(NamedTuple):
     """What scripts/calibrate_line.py fits on numbers by hands held back from training.
 
     Attributes:
-        witness: weight of the witness's log-probabilities.
+        witness: weight of the log-probability of the network for single digits that ink is one digit, or is not.
+        digit: weight of its log-probability of which digit that is.
         weights: of the :func:`features` of a text, in the logit of the probability that it is right.
     """
 
     witness: float = 0.5
     weights: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0)
+    digit: float = 0.5
 
 
 @cache
 def calibration() -> Calibration:
     """Return the calibration of the shipped line network."""
     fitted = shipped_entry("line").get("calibration", {})
-    return Calibration(fitted["witness"], tuple(fitted["weights"])) if fitted else Calibration()
+    return Calibration(fitted["witness"], tuple(fitted["weights"]), fitted["digit"]) if fitted else Calibration()
 
 
 class Witness(NamedTuple):
@@ -62,6 +65,7 @@ class Witness(NamedTuple):
         left, right: of the ink, in pixels of the number's ink.
         scores: log-probability of each of :data:`inkdigits.prediction.CHARACTERS`.
         other: log-probability that it is none of them, or several.
+        one: log-probability that it is one digit, whichever.
         is_digit: whether it is accepted as a digit.
         is_mark: whether it is so low that it is a point, comma or dash.
     """
@@ -72,6 +76,7 @@ class Witness(NamedTuple):
     other: float
     is_digit: bool
     is_mark: bool = False
+    one: float = 0.0
 
 
 def digit_witness(left: float, right: float, read: Prediction) -> Witness:
@@ -81,7 +86,8 @@ def digit_witness(left: float, right: float, read: Prediction) -> Witness:
     scores = np.full(len(CHARACTERS), other)
     digits = np.log(np.maximum(read.probabilities, NEARLY_NONE)) + math.log(max(certainty, NEARLY_NONE))
     scores[: len(digits)] = np.maximum(digits, LEAST)
-    return Witness(float(left), float(right), scores, other, read.is_digit)
+    one = max(math.log(max(certainty, NEARLY_NONE)), LEAST)
+    return Witness(float(left), float(right), scores, other, read.is_digit, one=one)
 
 
 def mark_witness(left: float, right: float, width: float, height: float, middle: float) -> Witness:
@@ -150,7 +156,7 @@ def score(
     groups = {text: _groups(at, frames, witnesses) for text, at in aligned.items()}
     total = {
         text: p
-        + _testimony(text, groups[text], witnesses, fitted.witness)
+        + _testimony(text, groups[text], witnesses, fitted)
         + (STROKES * strokes.log_probability(text) if strokes else 0.0)
         for text, p in proposed.items()
     }
@@ -207,13 +213,18 @@ def _groups(at: Sequence[int], frames: Frames, witnesses: Sequence[Witness]) -> 
     return chosen
 
 
-def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness], weight: float) -> float:
+def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness], fitted: Calibration) -> float:
     """Return how well a text fits what the witnesses say; those of marks count in full."""
     total = 0.0
     for i, witness in enumerate(witnesses):
         of = [character for character, group in zip(text, groups, strict=True) if group == i]
         said = float(witness.scores[CHARACTERS.index(of[0])]) if len(of) == 1 else witness.other
-        total += said if witness.is_mark else weight * said
+        if witness.is_mark:
+            total += said
+        elif len(of) == 1 and of[0].isdigit():
+            total += fitted.witness * witness.one + fitted.digit * max(said - witness.one, LEAST_DIGIT)
+        else:
+            total += fitted.witness * said
     return total
 
 

@@ -40,6 +40,7 @@ export const NEVER = -1000000000; // log-probability of what cannot be
 
 // scoring.py
 export const LEAST = -7; // log-probability that the witness gives, at least
+export const LEAST_DIGIT = -3; // log-probability that one digit is another than the witness says, at least
 // log-probability of the witness's own character, above which it is proposed, too
 export const SURE = -0.6931471805599453;
 export const STROKES = 0.6; // weight of the log-probability of the strokes
@@ -52,7 +53,7 @@ export const COMMA = 0.26; // height of a comma by that of the number, or by its
 export const COMMA_SHAPE = 1.6; // height of a comma by that of the number, or by its width, at least
 export const SUREST = 12; // largest logit of a text's probability
 // of the shipped line network, from models/registry.json
-export const CALIBRATION = { witness: 0.3, weights: [0.7842, -0.4502, 0.7137, -0.0596] };
+export const CALIBRATION = { witness: 0.3, weights: [0.7697, -0.4814, 0.7027, 0.0119], digit: 1 };
 
 // strokes.py
 export const MOST_STROKES = 60; // of a number; with more, the strokes are no witness

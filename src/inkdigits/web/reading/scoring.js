@@ -11,6 +11,7 @@ import {
   DASH,
   DASH_MIDDLE,
   LEAST,
+  LEAST_DIGIT,
   NEARLY_NONE,
   NO_MARK,
   SHORTEST_DASH,
@@ -28,6 +29,7 @@ import { align, logProbability, search } from './search.js';
  * @property {number} right
  * @property {number[]} scores log-probability of each of CHARACTERS
  * @property {number} other log-probability that it is none of them, or several
+ * @property {number} one log-probability that it is one digit, whichever
  * @property {boolean} isDigit whether it is accepted as a digit
  * @property {boolean} isMark whether it is so low that it is a point, comma or dash
  *
@@ -53,7 +55,7 @@ export function digitWitness(left, right, { probabilities, digit_score, is_digit
   const other = Math.max(log(1 - certainty), LEAST);
   const digits = probabilities.map((each) => Math.max(log(each) + log(certainty), LEAST));
   const scores = [...CHARACTERS].map((_, i) => digits[i] ?? other);
-  return { left, right, scores, other, isDigit: is_digit, isMark: false };
+  return { left, right, scores, other, one: Math.max(log(certainty), LEAST), isDigit: is_digit, isMark: false };
 }
 
 /**
@@ -73,7 +75,7 @@ export function markWitness(left, right, width, height, middle) {
   const scores = [...CHARACTERS].map((each) =>
     '.,-'.includes(each) ? Math.log(each === fits ? 0.75 : 0.12) : NO_MARK,
   );
-  return { left, right, scores, other: NO_MARK, isDigit: false, isMark: true };
+  return { left, right, scores, other: NO_MARK, one: 0, isDigit: false, isMark: true };
 }
 
 /**
@@ -156,10 +158,12 @@ function groupsOf(at, { boxes }, witnesses) {
  * @param {Witness[]} witnesses
  */
 function testimony(text, groups, witnesses) {
-  return witnesses.reduce((total, { scores, other, isMark }, i) => {
+  return witnesses.reduce((total, { scores, other, one, isMark }, i) => {
     const of = [...text].filter((_, k) => groups[k] === i);
     const said = of.length === 1 ? scores[CHARACTERS.indexOf(of[0])] : other;
-    return total + (isMark ? said : CALIBRATION.witness * said);
+    if (isMark) return total + said;
+    if (of.length !== 1 || !/\d/.test(of[0])) return total + CALIBRATION.witness * said;
+    return total + CALIBRATION.witness * one + CALIBRATION.digit * Math.max(said - one, LEAST_DIGIT);
   }, 0);
 }
 
