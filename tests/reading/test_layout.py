@@ -43,6 +43,23 @@ def test_points_commas_and_dashes_belong_to_their_number():
     assert texts(group(boxes, area)) == [[0, 1, 2, 3, 4, 5]]
 
 
+@pytest.mark.parametrize("top", [128, 136, 143])
+def test_a_long_comma_that_hangs_below_its_line_belongs_to_its_number(top):
+    boxes, area = laid_out((30, 100), (60, 100), (100, 100))
+    comma = [88, top, 97, top + 26]  # two thirds of a digit
+    boxes, area = np.vstack([boxes, [comma]]), np.append(area, 90)
+    [block] = group(boxes, area)
+    assert sorted(map(int, block.parts)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("place", [(64, 146), (64, 160), (190, 124)])
+def test_a_small_digit_of_another_line_is_not_a_comma(place):
+    boxes, area = laid_out((30, 100), (60, 100), (100, 100))
+    left, top = place
+    boxes, area = np.vstack([boxes, [[left, top, left + 18, top + 28]]]), np.append(area, 120)
+    assert [len(block.parts) for block in group(boxes, area)] != [4]
+
+
 def test_a_speck_far_from_all_digits_is_left_out():
     boxes, area = laid_out((30, 100), (60, 100))
     boxes, area = np.vstack([boxes, [[300, 300, 304, 304]]]), np.append(area, 16)

@@ -8,6 +8,9 @@ from PIL import Image
 
 from inkdigits import Recognizer
 from inkdigits.self_test import known_digit
+from inkdigits.synthesis.strokes import draw
+
+from support.drawings import number_strokes
 
 SIDE = 64  # pixels of a digit's sheet
 PITCH = 46  # pixels from a digit to the next
@@ -70,6 +73,21 @@ def test_boxes_are_where_the_digits_are(recognizer):
 def test_points_commas_and_dashes_are_read(recognizer):
     assert recognizer.read(sheet(("24.6", 40, 60))).numbers[0].value == 24.6
     assert recognizer.read(sheet(("-37", 40, 60))).numbers[0].value == -37
+
+
+@pytest.mark.parametrize("length", [0.3, 0.5])
+@pytest.mark.parametrize("start", [0.85, 1.0])
+def test_a_comma_that_hangs_below_the_line_is_read(recognizer, length, start):
+    """In ink and in strokes, however long it is."""
+    height = 80.0
+    first, last = number_strokes("31", height), number_strokes("5", height)
+    right = max(stroke[:, 0].max() for stroke in first) + 0.2 * height
+    comma = np.array([[right + 6, start * height], [right, (start + length) * height]])
+    strokes = [*first, comma, *(np.add(stroke, (right + 0.3 * height, 0)) for stroke in last)]
+    assert recognizer.read([stroke.tolist() for stroke in strokes]).text == "31,5"
+    width, bottom = np.concatenate(strokes).max(axis=0).astype(int) + 80
+    page = draw([stroke + 40 for stroke in strokes], int(width), int(bottom), pen=6, paper=255, ink=0)
+    assert recognizer.read(page).text == "31,5"
 
 
 @pytest.mark.parametrize("digit", range(10))

@@ -141,6 +141,27 @@ def test_overlapping_digits_are_read_by_their_strokes(visit, on_device):
         assert all(0 <= value <= 1000 for stroke in strokes for point in stroke for value in point)
 
 
+@pytest.mark.parametrize("on_device", [False, True])
+def test_digits_whose_ink_looks_like_one_digit_are_read_by_their_strokes(visit, on_device):
+    """And one digit with as many strokes stays one, with all that is said of a digit."""
+    page = visit()
+    page.get_by_test_id("on-device").set_checked(on_device)
+    expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device" if on_device else "^Ready: "))
+    strokes = number_strokes("15", 1.0, -0.3)
+    draw(page, strokes[:1], size=0.5, at=(0.3, 0.25))
+    expect(page.get_by_test_id("digit")).to_have_text("1")
+    draw(page, strokes[1:], size=0.5, at=(0.3, 0.25))
+    expect(numbers(page)).to_have_text("15")
+    expect(page.get_by_test_id("numbers-confidence")).to_have_text(SURE)
+    expect(page.get_by_test_id("digit")).to_be_hidden()
+    page.keyboard.press("Delete")
+    draw(page, DIGITS[4], size=0.5, at=(0.3, 0.25))
+    expect(page.get_by_test_id("digit")).to_have_text("4")
+    settled(page)
+    expect(numbers(page)).to_be_hidden()
+    expect(page.get_by_test_id("bars")).to_be_visible()
+
+
 def test_erased_ink_and_ink_off_the_pad_are_no_strokes(visit):
     lines = visit().evaluate("""async () => {
       const { penLines } = await import('./strokes.js');

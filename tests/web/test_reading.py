@@ -123,10 +123,12 @@ def drawn_numbers():
 
 
 def odd_drawings():
-    """A point, a dash, one digit, a stroke that returns on itself, and more strokes than are a witness."""
+    """A point, a dash, one digit, two on each other, a stroke that returns, and more strokes than are a witness."""
     yield [[[3.0, 4.0]]]
     yield [[[0.0, 0.0], [100.0, 0.0]]]
     yield [stroke.tolist() for stroke in number_strokes("7", 80.0)]
+    for text in ("4", "15", "13", "18", "91", "411"):  # the ink of most looks like one digit
+        yield [np.round(stroke, 2).tolist() for stroke in number_strokes(text, 80.0, -0.3)]
     yield [[[0.0, 0.0], [0.0, 50.0], [0.0, 0.0], [0.0, 50.0]]]
     yield [[[10.0 * i, 0.0], [10.0 * i + 3, 60.0]] for i in range(70)]
 

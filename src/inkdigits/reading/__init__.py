@@ -29,7 +29,7 @@ from inkdigits.reading.layout import Block, characters, group, table_of
 from inkdigits.reading.lines import Frames, read_lines
 from inkdigits.reading.scoring import Scored, Witness, digit_witness, mark_witness, score
 from inkdigits.reading.search import ANY, Restriction
-from inkdigits.reading.strokes import StrokeWitness, witness_strokes
+from inkdigits.reading.strokes import StrokeWitness, draw_several, witness_strokes
 from inkdigits.reading.tables import in_boxes, in_grid, score_single
 from inkdigits.reading.values import value_of
 
@@ -105,6 +105,11 @@ def read_picture(
         grey = page_grey(picture)
         page = find_page_ink(*grey)
     is_one = is_one and not (page and _has_many(page, single))
+    if is_one and draw_several(strokes, recognizer):
+        page = page or find_page_ink(*(grey or page_grey(picture)))
+        reading = read_page(page, recognizer, options, strokes) if page else None
+        if reading and reading.is_number and sum(len(number.digits) for number in reading.numbers) > 1:
+            return reading
     if is_one and _is_clean(picture):
         return _of_one(single, options.alternatives)
     grey = grey or page_grey(picture)

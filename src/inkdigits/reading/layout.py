@@ -16,6 +16,8 @@ LEVEL = 0.4  # of the lower height: digits whose rows overlap so much are on one
 FAR = 4.0  # of a digit's height; digits farther apart are not compared
 SAME_ROW = 0.5  # of the lower height: lines whose rows overlap so much are on one row
 MARK_ABOVE, MARK_BELOW = 0.25, 0.4  # of a digit's height, that marks reach above and below their line
+LONG = 0.75  # of a common digit's height: the longest comma
+HANGS = 0.1  # of a digit's height, that a long comma starts below its line, at most
 MARK_FAR = 1.0  # of a digit's height, from a mark to the nearest digit
 GAP = 0.9  # of a digit's height; numbers are farther apart
 SAME_COLUMN = 0.5  # of the narrower width: components that overlap so much are one character
@@ -54,7 +56,9 @@ def group(boxes: np.ndarray, area: np.ndarray, *, is_one: bool = False) -> list[
     lines = _lines(boxes, tall, common)
     if is_one:
         lines = [np.concatenate(lines)]
-    lines = _with_marks(lines, boxes, np.flatnonzero(~tall & (height < TALL[0] * common)), common)
+    lines, hanging = _hanging(lines, boxes, common)
+    low = np.flatnonzero(~tall & (height < TALL[0] * common))
+    lines = _with_marks(lines, boxes, np.concatenate([low, hanging]), common)
     rows = _rows(lines, boxes)
     blocks = []
     for row, members in enumerate(rows):
@@ -93,12 +97,26 @@ def _lines(boxes: np.ndarray, tall: np.ndarray, common: float) -> list[np.ndarra
     return [chosen[members] for members in joined(near)]
 
 
+def _hanging(lines: list[np.ndarray], boxes: np.ndarray, common: float) -> tuple[list[np.ndarray], np.ndarray]:
+    """Part lines from long commas, each of which looks like a line of its own as it hangs below that of its digits."""
+    tops, bottoms = boxes[:, 1], boxes[:, 3]
+    hanging = []
+    for [mark] in (line for line in lines if len(line) == 1 and np.ptp(boxes[line[0], [1, 3]]) < LONG * common):
+        others = np.concatenate([line for line in lines if line[0] != mark] or [np.zeros(0, int)])
+        apart = np.maximum(boxes[others, 0] - boxes[mark, 2], boxes[mark, 0] - boxes[others, 2])
+        base = bottoms[others]
+        starts = (tops[mark] > (tops[others] + base) / 2) & (tops[mark] <= base + HANGS * common)
+        if (starts & (bottoms[mark] > base) & (apart <= GAP * common)).any():
+            hanging.append(int(mark))
+    return [line for line in lines if line[0] not in hanging], np.array(hanging, int)
+
+
 def _with_marks(lines: list[np.ndarray], boxes: np.ndarray, marks: np.ndarray, common: float) -> list[np.ndarray]:
     """Give each mark to the line of the nearest digit, if it is on a level with it."""
     given: list[list[int]] = [[] for _ in lines]
     for mark in marks:
         left, top, right, bottom = boxes[mark]
-        middle = (top + bottom) / 2
+        middle = min((top + bottom) / 2, top + TALL[0] / 2 * common)  # of a long comma: where it starts
         nearest, best = -1, MARK_FAR * common
         for i, line in enumerate(lines):
             x0, y0, x1, y1 = boxes[line].T

@@ -16,20 +16,24 @@ from inkdigits.prediction import CHARACTERS, CLASSES, MARK, Box
 from inkdigits.preprocess import Preprocessed
 from inkdigits.preprocess.layout import lay_out
 from inkdigits.preprocess.strokes import paint
+from inkdigits.reading.layout import LONG
 from inkdigits.reading.scoring import DASH_MIDDLE, LEAST, SHORTEST_DASH, digit_witness
 
 if TYPE_CHECKING:
     from inkdigits.recognizer import Recognizer
 
-__all__ = ["StrokeWitness", "witness_strokes"]
+__all__ = ["StrokeWitness", "draw_several", "witness_strokes"]
 
 MOST_STROKES = 60  # of a number; with more, the strokes are no witness
 TOGETHER = 4  # strokes of one character, at most
 WIDEST = 1.7  # of a digit's height: the width of one character
 GLYPH_SIDE, GLYPH_PEN = 20, 2.4  # pixels of a character as it is drawn, and of its pen
 SMALL = 0.45  # of a digit's height: points, commas and dashes are lower
+HANGING = 0.6  # of a digit's height from the top of the line: long commas start lower
 FLAT = 0.6  # height by width, of a dash at most
 POINT_MIDDLE = 0.6  # of the line's height from its top: the middle of a point or comma is lower
+AS_HIGH = 0.8  # of the height of several digits that overlap: the height of each
+SURE_DIGITS = -0.2  # log-probability of all of them, at least
 MARKED = 0.9  # probability of a point, comma or dash whose shape and place fit
 
 
@@ -88,7 +92,7 @@ def witness_strokes(
     bounds = np.array([np.concatenate([stroke.min(axis=0), stroke.max(axis=0)]) for stroke in strokes])
     order = np.argsort(bounds[:, 0] + bounds[:, 2], kind="stable")
     bounds = bounds[order]
-    scores = np.full((n, TOGETHER, len(CHARACTERS)), LEAST)
+    scores, heights = np.full((n, TOGETHER, len(CHARACTERS)), LEAST), np.zeros((n, TOGETHER))
     seen, places = [], []
     for start in range(n):
         for k in range(min(TOGETHER, n - start)):
@@ -96,7 +100,9 @@ def witness_strokes(
             right, bottom = bounds[start : start + k + 1, 2:].max(axis=0)
             if right - left > WIDEST * height:
                 break
-            if bottom - top < SMALL * height:
+            heights[start, k] = bottom - top
+            hangs = top > line[0] + HANGING * height and bottom - top < LONG * height
+            if bottom - top < SMALL * height or hangs:
                 scores[start, k] = _mark(left, top, right, bottom, height, line)
                 continue
             ink = _drawn([strokes[i] for i in order[start : start + k + 1]], left, top, right, bottom)
@@ -105,8 +111,38 @@ def witness_strokes(
     for (start, k), found in zip(places, recognizer.predict_preprocessed(seen), strict=True):
         alone = digit_witness(0.0, 0.0, found)
         scores[start, k, :CLASSES] = alone.scores[:CLASSES]
-        scores[start, k, CHARACTERS.index(MARK)] = alone.other
+        if found.reason != "several digits":  # better read one by one than as one sign
+            scores[start, k, CHARACTERS.index(MARK)] = alone.other
+    scores[_are_several(scores, heights)] = LEAST
     return StrokeWitness(scores)
+
+
+def draw_several(strokes: Sequence[np.ndarray], recognizer: Recognizer) -> bool:
+    """Return whether strokes that look like one digit are surely several, which overlap."""
+    if not 1 < len(strokes) <= TOGETHER:
+        return False
+    points = np.concatenate(strokes)
+    top, bottom = float(points[:, 1].min()), float(points[:, 1].max())
+    found = witness_strokes(strokes, bottom - top, (top, bottom), recognizer)
+    return bool(found and (found.scores[0, len(strokes) - 1] == LEAST).all() and found.best_text().isdigit())
+
+
+def _are_several(scores: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """Return which groups of strokes are surely several digits, which overlap.
+
+    The parts of one digit, such as those of a 4, may look like digits, too, but not all are as high as it is.
+    """
+    digits = scores[:, :, :CLASSES].max(axis=2)
+    found = np.zeros(heights.shape, bool)
+    for start in range(len(digits)):
+        for k in range(1, min(TOGETHER, len(digits) - start)):
+            best = [0.0] + [-math.inf] * (k + 1)
+            for i in range(k + 1):
+                for j in range(k + 1 - i):
+                    if j < k and heights[start + i, j] >= AS_HIGH * heights[start, k]:
+                        best[i + j + 1] = max(best[i + j + 1], best[i] + float(digits[start + i, j]))
+            found[start, k] = best[-1] > SURE_DIGITS and heights[start, k] > 0
+    return found
 
 
 def _mark(left: float, top: float, right: float, bottom: float, height: float, line: tuple[float, float]) -> np.ndarray:

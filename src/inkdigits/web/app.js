@@ -21,7 +21,7 @@ import { marksOf } from './numbers.js';
 import { keepDevice, registerWorker } from './offline.js';
 import { Pad } from './pad.js';
 import { PAD, picture } from './paint.js';
-import { DeviceUnavailable, ServerUnavailable, messageOf } from './result.js';
+import { DeviceUnavailable, ServerUnavailable, isDigit, messageOf } from './result.js';
 import { ServerBackend, serverAddress } from './server-backend.js';
 import { persistDrawing, saveSetting, savedSetting } from './storage.js';
 import { fillTexts, text } from './strings.js';
@@ -88,7 +88,7 @@ function start(backend, address) {
   const batch = new Batch((file) => backend.read(file));
   const correcting = new Correcting({ backend, view, announce, again }, (error) => say('down', messageOf(error)));
 
-  let isPart = false; // what was read last may be a part of a digit, which is no number
+  let isPart = false; // what was read last may be a part of a digit or of a number
 
   /** @returns {Promise<Read | null>} null when all ink is outside the pad */
   async function readDrawing() {
@@ -104,10 +104,13 @@ function start(backend, address) {
     let place = from;
     /** @type {ReturnType<typeof penLines>} */
     let lines = null;
-    const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async ({ reason }) => {
-      isPart = reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
+    const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async (prediction) => {
+      const isOne = isDigit(prediction);
+      if (isOne && strokes.length < 2) return null;
+      isPart = prediction.reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
       if (isPart) return null;
       lines = penLines(strokes);
+      if (isOne && !lines) return null;
       if (lines) {
         place = PAD;
         return { strokes: lines };

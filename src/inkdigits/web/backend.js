@@ -90,19 +90,20 @@ export class Backend extends EventTarget {
   }
 
   /**
-   * Read one picture: the digit or, if it is not accepted as one, the numbers.
+   * Read one picture: the digit or, if it is not accepted as one or its strokes may be several, the numbers.
    * @param {Blob} picture
    * @param {Options} [options]
    * @param {(prediction: Prediction) => Promise<import('./result.js').Page | null>} [larger] gives the strokes of the
    *   same picture, or it at a resolution that keeps numbers legible; null if it cannot be numbers
    * @returns {Promise<Prediction>}
    */
-  async read(picture, options, larger = async () => picture) {
+  async read(picture, options, larger = async (prediction) => (isDigit(prediction) ? null : picture)) {
     const prediction = await this.#ask((backend) => backend.predict(picture, options));
-    if (isDigit(prediction) || prediction.digit === null) return prediction;
+    if (prediction.digit === null) return prediction;
     const page = await larger(prediction);
     const reading = page && (await this.#ask((backend) => backend.read(page, ALTERNATIVES)));
-    return reading && isNumber(reading, prediction) ? { ...prediction, reading } : prediction;
+    if (!reading || !isNumber(reading, prediction)) return prediction;
+    return { ...prediction, is_digit: false, reason: prediction.reason ?? 'several digits', reading };
   }
 
   /**

@@ -123,8 +123,10 @@ export function confidenceOf(prediction) {
  * @param {Reading} reading
  * @param {Prediction} prediction of the same ink
  */
-export function isNumber({ text, is_number, numbers }, { reason }) {
+export function isNumber({ text, is_number, numbers }, prediction) {
+  const { reason } = prediction;
   const digits = numbers.flatMap((number) => number.digits.filter(({ digit }) => digit !== null));
+  if (isDigit(prediction)) return is_number && digits.length > 1; // by its strokes
   if (reason === 'several digits') return digits.length > 0 && text.length > 1;
   return is_number && digits.length > 1 && digits.some(({ touching }) => !touching);
 }

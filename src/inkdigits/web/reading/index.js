@@ -3,7 +3,7 @@
  * inkdigits/reading, whose modules have the same names and give the reasons. A test compares both.
  */
 
-import { quantile } from '../numeric.js';
+import { quantile, sum } from '../numeric.js';
 import { MARK } from '../preprocess/constants.js';
 import { layOut } from '../preprocess/layout.js';
 import { drawStrokes, spanOf } from '../preprocess/strokes.js';
@@ -12,7 +12,7 @@ import { findPageInk } from './ink.js';
 import { around, characters, group, tableOf } from './layout.js';
 import { readLines } from './lines.js';
 import { digitWitness, markWitness, score } from './scoring.js';
-import { witnessStrokes } from './strokes.js';
+import { drawSeveral, witnessStrokes } from './strokes.js';
 import { valueOf } from './values.js';
 
 /** @typedef {import('../preprocess/components.js').Bounds} Bounds */
@@ -27,7 +27,7 @@ import { valueOf } from './values.js';
 /** @typedef {import('./scoring.js').Witness} Witness */
 
 /**
- * @typedef {{probabilities: number[], digit_score: number | null, is_digit: boolean}} Read
+ * @typedef {Pick<Single, 'probabilities' | 'digit_score' | 'is_digit'> & {reason: string | null}} Read
  *
  * @typedef {object} Networks
  * @property {import('../preprocess/ink.js').InkLogits} inkLogits
@@ -78,10 +78,26 @@ export async function readDrawing(lines, networks, alternatives) {
  */
 export async function readPicture(picture, networks, alternatives, strokes = []) {
   const single = await networks.readSingle(picture);
-  if (single?.is_digit && !isWide(picture, single)) return ofOne(single, alternatives);
+  const one = single?.is_digit ? ofOne(single, alternatives) : null;
+  const isSeveral = one && (await drawSeveral(strokes, networks.readDigits));
+  if (single && one && !isSeveral && !isWide(picture, single)) return one;
   const page = single && (await findPageInk(picture, networks.inkLogits));
-  if (single?.is_digit && !(page && hasMany(page, single))) return ofOne(single, alternatives);
-  if (!page) return readingOf([], [], null, null);
+  const isMany = page && hasMany(page, single);
+  if (one && !isSeveral && !isMany) return one;
+  if (!page) return one ?? readingOf([], [], null, null);
+  const reading = await readPage(page, networks, alternatives, strokes);
+  const isNumber = reading.is_number && sum(0, reading.numbers.length, (i) => reading.numbers[i].digits.length) > 1;
+  return one && !isMany && !isNumber ? one : reading;
+}
+
+/**
+ * Read the numbers in the ink of a page.
+ * @param {PageInk} page
+ * @param {Networks} networks
+ * @param {number} alternatives
+ * @param {readonly Line[]} strokes
+ */
+async function readPage(page, networks, alternatives, strokes) {
   const blocks = group(page.boxes, page.area);
   const witnesses = await testify(page, blocks, networks.readDigits);
   const frames = await readLines(

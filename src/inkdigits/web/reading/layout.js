@@ -5,7 +5,9 @@ import { weightedMedian } from '../preprocess/strokes.js';
 import {
   FAR,
   GAP,
+  HANGS,
   LEVEL,
+  LONG,
   MARK_ABOVE,
   MARK_BELOW,
   MARK_FAR,
@@ -39,7 +41,10 @@ export function group(allBoxes, allAreas) {
   const indices = [...boxes.keys()];
   const tall = indices.filter((i) => heights[i] >= least && heights[i] <= most);
   const marks = indices.filter((i) => heights[i] < least);
-  const rows = rowsOf(withMarks(linesOf(tall, boxes, common), boxes, marks, common), boxes);
+  const whole = linesOf(tall, boxes, common);
+  const hanging = hangingOf(whole, boxes, common);
+  const lines = whole.filter(([first]) => !hanging.includes(first));
+  const rows = rowsOf(withMarks(lines, boxes, [...marks, ...hanging], common), boxes);
   const blocks = rows.flatMap((lines, row) =>
     lines.flatMap((line) =>
       numbersOf(line, boxes, common).map((parts) => {
@@ -163,6 +168,25 @@ function linesOf(tall, boxes, common) {
 }
 
 /**
+ * Return long commas, each of which looks like a line of its own as it hangs below that of its digits.
+ * @param {number[][]} lines
+ * @param {Bounds[]} boxes
+ * @param {number} common height of a digit
+ */
+function hangingOf(lines, boxes, common) {
+  const alone = lines.filter((line) => line.length === 1).map(([mark]) => mark);
+  return alone.filter((mark) => {
+    const [left, top, right, bottom] = boxes[mark];
+    if (bottom - top >= LONG * common) return false;
+    return lines.flat().some((other) => {
+      const [x0, y0, x1, y1] = boxes[other];
+      const starts = top > (y0 + y1) / 2 && top <= y1 + HANGS * common;
+      return other !== mark && starts && bottom > y1 && Math.max(x0 - right, left - x1) <= GAP * common;
+    });
+  });
+}
+
+/**
  * Give each mark to the line of the nearest digit, if it is on a level with it.
  * @param {number[][]} lines
  * @param {Bounds[]} boxes
@@ -173,7 +197,7 @@ function withMarks(lines, boxes, marks, common) {
   const given = lines.map((line) => [...line]);
   for (const mark of marks) {
     const [left, top, right, bottom] = boxes[mark];
-    const middle = (top + bottom) / 2;
+    const middle = Math.min((top + bottom) / 2, top + (TALL[0] / 2) * common); // of a long comma: where it starts
     let [nearest, best] = [-1, MARK_FAR * common];
     lines.forEach((line, i) => {
       for (const part of line) {

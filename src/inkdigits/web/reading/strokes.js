@@ -3,20 +3,24 @@
  * reasons, see inkdigits/reading/strokes.py.
  */
 
-import { CHARACTERS, MARK } from '../preprocess/constants.js';
+import { CHARACTERS, CLASSES, MARK } from '../preprocess/constants.js';
 import { layOut } from '../preprocess/layout.js';
 import { levelOf, painted, spanOf } from '../preprocess/strokes.js';
 import {
+  AS_HIGH,
   DASH_MIDDLE,
   FLAT,
   GLYPH_PEN,
   GLYPH_SIDE,
+  HANGING,
   LEAST,
+  LONG,
   MARKED,
   MOST_STROKES,
   POINT_MIDDLE,
   SHORTEST_DASH,
   SMALL,
+  SURE_DIGITS,
   TOGETHER,
   WIDEST,
 } from './constants.js';
@@ -90,13 +94,16 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
   const middles = strokes.map(middle);
   const ordered = [...strokes.keys()].sort((a, b) => middles[a] - middles[b]).map((i) => strokes[i]);
   const scores = ordered.map(() => Array.from({ length: TOGETHER }, () => none()));
+  const heights = ordered.map(() => Array(TOGETHER).fill(0));
   const groups = ordered.flatMap((_, start) => {
     const found = [];
     for (let k = 0; k < Math.min(TOGETHER, ordered.length - start); k += 1) {
       const some = ordered.slice(start, start + k + 1);
       const span = spanOf(some);
       if (span[2] - span[0] > WIDEST * height) break;
-      if (span[3] - span[1] < SMALL * height) scores[start][k] = markScores(span, height, line);
+      heights[start][k] = span[3] - span[1];
+      const hangs = span[1] > line[0] + HANGING * height && span[3] - span[1] < LONG * height;
+      if (span[3] - span[1] < SMALL * height || hangs) scores[start][k] = markScores(span, height, line);
       else found.push({ start, k, image: layOut(drawn(some, span)) });
     }
     return found;
@@ -104,10 +111,48 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
   const read = await readDigits(groups.map(({ image }) => image));
   groups.forEach(({ start, k }, i) => {
     const { scores: alone, other } = digitWitness(0, 0, read[i]);
-    const { length } = read[i].probabilities;
-    scores[start][k] = none().map((least, at) => (at < length ? alone[at] : CHARACTERS[at] === MARK ? other : least));
+    const { probabilities, reason } = read[i];
+    // Several digits are better read one by one than as one sign.
+    const isSign = (/** @type {number} */ at) => CHARACTERS[at] === MARK && reason !== 'several digits';
+    scores[start][k] = none().map((least, at) => (at < probabilities.length ? alone[at] : isSign(at) ? other : least));
   });
-  return new StrokeWitness(scores);
+  const several = areSeveral(scores, heights);
+  return new StrokeWitness(scores.map((groups, start) => groups.map((each, k) => (several[start][k] ? none() : each))));
+}
+
+/**
+ * Return whether strokes that look like one digit are surely several, which overlap.
+ * @param {readonly Line[]} strokes
+ * @param {import('./index.js').Networks['readDigits']} readDigits
+ */
+export async function drawSeveral(strokes, readDigits) {
+  const n = strokes.length;
+  if (n < 2 || n > TOGETHER) return false;
+  const [, top, , bottom] = spanOf(strokes);
+  const found = await witnessStrokes(strokes, bottom - top, [top, bottom], readDigits);
+  return found !== null && found.scores[0][n - 1].every((score) => score === LEAST) && /^\d+$/.test(found.bestText());
+}
+
+/**
+ * Return which groups of strokes are surely several digits, which overlap: each is as high as all.
+ * @param {number[][][]} scores
+ * @param {number[][]} heights
+ */
+function areSeveral(scores, heights) {
+  const digits = scores.map((groups) => groups.map((each) => Math.max(...each.slice(0, CLASSES))));
+  return heights.map((row, start) =>
+    row.map((height, k) => {
+      if (!k || start + k >= scores.length || !height) return false;
+      const best = Array.from({ length: k + 2 }, (_, i) => (i ? -Infinity : 0));
+      for (let i = 0; i <= k; i += 1) {
+        for (let j = 0; j <= k - i && j < k; j += 1) {
+          if (heights[start + i][j] < AS_HIGH * height) continue;
+          best[i + j + 1] = Math.max(best[i + j + 1], best[i] + digits[start + i][j]);
+        }
+      }
+      return best[k + 1] > SURE_DIGITS;
+    }),
+  );
 }
 
 const none = () => Array.from(CHARACTERS, () => LEAST);
