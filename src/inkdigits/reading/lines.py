@@ -18,6 +18,7 @@ FRAME = 2  # pixels of a line's width per frame
 LOGITS = 1 + len(CHARACTERS)  # of a frame; the first is that of no character
 BOX = 4  # values per frame, in units of the line's height: to the left and right, and top and bottom of the character
 BATCH_PIXELS = 1 << 19  # of the lines of one network run
+ALIKE = 0.6  # of the widest line of a network run: the width of the others, which are padded to it
 
 
 class Frames(NamedTuple):
@@ -44,7 +45,8 @@ def read_lines(inks: Sequence[np.ndarray]) -> list[Frames]:
     found: list[Frames | None] = [None] * len(inks)
     while order:
         widest = laid_out[order[-1]][0].shape[1]
-        some = order[-max(1, BATCH_PIXELS // (LINE_HEIGHT * widest)) :]
+        most = max(1, BATCH_PIXELS // (LINE_HEIGHT * widest))
+        some = [i for i in order[-most:] if laid_out[i][0].shape[1] >= ALIKE * widest]
         del order[-len(some) :]
         batch = np.zeros((len(some), 1, LINE_HEIGHT, widest), np.float32)
         for row, i in zip(batch, some, strict=True):

@@ -26,7 +26,7 @@ __all__ = ["Calibration", "Scored", "Witness", "digit_witness", "features", "mar
 LEAST = -7.0  # log-probability that the witness gives, at least
 LEAST_DIGIT = -3.0  # log-probability that one digit is another than the witness says, at least
 SURE = math.log(0.5)  # log-probability of the witness's own character, above which it is proposed, too
-STROKES = 2.5  # weight of the log-probability of the strokes
+STROKES = 0.6  # weight of the log-probability of the strokes
 DOUBT = 0.02  # prior probability that a restriction does not hold
 NEARLY_NONE = 1e-9  # probability; its logarithm is taken
 NO_MARK = -4.0  # log-probability that low ink is no sign, but a speck, or a part of a digit
@@ -114,7 +114,7 @@ class Scored(NamedTuple):
         confidence: calibrated probability that it is right.
         frames: the frame of each character.
         groups: the group of each character; characters of one group touch.
-        each: probability of each character.
+        each: probability of each character, for the most likely text; for others, none.
     """
 
     text: str
@@ -153,7 +153,8 @@ def score(
     added = [text for text in proposed if text not in aligned]
     if added:
         aligned.update(zip(added, align(frames.scores, added), strict=True))
-    groups = {text: _groups(at, frames, witnesses) for text, at in aligned.items()}
+    group_of: dict[int, int] = {}  # of a frame; texts share most of their frames
+    groups = {text: _groups(at, frames, witnesses, group_of) for text, at in aligned.items()}
     total = {
         text: p
         + _testimony(text, groups[text], witnesses, fitted)
@@ -180,7 +181,7 @@ def score(
             confidence if text == best else probability[text] * times,
             aligned[text],
             groups[text],
-            [max(0.0, 1 - (1 - p) * times) for p in _each(text, probability)],
+            [max(0.0, 1 - (1 - p) * times) for p in _each(text, probability)] if text == best else [],
         )
         for text in order
     ]
@@ -199,29 +200,37 @@ def features(text: str, probability: float, groups: Sequence[int]) -> tuple[floa
     return logit, 1.0, touching, len(text) / 10
 
 
-def _groups(at: Sequence[int], frames: Frames, witnesses: Sequence[Witness]) -> list[int]:
-    """Return the witness whose ink each character is."""
+def _groups(
+    at: Sequence[int], frames: Frames, witnesses: Sequence[Witness], known: dict[int, int] | None = None
+) -> list[int]:
+    """Return the witness whose ink each character is; ``known`` are those of frames, and gets more."""
     if not witnesses:
         return [0] * len(at)
-    edges = [(witness.left, witness.right) for witness in witnesses]
-    chosen = []
+    known = {} if known is None else known
     for frame in at:
-        left, _, right, _ = frames.boxes[frame]
-        middle = float((left + right) / 2)
-        away = [(max(start - middle, middle - end, 0.0), abs((start + end) / 2 - middle)) for start, end in edges]
-        chosen.append(away.index(min(away)))
-    return chosen
+        if frame not in known:
+            left, _, right, _ = frames.boxes[frame].tolist()
+            middle = (left + right) / 2
+            away = [
+                (max(w.left - middle, middle - w.right, 0.0), abs((w.left + w.right) / 2 - middle)) for w in witnesses
+            ]
+            known[frame] = away.index(min(away))
+    return [known[frame] for frame in at]
 
 
 def _testimony(text: str, groups: Sequence[int], witnesses: Sequence[Witness], fitted: Calibration) -> float:
     """Return how well a text fits what the witnesses say; those of marks count in full."""
+    of: list[str] = [""] * len(witnesses)
+    for character, group in zip(text, groups, strict=True):
+        if witnesses:
+            of[group] += character
     total = 0.0
-    for i, witness in enumerate(witnesses):
-        of = [character for character, group in zip(text, groups, strict=True) if group == i]
-        said = float(witness.scores[CHARACTERS.index(of[0])]) if len(of) == 1 else witness.other
+    for characters, witness in zip(of, witnesses, strict=True):
+        is_one = len(characters) == 1
+        said = float(witness.scores[CHARACTERS.index(characters)]) if is_one else witness.other
         if witness.is_mark:
             total += said
-        elif len(of) == 1 and of[0].isdigit():
+        elif is_one and characters.isdigit():
             total += fitted.witness * witness.one + fitted.digit * max(said - witness.one, LEAST_DIGIT)
         else:
             total += fitted.witness * said

@@ -97,6 +97,12 @@ def search(scores: np.ndarray, restriction: Restriction = ANY) -> list[tuple[str
     is_any, begins = restriction.is_any, _Beginnings(restriction)
     for row, is_likely in zip(scores.tolist(), scores > floor, strict=True):
         candidates = [(CHARACTERS[i], row[1 + i]) for i in np.flatnonzero(is_likely[1:]).tolist()]
+        if not candidates:
+            ends = [
+                (text, both + row[0], last + row[_COLUMN[text[-1]]] if text else NEVER) for text, _, last, both in beam
+            ]
+            beam = [(text, none, last, _add(none, last)) for text, none, last in ends]
+            continue
         found: dict[str, tuple[float, float]] = {}
         for text, none, last, both in beam:
             ending = text[-1:]

@@ -17,7 +17,7 @@ from inkdigits.preprocess import Preprocessed
 from inkdigits.preprocess.layout import lay_out
 from inkdigits.preprocess.strokes import paint
 from inkdigits.reading.layout import LONG
-from inkdigits.reading.scoring import DASH_MIDDLE, LEAST, SHORTEST_DASH, digit_witness
+from inkdigits.reading.scoring import DASH_MIDDLE, LEAST, SHORTEST_DASH, SURE, digit_witness
 
 if TYPE_CHECKING:
     from inkdigits.recognizer import Recognizer
@@ -32,8 +32,10 @@ SMALL = 0.45  # of a digit's height: points, commas and dashes are lower
 HANGING = 0.6  # of a digit's height from the top of the line: long commas start lower
 FLAT = 0.6  # height by width, of a dash at most
 POINT_MIDDLE = 0.6  # of the line's height from its top: the middle of a point or comma is lower
-AS_HIGH = 0.8  # of the height of several digits that overlap: the height of each
+AS_HIGH = 0.8  # of the height of several digits: the height of each
 SURE_DIGITS = -0.2  # log-probability of all of them, at least
+OVERLAPPING = 4.0  # by so much more strokes weigh whose ink looks like one digit: the line network cannot read it
+NOT_ONE = -50.0  # log-probability that they are one character
 MARKED = 0.9  # probability of a point, comma or dash whose shape and place fit
 
 
@@ -42,7 +44,7 @@ class StrokeWitness(NamedTuple):
 
     Attributes:
         scores: (N, TOGETHER, len(CHARACTERS)) log-probabilities of the strokes from n to n + k, from left to right;
-            LEAST where they cannot be a character.
+            LEAST where they cannot be a character, NOT_ONE where they are surely several digits.
     """
 
     scores: np.ndarray
@@ -113,7 +115,13 @@ def witness_strokes(
         scores[start, k, :CLASSES] = alone.scores[:CLASSES]
         if found.reason != "several digits":  # better read one by one than as one sign
             scores[start, k, CHARACTERS.index(MARK)] = alone.other
-    scores[_are_several(scores, heights)] = LEAST
+    several = _are_several(scores, heights)
+    scores[several, CHARACTERS.index(MARK)] = LEAST
+    several &= scores[:, :, :CLASSES].max(axis=2) > SURE  # and their ink looks like one
+    for start, k in np.argwhere(several).tolist():
+        for i in range(k + 1):
+            scores[start + i, : k + 1 - i] = np.maximum(OVERLAPPING * scores[start + i, : k + 1 - i], NOT_ONE)
+    scores[several] = NOT_ONE
     return StrokeWitness(scores)
 
 
@@ -124,11 +132,11 @@ def draw_several(strokes: Sequence[np.ndarray], recognizer: Recognizer) -> bool:
     points = np.concatenate(strokes)
     top, bottom = float(points[:, 1].min()), float(points[:, 1].max())
     found = witness_strokes(strokes, bottom - top, (top, bottom), recognizer)
-    return bool(found and (found.scores[0, len(strokes) - 1] == LEAST).all() and found.best_text().isdigit())
+    return bool(found and (found.scores[0, len(strokes) - 1] == NOT_ONE).all() and found.best_text().isdigit())
 
 
 def _are_several(scores: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Return which groups of strokes are surely several digits, which overlap.
+    """Return which groups of strokes are surely several digits.
 
     The parts of one digit, such as those of a 4, may look like digits, too, but not all are as high as it is.
     """
@@ -141,7 +149,7 @@ def _are_several(scores: np.ndarray, heights: np.ndarray) -> np.ndarray:
                 for j in range(k + 1 - i):
                     if j < k and heights[start + i, j] >= AS_HIGH * heights[start, k]:
                         best[i + j + 1] = max(best[i + j + 1], best[i] + float(digits[start + i, j]))
-            found[start, k] = best[-1] > SURE_DIGITS and heights[start, k] > 0
+            found[start, k] = best[-1] > SURE_DIGITS
     return found
 
 

@@ -34,6 +34,7 @@ export const LOGITS = 15; // of a frame; the first is that of no character
 // values per frame, in units of the line's height: to the left and right, and top and bottom of the character
 export const BOX = 4;
 export const BATCH_PIXELS = 524288; // of the lines of one network run
+export const ALIKE = 0.6; // of the widest line of a network run: the width of the others, which are padded to it
 
 // search.py
 export const BEAM = 10; // texts that are followed
@@ -45,7 +46,7 @@ export const LEAST = -7; // log-probability that the witness gives, at least
 export const LEAST_DIGIT = -3; // log-probability that one digit is another than the witness says, at least
 // log-probability of the witness's own character, above which it is proposed, too
 export const SURE = -0.6931471805599453;
-export const STROKES = 2.5; // weight of the log-probability of the strokes
+export const STROKES = 0.6; // weight of the log-probability of the strokes
 export const NEARLY_NONE = 1e-09; // probability; its logarithm is taken
 export const NO_MARK = -4; // log-probability that low ink is no sign, but a speck, or a part of a digit
 export const DASH = 1.4; // width by height of a dash, at least
@@ -67,6 +68,9 @@ export const SMALL = 0.45; // of a digit's height: points, commas and dashes are
 export const HANGING = 0.6; // of a digit's height from the top of the line: long commas start lower
 export const FLAT = 0.6; // height by width, of a dash at most
 export const POINT_MIDDLE = 0.6; // of the line's height from its top: the middle of a point or comma is lower
-export const AS_HIGH = 0.8; // of the height of several digits that overlap: the height of each
+export const AS_HIGH = 0.8; // of the height of several digits: the height of each
 export const SURE_DIGITS = -0.2; // log-probability of all of them, at least
+// by so much more strokes weigh whose ink looks like one digit: the line network cannot read it
+export const OVERLAPPING = 4;
+export const NOT_ONE = -50; // log-probability that they are one character
 export const MARKED = 0.9; // probability of a point, comma or dash whose shape and place fit

@@ -3,7 +3,7 @@
 import { rint, sum } from '../numeric.js';
 import { LINE_HEIGHT, LINE_MARGIN } from '../preprocess/constants.js';
 import { layOutLine } from '../preprocess/layout.js';
-import { BATCH_PIXELS, BOX, FRAME, LOGITS } from './constants.js';
+import { ALIKE, BATCH_PIXELS, BOX, FRAME, LOGITS } from './constants.js';
 
 /** @typedef {import('../numeric.js').Plane} Plane */
 /** @typedef {(lines: Float32Array, count: number, height: number, width: number) => Promise<Float32Array>} LineLogits */
@@ -28,7 +28,9 @@ export async function readLines(inks, lineLogits) {
   while (order.length) {
     const widest = laidOut[order[order.length - 1]][0].width;
     const size = LINE_HEIGHT * widest;
-    const some = order.splice(-Math.max(1, Math.trunc(BATCH_PIXELS / size)));
+    const most = Math.max(1, Math.trunc(BATCH_PIXELS / size));
+    const like = order.findIndex((i) => laidOut[i][0].width >= ALIKE * widest);
+    const some = order.splice(Math.max(like, order.length - most));
     const batch = new Float32Array(some.length * size);
     some.forEach((i, row) => {
       const [{ width, data }] = laidOut[i];

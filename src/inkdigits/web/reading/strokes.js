@@ -17,9 +17,12 @@ import {
   LONG,
   MARKED,
   MOST_STROKES,
+  NOT_ONE,
+  OVERLAPPING,
   POINT_MIDDLE,
   SHORTEST_DASH,
   SMALL,
+  SURE,
   SURE_DIGITS,
   TOGETHER,
   WIDEST,
@@ -35,7 +38,8 @@ const FULL_SCALE = 255;
 export class StrokeWitness {
   /**
    * @param {number[][][]} scores by first stroke, from left to right, and number of more strokes: log-probability of
-   *   each of CHARACTERS; LEAST where they cannot be a character
+   *   each of CHARACTERS; LEAST where they cannot be a character, NOT_ONE where
+   *   they are surely several digits
    */
   constructor(scores) {
     this.scores = scores;
@@ -116,8 +120,22 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
     const isSign = (/** @type {number} */ at) => CHARACTERS[at] === MARK && reason !== 'several digits';
     scores[start][k] = none().map((least, at) => (at < probabilities.length ? alone[at] : isSign(at) ? other : least));
   });
-  const several = areSeveral(scores, heights);
-  return new StrokeWitness(scores.map((groups, start) => groups.map((each, k) => (several[start][k] ? none() : each))));
+  const are = areSeveral(scores, heights);
+  const isLikeOne = (/** @type {number[]} */ each) => Math.max(...each.slice(0, CLASSES)) > SURE;
+  const several = are.map((row, start) => row.map((is, k) => is && isLikeOne(scores[start][k])));
+  are.forEach((row, start) => row.forEach((is, k) => is && (scores[start][k][CHARACTERS.indexOf(MARK)] = LEAST)));
+  several.forEach((row, first) =>
+    row.forEach((is, last) => {
+      for (let i = 0; is && i <= last; i += 1) {
+        for (let k = 0; k <= last - i; k += 1) {
+          scores[first + i][k] = scores[first + i][k].map((score) => Math.max(OVERLAPPING * score, NOT_ONE));
+        }
+      }
+    }),
+  );
+  return new StrokeWitness(
+    scores.map((row, start) => row.map((each, k) => (several[start][k] ? each.map(() => NOT_ONE) : each))),
+  );
 }
 
 /**
@@ -130,11 +148,11 @@ export async function drawSeveral(strokes, readDigits) {
   if (n < 2 || n > TOGETHER) return false;
   const [, top, , bottom] = spanOf(strokes);
   const found = await witnessStrokes(strokes, bottom - top, [top, bottom], readDigits);
-  return found !== null && found.scores[0][n - 1].every((score) => score === LEAST) && /^\d+$/.test(found.bestText());
+  return found !== null && found.scores[0][n - 1].every((score) => score === NOT_ONE) && /^\d+$/.test(found.bestText());
 }
 
 /**
- * Return which groups of strokes are surely several digits, which overlap: each is as high as all.
+ * Return which groups of strokes are surely several digits: each is as high as all.
  * @param {number[][][]} scores
  * @param {number[][]} heights
  */
@@ -142,7 +160,7 @@ function areSeveral(scores, heights) {
   const digits = scores.map((groups) => groups.map((each) => Math.max(...each.slice(0, CLASSES))));
   return heights.map((row, start) =>
     row.map((height, k) => {
-      if (!k || start + k >= scores.length || !height) return false;
+      if (!k || start + k >= scores.length) return false;
       const best = Array.from({ length: k + 2 }, (_, i) => (i ? -Infinity : 0));
       for (let i = 0; i <= k; i += 1) {
         for (let j = 0; j <= k - i && j < k; j += 1) {
