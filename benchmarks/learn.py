@@ -20,11 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits.data.catalog import load
-from inkdigits.data.dataset import Dataset
+from inkdigits.data.dataset import Dataset, Lazy
 from inkdigits.evaluation.decision import validation_sets
 from inkdigits.evaluation.evaluate import read_answers
 from inkdigits.feedback.split import Corrections
-from inkdigits.learning.gate import answers_of
 from inkdigits.learning.trainer import train_challenger
 from inkdigits.network import SHIPPED, read_registry
 from inkdigits.preprocess.layout import from_pixels
@@ -119,8 +118,10 @@ def compared(
     others = [hand[1:] for i, hand in enumerate(hands) if i not in chosen]
     for name, parts in (("same", same), ("others", others)):
         labels = np.concatenate([labels for labels, _ in parts])
-        seen = [from_pixels(image) for _, images in parts for image in images]
-        yield name, len(labels), [float((answers_of(each, seen).digits == labels).mean()) for each in both]
+        images = np.concatenate([images for _, images in parts])
+        written = Dataset(name, "all", Lazy(lambda at, of=images: from_pixels(of[at]), range(len(labels))), labels, {})
+        answers = [read_answers(each, written, silent)[0] for each in both]
+        yield name, len(labels), [float((each.digits == labels).mean()) for each in answers]
     for dataset in sets:
         answers = [read_answers(each, dataset, silent)[0] for each in both]
         if (dataset.labels < 0).all():

@@ -1,6 +1,7 @@
 """``inkdigits learn``: too little, enough, interrupted, twice at once; and what is kept of it."""
 
 import json
+import shutil
 
 import pytest
 from filelock import FileLock
@@ -8,11 +9,13 @@ from sqlalchemy import select
 
 from inkdigits import Recognizer
 from inkdigits.data.catalog import load
+from inkdigits.feedback.history import add_promotion
 from inkdigits.feedback.queries import every
 from inkdigits.feedback.split import to_train_on, trained_rows
-from inkdigits.feedback.tables import Model
-from inkdigits.network import read_registry
-from inkdigits.registry import roles
+from inkdigits.feedback.tables import Certificate, Model
+from inkdigits.network import SHIPPED, read_registry
+from inkdigits.profile import Profile
+from inkdigits.registry import promote, roles
 from inkdigits.settings import Settings
 from inkdigits.training.checkpoint import write_checkpoint
 
@@ -101,6 +104,36 @@ def test_a_round_that_broke_off_goes_on_and_a_removed_picture_is_not_learned(fil
     assert f"{len(rows) - 1} corrections" in out
 
 
+def test_a_guarantee_from_the_store_ends_with_the_champion(store, run_command, tmp_path):
+    """The pictures are of clients that no model is trained on; other corrections count for nothing."""
+    models = shutil.copytree(SHIPPED, tmp_path / "shipped")
+    path, recognizer = store.engine.url.database, Recognizer(models)
+    code, _, err = run_command("guarantee", "--error", "20%", "--model", models, "--feedback", path)
+    assert (code, "the database has no reviewed audit of the clients that are kept for guarantees" in err) == (2, True)
+    digits = load("digits", Settings.from_env(), part="test")
+    read = recognizer.predict_batch(digits.images)
+    right = [i for i, each in enumerate(read) if each.is_digit and each.digit == digits.labels[i]][:60]
+    users = clients_of(store, guarantee=30, train=30)
+    fill(store, recognizer, list(digits.images[right]), digits.labels[right], users)
+    accept_all(store)
+    profile = tmp_path / "mine.json"
+    command = ("guarantee", "--error", "20%", "--model", models, "--feedback", path, "-o", profile)
+    code, out, err = run_command(*command)
+    assert code == 0, err
+    assert "cnn on audit: 30 pictures by 30 writers" in out
+    assert Profile.read(profile).writers == 30
+    with store.engine.connect() as connection:
+        [kept] = connection.execute(select(Certificate)).all()
+    assert (kept.model_sha256, kept.users, kept.withdrawn) == (recognizer.model.sha256, 30, None)
+    add_promotion(store.engine, promote(models, "lenet", by="test", reason="another"))
+    with store.engine.connect() as connection:
+        [kept] = connection.execute(select(Certificate)).all()
+    assert kept.withdrawn is not None
+    assert kept.withdrawn_why == "lenet is the champion"
+    code, _, err = run_command("guarantee", "--error", "20%")
+    assert (code, "give --data DATA, or --feedback" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -125,8 +158,6 @@ def test_no_database_no_champion_and_two_at_once(filled, models, run_command, mo
     with FileLock(models / ".learning.lock"):
         code, _, err = learn(run_command, filled, models)
     assert (code, "another inkdigits learn is at work in" in err) == (2, True)
-    from inkdigits.network import SHIPPED
-
     code, _, err = learn(run_command, filled, SHIPPED)
     assert (code, "the models that ship stay as they are" in err) == (2, True)
     registry = read_registry(models)

@@ -35,6 +35,7 @@ __all__ = [
     "is_stdout",
     "naming",
     "open_standard",
+    "open_store",
     "output",
     "print_errors",
     "refuse_own",
@@ -228,6 +229,21 @@ def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
         from inkdigits.bulk.inputs import SUFFIXES
 
         refuse_input(path, given, below=SUFFIXES)
+
+
+@contextlib.contextmanager
+def open_store(settings: Settings, *unless: str | None) -> Iterator[Any]:
+    """Open the database of corrections; None if there is none, or one of ``unless`` is given instead."""
+    if not settings.feedback or any(unless):
+        yield None
+        return
+    from inkdigits.feedback.store import Store
+
+    store = Store(settings.feedback)
+    try:
+        yield store.engine
+    finally:
+        store.close()
 
 
 @contextlib.contextmanager

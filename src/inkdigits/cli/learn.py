@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from inkdigits.cli.common import FINE, Commands, add_command, add_settings
+from inkdigits.cli.common import FINE, Commands, add_command, add_settings, open_store
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -73,15 +73,14 @@ def _learn(args: argparse.Namespace) -> int:
         raise SettingError(f"--name is a name such as learned-1, without a folder, not {args.name!r}")
     if args.least < 1:
         raise SettingError(f"--least must be 1 or more, not {args.least}")
-    from inkdigits.feedback.store import Store
     from inkdigits.learning.cycle import learn
     from inkdigits.progress import Report
 
     given = ["--validation", args.validation, *(["--data", args.data] if args.data else [])]
-    report, store = Report(), Store(settings.feedback)
-    try:
+    report = Report()
+    with open_store(settings) as engine:
         done = learn(
-            store.engine,
+            engine,
             folder,
             settings,
             report,
@@ -93,8 +92,6 @@ def _learn(args: argparse.Namespace) -> int:
             with_pictures=args.pictures,
             command=f"inkdigits learn {shlex.join(given)}",
         )
-    finally:
-        store.close()
     if not done.challenger:
         report.say(f"nothing was trained: {done.reason}")
         return FINE

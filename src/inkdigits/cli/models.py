@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import getpass
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from inkdigits.atomic import check_output
-from inkdigits.cli.common import FINE, Commands, Parser, add_command, add_settings, refuse_own
+from inkdigits.cli.common import FINE, Commands, Parser, add_command, add_settings, open_store, refuse_own
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -163,7 +162,7 @@ def _gate(args: argparse.Namespace) -> int:
         for path in (args.report, str(Path(args.report).with_suffix(".json"))):
             check_output(path)
             refuse_own(path, [*given[1:], *files])
-    with _store(settings, args.audit) as engine:
+    with open_store(settings, args.audit) as engine:
         from inkdigits.data.catalog import load
         from inkdigits.data.catalog import parts as parts_of
         from inkdigits.feedback.split import assign, audit
@@ -182,21 +181,6 @@ def _gate(args: argparse.Namespace) -> int:
         numbers = decision.write(Path(args.report))
         print(f"wrote {args.report} and {numbers}")
     return FINE if decision.verdict.passed else NOT_PASSED
-
-
-@contextlib.contextmanager
-def _store(settings: Settings, *unless: str) -> Iterator[Any]:
-    """Open the database of corrections; None if there is none, or it is not wanted."""
-    if not settings.feedback or any(unless):
-        yield None
-        return
-    from inkdigits.feedback.store import Store
-
-    store = Store(settings.feedback)
-    try:
-        yield store.engine
-    finally:
-        store.close()
 
 
 def _promote(args: argparse.Namespace) -> int:
@@ -220,7 +204,7 @@ def _rollback(args: argparse.Namespace) -> int:
 
 
 def _told(entry: dict[str, Any], args: argparse.Namespace) -> int:
-    with _store(Settings.from_env(feedback=args.feedback)) as engine:
+    with open_store(Settings.from_env(feedback=args.feedback)) as engine:
         if engine is not None:
             from inkdigits.feedback.history import add_promotion
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from inkdigits.errors import DataError
-from inkdigits.preprocess import ImageSource
+from inkdigits.preprocess import ImageSource, Preprocessed
 
 __all__ = [
     "CLASSES",
@@ -42,7 +42,7 @@ class Lazy(Sequence[Any]):
         numbers: of the images in this sequence, in its order.
     """
 
-    def __init__(self, make: Callable[[int], ImageSource], numbers: Iterable[int]) -> None:
+    def __init__(self, make: Callable[[int], ImageSource | Preprocessed], numbers: Iterable[int]) -> None:
         self._make = make
         self._numbers = np.asarray(numbers if isinstance(numbers, np.ndarray) else list(numbers), np.int64)
 
@@ -69,7 +69,7 @@ class Dataset:
         name: of the data set, such as "mnist".
         part: "train", "validation", "test" or "all".
         images: (N, H, W) uint8, raw as the data set has them, ink 255 on paper 0 for "mnist" and "digits"; or a
-            :class:`Lazy` sequence of whatever ``Recognizer.predict`` takes, of any sizes.
+            :class:`Lazy` sequence of whatever ``Recognizer.predict`` takes, of any sizes; or one of ``Preprocessed``.
         labels: (N,) int64, 0 to 9.
         sha256: hash by file or array that the images and labels came from.
         numbers: (N,) int64, the index of each image in the data set that it was taken from; None: 0 to N - 1.

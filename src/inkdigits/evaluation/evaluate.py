@@ -15,6 +15,8 @@ import numpy as np
 from inkdigits.data.catalog import DATASETS, load, parts
 from inkdigits.data.dataset import CLASSES, Dataset
 from inkdigits.errors import DataError, ImageError
+from inkdigits.prediction import Prediction
+from inkdigits.preprocess import Preprocessed
 from inkdigits.progress import Progress, bars
 from inkdigits.recognizer import Recognizer
 from inkdigits.settings import Settings
@@ -264,7 +266,7 @@ def read_answers(
     unreadable: list[tuple[int, ImageError]] = []
     with (progress or bars())(f"reading {dataset.name}", len(dataset), "") as advance:
         for start in range(0, len(dataset), CHUNK):
-            answers = recognizer.predict_batch(dataset.images[start : start + CHUNK], errors="return")
+            answers = _read(recognizer, dataset.images[start : start + CHUNK])
             for at, answer in enumerate(answers, start):
                 if isinstance(answer, ImageError):
                     unreadable.append((at, answer))
@@ -278,6 +280,12 @@ def read_answers(
         raise DataError(f"no image of {dataset.name} can be read; {dataset.title(at)}: {error}")
     good = np.delete(np.arange(len(dataset)), [at for at, _ in unreadable])
     return Answers(digits[good], confidences[good], accepted[good]), unreadable
+
+
+def _read(recognizer: Recognizer, images: Any) -> Sequence[Prediction | ImageError]:
+    if isinstance(images[0], Preprocessed):  # what a network saw of pictures that are not kept themselves
+        return recognizer.predict_preprocessed(list(images))
+    return recognizer.predict_batch(images, errors="return")
 
 
 def unseen(name: str, settings: Settings, recognizer: Recognizer, progress: Progress | None = None) -> Dataset:

@@ -1,4 +1,4 @@
-"""The history of models in the store: what they were trained on, what the gate decided, which one answered when."""
+"""The history of models in the store: training, decisions of the gate, which one answered when, guarantees."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from inkdigits.feedback.database import writing
-from inkdigits.feedback.tables import Correction, GateRun, Model, Promotion, TrainingItem
+from inkdigits.feedback.tables import Certificate, Correction, GateRun, Model, Promotion, TrainingItem
+from inkdigits.profile import Profile
 
-__all__ = ["CHAMPION", "add_gate_run", "add_model", "add_promotion"]
+__all__ = ["CHAMPION", "add_certificate", "add_gate_run", "add_model", "add_promotion"]
 
 CHAMPION = "champion"  # the slot of the model that answers
 PROMOTE, KEEP = "promote", "keep"
@@ -100,4 +101,31 @@ def add_promotion(engine: Engine, entry: Mapping[str, Any]) -> None:
         gate_run = connection.execute(passed).scalar_one() if entry["decision"] else None
         row = {"slot": CHAMPION, "model_sha256": model, "replaced": replaced, "gate_run_id": gate_run}
         told = {"by": entry["by"], "reason": f"{entry['kind']}: {entry['reason']}".removesuffix(": ")}
-        connection.execute(insert(Promotion), [{**row, **told, "created": datetime.now(UTC)}])
+        now = datetime.now(UTC)
+        connection.execute(insert(Promotion), [{**row, **told, "created": now}])
+        others = update(Certificate).where(Certificate.model_sha256 != model, Certificate.withdrawn.is_(None))
+        connection.execute(others.values(withdrawn=now, withdrawn_why=f"{entry['to']['name']} is the champion"))
+
+
+def add_certificate(engine: Engine, profile: Profile) -> None:
+    """Record what was promised of a model on the audit sample. It ends when another model becomes the champion.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    row = {
+        "model_sha256": profile.sha256,
+        "profile": None,
+        "error": profile.error,
+        "confidence": profile.confidence,
+        "grid": {"normalization": profile.normalization, "ink_sha256": profile.ink_sha256},
+        "source": profile.data,
+        "users": profile.writers or 0,
+        "pictures": profile.n,
+        "accepted": profile.accepted,
+        "wrong": profile.wrong,
+        "threshold": profile.threshold,
+        "created": datetime.now(UTC),
+    }
+    with writing(engine) as connection:
+        connection.execute(insert(Certificate), [row])

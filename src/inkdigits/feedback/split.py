@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 import numpy as np
 from sqlalchemy import Engine, exists, insert, select
 
+from inkdigits.data.dataset import Dataset, Lazy
 from inkdigits.feedback.database import reading, writing
 from inkdigits.feedback.queries import Listed, every
 from inkdigits.feedback.tables import ACCEPTED, RELABELED, Correction, Secret, TrainingItem, UserSplit
 from inkdigits.feedback.trust import CLIENT_CAP, trainable
 from inkdigits.prediction import SIDE
+from inkdigits.preprocess.layout import from_pixels
 
 __all__ = [
     "GATE",
@@ -65,6 +67,11 @@ class Corrections:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def dataset(self, name: str) -> Dataset:
+        """Return them as a data set of what the network saw, with the clients as writers."""
+        seen = Lazy(lambda at: from_pixels(self.images[at]), range(len(self)))
+        return Dataset(name, "all", seen, self.labels, {"corrections": self.sha256}, writers=self.clients)
 
     def take(self, at: Sequence[int]) -> Corrections:
         """Return the corrections at these indices."""

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Engine
 
 from inkdigits.data.dataset import Dataset
 from inkdigits.errors import DataError, SettingError
 from inkdigits.evaluation.decision import Decision, decide, validation_sets
-from inkdigits.evaluation.evaluate import BLANK, Answers
+from inkdigits.evaluation.evaluate import read_answers
 from inkdigits.evaluation.gate import MIN_PICTURES, MIN_USERS, Sample
 from inkdigits.feedback import history
 from inkdigits.feedback.split import Corrections
 from inkdigits.network import read_registry
-from inkdigits.preprocess import Limits, Preprocessed
-from inkdigits.preprocess.layout import from_pixels
+from inkdigits.preprocess import Limits
 from inkdigits.recognizer import Recognizer
 from inkdigits.registry import add_try, data_sha256, earlier_tries
 from inkdigits.settings import Settings
 
-__all__ = ["answers_of", "audit_sample", "check_audit", "try_challenger"]
+__all__ = ["audit_sample", "check_audit", "try_challenger"]
+
+NAME = "audit"
 
 
 def check_audit(audit: Corrections) -> None:
@@ -95,24 +95,14 @@ def audit_sample(
     champion: Recognizer, challenger: Recognizer, audit: Corrections, *, with_pictures: bool = False
 ) -> Sample:
     """Have both models read the audit's pictures, from what the network saw of each."""
-    seen = [from_pixels(image) for image in audit.images]
+    old, new = (read_answers(each, audit.dataset(NAME))[0] for each in (champion, challenger))
     return Sample(
-        name="audit",
+        name=NAME,
         labels=audit.labels,
-        champion=answers_of(champion, seen),
-        challenger=answers_of(challenger, seen),
+        champion=old,
+        challenger=new,
         sha256=audit.sha256,
         sources=audit.sources,
         images=255 - audit.images if with_pictures else None,
         users=audit.clients,
-    )
-
-
-def answers_of(recognizer: Recognizer, seen: list[Preprocessed]) -> Answers:
-    """Have a model read what a network sees of pictures."""
-    found = recognizer.predict_preprocessed(seen)
-    return Answers(
-        np.array([BLANK if each.digit is None else each.digit for each in found], np.int64),
-        np.array([each.confidence for each in found]),
-        np.array([each.is_digit for each in found]),
     )
