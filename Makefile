@@ -43,7 +43,9 @@ test: $(DEV) ## install what the tests need and run them all
 	$(CHECKS)
 	$(PYTEST)
 
-PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+# Many tests wait for servers: three processes for two cores. Long tests are not left to the end, as files come by name.
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder \
+	--numprocesses $$($(PYTHON) -c 'import os; print(min(4, 3 * (os.cpu_count() or 1) // 2))')
 
 # Style, and the types of Python and of the page's JavaScript. TypeScript's compiler is of package.json, as the runtime is.
 define CHECKS

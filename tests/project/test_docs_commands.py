@@ -78,6 +78,22 @@ NOT_RUN = [
     (r"^python scripts/train_shipped\.py", "two hours of training; test_train_shipped.py", {}),
     (r"^inkdigits compare ", "trains eight models; training/test_compare.py", {}),
     (r"^inkdigits evaluate cnn( |$)(?!.*examples/)(?!.*--data digits --limit)", "minutes, or MNIST's download", {}),
+    (r"^inkdigits data --download mnist", "needs a network", {}),
+    (r"^python -c .*copytree\(n\.SHIPPED", "of docs/tour.md: web/test_all_the_way.py", {}),
+    (
+        r"^inkdigits models promote lenet --folder models --reason \"start",
+        "needs a person at a terminal; cli/test_models.py",
+        {},
+    ),
+    (r"^python examples/many_users\.py", "needs MNIST", {}),
+    (
+        r"^inkdigits learn --feedback feedback.db --folder models --validation",
+        "needs MNIST; web/test_all_the_way.py",
+        {},
+    ),
+    (r"^inkdigits models promote learned-1", "of the model that was not trained; web/test_all_the_way.py", {}),
+    (r"^pkill -HUP -f", "signals every server of the machine; server/test_run.py", {}),
+    (r"^inkdigits models rollback --folder models --reason \"the tour", "of the promotion that was not made", {}),
     (r"^inkdigits tune ", "forty trainings; training/test_tune.py", {}),
     (r"^inkdigits train --config study/best\.toml", "of the study that was not made", {}),
     (r"^\.venv/bin/python benchmarks/serving\.py", "needs wrk and a quiet machine", {}),
@@ -96,6 +112,7 @@ TOOLS = {"curl", "jq"}  # that the docs take to be there; without one, the rest 
 # What a reader has done before, of which the document does not speak.
 BEFORE = {
     "docs/models.md": ["cp src/inkdigits/models/fast.onnx mine.onnx"],
+    "docs/learning.md": ["mkdir -p models && cp -r src/inkdigits/models/. models"],
     "docs/operations.md": ["mkdir -p models && cp -r src/inkdigits/models/. models"],  # a folder of models
     "docs/tuning.md": [
         "inkdigits train --network lenet --data digits --epochs 1 --out one.onnx",
