@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from argparse import ArgumentParser, _SubParsersAction
 from collections import defaultdict
@@ -167,6 +168,22 @@ def exception(step: Step):
 def programs(code):
     """The first word of each command of a line, and what it calls by substitution."""
     return re.findall(r"(?:^|[|&;(]\s*|\$\()\s*(?:[A-Z_]+=\S+ )*([\w./-]+)", code)
+
+
+def test_a_signal_by_name_reaches_the_server_of_the_document_alone(sandbox):
+    sandbox.enter("docs/tour.md")
+    step = Step("docs/tour.md", 0, "sh", "pkill -TERM -f 'inkdigits serve'")
+    other = subprocess.Popen([sys.executable, "-c", "input()", "inkdigits serve"], stdin=subprocess.PIPE)
+    try:
+        assert sandbox.run(step).returncode == 1  # there is none yet
+        sandbox.serve("inkdigits serve")
+        assert sandbox.run(step).returncode == 0
+        sandbox._server.communicate(timeout=commands.STOP_SECONDS)
+        assert other.poll() is None
+    finally:
+        sandbox.stop()
+        other.kill()
+        other.communicate()
 
 
 @pytest.mark.parametrize("document", [name for name in DOCUMENTS if steps(name)])

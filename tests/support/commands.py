@@ -195,7 +195,9 @@ class Sandbox:
         return [shutil.which("node") or _playwrights_node(), "--input-type=module", "--eval", code]
 
     def _shell(self, code: str) -> str:
-        return "\n".join([PIP, *self._before, code.replace(str(PORT), str(self.port))])
+        # A signal by name would reach the servers of other tests, too, which run in the same process namespace.
+        pkill = f'command pkill -g {self._server.pid} "$@"' if self._server else "return 1"
+        return "\n".join([PIP, f"pkill() {{ {pkill}; }}", *self._before, code.replace(str(PORT), str(self.port))])
 
     def _make_environment(self) -> None:
         where = self.folder / ".venv"
