@@ -111,7 +111,7 @@ class Trial:
             client = client_of(scope, headers, self._proxies) if is_known else scope.get("client")
             mark = repr(client or random.random()).encode()
         chance = int.from_bytes(blake2b(mark, digest_size=CHANCE_BYTES, key=self._salt).digest())
-        if chance >= self._limit:
+        if chance >= self._limit or self._tally.ended:  # another worker may know it before this one's thread looks
             return champion
         self._tally.add(Counts(), answered=1)
         return self._plan.candidate
@@ -145,7 +145,7 @@ class Trial:
         counts = asdict(self._tally.counts)
         return {
             "mode": self.mode,
-            "state": "unavailable" if plan.objection else "ended" if self._over else "running",
+            "state": "unavailable" if plan.objection else "ended" if self._over and self._reason else "running",
             "reason": self._reason or None,
             "candidate": _described(plan.candidate) or {"name": plan.name, "version": None, "sha256": None},
             "reference": _described(plan.reference),
@@ -245,17 +245,25 @@ class Trial:
         name = known or self._bounds.crossed(counts)
         if not name or self._reason:
             return
-        if not known:
-            self._tally.end(name)
+        if known == UNAVAILABLE:
+            self._over, self._reason = True, f"{UNAVAILABLE}: another worker cannot try the model"
+            self._waiting.clear()
+            log.error("the trial of %s has ended: another worker cannot try it", self._plan.name)
+            return
         why = self._bounds.explain(name, counts)
-        self._reason = f"{name}: {why}"
+        reason = f"{name}: {why}"
         if self.mode == "shadow":
+            self._reason = reason
             if not known:
+                self._tally.end(name)
                 log.warning("the shadow %s crosses a bound: %s", self._plan.name, why)
             return
         self._over = True
+        if not known:
+            self._tally.end(name)
         self._waiting.clear()
         self._record(why, is_first=not known)
+        self._reason = reason  # last: who is told that it ended can rely on the registry
 
     def _record(self, why: str, *, is_first: bool) -> None:
         """Keep the end beyond this process: the first of the workers does, and says so."""
