@@ -3,7 +3,7 @@
 import { button, copyText, element, find } from './controls.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./result.js').ModelInfo} ModelInfo */
+/** @typedef {import('./types.js').ModelInfo} ModelInfo */
 
 const FIGURES = /\/model\.json$/; // linked if the model has no card
 

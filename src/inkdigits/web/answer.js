@@ -5,8 +5,8 @@ import { NumbersView } from './numbers.js';
 import { isDigit } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./result.js').Prediction} Prediction */
-/** @typedef {import('./result.js').Guarantee} Guarantee */
+/** @typedef {import('./types.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Guarantee} Guarantee */
 
 const NO_DIGIT = '–';
 const WORTH_NAMING = 0.001; // probability from which the second digit is named

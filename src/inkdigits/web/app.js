@@ -30,7 +30,7 @@ import { BatchTable } from './table.js';
 
 /**
  * @typedef {object} Read
- * @property {import('./result.js').Prediction} answer
+ * @property {import('./types.js').Prediction} answer
  * @property {import('./paint.js').Picture} from the picture that was read as a digit
  * @property {() => Promise<import('./paint.js').Picture>} page draws the picture of all ink
  * @property {import('./paint.js').Place} place on the pad of what numbers were read from

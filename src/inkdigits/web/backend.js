@@ -7,8 +7,8 @@ import { Connection } from './follow.js';
 import { DeviceUnavailable, Rejected, ServerUnavailable, isDigit, isNumber, messageOf } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./result.js').Options} Options */
-/** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Options} Options */
+/** @typedef {import('./types.js').Prediction} Prediction */
 /** @typedef {import('./device-backend.js').DeviceBackend} DeviceBackend */
 /** @typedef {import('./server-backend.js').ServerBackend} ServerBackend */
 
@@ -93,7 +93,7 @@ export class Backend extends EventTarget {
    * Read one picture: the digit or, if it is not accepted as one or its strokes may be several, the numbers.
    * @param {Blob} picture
    * @param {Options} [options]
-   * @param {(prediction: Prediction) => Promise<import('./result.js').Page | null>} [larger] gives the strokes of the
+   * @param {(prediction: Prediction) => Promise<import('./types.js').Page | null>} [larger] gives the strokes of the
    *   same picture, or it at a resolution that keeps numbers legible; null if it cannot be numbers
    * @returns {Promise<Prediction>}
    */
@@ -114,7 +114,7 @@ export class Backend extends EventTarget {
     return (await this.#getDevice()).load();
   }
 
-  /** @returns {Promise<import('./result.js').ModelInfo | null>} the model that reads */
+  /** @returns {Promise<import('./types.js').ModelInfo | null>} the model that reads */
   async model() {
     return this.onDevice || !this.server ? (this.#device?.model() ?? null) : this.server.model();
   }

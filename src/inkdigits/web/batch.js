@@ -9,18 +9,8 @@ const QUALITY = 0.92; // of JPEG and WebP, 0 to 1
 const THUMBNAIL_SIDE = 128; // pixels, the longer side
 const MAX_TRIES = 4; // of one file that gets no answer; from then on only its Retry button tries again
 
-/** @typedef {import('./result.js').Prediction} Prediction */
-
-/**
- * @typedef {object} Item one file
- * @property {File} file
- * @property {'waiting' | 'reading' | 'read' | 'failed'} state
- * @property {number} tries that got no answer
- * @property {Prediction | null} answer when read
- * @property {string} reason when failed
- * @property {boolean} canRetry when failed: another try may succeed
- * @property {ImageBitmap | null} thumbnail null until it is made, and if this browser cannot open the file
- */
+/** @typedef {import('./types.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Item} Item */
 
 /** Event: `item`, with the Item as `detail`. After a request without an answer, the batch waits for `resume`. */
 export class Batch extends EventTarget {

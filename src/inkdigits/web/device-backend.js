@@ -10,8 +10,8 @@ import { DeviceUnavailable } from './result.js';
 import { loadNetwork, once } from './runtime/network.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./result.js').Prediction} Prediction */
-/** @typedef {import('./result.js').Reading} Reading */
+/** @typedef {import('./types.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Reading} Reading */
 /** @typedef {import('./preprocess/index.js').Preprocessed} Preprocessed */
 /** @typedef {import('./runtime/network.js').Network} Network */
 
@@ -19,9 +19,9 @@ const CLASSES = 10;
 const [OCCLUSION, OCCLUSION_STEP] = [5, 2]; // pixels: side of the window that an explanation erases, and its stride
 const FULL_SCALE = 255;
 const SEVERAL = CLASSES + 1; // index of the logit of "these are several digits"
-/** @type {import('./result.js').Reason} */
+/** @type {import('./types.js').Reason} */
 const BLANK = 'blank';
-/** @type {import('./result.js').Reason} */
+/** @type {import('./types.js').Reason} */
 const SEVERAL_DIGITS = 'several digits';
 const LEAST = 1e-9; // probability; its logarithm is taken
 
@@ -52,7 +52,7 @@ export class DeviceBackend {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {import('./result.js').Options} [options]
+   * @param {import('./types.js').Options} [options]
    * @returns {Promise<Prediction>}
    * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
    */
@@ -78,7 +78,7 @@ export class DeviceBackend {
 
   /**
    * Read the numbers in one picture, or in a drawing.
-   * @param {import('./result.js').Page} page
+   * @param {import('./types.js').Page} page
    * @param {number} alternatives other texts to return for each number
    * @returns {Promise<Reading>}
    * @throws {import('./result.js').Rejected | import('./result.js').DeviceUnavailable}
@@ -103,7 +103,7 @@ export class DeviceBackend {
     return { ...reading, model: network.info.name };
   }
 
-  /** @returns {Promise<import('./result.js').ModelInfo | null>} null until the model is loaded */
+  /** @returns {Promise<import('./types.js').ModelInfo | null>} null until the model is loaded */
   async model() {
     return this.#network?.info ?? null;
   }
@@ -189,7 +189,7 @@ function answerOf(network, image, logits, boosts) {
  * @param {Float32Array} logits
  * @param {number} score
  * @param {number} unclear score from which a digit is more likely than not
- * @returns {import('./result.js').Reason}
+ * @returns {import('./types.js').Reason}
  */
 function reasonOf(logits, score, unclear) {
   if (logits.length > SEVERAL && logits[SEVERAL] > 0) return SEVERAL_DIGITS;

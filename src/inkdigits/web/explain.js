@@ -2,7 +2,7 @@
 
 import { BOX_SIDE, SIDE } from './preprocess/constants.js';
 
-/** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Prediction} Prediction */
 /** @typedef {import('./paint.js').Picture} Picture */
 
 /**

@@ -6,11 +6,11 @@ import { rowsOf } from './result.js';
 import { text } from './strings.js';
 import { SIDE } from './strokes.js';
 
-/** @typedef {import('./result.js').Numeral} Numeral */
-/** @typedef {import('./result.js').Reading} Reading */
+/** @typedef {import('./types.js').Numeral} Numeral */
+/** @typedef {import('./types.js').Reading} Reading */
 
 /**
- * @typedef {import('./strokes.js').Box & {char: string, isUnsure: boolean}} Mark a digit that was read, in pad units
+ * @typedef {import('./types.js').Box & {char: string, isUnsure: boolean}} Mark a digit that was read, in pad units
  */
 
 const SURE = 0.9; // probability of a digit, from which it is not marked as uncertain

@@ -6,7 +6,7 @@ import { text } from './strings.js';
 import { SIDE } from './strokes.js';
 
 /** @typedef {import('./strokes.js').Drawing} Drawing */
-/** @typedef {import('./strokes.js').Point} Point */
+/** @typedef {import('./types.js').Point} Point */
 /** @typedef {import('./numbers.js').Mark} Mark */
 
 const ERASER_BUTTON = 5; // the other end of a pen: https://www.w3.org/TR/pointerevents/#the-button-property

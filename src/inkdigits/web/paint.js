@@ -3,8 +3,8 @@
 import { text } from './strings.js';
 import { SIDE, bounds, ribbon } from './strokes.js';
 
-/** @typedef {import('./strokes.js').Stroke} Stroke */
-/** @typedef {import('./strokes.js').Disc} Disc */
+/** @typedef {import('./types.js').Stroke} Stroke */
+/** @typedef {import('./types.js').Disc} Disc */
 
 const PICTURE_SIDE = 140; // pixels, the longer side of the picture that is sent: five times that of the network's input
 const NUMBERS_SIDE = 640; // pixels, likewise, of a picture of numbers
@@ -28,10 +28,10 @@ export const PAD = { scale: 1, left: 0, top: 0 };
 
 /**
  * Return a box in the units of another place.
- * @param {import('./result.js').Box} box
+ * @param {import('./types.js').Box} box
  * @param {Place} from
  * @param {Place} to
- * @returns {import('./result.js').Box}
+ * @returns {import('./types.js').Box}
  */
 export function moved(box, from, to) {
   const x = (/** @type {number} */ value) => to.scale * (from.left + value / from.scale - to.left);

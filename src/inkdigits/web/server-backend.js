@@ -3,7 +3,7 @@
 import { Rejected, ServerUnavailable, toModelInfo } from './result.js';
 import { text } from './strings.js';
 
-/** @typedef {import('./result.js').Prediction} Prediction */
+/** @typedef {import('./types.js').Prediction} Prediction */
 
 const PREDICT_TIMEOUT = 20_000; // milliseconds, for one picture
 const PROBE_TIMEOUT = 4_000; // milliseconds
@@ -41,7 +41,7 @@ export class ServerBackend {
   /**
    * Read the digit in one picture.
    * @param {Blob} picture an image file
-   * @param {import('./result.js').Options} [options]
+   * @param {import('./types.js').Options} [options]
    * @returns {Promise<Prediction>}
    * @throws {Rejected | ServerUnavailable}
    */
@@ -53,9 +53,9 @@ export class ServerBackend {
 
   /**
    * Read the numbers in one picture, or in a drawing.
-   * @param {import('./result.js').Page} page
+   * @param {import('./types.js').Page} page
    * @param {number} alternatives other texts to return for each number
-   * @returns {Promise<import('./result.js').Reading | null>} null: this server reads single digits only
+   * @returns {Promise<import('./types.js').Reading | null>} null: this server reads single digits only
    * @throws {Rejected | ServerUnavailable}
    */
   async read(page, alternatives) {
@@ -110,7 +110,7 @@ export class ServerBackend {
 
   /**
    * Which model the server runs; null if it does not say.
-   * @returns {Promise<import('./result.js').ModelInfo | null>}
+   * @returns {Promise<import('./types.js').ModelInfo | null>}
    */
   async model() {
     try {

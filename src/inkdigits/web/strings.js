@@ -168,7 +168,7 @@ export const text = {
   /** @param {number} value 0 to 1 */
   share: (value) => share.format(value),
 
-  /** @param {import('./result.js').Guarantee} guarantee */
+  /** @param {import('./types.js').Guarantee} guarantee */
   guarantee: ({ threshold, error, confidence }) =>
     `answers of ${text.share(threshold)} and more: at most ${text.share(error)} are wrong, with ${text.share(confidence)} confidence`,
 

@@ -17,29 +17,10 @@ const LIGHT_FACTOR = 0.45; // of the pen's width, at no pressure
 const FIRM_FACTOR = 1.35; // of the pen's width, at full pressure
 const INERTIA = 0.75; // share of its width that a stroke keeps from one point to the next
 
-/**
- * @typedef {object} Point
- * @property {number} x pad units
- * @property {number} y pad units
- * @property {number} time milliseconds, from any origin
- * @property {number | null} pressure 0 to 1; null if the device does not measure it
- *
- * @typedef {object} Stroke
- * @property {number} width of the pen, pad units
- * @property {readonly Point[]} points one or more
- * @property {boolean} erases removes ink instead of adding it
- *
- * @typedef {object} Disc one of the discs of ink whose hull is the stroke
- * @property {number} x pad units
- * @property {number} y pad units
- * @property {number} r radius, pad units
- *
- * @typedef {object} Box pad units
- * @property {number} left
- * @property {number} top
- * @property {number} right
- * @property {number} bottom
- */
+/** @typedef {import('./types.js').Point} Point */
+/** @typedef {import('./types.js').Stroke} Stroke */
+/** @typedef {import('./types.js').Disc} Disc */
+/** @typedef {import('./types.js').Box} Box */
 
 /** What is on the pad, and its history: every stroke and every clearing can be undone and redone. */
 export class Drawing {

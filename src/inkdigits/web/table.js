@@ -5,7 +5,7 @@ import { confidenceOf, isDigit } from './result.js';
 import { text } from './strings.js';
 
 /** @typedef {import('./batch.js').Batch} Batch */
-/** @typedef {import('./batch.js').Item} Item */
+/** @typedef {import('./types.js').Item} Item */
 
 const OUTPUTS = ['digit', 'confidence', 'is_digit', 'digit_score', 'accepted', 'reason'];
 const COLUMNS = ['name', ...OUTPUTS, ...Array.from({ length: 10 }, (_, digit) => `p${digit}`), 'error'];

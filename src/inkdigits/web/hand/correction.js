@@ -12,8 +12,8 @@ import { HandPanel, askChoices } from './panel.js';
 import { Profile } from './profile.js';
 
 /** @typedef {import('../app.js').Read} Read */
-/** @typedef {import('../result.js').Prediction} Prediction */
-/** @typedef {import('../result.js').Reading} Reading */
+/** @typedef {import('../types.js').Prediction} Prediction */
+/** @typedef {import('../types.js').Reading} Reading */
 /** @typedef {import('../runtime/network.js').Network} Network */
 
 /**
@@ -345,7 +345,7 @@ function saidOf(answer, label) {
 /**
  * One digit of a picture, on a sheet of its own.
  * @param {Blob} picture
- * @param {import('../result.js').Box} box
+ * @param {import('../types.js').Box} box
  */
 async function cropped(picture, { left, top, right, bottom }) {
   const [x, y, width, height] = [left, top, right - left, bottom - top].map(Math.round);

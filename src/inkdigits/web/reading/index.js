@@ -16,9 +16,9 @@ import { drawSeveral, witnessStrokes } from './strokes.js';
 import { valueOf } from './values.js';
 
 /** @typedef {import('../preprocess/components.js').Bounds} Bounds */
-/** @typedef {import('../result.js').Box} Box */
-/** @typedef {import('../result.js').Numeral} Numeral */
-/** @typedef {import('../result.js').Reading} Reading */
+/** @typedef {import('../types.js').Box} Box */
+/** @typedef {import('../types.js').Numeral} Numeral */
+/** @typedef {import('../types.js').Reading} Reading */
 /** @typedef {import('../preprocess/decode.js').Picture} Picture */
 /** @typedef {import('../preprocess/strokes.js').Line} Line */
 /** @typedef {import('./strokes.js').StrokeWitness} StrokeWitness */
@@ -35,7 +35,7 @@ import { valueOf } from './values.js';
  * @property {(images: Float32Array[]) => Promise<Read[]>} readDigits
  * @property {(picture: Picture) => Promise<Single | null>} readSingle what a picture is as a single digit; null: blank
  *
- * @typedef {object} Single what a picture is as a single digit; see {@link import('../result.js').Prediction}
+ * @typedef {object} Single what a picture is as a single digit; see {@link import('../types.js').Prediction}
  * @property {number} digit
  * @property {number} confidence
  * @property {number[]} probabilities

@@ -33,7 +33,7 @@ const VALUE = 2;
  * @property {number} temperature by which logits are divided
  * @property {number} threshold digit score under which ink is rejected
  * @property {number} unclear digit score from which rejected ink is more likely a digit than not
- * @property {import('../result.js').ModelInfo} info
+ * @property {import('../types.js').ModelInfo} info
  */
 
 /**
