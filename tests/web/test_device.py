@@ -240,7 +240,7 @@ def test_the_switch_asks_the_server_nothing(visit):
     )
     expect(page.locator("td.digit")).to_have_text("8")
     # The modules and the network that read numbers are fetched when ink may be a number, once.
-    late = re.compile(r"/(reading/\w+\.js|line\.onnx)$")
+    late = re.compile(r"/(reading/\w+\.js|preprocess/strokes\.js|line\.onnx)$")
     assert [url for url in fetched if not url.startswith("blob:") and not late.search(url)] == []
 
     # The choice holds for the next visit.
