@@ -222,6 +222,19 @@ def test_a_server_without_numbers_says_that_there_are_several_digits(visit):
     expect(numbers(page)).to_be_hidden()
 
 
+def test_several_digits_that_are_no_number_are_said_to_be_several(visit):
+    nothing = {"text": "", "confidence": 0.0, "is_number": False, "numbers": [], "lines": [], "table": None}
+    page = visit_with(
+        visit,
+        ("23", 0.6, (0.2, 0.3)),
+        before=lambda page: page.route(READ, lambda route: route.fulfill(json=nothing)),
+    )
+    expect(page.get_by_test_id("confidence")).to_have_text("That looks like more than one digit")
+    settled(page)
+    expect(page.get_by_test_id("confidence")).to_have_text("That looks like more than one digit")
+    expect(numbers(page)).to_be_hidden()
+
+
 def test_the_device_reads_numbers_and_fetches_the_network_only_then(visit):
     fetched = []
     page = visit(before=lambda page: page.on("request", lambda request: fetched.append(request.url)))
@@ -248,6 +261,19 @@ def test_a_line_network_that_cannot_be_fetched(visit):
     expect(page.get_by_test_id("status")).to_have_text(re.compile("^Ready on this device"))
     write_number(page, "2048")
     expect(page.get_by_test_id("status")).to_have_text("The download of line.onnx failed.")
+
+
+@pytest.mark.parametrize("missing", ["**/reading/index.js", "**/line.onnx"])
+def test_a_digit_stands_on_a_device_that_cannot_read_numbers(visit, missing):
+    page = visit(allow=MISSING, before=lambda page: page.route(missing, lambda route: route.fulfill(status=404)))
+    page.get_by_test_id("on-device").check()
+    ready = re.compile("^Ready on this device")
+    expect(page.get_by_test_id("status")).to_have_text(ready)
+    draw(page, DIGITS[4])
+    expect(page.get_by_test_id("digit")).to_have_text("4")
+    settled(page)
+    expect(page.get_by_test_id("digit")).to_have_text("4")
+    expect(page.get_by_test_id("status")).to_have_text(ready)
 
 
 @pytest.mark.parametrize("on_device", [False, True])

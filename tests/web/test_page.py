@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow
 chromium, visit = browser.chromium, browser.visit
 
 PREDICT = re.compile(r"/predict(\?|$)")
+READ = re.compile(r"/read\?")
 READY = re.compile("^Ready")
 NO_DIGIT = "–"
 SLOW_MS = 300  # milliseconds, longer than the page shows an answer to a drawing that has since grown
@@ -333,7 +334,7 @@ def test_one_request_at_a_time_and_the_newest_wins(visit):
     page = visit()
     expect(status(page)).to_have_text(READY)
     held = []
-    page.route(PREDICT, lambda route: held.append(route))
+    page.route(re.compile(r"/(predict|read)(\?|$)"), lambda route: held.append(route))
     one, rest = DIGITS[1], DIGITS[4]
     draw(page, one)
     page.wait_for_timeout(SLOW_MS)
@@ -345,7 +346,53 @@ def test_one_request_at_a_time_and_the_newest_wins(visit):
     expect(digit(page)).to_have_text(NO_DIGIT)
     held[1].fulfill(body=answer(8), content_type="application/json")
     expect(digit(page)).to_have_text("8")
-    assert len(held) == 2
+    until(page, lambda: len(held) == 3)
+    assert READ.search(held[2].request.url)  # of strokes that may be several digits
+    page.wait_for_timeout(SLOW_MS)
+    assert len(held) == 3
+
+
+def test_a_digit_does_not_wait_for_the_reading_of_its_strokes(visit):
+    """Whatever that takes: what is drawn meanwhile ends it."""
+    page = visit()
+    expect(status(page)).to_have_text(READY)
+    held, ended = [], []
+    page.route(READ, lambda route: held.append(route))
+    page.on("requestfailed", lambda request: ended.append(request))
+    draw(page, DIGITS[4])
+    expect(digit(page)).to_have_text("4")
+    until(page, lambda: held)
+    with page.expect_response(PREDICT):
+        draw(page, [DIGITS[1][0]], size=0.2, at=(0.75, 0.7))
+    assert ended == [held[0].request]
+    page.get_by_test_id("clear").click()
+    draw(page, DIGITS[7])
+    expect(digit(page)).to_have_text("7")
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    expect(status(page)).to_have_text(READY)
+
+
+@pytest.mark.parametrize("how", [404, 422, 429, 500, 503, "away", "not JSON"])
+def test_a_digit_stands_though_its_strokes_cannot_be_read(visit, how):
+    page = visit(allow=UNANSWERED)
+    asked = []
+
+    def refuse(route):
+        asked.append(route)
+        if how == "away":
+            route.abort()
+        else:
+            route.fulfill(status=200 if how == "not JSON" else how, body="<html>")
+
+    page.route(READ, refuse)
+    draw(page, DIGITS[4])
+    until(page, lambda: asked)
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    page.wait_for_timeout(2 * SLOW_MS)
+    expect(digit(page)).to_have_text("4")
+    expect(page.get_by_test_id("confidence")).to_have_text(re.compile(r"[A-Z][a-z ]+ >?\d+(\.\d)?%"))
+    expect(status(page)).to_have_text(READY)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("take_back", ["clear", "undo"])

@@ -90,8 +90,12 @@ function start(backend, address) {
 
   let isPart = false; // what was read last may be a part of a digit or of a number
 
-  /** @returns {Promise<Read | null>} null when all ink is outside the pad */
-  async function readDrawing() {
+  /**
+   * @param {(read: Read) => void} show a digit, while its strokes are read as numbers
+   * @param {AbortSignal} changed
+   * @returns {Promise<Read | null>} null when all ink is outside the pad
+   */
+  async function readDrawing(show, changed) {
     const { strokes } = drawing;
     const from = await picture(strokes);
     if (about.isOpen) about.showCurl(from && from.png);
@@ -104,24 +108,32 @@ function start(backend, address) {
     let place = from;
     /** @type {ReturnType<typeof penLines>} */
     let lines = null;
-    const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, async (prediction) => {
+    const page = async () => (await picture(strokes, true)) ?? from;
+    const readOf = async (/** @type {Read['answer']} */ answer) => {
+      return { from, page, place, lines, ink: strokes, answer, heatmapOf: (await explained)?.heatmapOf };
+    };
+    let early = /** @type {Read | null} */ (null);
+    /** @param {Read['answer']} prediction */
+    const larger = async (prediction) => {
       const isOne = isDigit(prediction);
       if (isOne && strokes.length < 2) return null;
       isPart = prediction.reason !== 'several digits' && (drawing.isOpen || strokes.length < 2);
       if (isPart) return null;
       lines = penLines(strokes);
-      if (isOne && !lines) return null;
+      if (isOne) {
+        if (!lines || changed.aborted) return null;
+        show((early = await readOf(prediction)));
+      }
       if (lines) {
         place = PAD;
         return { strokes: lines };
       }
-      const page = (await picture(strokes, true)) ?? from;
-      place = page;
-      return page.png;
-    });
-    const ink = [...strokes];
-    const page = async () => (await picture(ink, true)) ?? from;
-    return { from, page, place, lines, ink, answer, heatmapOf: (await explained)?.heatmapOf };
+      const all = await page();
+      place = all;
+      return all.png;
+    };
+    const answer = await backend.read(from.png, { image: seenPanel.open || explain, explain }, larger, changed);
+    return early?.answer === answer ? early : readOf(answer);
   }
 
   /** @param {Read | null} read */

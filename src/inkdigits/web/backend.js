@@ -95,13 +95,17 @@ export class Backend extends EventTarget {
    * @param {Options} [options]
    * @param {(prediction: Prediction) => Promise<import('./types.js').Page | null>} [larger] gives the strokes of the
    *   same picture, or it at a resolution that keeps numbers legible; null if it cannot be numbers
+   * @param {AbortSignal} [signal] ends reading an accepted digit as numbers
    * @returns {Promise<Prediction>}
    */
-  async read(picture, options, larger = async (prediction) => (isDigit(prediction) ? null : picture)) {
+  async read(picture, options, larger = async (prediction) => (isDigit(prediction) ? null : picture), signal) {
     const prediction = await this.#ask((backend) => backend.predict(picture, options));
     if (prediction.digit === null) return prediction;
     const page = await larger(prediction);
-    const reading = page && (await this.#ask((backend) => backend.read(page, ALTERNATIVES)));
+    if (!page) return prediction;
+    const reading = isDigit(prediction)
+      ? await this.#attempt((backend) => backend.read(page, ALTERNATIVES, signal))
+      : await this.#ask((backend) => backend.read(page, ALTERNATIVES));
     if (!reading || !isNumber(reading, prediction)) return prediction;
     return { ...prediction, is_digit: false, reason: prediction.reason ?? 'several digits', reading };
   }
@@ -133,6 +137,22 @@ export class Backend extends EventTarget {
       if (error instanceof Rejected) this.connection.worked();
       if (error instanceof ServerUnavailable) this.connection.failed();
       throw error;
+    }
+  }
+
+  /**
+   * Ask for what the answer does not depend on: a failure says nothing, of the connection either.
+   * @template T
+   * @param {(backend: ServerBackend | DeviceBackend) => Promise<T>} request
+   * @returns {Promise<T | null>} null if it failed
+   */
+  async #attempt(request) {
+    try {
+      return await request(this.onDevice || !this.server ? await this.#getDevice() : this.server);
+    } catch (error) {
+      const isKnown = [Rejected, ServerUnavailable, DeviceUnavailable].some((kind) => error instanceof kind);
+      if (!isKnown) reportError(error);
+      return null;
     }
   }
 

@@ -12,12 +12,13 @@ const JITTER = 0.25; // of the delay, at random, so that many pages do not retry
  * @template T
  */
 export class Follower {
-  /** @type {{started: number, grown: boolean, stale: boolean, again: boolean} | null} */
+  /** @type {{started: number, grown: boolean, stale: boolean, again: boolean, change: AbortController} | null} */
   #turn = null;
 
   /**
    * @param {object} calls
-   * @param {() => Promise<T>} calls.ask for an answer to the current drawing
+   * @param {(show: (answer: T) => void, changed: AbortSignal) => Promise<T>} calls.ask for an answer to the current
+   *   drawing; `show` takes one that may be all there is, `changed` tells when the drawing is another
    * @param {(answer: T) => void} calls.answered
    * @param {(error: unknown) => void} calls.failed
    * @param {(isBusy: boolean) => void} calls.busy whether a request is under way
@@ -31,29 +32,38 @@ export class Follower {
 
   /** The drawing grew: an answer under way is to an earlier state of it, and is shown while it is fresh. */
   grown() {
-    if (this.#turn) this.#turn.grown = this.#turn.again = true;
-    else this.#run();
+    this.#next({ grown: true, again: true });
   }
 
   /** The drawing was replaced: an answer under way is dropped. */
   changed() {
-    if (this.#turn) this.#turn.stale = this.#turn.again = true;
-    else this.#run();
+    this.#next({ stale: true, again: true });
   }
 
   /** The drawing is empty: an answer under way is dropped, and no other is requested. */
   stop() {
-    if (this.#turn) Object.assign(this.#turn, { stale: true, again: false });
+    if (this.#turn) this.#next({ stale: true, again: false });
+  }
+
+  /** @param {{grown?: boolean, stale?: boolean, again: boolean}} how the drawing changed */
+  #next(how) {
+    if (!this.#turn) return this.#run();
+    Object.assign(this.#turn, how).change.abort();
   }
 
   async #run() {
-    const turn = { started: performance.now(), grown: false, stale: false, again: false };
+    const change = new AbortController();
+    const turn = { started: performance.now(), grown: false, stale: false, again: false, change };
+    /** @type {T | undefined} */
+    let shown;
+    const show = (/** @type {T} */ answer) => {
+      const late = turn.grown && performance.now() - turn.started > FRESH;
+      if (answer !== shown && !turn.stale && !late) this.answered((shown = answer));
+    };
     this.#turn = turn;
     this.busy(true);
     try {
-      const answer = await this.ask();
-      const late = turn.grown && performance.now() - turn.started > FRESH;
-      if (!turn.stale && !late) this.answered(answer);
+      show(await this.ask(show, change.signal));
     } catch (error) {
       this.failed(error);
     }

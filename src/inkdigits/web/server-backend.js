@@ -55,13 +55,14 @@ export class ServerBackend {
    * Read the numbers in one picture, or in a drawing.
    * @param {import('./types.js').Page} page
    * @param {number} alternatives other texts to return for each number
+   * @param {AbortSignal} [signal] breaks the request off
    * @returns {Promise<import('./types.js').Reading | null>} null: this server reads single digits only
    * @throws {Rejected | ServerUnavailable}
    */
-  async read(page, alternatives) {
+  async read(page, alternatives, signal) {
     const [body, type] = page instanceof Blob ? [page, typeOf(page)] : [JSON.stringify(page), JSON_TYPE];
     const query = [`alternatives=${alternatives}`, ...this.#ids()].join('&');
-    const response = await this.#send(`read?${query}`, body, type);
+    const response = await this.#send(`read?${query}`, body, type, signal);
     if (NO_ROUTE.includes(response.status)) return null;
     return this.#body(response, body instanceof Blob ? body.size : body.length, (answer) => Array.isArray(answer?.numbers));
   }
@@ -74,9 +75,10 @@ export class ServerBackend {
    * @param {string} path
    * @param {Blob | string} body
    * @param {string} type of its content
+   * @param {AbortSignal} [signal]
    */
-  #send(path, body, type) {
-    return this.#fetch(path, PREDICT_TIMEOUT, { method: 'POST', body, headers: { 'Content-Type': type } });
+  #send(path, body, type, signal) {
+    return this.#fetch(path, PREDICT_TIMEOUT, { method: 'POST', body, headers: { 'Content-Type': type }, signal });
   }
 
   /**
@@ -129,7 +131,9 @@ export class ServerBackend {
   async #fetch(path, timeout, init) {
     const signal = AbortSignal.timeout(timeout);
     try {
-      return await fetch(new URL(path, this.address), { ...init, signal });
+      // Browsers without `any` let a request go on that nobody waits for any more.
+      const either = (init?.signal && AbortSignal.any?.([signal, init.signal])) ?? signal;
+      return await fetch(new URL(path, this.address), { ...init, signal: either });
     } catch {
       throw new ServerUnavailable(signal.aborted ? text.noAnswer(timeout / 1000) : text.notReached);
     }
