@@ -11,7 +11,7 @@ from support.drawings import DIGITS, number_strokes
 
 HEIGHT = 80.0
 LINE = (0.0, HEIGHT)
-OVERLAPPING = [("10", -0.05), ("13", -0.15), ("15", -0.3), ("18", -0.3), ("51", -0.15), ("91", -0.3), ("11", -0.15)]
+OVERLAPPING = [("10", -0.05), ("13", -0.15), ("15", -0.3), ("18", -0.3), ("51", -0.15), ("91", -0.3)]
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,16 @@ def test_overlapping_digits_whose_ink_looks_like_one_are_several(recognizer, tex
 @pytest.mark.parametrize("digit", range(10))
 def test_the_strokes_of_one_digit_are_not_several(recognizer, digit):
     strokes = number_strokes(str(digit), HEIGHT)
+    assert not draw_several(strokes, recognizer)
+    assert recognizer.read([stroke.tolist() for stroke in strokes]).text == str(digit)
+
+
+@pytest.mark.parametrize("digit", range(10))
+@pytest.mark.parametrize("shift", [0.02, 0.05])
+def test_a_digit_that_is_gone_over_again_is_one(recognizer, digit, shift):
+    rng = np.random.default_rng(digit)
+    again = [s * HEIGHT + rng.normal(0, 1, s.shape) + [shift * HEIGHT, shift * HEIGHT / 2] for s in DIGITS[digit]]
+    strokes = [*(s * HEIGHT for s in DIGITS[digit]), *again]
     assert not draw_several(strokes, recognizer)
     assert recognizer.read([stroke.tolist() for stroke in strokes]).text == str(digit)
 

@@ -33,6 +33,8 @@ HANGING = 0.6  # of a digit's height from the top of the line: long commas start
 FLAT = 0.6  # height by width, of a dash at most
 POINT_MIDDLE = 0.6  # of the line's height from its top: the middle of a point or comma is lower
 AS_HIGH = 0.8  # of the height of several digits: the height of each
+SAME_PLACE = 0.5  # of the wider one's width, that two parts share: a digit that was gone over again, not two
+NARROW, CLOSE = 0.3, 0.1  # of the height of several digits: narrow parts whose middles are closer are one, too
 SURE_DIGITS = -0.2  # log-probability of all of them, at least
 OVERLAPPING = 4.0  # by so much more strokes weigh whose ink looks like one digit: the line network cannot read it
 NOT_ONE = -50.0  # log-probability that they are one character
@@ -95,6 +97,7 @@ def witness_strokes(
     order = np.argsort(bounds[:, 0] + bounds[:, 2], kind="stable")
     bounds = bounds[order]
     scores, heights = np.full((n, TOGETHER, len(CHARACTERS)), LEAST), np.zeros((n, TOGETHER))
+    sides = np.zeros((n, TOGETHER, 2))
     seen, places = [], []
     for start in range(n):
         for k in range(min(TOGETHER, n - start)):
@@ -102,7 +105,7 @@ def witness_strokes(
             right, bottom = bounds[start : start + k + 1, 2:].max(axis=0)
             if right - left > WIDEST * height:
                 break
-            heights[start, k] = bottom - top
+            heights[start, k], sides[start, k] = bottom - top, (left, right)
             hangs = top > line[0] + HANGING * height and bottom - top < LONG * height
             if bottom - top < SMALL * height or hangs:
                 scores[start, k] = _mark(left, top, right, bottom, height, line)
@@ -115,7 +118,7 @@ def witness_strokes(
         scores[start, k, :CLASSES] = alone.scores[:CLASSES]
         if found.reason != "several digits":  # better read one by one than as one sign
             scores[start, k, CHARACTERS.index(MARK)] = alone.other
-    several = _are_several(scores, heights)
+    several = _are_several(scores, heights, sides)
     scores[several, CHARACTERS.index(MARK)] = LEAST
     several &= scores[:, :, :CLASSES].max(axis=2) > SURE  # and their ink looks like one
     for start, k in np.argwhere(several).tolist():
@@ -135,22 +138,44 @@ def draw_several(strokes: Sequence[np.ndarray], recognizer: Recognizer) -> bool:
     return bool(found and (found.scores[0, len(strokes) - 1] == NOT_ONE).all() and found.best_text().isdigit())
 
 
-def _are_several(scores: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def _are_several(scores: np.ndarray, heights: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """Return which groups of strokes are surely several digits.
 
-    The parts of one digit, such as those of a 4, may look like digits, too, but not all are as high as it is.
+    The parts of one digit, such as those of a 4, may look like digits, too, but not all are as high as it is. A digit
+    that was gone over again has its parts in the same place.
+
+    Args:
+        scores, heights: of each group.
+        sides: (N, TOGETHER, 2), its left and right.
     """
     digits = scores[:, :, :CLASSES].max(axis=2)
     found = np.zeros(heights.shape, bool)
     for start in range(len(digits)):
         for k in range(1, min(TOGETHER, len(digits) - start)):
-            best = [0.0] + [-math.inf] * (k + 1)
-            for i in range(k + 1):
-                for j in range(k + 1 - i):
-                    if j < k and heights[start + i, j] >= AS_HIGH * heights[start, k]:
-                        best[i + j + 1] = max(best[i + j + 1], best[i] + float(digits[start + i, j]))
-            found[start, k] = best[-1] > SURE_DIGITS
+            height = float(heights[start, k])
+            best: dict[tuple[int, int], float] = {}  # of the parts up to one, by its first and last stroke
+            for last in range(k + 1):
+                for first in range(last + 1):
+                    part = start + first, last - first
+                    if last - first == k or heights[part] < AS_HIGH * height:
+                        continue
+                    before = [
+                        value
+                        for (begin, end), value in best.items()
+                        if end == first - 1 and not _same_place(sides[start + begin, end - begin], sides[part], height)
+                    ]
+                    if first == 0 or before:
+                        best[first, last] = float(digits[part]) + max(before, default=0.0)
+            found[start, k] = max((value for (_, end), value in best.items() if end == k), default=LEAST) > SURE_DIGITS
     return found
+
+
+def _same_place(one: np.ndarray, other: np.ndarray, height: float) -> bool:
+    """Return whether two parts, given by left and right, are a digit and what goes over it again."""
+    widths = one[1] - one[0], other[1] - other[0]
+    shared = min(one[1], other[1]) - max(one[0], other[0])
+    is_close = abs(one.sum() - other.sum()) / 2 < CLOSE * height
+    return bool(shared > SAME_PLACE * max(widths) or (is_close and max(widths) < NARROW * height))
 
 
 def _mark(left: float, top: float, right: float, bottom: float, height: float, line: tuple[float, float]) -> np.ndarray:

@@ -69,6 +69,10 @@ export const HANGING = 0.6; // of a digit's height from the top of the line: lon
 export const FLAT = 0.6; // height by width, of a dash at most
 export const POINT_MIDDLE = 0.6; // of the line's height from its top: the middle of a point or comma is lower
 export const AS_HIGH = 0.8; // of the height of several digits: the height of each
+// of the wider one's width, that two parts share: a digit that was gone over again, not two
+export const SAME_PLACE = 0.5;
+export const NARROW = 0.3; // of the height of several digits: narrow parts whose middles are closer are one, too
+export const CLOSE = 0.1; // of the height of several digits: narrow parts whose middles are closer are one, too
 export const SURE_DIGITS = -0.2; // log-probability of all of them, at least
 // by so much more strokes weigh whose ink looks like one digit: the line network cannot read it
 export const OVERLAPPING = 4;

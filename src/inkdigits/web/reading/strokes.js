@@ -8,6 +8,7 @@ import { layOut } from '../preprocess/layout.js';
 import { levelOf, painted, spanOf } from '../preprocess/strokes.js';
 import {
   AS_HIGH,
+  CLOSE,
   DASH_MIDDLE,
   FLAT,
   GLYPH_PEN,
@@ -17,9 +18,11 @@ import {
   LONG,
   MARKED,
   MOST_STROKES,
+  NARROW,
   NOT_ONE,
   OVERLAPPING,
   POINT_MIDDLE,
+  SAME_PLACE,
   SHORTEST_DASH,
   SMALL,
   SURE,
@@ -99,6 +102,7 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
   const ordered = [...strokes.keys()].sort((a, b) => middles[a] - middles[b]).map((i) => strokes[i]);
   const scores = ordered.map(() => Array.from({ length: TOGETHER }, () => none()));
   const heights = ordered.map(() => Array(TOGETHER).fill(0));
+  const sides = ordered.map(() => Array.from({ length: TOGETHER }, () => /** @type {[number, number]} */ ([0, 0])));
   const groups = ordered.flatMap((_, start) => {
     const found = [];
     for (let k = 0; k < Math.min(TOGETHER, ordered.length - start); k += 1) {
@@ -106,6 +110,7 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
       const span = spanOf(some);
       if (span[2] - span[0] > WIDEST * height) break;
       heights[start][k] = span[3] - span[1];
+      sides[start][k] = [span[0], span[2]];
       const hangs = span[1] > line[0] + HANGING * height && span[3] - span[1] < LONG * height;
       if (span[3] - span[1] < SMALL * height || hangs) scores[start][k] = markScores(span, height, line);
       else found.push({ start, k, image: layOut(drawn(some, span)) });
@@ -120,7 +125,7 @@ export async function witnessStrokes(strokes, height, line, readDigits) {
     const isSign = (/** @type {number} */ at) => CHARACTERS[at] === MARK && reason !== 'several digits';
     scores[start][k] = none().map((least, at) => (at < probabilities.length ? alone[at] : isSign(at) ? other : least));
   });
-  const are = areSeveral(scores, heights);
+  const are = areSeveral(scores, heights, sides);
   const isLikeOne = (/** @type {number[]} */ each) => Math.max(...each.slice(0, CLASSES)) > SURE;
   const several = are.map((row, start) => row.map((is, k) => is && isLikeOne(scores[start][k])));
   are.forEach((row, start) => row.forEach((is, k) => is && (scores[start][k][CHARACTERS.indexOf(MARK)] = LEAST)));
@@ -152,25 +157,49 @@ export async function drawSeveral(strokes, readDigits) {
 }
 
 /**
- * Return which groups of strokes are surely several digits: each is as high as all.
+ * Return which groups of strokes are surely several digits: each is as high as all, and in a place of its own.
  * @param {number[][][]} scores
  * @param {number[][]} heights
+ * @param {[left: number, right: number][][]} sides
  */
-function areSeveral(scores, heights) {
+function areSeveral(scores, heights, sides) {
   const digits = scores.map((groups) => groups.map((each) => Math.max(...each.slice(0, CLASSES))));
   return heights.map((row, start) =>
     row.map((height, k) => {
       if (!k || start + k >= scores.length) return false;
-      const best = Array.from({ length: k + 2 }, (_, i) => (i ? -Infinity : 0));
-      for (let i = 0; i <= k; i += 1) {
-        for (let j = 0; j <= k - i && j < k; j += 1) {
-          if (heights[start + i][j] < AS_HIGH * height) continue;
-          best[i + j + 1] = Math.max(best[i + j + 1], best[i] + digits[start + i][j]);
+      /** @type {{ first: number, last: number, value: number }[]} */
+      const best = [];
+      for (let last = 0; last <= k; last += 1) {
+        for (let first = 0; first <= last; first += 1) {
+          const more = last - first;
+          if (more === k || heights[start + first][more] < AS_HIGH * height) continue;
+          const part = sides[start + first][more];
+          const before = best.filter(
+            (each) =>
+              each.last === first - 1 &&
+              !isSamePlace(sides[start + each.first][each.last - each.first], part, height),
+          );
+          if (first && !before.length) continue;
+          const sum = before.length ? Math.max(...before.map(({ value }) => value)) : 0;
+          best.push({ first, last, value: sum + digits[start + first][more] });
         }
       }
-      return best[k + 1] > SURE_DIGITS;
+      return best.some(({ last, value }) => last === k && value > SURE_DIGITS);
     }),
   );
+}
+
+/**
+ * Return whether two parts are a digit and what goes over it again.
+ * @param {[left: number, right: number]} one
+ * @param {[left: number, right: number]} other
+ * @param {number} height
+ */
+function isSamePlace(one, other, height) {
+  const widest = Math.max(one[1] - one[0], other[1] - other[0]);
+  const shared = Math.min(one[1], other[1]) - Math.max(one[0], other[0]);
+  const isClose = Math.abs(one[0] + one[1] - other[0] - other[1]) / 2 < CLOSE * height;
+  return shared > SAME_PLACE * widest || (isClose && widest < NARROW * height);
 }
 
 const none = () => Array.from(CHARACTERS, () => LEAST);
