@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 chromium, visit = browser.chromium, browser.visit
 
-WRITTEN = 200  # digits that are drawn as their writers wrote them
+WRITTEN = 100  # digits that are drawn as their writers wrote them
 WRITTEN_RIGHT = 0.98
 
 INK = """() => {

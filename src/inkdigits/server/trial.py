@@ -263,7 +263,7 @@ class Trial:
             self._tally.end(name)
         self._waiting.clear()
         self._record(why, is_first=not known)
-        self._reason = reason  # last: who is told that it ended can rely on the registry
+        self._reason = reason  # last: where this is known, the registry has it
 
     def _record(self, why: str, *, is_first: bool) -> None:
         """Keep the end beyond this process: the first of the workers does, and says so."""
