@@ -95,7 +95,7 @@ def corrections(hands: list, chosen: set[int], wrong: float, rng: np.random.Gene
     labels = np.where(spoiled, (labels + rng.integers(1, 10, len(labels))) % 10, labels).astype(np.int64)
     clients = np.repeat([hands[i][0] for i in theirs], GIVEN)
     n = len(labels)
-    return Corrections(images, labels, clients, np.full(n, "page"), np.arange(n), tuple(map(str, range(n))))
+    return Corrections(images, labels, clients, np.full(n, "page"), np.arange(n))
 
 
 def models_in(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from inkdigits.registry import add_try, earlier_tries, promote, roles, rollback
 
 from support.drawings import picture
 from support.servers import DEADLINE, POLL_SECONDS
+from support.shipped import folder_of
 
 NAMES = ("lenet", "fast", "cnn")
 HASHES = {name: read_registry(SHIPPED)["models"][name]["sha256"] for name in NAMES}
@@ -29,14 +30,7 @@ HASHES = {name: read_registry(SHIPPED)["models"][name]["sha256"] for name in NAM
 @pytest.fixture
 def folder(tmp_path):
     """Three models, of which lenet answers."""
-    models = read_registry(SHIPPED)["models"]
-    out = tmp_path / "models"
-    out.mkdir()
-    for name in NAMES:
-        shutil.copy(SHIPPED / models[name]["file"], out)
-    registry = {"default": "lenet", "models": {name: models[name] for name in NAMES}, "ink": {"kept": True}}
-    (out / "registry.json").write_text(json.dumps(registry))
-    return out
+    return folder_of(tmp_path / "models", *NAMES, ink={"kept": True})
 
 
 def decision(path, champion, challenger, passed=True):

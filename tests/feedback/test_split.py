@@ -151,5 +151,5 @@ def test_the_history_of_models(store):
         ("a" * 64, "c" * 64, None, "rollback"),
     ]
     first = next(every(store.engine)).id
-    assert store.forget(first).models == ("c" * 64,), "who removes a picture is told what was trained on it"
+    assert store.forget(first).models == ("c" * 64,), "removing a picture reports the models that were trained on it"
     assert trained_rows(store.engine, "c" * 64) == set(rows[1:])

@@ -59,7 +59,7 @@ def test_from_corrections_to_a_challenger(filled, models, run_command):
     code, out, err = learn(run_command, filled, models, "--least", str(len(used) + 1))
     assert (code, out) == (0, f"nothing was trained: {len(used)} corrections to train on that first does not know; "
                               f"it takes {len(used) + 1}\n")  # fmt: skip
-    # Who removes a correction is told which models know it.
+    # Removing a correction reports the models that know it.
     gone = next(each.id for each in every(filled.engine) if each.row == used.rows[0])
     code, out, err = run_command("feedback", "forget", "--feedback", filled.engine.url.database, gone)
     assert (code, entry["sha256"] in out) == (0, True)

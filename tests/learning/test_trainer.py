@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inkdigits import Recognizer, SettingError
-from inkdigits.feedback.split import NON_DIGIT, Corrections
+from inkdigits.feedback.split import Corrections
 from inkdigits.learning.trainer import REPEATS, REPLAYED, SHARE, _mixed, origin_of, train_challenger
 from inkdigits.network import read_registry
 from inkdigits.progress import Report
@@ -16,10 +16,10 @@ from inkdigits.training.prepare import NO_DIGIT, TrainingSet
 
 def corrections(n, *, label=None):
     rng = np.random.default_rng(n)
-    labels = np.full(n, label) if label is not None else rng.integers(NON_DIGIT, 10, n)
+    labels = np.full(n, label) if label is not None else rng.integers(NO_DIGIT, 10, n)
     clients = np.array([f"client-{i % 7}" for i in range(n)])
     images = rng.integers(0, 256, (n, 28, 28)).astype(np.uint8)
-    return Corrections(images, labels, clients, np.full(n, "page"), np.arange(n), tuple(map(str, range(n))))
+    return Corrections(images, labels, clients, np.full(n, "page"), np.arange(n))
 
 
 def replayed(n):
@@ -41,7 +41,7 @@ def test_corrections_are_a_share_of_each_pass(n):
     assert share == pytest.approx(SHARE, abs=0.08) or (repeated == REPEATS and share < SHARE)
     assert len(mixed) - repeated * n >= REPLAYED
     assert theirs is None or theirs > 0
-    assert set(mixed.labels[-n:][given.labels == NON_DIGIT]) <= {NO_DIGIT}
+    assert set(mixed.labels[-n:][given.labels == NO_DIGIT]) <= {NO_DIGIT}
 
 
 def test_little_to_replay_is_replayed_whole():

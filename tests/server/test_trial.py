@@ -344,7 +344,7 @@ def test_a_bad_canary_ends_in_all_workers(start_server, folder, kind, reason, sa
     assert said in found["reason"]
     printed = server.stop()
     assert printed.count(f"the canary {kind} has ended, and is withdrawn: {entry['reason']}") == 1
-    assert ("Traceback" in printed) == (kind == "failing")  # the first failure in each worker is told in full
+    assert ("Traceback" in printed) == (kind == "failing")  # the first failure in each worker is logged in full
 
 
 @pytest.mark.slow

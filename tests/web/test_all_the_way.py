@@ -1,8 +1,6 @@
 """From a wrong answer to a right one: drawn, corrected, reviewed, learned, let through the gate, promoted, served."""
 
 import hashlib
-import json
-import shutil
 import signal
 
 import httpx
@@ -15,7 +13,6 @@ from inkdigits.data.catalog import load
 from inkdigits.data.dataset import VALIDATION, VALIDATION_SEED, stratified
 from inkdigits.feedback.queries import every
 from inkdigits.feedback.store import Store
-from inkdigits.network import SHIPPED, read_registry
 from inkdigits.registry import roles
 from inkdigits.settings import Settings
 
@@ -24,6 +21,7 @@ from support.browser import draw, settled, until
 from support.drawings import DIGITS
 from support.handwriting import needs_data
 from support.service import accept_all, clients_of, fill, slanted
+from support.shipped import folder_of
 
 pytestmark = [pytest.mark.slow, needs_data]
 
@@ -36,12 +34,7 @@ TRAINING, MEASURING, PICTURES = 95, 52, 22  # users, and pictures of each
 @pytest.fixture
 def models(tmp_path):
     """A folder in which LeNet is the champion."""
-    folder = tmp_path / "models"
-    folder.mkdir()
-    entry = read_registry(SHIPPED)["models"]["lenet"]
-    shutil.copy(SHIPPED / entry["file"], folder)
-    (folder / "registry.json").write_text(json.dumps({"default": "lenet", "models": {"lenet": entry}}))
-    return folder
+    return folder_of(tmp_path / "models", "lenet")
 
 
 # Digits and how far they lean to the left, about as those of all users do. LeNet misreads nearly all of them.

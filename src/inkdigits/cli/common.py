@@ -31,6 +31,7 @@ __all__ = [
     "add_command",
     "add_option",
     "add_settings",
+    "check_store",
     "fail",
     "is_stdout",
     "naming",
@@ -229,6 +230,12 @@ def refuse_own(path: str, inputs: Iterable[str | Path]) -> None:
         from inkdigits.bulk.inputs import SUFFIXES
 
         refuse_input(path, given, below=SUFFIXES)
+
+
+def check_store(settings: Settings) -> None:
+    """Raise an error if no database of corrections is named."""
+    if not settings.feedback:
+        raise SettingError("no database is named; give --feedback FILE or URL, or set INKDIGITS_FEEDBACK")
 
 
 @contextlib.contextmanager

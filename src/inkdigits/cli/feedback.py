@@ -18,6 +18,7 @@ from inkdigits.cli.common import (
     Parser,
     add_command,
     add_settings,
+    check_store,
     is_stdout,
     naming,
     output,
@@ -161,8 +162,7 @@ def _no_command(parser: argparse.ArgumentParser) -> int:
 @contextlib.contextmanager
 def _opened(args: argparse.Namespace, *, upgrade: bool = True) -> Iterator[Store]:
     settings = Settings.from_env(feedback=args.feedback)
-    if not settings.feedback:
-        raise SettingError("no database is named; give --feedback FILE or URL, or set INKDIGITS_FEEDBACK")
+    check_store(settings)
     from inkdigits.feedback.store import Store
 
     store = Store(settings.feedback, upgrade=upgrade)

@@ -6,7 +6,7 @@ import argparse
 import shlex
 from pathlib import Path
 
-from inkdigits.cli.common import FINE, Commands, add_command, add_settings, open_store
+from inkdigits.cli.common import FINE, Commands, add_command, add_settings, check_store, open_store
 from inkdigits.errors import SettingError
 from inkdigits.settings import Settings
 
@@ -64,8 +64,7 @@ def add(commands: Commands) -> None:
 
 def _learn(args: argparse.Namespace) -> int:
     settings = Settings.from_env(feedback=args.feedback)
-    if not settings.feedback:
-        raise SettingError("no database is named; give --feedback FILE or URL, or set INKDIGITS_FEEDBACK")
+    check_store(settings)
     folder = Path(args.folder or settings.model or "-")
     if not folder.is_dir():
         raise SettingError(f"there is no folder {str(folder)!r} of models; name it with --folder")

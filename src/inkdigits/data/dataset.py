@@ -17,6 +17,7 @@ from inkdigits.preprocess import ImageSource, Preprocessed
 
 __all__ = [
     "CLASSES",
+    "NON_DIGIT",
     "VALIDATION",
     "VALIDATION_SEED",
     "Dataset",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 CLASSES = 10
+NON_DIGIT = -1  # label of a picture that does not show a digit
 VALIDATION = 5000  # training images that trainings hold out by default
 VALIDATION_SEED = 0  # of which: the same in every run, so that runs can be compared
 LIMIT_SEED = 0  # of which images are taken where only some are asked for

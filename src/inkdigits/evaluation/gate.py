@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from inkdigits.data.dataset import NON_DIGIT
 from inkdigits.errors import DataError
 from inkdigits.evaluation.evaluate import Answers, calibration_error
 from inkdigits.evaluation.paired import level, mcnemar, sign_flip, upper_loss
@@ -23,7 +24,6 @@ from inkdigits.preprocess import ImageSource
 
 __all__ = ["ALPHA", "NON_DIGIT", "Check", "Contender", "Paired", "Sample", "Verdict", "judge", "margin_of"]
 
-NON_DIGIT = -1  # label of a picture that does not show a digit
 ALPHA = 0.05  # probability that an equal challenger passes the tests of the audit, over all tries
 MIN_PICTURES = 1000  # of the audit: then a challenger with half of 4% mistakes passes in 80 to 98 of 100 cases
 MIN_USERS = 50  # of the audit

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import numpy as np
 from sqlalchemy import Engine, exists, insert, select
 
-from inkdigits.data.dataset import Dataset, Lazy
+from inkdigits.data.dataset import NON_DIGIT, Dataset, Lazy
 from inkdigits.feedback.database import reading, writing
 from inkdigits.feedback.queries import Listed, every
 from inkdigits.feedback.tables import ACCEPTED, RELABELED, Correction, Secret, TrainingItem, UserSplit
@@ -38,7 +38,6 @@ __all__ = [
 
 TRAIN, GATE, GUARANTEE = "train", "gate", "guarantee"
 SHARES = ((TRAIN, 0.5), (GATE, 0.3), (GUARANTEE, 0.2))  # of the clients
-NON_DIGIT = -1  # label of a picture that does not show a digit
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,6 @@ class Corrections:
         clients: (N,) text, who sent each; "" for nobody in particular.
         sources: (N,) text, where each came from, such as "page".
         rows: (N,) int64, their numbers in the store.
-        ids: their public ids.
         looks: fingerprints of their pictures.
         skipped: corrections of numbers, which are of another network.
     """
@@ -61,7 +59,6 @@ class Corrections:
     clients: np.ndarray
     sources: np.ndarray
     rows: np.ndarray
-    ids: tuple[str, ...]
     looks: frozenset[int] = field(default=frozenset(), repr=False)
     skipped: int = 0
 
@@ -84,7 +81,6 @@ class Corrections:
             clients=clients,
             sources=sources,
             rows=rows,
-            ids=tuple(self.ids[i] for i in at),
         )
 
     @property
@@ -184,7 +180,6 @@ def _corrections(found: Iterable[tuple[Listed, str]]) -> Corrections:
         clients=np.array([each.client or "" for each, _ in kept], dtype=str),
         sources=np.array([each.source for each, _ in kept], dtype=str),
         rows=np.array([each.row for each, _ in kept], np.int64),
-        ids=tuple(each.id for each, _ in kept),
         looks=frozenset(each.fingerprint for each, _ in kept),
         skipped=skipped,
     )

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from inkdigits.errors import SettingError
-from inkdigits.feedback.split import NON_DIGIT, Corrections
+from inkdigits.feedback.split import Corrections
 from inkdigits.network import REGISTRY_NAME, file_sha256, read_registry
 from inkdigits.progress import Report
 from inkdigits.settings import Settings
 from inkdigits.training.config import TrainConfig
 from inkdigits.training.export import is_quantized
 from inkdigits.training.fit import NetworkLearner
-from inkdigits.training.prepare import NO_DIGIT, Prepared, TrainingSet, joined
+from inkdigits.training.prepare import Prepared, TrainingSet, joined
 from inkdigits.training.quantize import quantize
 from inkdigits.training.run import Learner, Trained, run
 
@@ -164,6 +164,5 @@ def _mixed(replayed: TrainingSet, corrections: Corrections, seed: int) -> Traini
     wanted = min(len(replayed), max(REPLAYED, round(n * (1 - SHARE) / SHARE)))
     some = np.random.default_rng((seed, 23)).permutation(len(replayed))[:wanted]
     times = int(np.clip(round(wanted * SHARE / (1 - SHARE) / n), 1, REPEATS))
-    labels = np.where(corrections.labels == NON_DIGIT, NO_DIGIT, corrections.labels)
-    theirs = TrainingSet(corrections.images, labels)
+    theirs = TrainingSet(corrections.images, corrections.labels)
     return joined([replayed.take(some), *[theirs] * times])

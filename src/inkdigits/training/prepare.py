@@ -25,7 +25,7 @@ import numpy as np
 
 from inkdigits.atomic import staged
 from inkdigits.data.catalog import PEN_WRITERS, fetch, load
-from inkdigits.data.dataset import VALIDATION_SEED, Dataset, Lazy, stratified
+from inkdigits.data.dataset import NON_DIGIT, VALIDATION_SEED, Dataset, Lazy, stratified
 from inkdigits.data.omniglot import HELD_BACK, LOOKALIKES, load_omniglot
 from inkdigits.data.pen import PenDigit, load_pendigits, pen_picture
 from inkdigits.network import shipped_network
@@ -49,7 +49,7 @@ RECIPE_VERSION = "3"  # increase when the same options and data give other pictu
 CORRUPTED_SET, NON_DIGIT_SET = "disturbed", "no digit"  # their keys in registries, which must not change
 SEVERAL_SET, CHARACTER_SET, RESIDUE_SET, EMPTY_SET = "several", "characters", "residue", "residue alone"
 PAGE_SET, REJECTED_PAGE_SET = "pages", "rejected on pages"
-NO_DIGIT, SEVERAL = -1, -2  # labels of non-digits; those of several digits
+NO_DIGIT, SEVERAL = NON_DIGIT, -2  # labels of non-digits; those of several digits
 VALIDATION_SHARE = 0.2  # largest share of the training images to hold out, for small data sets
 CORRUPTED_VALIDATION = 1500  # pictures
 NON_DIGIT_VALIDATION = 1500  # pictures, of each sort of non-digits

@@ -58,10 +58,10 @@ class Tally:
             answered: requests that were given to the candidate; ``dropped``: images that were not compared, as too many
                 waited; ``seconds``: of CPU time for the comparison.
         """
-        row, values = self._row, asdict(counts)
+        row = self._row
         with self._lock:
             for place, name in enumerate(_NAMES, _COUNTS):
-                row[place] += values[name]
+                row[place] += getattr(counts, name)
             row[_ANSWERED] += answered
             row[_DROPPED] += dropped
             row[_SECONDS] += seconds
